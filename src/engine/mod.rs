@@ -1,0 +1,1 @@
+//! The walk: a packet through the tables, as the kernel moves it.

@@ -1,0 +1,23 @@
+//! flowtrace: what happened to this packet, and why.
+//!
+//! A snapshot of a cluster's nodes goes in, a packet is walked through it as Linux would, and every decision comes
+//! out with the file and line that made it.
+//!
+//! | layer | modules |
+//! | --- | --- |
+//! | 0 words | [`net`], [`evidence`] |
+//! | 1 data | [`snapshot`], [`trace`] |
+//! | 2 readers, walker | [`load`], [`engine`] |
+//! | 4 views | [`render`] |
+//! | 6 shell | [`cli`] |
+//!
+//! A module uses only what stands above it, with [`error`] beside them all. `engine` knows no Kubernetes and no
+//! flannel; `snapshot` has no parser; `render` decides nothing and never sees a snapshot.
+
+pub mod engine;
+pub mod error;
+pub mod evidence;
+pub mod load;
+pub mod net;
+pub mod snapshot;
+pub mod trace;

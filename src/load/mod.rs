@@ -1,0 +1,1 @@
+//! Readers: text to [`crate::snapshot::Snapshot`]. Only this file opens files.

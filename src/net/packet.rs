@@ -1,0 +1,225 @@
+//! The packet: one type, whether it comes from a question or from a capture.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::{Family, MacAddr, Mark, Vni};
+
+/// A packet as it is at one place: link, network and transport headers, and what the kernel keeps beside them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// The Ethernet header, `None` on devices without one and before the packet has reached a device.
+    pub link: Option<Link>,
+    /// The IP header.
+    pub ip: Ip,
+    /// What follows the IP header.
+    pub transport: Transport,
+    /// `skb->mark`.
+    pub mark: Mark,
+    /// The IP packet's total length in bytes (header included), as if never fragmented.
+    pub length: u32,
+    /// How many fragments carry the packet, where it has been fragmented.
+    pub fragments: Option<Fragments>,
+    /// The packet that a tunnel carries inside this one.
+    pub inner: Option<Box<Packet>>,
+    /// How `inner` is wrapped; always present together with it.
+    pub encapsulation: Option<Encapsulation>,
+}
+
+/// An Ethernet header's addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The sending device's address.
+    pub source: MacAddr,
+    /// The receiving device's address, or a group.
+    pub destination: MacAddr,
+}
+
+/// The fields of an IPv4 or IPv6 header that decide something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ip {
+    /// The source address.
+    pub source: IpAddr,
+    /// The destination address, of the same family.
+    pub destination: IpAddr,
+    /// Time to live, or hop limit.
+    pub ttl: u8,
+    /// The TOS octet, or the traffic class.
+    pub tos: u8,
+    /// Don't fragment. Always true in IPv6, where routers never fragment.
+    pub df: bool,
+}
+
+/// A fragmented packet's pieces, which are walked as one packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragments {
+    /// How many there are.
+    pub count: u32,
+    /// Total length in bytes of the largest piece, IP header included.
+    pub largest: u32,
+}
+
+/// A tunnel header between an outer and an inner packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encapsulation {
+    /// VXLAN over UDP: 8 bytes with the network identifier, then an Ethernet frame.
+    Vxlan(Vni),
+    /// The datagram of a userspace relay (flannel's udp backend): the inner IP packet is the UDP payload.
+    Relay,
+}
+
+/// An IP protocol number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Protocol(pub u8);
+
+impl Protocol {
+    /// ICMP.
+    pub const ICMP: Self = Self(1);
+    /// TCP.
+    pub const TCP: Self = Self(6);
+    /// UDP.
+    pub const UDP: Self = Self(17);
+    /// ICMP for IPv6.
+    pub const ICMPV6: Self = Self(58);
+    /// SCTP.
+    pub const SCTP: Self = Self(132);
+
+    /// Whether the protocol has source and destination ports at the start of its header.
+    #[must_use]
+    pub fn has_ports(self) -> bool {
+        matches!(self.0, 6 | 17 | 33 | 132 | 136)
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            1 => f.write_str("icmp"),
+            6 => f.write_str("tcp"),
+            17 => f.write_str("udp"),
+            33 => f.write_str("dccp"),
+            47 => f.write_str("gre"),
+            50 => f.write_str("esp"),
+            51 => f.write_str("ah"),
+            58 => f.write_str("icmpv6"),
+            132 => f.write_str("sctp"),
+            136 => f.write_str("udplite"),
+            n => write!(f, "{n}"),
+        }
+    }
+}
+
+impl fmt::Debug for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A transport header. A port of `None` is one that nobody can know from a snapshot (for example after a
+/// `--random-fully` port choice).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// A TCP segment.
+    Tcp {
+        /// Source port.
+        source: Option<u16>,
+        /// Destination port.
+        destination: Option<u16>,
+        /// The flag octet: FIN 0x01, SYN 0x02, RST 0x04, PSH 0x08, ACK 0x10, URG 0x20, ECE 0x40, CWR 0x80.
+        flags: u8,
+    },
+    /// A UDP datagram.
+    Udp {
+        /// Source port.
+        source: Option<u16>,
+        /// Destination port.
+        destination: Option<u16>,
+    },
+    /// An SCTP packet.
+    Sctp {
+        /// Source port.
+        source: Option<u16>,
+        /// Destination port.
+        destination: Option<u16>,
+    },
+    /// An ICMP or ICMPv6 message (which one is the address family's matter).
+    Icmp {
+        /// ICMP type.
+        kind: u8,
+        /// ICMP code.
+        code: u8,
+        /// The identifier of an echo; `None` in other messages and where it can't be known.
+        id: Option<u16>,
+        /// The headers of the packet that an error is about.
+        quoted: Option<Box<Packet>>,
+    },
+    /// Any other protocol, of which only the number is known.
+    Other(Protocol),
+}
+
+impl Packet {
+    /// A packet without link header, mark or tunnel.
+    #[must_use]
+    pub fn new(ip: Ip, transport: Transport, length: u32) -> Self {
+        Self { link: None, ip, transport, mark: Mark(0), length, fragments: None, inner: None, encapsulation: None }
+    }
+
+    /// The address family, from the source address.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        Family::of(self.ip.destination)
+    }
+
+    /// The IP protocol number.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        match self.transport {
+            Transport::Tcp { .. } => Protocol::TCP,
+            Transport::Udp { .. } => Protocol::UDP,
+            Transport::Sctp { .. } => Protocol::SCTP,
+            Transport::Icmp { .. } if self.ip.destination.is_ipv6() => Protocol::ICMPV6,
+            Transport::Icmp { .. } => Protocol::ICMP,
+            Transport::Other(protocol) => protocol,
+        }
+    }
+
+    /// The source port, `None` where the protocol has none or it is unknown.
+    #[must_use]
+    pub fn source_port(&self) -> Option<u16> {
+        match self.transport {
+            Transport::Tcp { source, .. } | Transport::Udp { source, .. } | Transport::Sctp { source, .. } => source,
+            Transport::Icmp { .. } | Transport::Other(_) => None,
+        }
+    }
+
+    /// The destination port, `None` where the protocol has none or it is unknown.
+    #[must_use]
+    pub fn destination_port(&self) -> Option<u16> {
+        match self.transport {
+            Transport::Tcp { destination, .. }
+            | Transport::Udp { destination, .. }
+            | Transport::Sctp { destination, .. } => destination,
+            Transport::Icmp { .. } | Transport::Other(_) => None,
+        }
+    }
+
+    /// Whether the packet is an ICMP or ICMPv6 error, which quotes another packet and may cause no error itself.
+    #[must_use]
+    pub fn is_icmp_error(&self) -> bool {
+        match self.transport {
+            Transport::Icmp { kind, .. } if self.ip.destination.is_ipv6() => kind < 128,
+            Transport::Icmp { kind, .. } => matches!(kind, 3 | 4 | 5 | 11 | 12),
+            _ => false,
+        }
+    }
+
+    /// The innermost packet: what the tunnels carry, or the packet itself.
+    #[must_use]
+    pub fn innermost(&self) -> &Self {
+        let mut packet = self;
+        while let Some(inner) = &packet.inner {
+            packet = inner;
+        }
+        packet
+    }
+}

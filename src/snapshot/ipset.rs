@@ -1,0 +1,5 @@
+//! ipsets.
+
+/// One set of `ipset save`.
+#[derive(Debug, Clone)]
+pub struct IpSet {}

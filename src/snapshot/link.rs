@@ -1,0 +1,174 @@
+//! Network devices.
+
+use std::net::IpAddr;
+
+use crate::evidence::Evidence;
+use crate::net::{IfName, MacAddr, Vni};
+
+/// A network device: a row of `ip -d link show`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The interface index; `None` where the file doesn't give it.
+    pub index: Option<u32>,
+    /// The device's name.
+    pub name: IfName,
+    /// Whether `UP` stands among the flags (the administrator's wish).
+    pub up: bool,
+    /// Whether the device has a carrier: no `NO-CARRIER` and no `M-DOWN` among the flags.
+    pub carrier: bool,
+    /// Whether `NOARP` stands among the flags: no neighbour is looked up.
+    pub noarp: bool,
+    /// The MTU in bytes, where the file gives it.
+    pub mtu: Option<u32>,
+    /// The bridge, bond or VRF that the device belongs to.
+    pub master: Option<IfName>,
+    /// The link-layer address; `None` on devices without one (TUN).
+    pub lladdr: Option<MacAddr>,
+    /// The interface index after `@if`: a veth's peer, a VLAN's or a tunnel's lower device.
+    pub peer_index: Option<u32>,
+    /// The name after `@`, where iproute2 could resolve it (the other device is in the same namespace).
+    pub peer_name: Option<IfName>,
+    /// `link-netnsid`: which other namespace the peer's index belongs to.
+    pub link_netnsid: Option<i32>,
+    /// What the device is.
+    pub kind: LinkKind,
+    /// The bridge port's settings, where the device is one (`bridge_slave`, or a row of `bridge -d link show`).
+    pub port: Option<BridgePort>,
+    /// The line on which the device starts.
+    pub evidence: Evidence,
+}
+
+/// What a device is, from the `-d` details.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkKind {
+    /// `link/loopback`.
+    Loopback,
+    /// A device without a kind: hardware, or a file that was taken without `-d`.
+    Plain,
+    /// One end of a veth pair.
+    Veth,
+    /// A bridge.
+    Bridge(Bridge),
+    /// A VXLAN tunnel device.
+    Vxlan(Vxlan),
+    /// A TUN or TAP device.
+    Tun {
+        /// True for TAP (Ethernet frames), false for TUN (IP packets).
+        tap: bool,
+    },
+    /// A VLAN device on a lower one.
+    Vlan(Vlan),
+    /// `dummy`: everything sent is dropped.
+    Dummy,
+    /// Any other kind, by iproute2's name.
+    Other(String),
+}
+
+/// A bridge's settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bridge {
+    /// Whether VLANs are filtered.
+    pub vlan_filtering: bool,
+    /// The per-bridge switch for iptables on bridged packets, on beside the sysctl.
+    pub nf_call_iptables: bool,
+    /// The same for ip6tables.
+    pub nf_call_ip6tables: bool,
+}
+
+/// A bridge port's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BridgePort {
+    /// The spanning tree state; only `forwarding` ports carry packets.
+    pub state: PortState,
+    /// Whether a frame may leave by the port that it came in by.
+    pub hairpin: bool,
+    /// Isolated ports talk only to ports that aren't.
+    pub isolated: bool,
+    /// Whether source addresses are learned.
+    pub learning: bool,
+    /// Whether frames to unknown addresses are flooded to the port.
+    pub flood: bool,
+    /// Whether broadcasts are flooded to the port.
+    pub bcast_flood: bool,
+    /// Whether the bridge answers ARP and ND for the port's neighbours (`neigh_suppress`).
+    pub neigh_suppress: bool,
+    /// The line that says so.
+    pub evidence: Evidence,
+}
+
+/// A bridge port's spanning tree state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortState {
+    /// Carries nothing.
+    Disabled,
+    /// Listens to the protocol only.
+    Listening,
+    /// Learns addresses, forwards nothing.
+    Learning,
+    /// Carries packets.
+    Forwarding,
+    /// Carries nothing.
+    Blocking,
+}
+
+/// A VXLAN device's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vxlan {
+    /// The network identifier.
+    pub vni: Vni,
+    /// The outer source address, where it is fixed.
+    pub local: Option<IpAddr>,
+    /// The default remote or multicast group.
+    pub remote: Option<IpAddr>,
+    /// The lower device.
+    pub dev: Option<IfName>,
+    /// The UDP port that is listened on and sent to.
+    pub port: u16,
+    /// Whether source addresses are learned from what arrives.
+    pub learning: bool,
+    /// The outer packet's TTL.
+    pub ttl: VxlanTtl,
+    /// Whether the outer packet takes the inner's TOS; the fixed value otherwise.
+    pub tos: Option<u8>,
+    /// Whether the outer TOS is inherited from the inner packet.
+    pub tos_inherit: bool,
+    /// Whether the outer packet says "don't fragment": `df set`, or `df inherit` with the inner's bit.
+    pub df_set: bool,
+    /// `df inherit`.
+    pub df_inherit: bool,
+    /// Options that change what happens and that flowtrace does not model, as written (`rsc`, `proxy`, `gbp`, …).
+    pub unmodelled: Vec<String>,
+}
+
+/// How a VXLAN device chooses the outer TTL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VxlanTtl {
+    /// `ttl auto`: the route's hop limit, 64 as a rule.
+    Auto,
+    /// `ttl inherit`: the inner packet's.
+    Inherit,
+    /// A number.
+    Fixed(u8),
+}
+
+/// A VLAN device's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vlan {
+    /// The VLAN identifier, 1 to 4094.
+    pub id: u16,
+    /// The lower device.
+    pub lower: Option<IfName>,
+}
+
+/// A TUN or TAP device: a row of `ip -d tuntap show`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tun {
+    /// The device.
+    pub dev: IfName,
+    /// True for TAP (Ethernet frames), false for TUN (IP packets).
+    pub tap: bool,
+    /// The programs attached, as printed (`flanneld(1234)`).
+    pub attached: Option<String>,
+    /// The line that says so.
+    pub evidence: Evidence,
+}

@@ -1,0 +1,206 @@
+//! Layer 1: a snapshot's tables, as read. No parser and no judgement lives here.
+//!
+//! A table is `Option<…>`: `None` says that it was not collected, an empty one that the tool ran and printed nothing.
+
+mod addr;
+mod conntrack;
+mod fdb;
+mod ipset;
+mod kube;
+mod link;
+mod neigh;
+mod policy;
+mod recent;
+mod relay;
+mod route;
+mod ruleset;
+mod sysctl;
+pub mod topology;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::evidence::{Files, Gap};
+use crate::net::{IfName, NodeName, PodName};
+
+pub use addr::{Addr, AddrScope};
+pub use conntrack::{ConntrackEntry, ConntrackTuple};
+pub use fdb::{BridgeVlan, FdbEntry};
+pub use ipset::*;
+pub use kube::*;
+pub use link::{Bridge, BridgePort, Link, LinkKind, PortState, Tun, Vlan, Vxlan, VxlanTtl};
+pub use neigh::{Neigh, NeighState};
+pub use policy::{IdRange, PolicyRule, RuleAction};
+pub use recent::RecentEntry;
+pub use relay::Relay;
+pub use route::{NextHop, NextHopObject, Route, RouteScope, RouteTable, RouteType, Routes};
+pub use ruleset::*;
+pub use sysctl::{Sysctl, Sysctls};
+pub use topology::Topology;
+
+/// A network namespace of the snapshot, as an index into [`Snapshot::namespaces`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NetnsId(pub u32);
+
+/// Which namespace of a node: the host's own, or a pod's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NetnsName {
+    /// The node's own network namespace.
+    Host,
+    /// A pod's.
+    Pod(PodName),
+}
+
+impl fmt::Display for NetnsName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host => f.write_str("host"),
+            Self::Pod(pod) => write!(f, "pod:{pod}"),
+        }
+    }
+}
+
+/// Everything that was loaded.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// The files that were read, which every [`crate::evidence::Evidence`] points into.
+    pub files: Files,
+    /// Every namespace; [`NetnsId`] is the place in this list.
+    pub namespaces: Vec<Netns>,
+    /// The nodes, and where their namespaces are.
+    pub nodes: BTreeMap<NodeName, Node>,
+    /// The Kubernetes objects.
+    pub kube: Kube,
+    /// What could not be read, or contradicts itself.
+    pub gaps: Vec<Gap>,
+    /// How devices hang together.
+    pub topology: Topology,
+}
+
+/// A node's namespaces.
+#[derive(Clone, Debug, Default)]
+pub struct Node {
+    /// The node's own namespace.
+    pub host: Option<NetnsId>,
+    /// The pods', by name.
+    pub pods: BTreeMap<PodName, NetnsId>,
+}
+
+/// The tables of one network namespace.
+#[derive(Debug)]
+pub struct Netns {
+    /// The node that it is on.
+    pub node: NodeName,
+    /// Which of the node's namespaces.
+    pub name: NetnsName,
+    /// Its folder, relative to the snapshot.
+    pub dir: String,
+    /// Devices (`link.txt`).
+    pub links: Option<Vec<Link>>,
+    /// Addresses of devices (`addr.txt`), both families.
+    pub addrs: Option<Vec<Addr>>,
+    /// IPv4 routes (`route.txt`).
+    pub routes: Option<Routes>,
+    /// IPv6 routes (`route6.txt`).
+    pub routes6: Option<Routes>,
+    /// IPv4 policy rules (`rule.txt`), by priority.
+    pub rules: Option<Vec<PolicyRule>>,
+    /// IPv6 policy rules (`rule6.txt`), by priority.
+    pub rules6: Option<Vec<PolicyRule>>,
+    /// Nexthop objects (`nexthop.txt`).
+    pub nexthops: Option<Vec<NextHopObject>>,
+    /// Neighbours (`neigh.txt`), both families.
+    pub neighs: Option<Vec<Neigh>>,
+    /// Forwarding entries of bridges and VXLAN devices (`fdb.txt`).
+    pub fdb: Option<Vec<FdbEntry>>,
+    /// VLANs of bridge ports (`bridge-vlan.txt`).
+    pub bridge_vlans: Option<Vec<BridgeVlan>>,
+    /// TUN and TAP devices (`tuntap.txt`).
+    pub tuns: Option<Vec<Tun>>,
+    /// The rule sets of every backend and family.
+    pub netfilter: Netfilter,
+    /// ipsets (`ipset`), by name.
+    pub ipsets: Option<BTreeMap<String, IpSet>>,
+    /// The lists of the `recent` match (`recent/<list>`), by name. `None` where the folder is absent.
+    pub recent: Option<BTreeMap<String, Vec<RecentEntry>>>,
+    /// Tracked connections (`conntrack`).
+    pub conntrack: Option<Vec<ConntrackEntry>>,
+    /// Kernel settings (`sysctl`).
+    pub sysctls: Option<Sysctls>,
+    /// Programs behind TUN devices.
+    pub relays: Vec<Relay>,
+}
+
+impl Netns {
+    /// A namespace of which nothing is known yet.
+    #[must_use]
+    pub fn new(node: NodeName, name: NetnsName, dir: impl Into<String>) -> Self {
+        Self {
+            node,
+            name,
+            dir: dir.into(),
+            links: None,
+            addrs: None,
+            routes: None,
+            routes6: None,
+            rules: None,
+            rules6: None,
+            nexthops: None,
+            neighs: None,
+            fdb: None,
+            bridge_vlans: None,
+            tuns: None,
+            netfilter: Netfilter::default(),
+            ipsets: None,
+            recent: None,
+            conntrack: None,
+            sysctls: None,
+            relays: Vec::new(),
+        }
+    }
+
+    /// The device with this name.
+    #[must_use]
+    pub fn link(&self, name: &IfName) -> Option<&Link> {
+        self.links.as_ref()?.iter().find(|link| link.name == *name)
+    }
+
+    /// The addresses of a device, in the order in which the kernel keeps them.
+    pub fn addrs_of<'a>(&'a self, dev: &'a IfName) -> impl Iterator<Item = &'a Addr> {
+        self.addrs.iter().flatten().filter(move |addr| addr.dev == *dev)
+    }
+
+    /// The row that gives this namespace an address, where it has it.
+    #[must_use]
+    pub fn addr(&self, address: std::net::IpAddr) -> Option<&Addr> {
+        self.addrs.as_ref()?.iter().find(|addr| addr.address == address)
+    }
+}
+
+impl Snapshot {
+    /// The namespace behind an id.
+    ///
+    /// # Panics
+    ///
+    /// Never for an id that came from this snapshot.
+    #[must_use]
+    #[expect(clippy::indexing_slicing, reason = "ids are only made for namespaces of the same snapshot")]
+    pub fn netns(&self, id: NetnsId) -> &Netns {
+        &self.namespaces[id.0 as usize]
+    }
+
+    /// Every namespace with its id.
+    pub fn netns_ids(&self) -> impl Iterator<Item = (NetnsId, &Netns)> {
+        (0u32..).map(NetnsId).zip(&self.namespaces)
+    }
+
+    /// The namespace of a node with this name.
+    #[must_use]
+    pub fn find_netns(&self, node: &NodeName, name: &NetnsName) -> Option<NetnsId> {
+        let node = self.nodes.get(node)?;
+        match name {
+            NetnsName::Host => node.host,
+            NetnsName::Pod(pod) => node.pods.get(pod).copied(),
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Routes, and the index that finds the longest prefix.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::evidence::Evidence;
+use crate::net::{Family, IfName, TableId};
+
+/// A row of `ip -d route show table all`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Which table the route is in.
+    pub table: TableId,
+    /// What happens to packets that take it.
+    pub kind: RouteType,
+    /// The destinations that it is for.
+    pub dst: IpNet,
+    /// The source prefix of a source-specific IPv6 route (`from`).
+    pub from: Option<IpNet>,
+    /// Only packets with this TOS (IPv4); 0 is any.
+    pub tos: u8,
+    /// The metric, lowest first. In IPv6 the kernel's default is 1024.
+    pub metric: u32,
+    /// Who made it (`kernel`, `static`, `ra`, …), as printed.
+    pub protocol: Option<String>,
+    /// How far the destination is.
+    pub scope: RouteScope,
+    /// The source address that local senders get (`src`).
+    pub prefsrc: Option<IpAddr>,
+    /// The MTU that the route gives, in bytes.
+    pub mtu: Option<u32>,
+    /// Where the packet goes next; several for multipath, none for types that end the packet.
+    pub nexthops: Vec<NextHop>,
+    /// The nexthop object that stands in for `nexthops`.
+    pub nhid: Option<u32>,
+    /// The line that says so.
+    pub evidence: Evidence,
+}
+
+/// One way of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextHop {
+    /// The gateway, which may be of the other family (`via inet6 …`).
+    pub via: Option<IpAddr>,
+    /// The outgoing device.
+    pub dev: Option<IfName>,
+    /// The weight among the ways, from 1.
+    pub weight: u32,
+    /// `onlink`: the gateway is taken to be on the device's link.
+    pub onlink: bool,
+    /// `dead`: not used.
+    pub dead: bool,
+    /// `linkdown`: used unless `ignore_routes_with_linkdown` is set.
+    pub linkdown: bool,
+    /// An encapsulation that flowtrace doesn't model (`encap mpls …`), as written.
+    pub encap: Option<String>,
+    /// The line that says so.
+    pub evidence: Evidence,
+}
+
+/// A row of `ip nexthop show`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextHopObject {
+    /// Its number.
+    pub id: u32,
+    /// The single way, unless it is a group or a blackhole.
+    pub way: Option<NextHop>,
+    /// A group's members and their weights.
+    pub group: Vec<(u32, u32)>,
+    /// Packets that take it are dropped.
+    pub blackhole: bool,
+    /// Words that flowtrace doesn't model, as written (`type resilient`, `fdb`, …).
+    pub unmodelled: Vec<String>,
+    /// The line that says so.
+    pub evidence: Evidence,
+}
+
+/// What a route does with a packet (`RTN_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the kernel's own names")]
+pub enum RouteType {
+    Unicast,
+    Local,
+    Broadcast,
+    Anycast,
+    Multicast,
+    Blackhole,
+    Unreachable,
+    Prohibit,
+    Throw,
+    Nat,
+}
+
+impl RouteType {
+    /// The word that `ip route` prints.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unicast => "unicast",
+            Self::Local => "local",
+            Self::Broadcast => "broadcast",
+            Self::Anycast => "anycast",
+            Self::Multicast => "multicast",
+            Self::Blackhole => "blackhole",
+            Self::Unreachable => "unreachable",
+            Self::Prohibit => "prohibit",
+            Self::Throw => "throw",
+            Self::Nat => "nat",
+        }
+    }
+}
+
+/// The scope of a route, nearer is greater (`/etc/iproute2/rt_scopes`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RouteScope(pub u8);
+
+impl RouteScope {
+    /// `global`: behind a gateway, or anywhere.
+    pub const GLOBAL: Self = Self(0);
+    /// `link`: on the device's link.
+    pub const LINK: Self = Self(253);
+    /// `host`: the host itself.
+    pub const HOST: Self = Self(254);
+    /// `nowhere`: doesn't exist.
+    pub const NOWHERE: Self = Self(255);
+}
+
+/// The routes of one family in one namespace, by table and prefix.
+#[derive(Debug, Default)]
+pub struct Routes {
+    rows: Vec<Route>,
+    tables: BTreeMap<TableId, RouteTable>,
+    /// Whether the file held `table all`, so that a table without rows is empty and not unknown.
+    all_tables: bool,
+}
+
+/// The index of one table: the rows for each prefix length, longest first.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    lengths: Vec<(u8, HashMap<u128, Vec<u32>, foldhash::quality::RandomState>)>,
+}
+
+impl Routes {
+    /// Indexes rows in the order of the file. `all_tables` says whether every table was listed.
+    #[must_use]
+    pub fn new(rows: Vec<Route>, all_tables: bool) -> Self {
+        let mut tables: BTreeMap<TableId, RouteTable> = BTreeMap::new();
+        for (place, route) in (0u32..).zip(&rows) {
+            tables.entry(route.table).or_default().insert(route.dst, place);
+        }
+        for (id, table) in &mut tables {
+            table.sort(&rows, *id);
+        }
+        Self { rows, tables, all_tables }
+    }
+
+    /// Every row, in the order of the file.
+    #[must_use]
+    pub fn rows(&self) -> &[Route] {
+        &self.rows
+    }
+
+    /// Whether the file held every table.
+    #[must_use]
+    pub fn all_tables(&self) -> bool {
+        self.all_tables
+    }
+
+    /// The routes of a table whose prefix holds an address: longest prefix first, then lowest metric, then the order
+    /// of the file, which is the kernel's.
+    pub fn covering(&self, table: TableId, address: IpAddr) -> impl Iterator<Item = &Route> {
+        self.tables.get(&table).into_iter().flat_map(move |table| table.covering(address)).filter_map(|place| {
+            self.rows.get(place as usize)
+        })
+    }
+
+    /// The same as [`Self::covering`] by reading every row: what the index is tested against.
+    #[must_use]
+    pub fn covering_by_scan(&self, table: TableId, address: IpAddr) -> Vec<&Route> {
+        let mut found: Vec<&Route> =
+            self.rows.iter().filter(|route| route.table == table && route.dst.contains(&address)).collect();
+        found.sort_by_key(|route| (std::cmp::Reverse(route.dst.prefix_len()), std::cmp::Reverse(route.tos), route.metric));
+        found
+    }
+}
+
+impl RouteTable {
+    fn insert(&mut self, dst: IpNet, place: u32) {
+        let length = dst.prefix_len();
+        let at = self.lengths.partition_point(|(other, _)| *other > length);
+        if self.lengths.get(at).is_none_or(|(other, _)| *other != length) {
+            self.lengths.insert(at, (length, HashMap::default()));
+        }
+        if let Some((_, routes)) = self.lengths.get_mut(at) {
+            routes.entry(key(dst.network(), length)).or_default().push(place);
+        }
+    }
+
+    /// Orders the rows of one prefix as the kernel does (`fib_insert_alias`): TOS descending, then metric.
+    fn sort(&mut self, rows: &[Route], _table: TableId) {
+        for places in self.lengths.iter_mut().flat_map(|(_, routes)| routes.values_mut()) {
+            if places.len() > 1 {
+                places.sort_by_key(|place| {
+                    rows.get(*place as usize).map(|route| (std::cmp::Reverse(route.tos), route.metric))
+                });
+            }
+        }
+    }
+
+    fn covering(&self, address: IpAddr) -> impl Iterator<Item = u32> {
+        self.lengths
+            .iter()
+            .filter_map(move |(length, routes)| routes.get(&key(address, *length)))
+            .flat_map(|places| places.iter().copied())
+    }
+}
+
+/// The first `length` bits of an address, at the top of 128.
+fn key(address: IpAddr, length: u8) -> u128 {
+    let bits = match address {
+        IpAddr::V4(v4) => u128::from(v4.to_bits()) << 96,
+        IpAddr::V6(v6) => v6.to_bits(),
+    };
+    let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+    bits & mask
+}
+
+impl Route {
+    /// The family, from the destination.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        Family::of(self.dst.addr())
+    }
+}

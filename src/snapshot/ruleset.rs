@@ -1,0 +1,5 @@
+//! The rule sets of netfilter.
+
+/// Everything that netfilter holds in one namespace.
+#[derive(Debug, Default)]
+pub struct Netfilter {}

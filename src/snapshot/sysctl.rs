@@ -1,0 +1,53 @@
+//! Kernel settings.
+
+use std::collections::HashMap;
+
+use crate::evidence::Evidence;
+
+/// One `net.*` line of `sysctl -a`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sysctl {
+    /// The value as printed.
+    pub value: String,
+    /// The line that says so.
+    pub evidence: Evidence,
+}
+
+/// The settings of a namespace, by key. Keys are in the dotted form, in which a dot inside a device's name is a
+/// slash (`net.ipv4.conf.flannel/1.forwarding`).
+#[derive(Clone, Debug, Default)]
+pub struct Sysctls {
+    settings: HashMap<String, Sysctl>,
+}
+
+impl Sysctls {
+    /// Keeps a setting; the last line for a key stays.
+    pub fn insert(&mut self, key: impl Into<String>, sysctl: Sysctl) {
+        self.settings.insert(key.into(), sysctl);
+    }
+
+    /// The setting with this key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Sysctl> {
+        self.settings.get(key)
+    }
+
+    /// The setting's value as a number, with its line.
+    #[must_use]
+    pub fn number(&self, key: &str) -> Option<(i64, Evidence)> {
+        let sysctl = self.get(key)?;
+        sysctl.value.trim().parse().ok().map(|value| (value, sysctl.evidence))
+    }
+
+    /// How many settings there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.settings.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.settings.is_empty()
+    }
+}

@@ -1,0 +1,5 @@
+//! How devices hang together.
+
+/// The graph of namespaces and devices.
+#[derive(Debug, Default)]
+pub struct Topology {}

@@ -1,0 +1,94 @@
+//! Layer 1: what a walk did. Data only; views render it, judgement reads it.
+
+mod decision;
+
+use crate::evidence::{Evidence, Gap};
+use crate::net::{IfName, NodeName, Packet};
+use crate::snapshot::{NetnsId, NetnsName};
+
+pub use decision::{CtState, Decision, Forwarded, Hook, NatChange, Reason, ReverseMode, RuleVerdict, Verdict};
+
+/// Where a packet is: a namespace and, inside it, a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The namespace.
+    pub netns: NetnsId,
+    /// The node that it is on.
+    pub node: NodeName,
+    /// The namespace's name on that node.
+    pub name: NetnsName,
+    /// The device that the packet is at; `None` inside the stack before one is chosen.
+    pub device: Option<IfName>,
+}
+
+/// One thing that happened to the packet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Where.
+    pub place: Place,
+    /// What.
+    pub decision: Decision,
+    /// The lines that decided.
+    pub because: Vec<Evidence>,
+    /// The packet afterwards, tunnels included.
+    pub packet: Packet,
+    /// In a verbose walk: the rules of the chain that were tried before this one and did not match.
+    pub tried: Vec<Evidence>,
+}
+
+/// A packet's way in one direction. The last step is the end, and nothing follows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trace {
+    /// The steps, in the order in which they happened.
+    pub steps: Vec<Step>,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// Why it ended so; `None` for `delivered` and `left`.
+    pub reason: Option<Reason>,
+}
+
+/// One of the ways that a packet can take, and its answer's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Path {
+    /// The exact probability, `None` where nobody can weigh a choice on the way.
+    pub probability: Option<f64>,
+    /// The choices on the way, in words.
+    pub why: Vec<String>,
+    /// The way there.
+    pub forward: Trace,
+    /// The way of the answer, or of the ICMP error or TCP reset where the packet was rejected.
+    pub reply: Option<Trace>,
+    /// For a rejected packet: whether the sender hears of it.
+    pub error_delivered: Option<bool>,
+}
+
+/// All ways of one question.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The packet as it was first sent, its source filled in.
+    pub request: Packet,
+    /// The ways, most probable decided by the order of the choices.
+    pub paths: Vec<Path>,
+    /// The probability of the ways that `--max-paths` cut off; `None` where none was.
+    pub unexplored: Option<f64>,
+    /// What was missing on any of the ways.
+    pub gaps: Vec<Gap>,
+}
+
+impl Trace {
+    /// Whether the packet got where it was meant to go.
+    #[must_use]
+    pub fn arrived(&self) -> bool {
+        matches!(self.verdict, Verdict::Delivered | Verdict::Left)
+    }
+}
+
+impl Answer {
+    /// The verdict over all ways: the one that they share, or `Mixed`.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        let mut verdicts = self.paths.iter().map(|path| path.forward.verdict);
+        let Some(first) = verdicts.next() else { return Verdict::Undetermined };
+        if verdicts.all(|verdict| verdict == first) { first } else { Verdict::Mixed }
+    }
+}
