@@ -172,9 +172,11 @@ impl Routes {
     /// The routes of a table whose prefix holds an address: longest prefix first, then lowest metric, then the order
     /// of the file, which is the kernel's.
     pub fn covering(&self, table: TableId, address: IpAddr) -> impl Iterator<Item = &Route> {
-        self.tables.get(&table).into_iter().flat_map(move |table| table.covering(address)).filter_map(|place| {
-            self.rows.get(place as usize)
-        })
+        self.tables
+            .get(&table)
+            .into_iter()
+            .flat_map(move |table| table.covering(address))
+            .filter_map(|place| self.rows.get(place as usize))
     }
 
     /// The same as [`Self::covering`] by reading every row: what the index is tested against.
@@ -182,7 +184,9 @@ impl Routes {
     pub fn covering_by_scan(&self, table: TableId, address: IpAddr) -> Vec<&Route> {
         let mut found: Vec<&Route> =
             self.rows.iter().filter(|route| route.table == table && route.dst.contains(&address)).collect();
-        found.sort_by_key(|route| (std::cmp::Reverse(route.dst.prefix_len()), std::cmp::Reverse(route.tos), route.metric));
+        found.sort_by_key(|route| {
+            (std::cmp::Reverse(route.dst.prefix_len()), std::cmp::Reverse(route.tos), route.metric)
+        });
         found
     }
 }
