@@ -18,10 +18,10 @@ mod sysctl;
 pub mod topology;
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use crate::evidence::{Files, Gap};
 use crate::net::{IfName, NodeName, PodName};
+pub use crate::net::{NetnsId, NetnsName, RouteType};
 
 pub use addr::{Addr, AddrScope};
 pub use conntrack::{ConntrackEntry, ConntrackTuple};
@@ -33,32 +33,10 @@ pub use neigh::{Neigh, NeighState};
 pub use policy::{IdRange, PolicyRule, RuleAction};
 pub use recent::RecentEntry;
 pub use relay::Relay;
-pub use route::{NextHop, NextHopObject, Route, RouteScope, RouteTable, RouteType, Routes};
+pub use route::{NextHop, NextHopObject, Route, RouteScope, RouteTable, Routes};
 pub use ruleset::*;
 pub use sysctl::{Sysctl, Sysctls};
 pub use topology::Topology;
-
-/// A network namespace of the snapshot, as an index into [`Snapshot::namespaces`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NetnsId(pub u32);
-
-/// Which namespace of a node: the host's own, or a pod's.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum NetnsName {
-    /// The node's own network namespace.
-    Host,
-    /// A pod's.
-    Pod(PodName),
-}
-
-impl fmt::Display for NetnsName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Host => f.write_str("host"),
-            Self::Pod(pod) => write!(f, "pod:{pod}"),
-        }
-    }
-}
 
 /// Everything that was loaded.
 #[derive(Debug, Default)]

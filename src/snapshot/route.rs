@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::evidence::Evidence;
-use crate::net::{Family, IfName, TableId};
+use crate::net::{Family, IfName, RouteType, TableId};
 
 /// A row of `ip -d route show table all`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,41 +76,6 @@ pub struct NextHopObject {
     pub unmodelled: Vec<String>,
     /// The line that says so.
     pub evidence: Evidence,
-}
-
-/// What a route does with a packet (`RTN_*`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the kernel's own names")]
-pub enum RouteType {
-    Unicast,
-    Local,
-    Broadcast,
-    Anycast,
-    Multicast,
-    Blackhole,
-    Unreachable,
-    Prohibit,
-    Throw,
-    Nat,
-}
-
-impl RouteType {
-    /// The word that `ip route` prints.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unicast => "unicast",
-            Self::Local => "local",
-            Self::Broadcast => "broadcast",
-            Self::Anycast => "anycast",
-            Self::Multicast => "multicast",
-            Self::Blackhole => "blackhole",
-            Self::Unreachable => "unreachable",
-            Self::Prohibit => "prohibit",
-            Self::Throw => "throw",
-            Self::Nat => "nat",
-        }
-    }
 }
 
 /// The scope of a route, nearer is greater (`/etc/iproute2/rt_scopes`).

@@ -5,8 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::net::{IfName, MacAddr, Mark, Packet, TableId, Vni};
-use crate::snapshot::RouteType;
+use crate::net::{IfName, MacAddr, Mark, Packet, RouteType, TableId, Vni};
 
 /// One decision of the kernel. Whatever changes the packet or its place is a field here, so that a change can't
 /// happen without a step (`Walk::take` applies it).

@@ -3,8 +3,7 @@
 mod decision;
 
 use crate::evidence::{Evidence, Gap};
-use crate::net::{IfName, NodeName, Packet};
-use crate::snapshot::{NetnsId, NetnsName};
+use crate::net::{IfName, NetnsId, NetnsName, NodeName, Packet};
 
 pub use decision::{CtState, Decision, Forwarded, Hook, NatChange, Reason, ReverseMode, RuleVerdict, Verdict};
 
