@@ -14,7 +14,12 @@ pub struct Link {
     pub name: IfName,
     /// Whether `UP` stands among the flags (the administrator's wish).
     pub up: bool,
-    /// Whether the device has a carrier: no `NO-CARRIER` and no `M-DOWN` among the flags.
+    /// Whether the device has a carrier.
+    ///
+    /// For a device that is up it is `LOWER_UP` (`netif_carrier_ok()` in `dev_get_flags()`, `net/core/dev.c`) without
+    /// `M-DOWN` (iproute2's word for a lower device that isn't up). `NO-CARRIER` is iproute2's word for a device that is
+    /// up and not `RUNNING`, which a dormant device with a carrier isn't either; it decides only where `LOWER_UP` can't:
+    /// on a device that is down, together with `M-DOWN`.
     pub carrier: bool,
     /// Whether `NOARP` stands among the flags: no neighbour is looked up.
     pub noarp: bool,
@@ -30,10 +35,14 @@ pub struct Link {
     pub peer_name: Option<IfName>,
     /// `link-netnsid`: which other namespace the peer's index belongs to.
     pub link_netnsid: Option<i32>,
+    /// `link-netns`: the same by name, where `ip netns` knows one and iproute2 prints it in place of the number.
+    pub link_netns: Option<String>,
     /// What the device is.
     pub kind: LinkKind,
     /// The bridge port's settings, where the device is one (`bridge_slave`, or a row of `bridge -d link show`).
     pub port: Option<BridgePort>,
+    /// Words that change what happens to packets and that flowtrace doesn't model, as written (`xdp`, …).
+    pub unmodelled: Vec<String>,
     /// The line on which the device starts.
     pub evidence: Evidence,
 }
@@ -92,6 +101,8 @@ pub struct BridgePort {
     pub bcast_flood: bool,
     /// Whether the bridge answers ARP and ND for the port's neighbours (`neigh_suppress`).
     pub neigh_suppress: bool,
+    /// Settings that differ from the kernel's default and that flowtrace doesn't model, as written (`locked on`, …).
+    pub unmodelled: Vec<String>,
     /// The line that says so.
     pub evidence: Evidence,
 }

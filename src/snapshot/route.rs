@@ -36,6 +36,8 @@ pub struct Route {
     pub nexthops: Vec<NextHop>,
     /// The nexthop object that stands in for `nexthops`.
     pub nhid: Option<u32>,
+    /// Words that flowtrace doesn't model, or doesn't know, as written; a lookup that takes the route branches.
+    pub unmodelled: Vec<String>,
     /// The line that says so.
     pub evidence: Evidence,
 }
