@@ -36,7 +36,7 @@ pub use relay::Relay;
 pub use route::{NextHop, NextHopObject, Route, RouteScope, RouteTable, Routes};
 pub use ruleset::*;
 pub use sysctl::{Sysctl, Sysctls};
-pub use topology::Topology;
+pub use topology::{DevRef, Topology};
 
 /// Everything that was loaded.
 #[derive(Debug, Default)]

@@ -1,5 +1,0 @@
-//! How devices hang together.
-
-/// The graph of namespaces and devices.
-#[derive(Debug, Default)]
-pub struct Topology {}
