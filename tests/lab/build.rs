@@ -1,0 +1,123 @@
+//! Makes a scenario's namespaces in the kernel.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use super::netns::{Netns, must};
+use super::scenario::{Backend, Scenario, Space};
+
+/// A scenario that stands in the kernel; dropped, it is gone.
+pub struct Lab {
+    /// What it was made from.
+    pub scenario: Scenario,
+    /// The namespaces by their name.
+    pub spaces: BTreeMap<String, Netns>,
+}
+
+impl Lab {
+    /// Builds every namespace, and waits until the links are up.
+    pub fn build(scenario: &Scenario) -> Result<Self, String> {
+        let mut spaces = BTreeMap::new();
+        for space in &scenario.spaces {
+            spaces.insert(space.name.clone(), Netns::new(&space.name)?);
+        }
+        let lab = Self { scenario: scenario.clone(), spaces };
+        for space in &scenario.spaces {
+            lab.netns(&space.name).enter(|| write_sysctls(&space.defaults))?;
+        }
+        lab.add_wires()?;
+        for space in &scenario.spaces {
+            lab.netns(&space.name)
+                .enter(|| furnish(space))
+                .map_err(|error| format!("namespace {}: {error}", space.name))?;
+        }
+        lab.wait_for_links()?;
+        for space in &scenario.spaces {
+            lab.netns(&space.name)
+                .enter(|| furnish_late(space))
+                .map_err(|error| format!("namespace {}: {error}", space.name))?;
+        }
+        Ok(lab)
+    }
+
+    /// A namespace by its name.
+    pub fn netns(&self, name: &str) -> &Netns {
+        self.spaces.get(name).unwrap_or_else(|| panic!("the scenario has no namespace {name:?}"))
+    }
+
+    fn add_wires(&self) -> Result<(), String> {
+        let mut batch = String::new();
+        for wire in &self.scenario.wires {
+            let end = |plug: &super::scenario::Plug| {
+                let netns = self.netns(&plug.space).path();
+                format!("netns {netns} name {} index {} address {} mtu {}", plug.dev, plug.index, plug.mac, wire.mtu)
+            };
+            let _ = writeln!(batch, "link add {} type veth peer {}", end(&wire.a), end(&wire.b));
+        }
+        must("ip", &["-batch", "-"], &batch).map(drop)
+    }
+
+    /// Every bridge port with carrier must forward before a packet is sent.
+    fn wait_for_links(&self) -> Result<(), String> {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        for space in &self.scenario.spaces {
+            loop {
+                let ports = self.netns(&space.name).enter(|| must("bridge", &["link", "show"], ""))?;
+                let waiting =
+                    ports.lines().find(|line| line.contains("LOWER_UP") && !line.contains("state forwarding"));
+                let Some(line) = waiting else { break };
+                if Instant::now() > deadline {
+                    return Err(format!("namespace {}: a port never forwards: {line}", space.name));
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn furnish(space: &Space) -> Result<(), String> {
+    batch("ip", &space.ip)?;
+    batch("bridge", &space.bridge)?;
+    write_sysctls(&space.sysctls)?;
+    if !space.ipset.is_empty() {
+        must("ipset", &["restore"], &space.ipset)?;
+    }
+    for (backend, rules) in &space.rules {
+        let program = match backend {
+            Backend::Nft4 => "iptables-nft-restore",
+            Backend::Nft6 => "ip6tables-nft-restore",
+            Backend::Legacy4 => "iptables-legacy-restore",
+            Backend::Legacy6 => "ip6tables-legacy-restore",
+        };
+        must(program, &[], &rules.render())?;
+    }
+    if !space.nft.is_empty() {
+        must("nft", &["-f", "-"], &space.nft)?;
+    }
+    Ok(())
+}
+
+fn furnish_late(space: &Space) -> Result<(), String> {
+    batch("ip", &space.late)?;
+    batch("bridge", &space.late_bridge)
+}
+
+fn batch(program: &str, lines: &[String]) -> Result<(), String> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let mut text = lines.join("\n");
+    text.push('\n');
+    must(program, &["-batch", "-"], &text).map(drop)
+}
+
+/// Writes sysctls of the calling thread's namespace.
+pub fn write_sysctls(sysctls: &[(String, String)]) -> Result<(), String> {
+    for (name, value) in sysctls {
+        fs::write(format!("/proc/sys/net/{name}"), value).map_err(|error| format!("sysctl {name}={value}: {error}"))?;
+    }
+    Ok(())
+}

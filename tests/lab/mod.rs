@@ -1,0 +1,18 @@
+//! The kernel lab: builds clusters from network namespaces, takes their snapshot, sends real packets, sees where they
+//! go and by which rules, and holds `flowtrace explain` against it. The Linux kernel is the judge.
+//!
+//! A [`scenario::Scenario`] is data. [`flannel`] makes one for a cluster, [`kube_proxy`] its rules, [`objects`] its
+//! Kubernetes objects; [`build`] makes it real, [`snapshot`] writes it down.
+#![allow(dead_code, reason = "every test program uses its own part of the lab")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "these are tests")]
+#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "small numbers")]
+#![allow(clippy::format_push_string, clippy::unreadable_literal, missing_docs, reason = "these are tests")]
+
+pub mod build;
+pub mod flannel;
+pub mod kube_proxy;
+pub mod netns;
+pub mod objects;
+pub mod scenario;
+pub mod situations;
+pub mod snapshot;
