@@ -19,5 +19,6 @@ pub mod error;
 pub mod evidence;
 pub mod load;
 pub mod net;
+pub mod render;
 pub mod snapshot;
 pub mod trace;

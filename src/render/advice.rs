@@ -1,0 +1,159 @@
+//! One thing to try, for each reason that a packet can end with.
+
+use crate::net::{NetnsName, Packet};
+use crate::trace::{Reason, Step};
+
+/// What to try next, in one sentence. The text may hold names of the snapshot as they are.
+pub(super) fn advice(step: &Step, reason: Reason) -> String {
+    let at = At::new(step);
+    link_advice(&at, reason)
+        .or_else(|| route_advice(&at, reason))
+        .or_else(|| tunnel_advice(&at, reason))
+        .unwrap_or_else(|| rest_advice(&at, reason))
+}
+
+/// The names that advice is about.
+struct At {
+    place: String,
+    device: String,
+    source: String,
+    destination: String,
+    ip: &'static str,
+    length: u32,
+}
+
+impl At {
+    fn new(step: &Step) -> Self {
+        let packet: &Packet = &step.packet;
+        let place = match &step.place.name {
+            NetnsName::Host => format!("on {}", step.place.node),
+            NetnsName::Pod(pod) => format!("in the network namespace of pod {pod} on {}", step.place.node),
+        };
+        let device = step.place.device.as_ref().map_or_else(|| "DEVICE".to_owned(), ToString::to_string);
+        Self {
+            place,
+            device,
+            source: packet.ip.source.to_string(),
+            destination: packet.ip.destination.to_string(),
+            ip: if packet.ip.destination.is_ipv6() { "ip -6" } else { "ip" },
+            length: packet.length,
+        }
+    }
+}
+
+fn route_advice(at: &At, reason: Reason) -> Option<String> {
+    let At { place, device, source, destination, ip, length } = at;
+    Some(match reason {
+        Reason::NoRoute => format!("`{ip} route get {destination}` {place}; add the route that should answer"),
+        Reason::Blackhole | Reason::Unreachable | Reason::Prohibit => {
+            format!("find out who made this {reason} entry, and delete it {place} if {destination} is to be reached")
+        }
+        Reason::RpFilter => format!(
+            "`sysctl -w net.ipv4.conf.all.rp_filter=2 net.ipv4.conf.{device}.rp_filter=2` {place}, or give {source} a \
+             route back by {device}"
+        ),
+        Reason::MartianSource => format!("find out who sends from {source}: {place} no packet may come in with it"),
+        Reason::MartianDestination => {
+            format!("find out who sends to {destination}: {place} no packet may come in for it")
+        }
+        Reason::NotForwarding => {
+            let family = if *ip == "ip" { "ipv4" } else { "ipv6" };
+            format!("`sysctl -w net.{family}.conf.all.forwarding=1 net.{family}.conf.{device}.forwarding=1` {place}")
+        }
+        Reason::TtlExceeded => format!("`--ttl 64`, and if it still ends here, look for the routes that loop {place}"),
+        Reason::FragmentationNeeded => format!(
+            "`--size` with less than {length} bytes; then give the senders the smaller MTU, and let ICMP errors through"
+        ),
+        Reason::TooBig => format!("set the same MTU on both sides of {device} {place}, or `--size` below {length}"),
+        Reason::Loop => format!("`{ip} route get {destination}` on each node of the loop; one of them points back"),
+        Reason::NoAddress | Reason::NoSource => {
+            format!("`{ip} addr show` {place}: the sending device has no usable address; add one, or `--source`")
+        }
+        _ => return None,
+    })
+}
+
+fn link_advice(at: &At, reason: Reason) -> Option<String> {
+    let At { place, device, destination, ip, .. } = at;
+    Some(match reason {
+        Reason::DeviceDown => format!("`ip link set {device} up` {place}, and see that its other side is up too"),
+        Reason::NoDevice => format!("`ip link show` {place}: a table names a device that isn't there"),
+        Reason::NeighborFailed => {
+            format!("`{ip} neigh show` {place}, and see that the next hop towards {destination} is up on that link")
+        }
+        Reason::OtherHost => {
+            format!("`ip neigh show` where the frame was sent: the link address there is not this device's ({device})")
+        }
+        Reason::NoReceiver => format!("compare the next hop's address with the nodes' own: nobody {place} takes it"),
+        Reason::HairpinOff => format!("`bridge link set dev {device} hairpin on` {place}"),
+        Reason::IsolatedPort => format!("`bridge link set dev {device} isolated off` {place}, on one of the two ports"),
+        Reason::PortNotForwarding => format!("`bridge link show dev {device}` {place}: see why the port is blocked"),
+        _ => return None,
+    })
+}
+
+fn tunnel_advice(at: &At, reason: Reason) -> Option<String> {
+    let At { place, device, destination, .. } = at;
+    Some(match reason {
+        Reason::FdbMiss => format!(
+            "compare `bridge fdb show dev {device}` {place} with the peer's Node annotation flannel.alpha.coreos.com/\
+             backend-data; a restart of flanneld {place} writes both anew"
+        ),
+        Reason::VniMismatch => "give both nodes' tunnel devices the same VNI (`ip -d link show type vxlan`)".to_owned(),
+        Reason::NoVtep => format!(
+            "`ip -d link show type vxlan` on the node that owns {destination}: see that the tunnel is up, and that its \
+             port is the sender's"
+        ),
+        Reason::NoRelay => format!("see that flanneld runs {place} and knows the peer's subnet"),
+        Reason::TunnelLoop => {
+            format!("give {destination} a route {place} that doesn't lead into the tunnel itself")
+        }
+        _ => return None,
+    })
+}
+
+fn rest_advice(at: &At, reason: Reason) -> String {
+    let At { place, source, destination, .. } = at;
+    match reason {
+        Reason::Rule => format!("put a rule that accepts {source} to {destination} before this one {place}"),
+        Reason::Policy => {
+            format!("add a rule {place} that accepts {source} to {destination}: the policy drops the rest")
+        }
+        Reason::ReplyNotMatched => format!(
+            "let the answer pass the node that rewrote the packet: masquerade the request, or set \
+             net.bridge.bridge-nf-call-iptables=1 {place} where client and server share a bridge"
+        ),
+        Reason::NobodyOwns => {
+            format!("look who should own {destination}: no namespace of the snapshot on this way does")
+        }
+        Reason::UnknownEntry => "`--at NODE/DEVICE` says where the packet comes in".to_owned(),
+        Reason::MissingTable => "take the missing files into the snapshot, and ask again".to_owned(),
+        Reason::NotModelled => "look at the line above: flowtrace does not know what it does".to_owned(),
+        Reason::TooLong => "fewer ways (`--max-paths 1`), or a packet whose choices are given".to_owned(),
+        Reason::Conntrack => format!("`conntrack -L` and `sysctl net.netfilter` {place}: tracking refused the packet"),
+        Reason::NatFailed => format!("`conntrack -L -d {destination}` {place}: NAT found no free address or port"),
+        Reason::ProtocolUnreachable => "ask for the protocol that the receiver takes (`--proto`)".to_owned(),
+        Reason::NotUnicast => "ask for a unicast address: flowtrace does not walk broadcasts and multicasts".to_owned(),
+        _ => format!("`-v` shows every step up to here {place}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{Ip, NetnsId, NodeName, Transport};
+    use crate::trace::{Decision, Place};
+
+    #[test]
+    fn every_reason_has_its_own_advice() {
+        let place =
+            Place { netns: NetnsId(0), node: NodeName::new("n1"), name: NetnsName::Host, device: Some("eth0".into()) };
+        let ip = Ip { source: [10, 0, 0, 1].into(), destination: [10, 0, 0, 2].into(), ttl: 64, tos: 0, df: false };
+        let packet = Packet::new(ip, Transport::Udp { source: Some(1), destination: Some(2) }, 60);
+        let step = Step { place, decision: Decision::Send, because: Vec::new(), packet, tried: Vec::new() };
+        for &reason in Reason::ALL {
+            let text = advice(&step, reason);
+            assert!(!text.starts_with("`-v` shows"), "{reason} has no advice");
+        }
+    }
+}

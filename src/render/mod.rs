@@ -1,0 +1,44 @@
+//! Layer 4: what a person or a program sees of an [`Answer`]. One file a format; none of them decides anything, and
+//! none of them sees the snapshot.
+
+mod advice;
+mod dot;
+mod escape;
+mod graph;
+mod json;
+mod mermaid;
+mod schema;
+mod text;
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::evidence::Files;
+use crate::trace::Answer;
+
+pub use dot::dot;
+pub use escape::Charset;
+pub use json::json;
+pub use mermaid::mermaid;
+pub use schema::{explain_schema, schema};
+pub use text::{Style, text};
+
+/// What is to be shown: the answer, the question as it was typed, and the files that the answer points into.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// FROM as typed.
+    pub from: &'a str,
+    /// TO as typed.
+    pub to: &'a str,
+    /// What the walk found.
+    pub answer: &'a Answer,
+    /// The snapshot's files.
+    pub files: &'a Files,
+}
+
+/// An address with a port, the way `iptables` and URLs write it; the address alone where there is no port.
+fn endpoint(address: IpAddr, port: Option<u16>) -> String {
+    match port {
+        Some(port) => SocketAddr::new(address, port).to_string(),
+        None => address.to_string(),
+    }
+}

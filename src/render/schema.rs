@@ -1,0 +1,339 @@
+//! The JSON Schema (2020-12) of the JSON outputs. Additions to an output are no new version, so nothing here forbids
+//! further properties.
+
+use std::io::{self, Write};
+
+use serde_json::{Map, Value, json};
+
+use super::json::SCHEMA;
+use crate::trace::{CtState, Hook, NatChange, Reason, ReverseMode, RuleVerdict, Verdict};
+
+/// Writes the schemas of all JSON outputs, one document with a definition for each.
+pub fn schema(out: &mut dyn Write) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(&explain_schema()).map_err(io::Error::other)?;
+    writeln!(out, "{text}")
+}
+
+/// The schema of `flowtrace explain -o json`.
+#[must_use]
+pub fn explain_schema() -> Value {
+    let mut schema = object(&[
+        ("schema", json!({"const": SCHEMA})),
+        ("request", request()),
+        ("verdict", words(&VERDICTS.map(Verdict::as_str), "mixed where the paths differ")),
+        ("paths", list(reference("path"))),
+        ("gaps", list(reference("gap"))),
+        ("findings", json!({"type": "array"})),
+    ]);
+    let optional = [
+        ("truncated", json!({"const": true, "description": "--max-paths cut the list of paths"})),
+        ("unexplored", json!({"type": "number", "description": "the probability of the paths that were cut off"})),
+    ];
+    add_optional(&mut schema, optional);
+    if let Value::Object(schema) = &mut schema {
+        schema.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
+        schema.insert("$id".to_owned(), json!(SCHEMA));
+        schema.insert("title".to_owned(), json!("flowtrace explain"));
+        schema.insert("$defs".to_owned(), definitions());
+    }
+    schema
+}
+
+const VERDICTS: [Verdict; 8] = [
+    Verdict::Delivered,
+    Verdict::Left,
+    Verdict::Dropped,
+    Verdict::Rejected,
+    Verdict::Lost,
+    Verdict::Looped,
+    Verdict::Undetermined,
+    Verdict::Mixed,
+];
+
+fn definitions() -> Value {
+    json!({
+        "reason": words(&Reason::ALL.iter().map(|reason| reason.as_str()).collect::<Vec<_>>(), "why a packet ended"),
+        "packet": packet(),
+        "evidence": evidence(),
+        "gap": object(&[("what", text()), ("evidence", list(reference("evidence")))]),
+        "path": path(),
+        "trace": object(&[
+            ("verdict", words(&VERDICTS.map(Verdict::as_str), "how it ended")),
+            ("reason", or_null(reference("reason"))),
+            ("steps", list(reference("step"))),
+        ]),
+        "step": step(),
+    })
+}
+
+fn request() -> Value {
+    object(&[("from", text()), ("to", text()), ("packet", reference("packet"))])
+}
+
+fn path() -> Value {
+    let mut path = object(&[
+        ("probability", json!({"type": ["number", "null"], "description": "null where nobody can weigh a choice"})),
+        ("verdict", words(&VERDICTS.map(Verdict::as_str), "of the way there")),
+        ("forward", reference("trace")),
+        ("reply", or_null(reference("trace"))),
+    ]);
+    let optional = [
+        ("why", json!({"type": "string", "description": "the choices on the way"})),
+        ("error_delivered", json!({"type": ["boolean", "null"], "description": "whether the sender hears of it"})),
+    ];
+    add_optional(&mut path, optional);
+    path
+}
+
+fn evidence() -> Value {
+    let mut evidence = object(&[("file", text()), ("line", count()), ("text", text())]);
+    let index = json!({"type": "integer", "minimum": 0, "description": "the object's place in a JSON file's list"});
+    add_optional(&mut evidence, [("index", index)]);
+    evidence
+}
+
+fn packet() -> Value {
+    let port = || json!({"type": ["integer", "null"], "minimum": 0, "maximum": 65535});
+    let mut packet = object(&[
+        ("protocol", text()),
+        ("source", text()),
+        ("source_port", port()),
+        ("destination", text()),
+        ("destination_port", port()),
+        ("ttl", count()),
+        ("length", count()),
+        ("mark", count()),
+        ("tos", count()),
+        ("df", flag()),
+    ]);
+    let optional = [
+        ("tcp_flags", count()),
+        ("icmp", icmp()),
+        ("fragments", object(&[("count", count()), ("largest", count())])),
+        ("link", object(&[("source", text()), ("destination", text())])),
+        ("tunnel", words(&["vxlan", "relay"], "on an outer packet: what carries the inner one")),
+        ("vni", count()),
+        ("outer", reference("packet")),
+    ];
+    add_optional(&mut packet, optional);
+    packet
+}
+
+/// A step is one of its kinds; what every kind has stands beside that.
+fn step() -> Value {
+    let mut step = object(&[
+        ("n", count()),
+        ("node", text()),
+        ("netns", text()),
+        ("kind", words(&kinds().iter().map(|kind| kind.name).collect::<Vec<_>>(), "what happened")),
+        ("packet", reference("packet")),
+        ("evidence", list(reference("evidence"))),
+    ]);
+    let kinds: Vec<Value> = kinds().into_iter().map(Kind::schema).collect();
+    if let Value::Object(step) = &mut step {
+        step.insert("oneOf".to_owned(), Value::Array(kinds));
+    }
+    step
+}
+
+/// One kind of step with its own fields.
+struct Kind {
+    name: &'static str,
+    fields: Vec<(&'static str, Value)>,
+    optional: Vec<(&'static str, Value)>,
+}
+
+impl Kind {
+    fn new<const N: usize>(name: &'static str, fields: [(&'static str, Value); N]) -> Self {
+        Self { name, fields: fields.into(), optional: Vec::new() }
+    }
+
+    fn with<const N: usize>(mut self, optional: [(&'static str, Value); N]) -> Self {
+        self.optional = optional.into();
+        self
+    }
+
+    fn schema(self) -> Value {
+        let mut fields = self.fields;
+        fields.insert(0, ("kind", json!({"const": self.name})));
+        let mut schema = object(&fields);
+        add_optional(&mut schema, self.optional);
+        schema
+    }
+}
+
+fn kinds() -> Vec<Kind> {
+    let mut kinds = vec![
+        Kind::new("send", []),
+        Kind::new("receive", [("device", text())]),
+        Kind::new("transmit", [("device", text())]),
+    ];
+    kinds.extend(routing_kinds());
+    kinds.extend(netfilter_kinds());
+    kinds.extend(link_kinds());
+    kinds.extend(end_kinds());
+    kinds
+}
+
+fn routing_kinds() -> [Kind; 4] {
+    [
+        Kind::new(
+            "route",
+            [
+                ("table", text_or_null()),
+                ("rule_priority", json!({"type": ["integer", "null"]})),
+                ("prefix", text_or_null()),
+                ("type", text_or_null()),
+                ("via", text_or_null()),
+                ("device", text_or_null()),
+                ("source_hint", text_or_null()),
+            ],
+        ),
+        Kind::new(
+            "reverse-path",
+            [
+                ("device", text()),
+                (
+                    "mode",
+                    words(&[ReverseMode::Off, ReverseMode::Strict, ReverseMode::Loose].map(ReverseMode::as_str), ""),
+                ),
+                ("passed", flag()),
+            ],
+        ),
+        Kind::new("forward", [("mtu", json!({"type": ["integer", "null"]}))]),
+        Kind::new("fragment", [("mtu", count()), ("count", count()), ("largest", count())]),
+    ]
+}
+
+fn netfilter_kinds() -> [Kind; 4] {
+    let chain = || {
+        [
+            ("hook", words(&HOOKS.map(Hook::as_str), "")),
+            ("family", text()),
+            ("backend", words(&["nft", "legacy"], "")),
+            ("table", text()),
+            ("chain", text()),
+            ("verdict", words(&RULE_VERDICTS.map(RuleVerdict::as_str), "")),
+        ]
+    };
+    let mut rule = Kind::new("rule", chain());
+    rule.fields.extend([("index", count()), ("text", text())]);
+    let changes = [NatChange::Snat, NatChange::Dnat, NatChange::SnatReply, NatChange::DnatReply];
+    let states = [CtState::New, CtState::Established, CtState::Related, CtState::Invalid, CtState::Untracked];
+    [
+        rule,
+        Kind::new("policy", chain()),
+        Kind::new("conntrack", [("state", words(&states.map(CtState::as_str), ""))]),
+        Kind::new("nat", [("change", words(&changes.map(NatChange::as_str), "")), ("from", text()), ("to", text())]),
+    ]
+}
+
+const HOOKS: [Hook; 7] =
+    [Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Output, Hook::Postrouting, Hook::Ingress, Hook::Egress];
+
+const RULE_VERDICTS: [RuleVerdict; 8] = [
+    RuleVerdict::Accept,
+    RuleVerdict::Drop,
+    RuleVerdict::Reject,
+    RuleVerdict::Continue,
+    RuleVerdict::Return,
+    RuleVerdict::Jump,
+    RuleVerdict::Goto,
+    RuleVerdict::Queue,
+];
+
+fn link_kinds() -> [Kind; 6] {
+    let tunnel = || {
+        [("device", text()), ("tunnel", words(&["vxlan", "relay"], "")), ("vni", json!({"type": ["integer", "null"]}))]
+    };
+    [
+        Kind::new(
+            "neighbor",
+            [
+                ("address", text()),
+                ("device", text()),
+                ("lladdr", text_or_null()),
+                ("state", text_or_null()),
+                ("assumed", flag()),
+            ],
+        ),
+        Kind::new("fdb", [("device", text()), ("lladdr", text()), ("flooded", list(text()))])
+            .with([("port", text()), ("vtep", text())]),
+        Kind::new("encapsulate", tunnel()),
+        Kind::new("decapsulate", tunnel()),
+        Kind::new("userspace", [("device", text()), ("program", text()), ("ttl_cost", count())]),
+        Kind::new("underlay", [("assumed", flag()), ("routers", count())]).with([("note", text())]),
+    ]
+}
+
+fn end_kinds() -> impl Iterator<Item = Kind> {
+    VERDICTS.into_iter().filter(|verdict| *verdict != Verdict::Mixed).map(|verdict| {
+        let end = Kind::new(verdict.step_kind(), [("reason", or_null(reference("reason")))]);
+        match verdict {
+            Verdict::Rejected => end.with([
+                ("detail", text()),
+                ("icmp", icmp()),
+                ("icmp_source", text()),
+                ("tcp_reset", json!({"const": true})),
+                ("errno", text()),
+            ]),
+            _ => end.with([("detail", text())]),
+        }
+    })
+}
+
+fn icmp() -> Value {
+    json!({
+        "type": "array",
+        "items": {"type": "integer", "minimum": 0, "maximum": 255},
+        "minItems": 2,
+        "maxItems": 2,
+        "description": "type and code",
+    })
+}
+
+fn text() -> Value {
+    json!({"type": "string"})
+}
+
+fn text_or_null() -> Value {
+    json!({"type": ["string", "null"]})
+}
+
+fn flag() -> Value {
+    json!({"type": "boolean"})
+}
+
+fn count() -> Value {
+    json!({"type": "integer", "minimum": 0})
+}
+
+fn list(items: Value) -> Value {
+    json!({"type": "array", "items": items})
+}
+
+fn reference(name: &str) -> Value {
+    json!({"$ref": format!("#/$defs/{name}")})
+}
+
+fn or_null(schema: Value) -> Value {
+    json!({"anyOf": [schema, {"type": "null"}]})
+}
+
+fn words(words: &[&str], about: &str) -> Value {
+    if about.is_empty() { json!({"enum": words}) } else { json!({"enum": words, "description": about}) }
+}
+
+/// An object with these properties, all required.
+fn object(fields: &[(&str, Value)]) -> Value {
+    let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
+    let properties: Map<String, Value> =
+        fields.iter().map(|(name, field)| ((*name).to_owned(), field.clone())).collect();
+    json!({"type": "object", "properties": properties, "required": names})
+}
+
+fn add_optional(object: &mut Value, fields: impl IntoIterator<Item = (&'static str, Value)>) {
+    if let Some(Value::Object(properties)) = object.get_mut("properties") {
+        properties.extend(fields.into_iter().map(|(name, field)| (name.to_owned(), field)));
+    }
+}

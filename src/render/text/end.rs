@@ -1,0 +1,160 @@
+//! Where a packet died: the line that decided, with a caret under what did it, and one thing to try.
+
+use std::io;
+
+use unicode_width::UnicodeWidthStr as _;
+
+use crate::evidence::{Evidence, Files};
+use crate::trace::{Decision, Reason, Step, Trace, Verdict};
+
+use super::super::advice::advice;
+use super::Style;
+use super::pen::{Pen, Tone};
+use super::reference::references;
+use super::rows::{answer, place};
+
+/// How many columns of a quoted line are shown.
+const QUOTE: usize = 94;
+/// How many lines are quoted; the rest stands in the trace.
+const QUOTES: usize = 3;
+
+/// The last step of a trace that did not arrive.
+pub(super) fn end(trace: &Trace) -> Option<&Step> {
+    trace.steps.last().filter(|_| !trace.arrived())
+}
+
+/// Prints where and why a trace ended, and what to try.
+pub(super) fn diagnosis(pen: &mut Pen<'_>, subject: &str, step: &Step, style: Style, files: &Files) -> io::Result<()> {
+    let Decision::End { verdict, reason, detail, .. } = &step.decision else { return Ok(()) };
+    let tone = if *verdict == Verdict::Undetermined { Tone::Unsure } else { Tone::Bad };
+    let mut title = vec![format!("{} at {}", phrase(*verdict), place(step, style))];
+    title.extend(reason.map(|reason| reason.as_str().to_owned()));
+    title.extend(detail.as_ref().map(|detail| style.clean(detail)));
+    title.extend(answer(step));
+    pen.paragraph(&format!("{subject} "), &title.join(": "), tone)?;
+    for &line in step.because.iter().take(QUOTES) {
+        quote(pen, line, *reason, step, style, files)?;
+    }
+    if let Some(reason) = reason {
+        pen.paragraph("Try: ", &style.clean(advice(step, *reason)), Tone::Strong)?;
+    }
+    Ok(())
+}
+
+fn phrase(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Delivered => "arrives",
+        Verdict::Left => "leaves",
+        Verdict::Dropped => "is dropped",
+        Verdict::Rejected => "is rejected",
+        Verdict::Lost => "is lost",
+        Verdict::Looped => "goes round in circles",
+        Verdict::Undetermined | Verdict::Mixed => "can't be followed further",
+    }
+}
+
+fn quote(
+    pen: &mut Pen<'_>,
+    line: Evidence,
+    reason: Option<Reason>,
+    step: &Step,
+    style: Style,
+    files: &Files,
+) -> io::Result<()> {
+    let text = style.clean(files.text(line).trim());
+    if text.is_empty() {
+        return Ok(());
+    }
+    let (start, len) = pointed(&text, reason, step);
+    let (shown, start, len) = window(&text, start, len, style);
+    for reference in references(&[line], style, files) {
+        pen.paragraph("  ", &reference, Tone::Faint)?;
+    }
+    pen.verbatim(&format!("    {shown}"))?;
+    pen.verbatim(&format!("    {:start$}{}", "", "^".repeat(len.max(1))))
+}
+
+/// Which part of a line decided, as byte offset and length.
+fn pointed(text: &str, reason: Option<Reason>, step: &Step) -> (usize, usize) {
+    let destination = step.packet.ip.destination.to_string();
+    let words: &[&str] = match reason {
+        Some(Reason::Rule) => &["-j ", "-g ", " drop", " reject"],
+        Some(Reason::Policy) => &["DROP", "policy drop"],
+        Some(Reason::Blackhole) => &["blackhole"],
+        Some(Reason::Unreachable) => &["unreachable"],
+        Some(Reason::Prohibit) => &["prohibit"],
+        Some(Reason::RpFilter | Reason::NotForwarding) => &["= "],
+        Some(Reason::FragmentationNeeded | Reason::TooBig) => &["mtu "],
+        Some(Reason::NeighborFailed) => &["FAILED", "INCOMPLETE"],
+        Some(Reason::DeviceDown) => &["NO-CARRIER", "state DOWN", "state LOWERLAYERDOWN"],
+        Some(Reason::HairpinOff) => &["hairpin off"],
+        Some(Reason::IsolatedPort) => &["isolated on"],
+        Some(Reason::PortNotForwarding) => &["state "],
+        Some(Reason::VniMismatch) => &["vxlan id "],
+        Some(Reason::NoVtep) => &["dstport "],
+        Some(Reason::OtherHost) => &["lladdr ", "link/ether "],
+        _ => &[],
+    };
+    let found = words.iter().find_map(|word| text.find(word).map(|start| span(text, start, word)));
+    let address = || text.find(&destination).map(|start| (start, destination.len()));
+    found.or_else(address).unwrap_or_else(|| (0, text.find(' ').unwrap_or(text.len())))
+}
+
+/// A word that ends in a space takes the next one along; one that starts with a space doesn't count it.
+fn span(text: &str, start: usize, word: &str) -> (usize, usize) {
+    let skip = word.len() - word.trim_start().len();
+    let rest = text.get(start + word.len()..).unwrap_or("");
+    let more = if word.ends_with(' ') { rest.find(' ').unwrap_or(rest.len()) } else { 0 };
+    (start + skip, word.len() - skip + more)
+}
+
+/// The part of a long line around what is pointed at, in columns.
+fn window(text: &str, start: usize, len: usize, style: Style) -> (String, usize, usize) {
+    let before = text.get(..start).unwrap_or("");
+    let word = text.get(start..start + len).unwrap_or("");
+    if text.width() <= QUOTE {
+        return (text.to_owned(), before.width(), word.width());
+    }
+    let dots = style.symbols().ellipsis;
+    let room = QUOTE.saturating_sub(2 * dots.width());
+    let word: String = fit(word.chars(), room.min(60)).collect();
+    let lead = room.saturating_sub(word.width());
+    let (head, cut) = if before.width() <= lead {
+        (before.to_owned(), "")
+    } else {
+        let tail: Vec<char> = fit(before.chars().rev(), lead.min(40)).collect();
+        (tail.into_iter().rev().collect(), dots)
+    };
+    let used = cut.width() + head.width() + word.width();
+    let after = text.get(start + len..).unwrap_or("");
+    let tail: String = fit(after.chars(), QUOTE.saturating_sub(used + dots.width())).collect();
+    let end = if tail.len() < after.len() { dots } else { "" };
+    (format!("{cut}{head}{word}{tail}{end}"), cut.width() + head.width(), word.width())
+}
+
+/// The characters that fit into so many columns.
+fn fit(chars: impl Iterator<Item = char>, columns: usize) -> impl Iterator<Item = char> {
+    let mut used = 0;
+    chars.take_while(move |c| {
+        used += unicode_width::UnicodeWidthChar::width(*c).unwrap_or(0);
+        used <= columns
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_caret_stands_under_what_decided() {
+        let style = Style::default();
+        let text = format!("-A FORWARD {} -j DROP {}", "-m x".repeat(30), "--z".repeat(30));
+        let start = text.find("-j DROP").unwrap();
+        let (shown, column, len) = window(&text, start, 7, style);
+        assert!(shown.width() <= QUOTE, "{shown}");
+        let under: String = shown.chars().skip(column).take(len).collect();
+        assert_eq!(under, "-j DROP");
+        assert!(shown.starts_with('…') && shown.ends_with('…'));
+        assert_eq!(span("a = 1 b", 2, "= "), (2, 3));
+    }
+}

@@ -1,0 +1,183 @@
+//! What a person reads: the verdict first, then the way hop by hop, and at the end what is missing or to be tried.
+
+mod end;
+mod packet;
+mod pen;
+mod reference;
+mod rows;
+mod rules;
+mod summary;
+
+use std::io::{self, Write};
+
+use super::View;
+use super::escape::Charset;
+use crate::trace::{Decision, Path, Step, Trace, Verdict};
+use pen::{Pen, Tone};
+use rows::{Line, Rows};
+
+pub(super) use packet::headers;
+
+/// How many gaps are listed without `-v`.
+const GAPS: usize = 8;
+/// How many ends are explained; further ones are in the list of paths.
+const ENDS: usize = 3;
+
+/// How the text is to look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    /// Every step, and every rule that was tried.
+    pub verbose: bool,
+    /// Whether to colour what is worth it.
+    pub color: bool,
+    /// Which characters may be printed.
+    pub charset: Charset,
+}
+
+/// Writes the answer for people.
+pub fn text(view: &View<'_>, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let mut pen = Pen::new(style, out);
+    header(&mut pen, view, style)?;
+    for (place, path) in view.answer.paths.iter().enumerate() {
+        let common = if place == 0 || style.verbose { 0 } else { common(view.answer.paths.first(), path) };
+        section(&mut pen, view, place, style)?;
+        way(&mut pen, &path.forward, common, style, view)?;
+        if let Some(reply) = path.reply.as_ref().filter(|reply| place == 0 || style.verbose || !reply.arrived()) {
+            pen.gap()?;
+            pen.heading(answer_title(path))?;
+            way(&mut pen, reply, 0, style, view)?;
+        }
+    }
+    gaps(&mut pen, view, style)?;
+    ends(&mut pen, view, style)
+}
+
+fn header(pen: &mut Pen<'_>, view: &View<'_>, style: Style) -> io::Result<()> {
+    let verdict = view.answer.verdict();
+    let label = format!("{:<10} ", verdict.as_str().to_uppercase());
+    let tone = match verdict {
+        Verdict::Delivered | Verdict::Left => Tone::Good,
+        Verdict::Undetermined | Verdict::Mixed => Tone::Unsure,
+        _ => Tone::Bad,
+    };
+    pen.paragraph(&label, &summary::question(view, style), tone)?;
+    let indent = " ".repeat(label.len());
+    if let [path] = view.answer.paths.as_slice() {
+        let mut line = summary::counts(&path.forward);
+        line.extend(summary::outcome(path, style).map(|outcome| format!("; {outcome}")));
+        if let Some(step) = end::end(&path.forward) {
+            pen.paragraph(&indent, &summary::fate(step, style), Tone::Plain)?;
+        }
+        return pen.paragraph(&indent, &line, Tone::Plain);
+    }
+    for (number, path) in (1..).zip(&view.answer.paths) {
+        let label = format!("{indent}{number:>2}  {:<9} ", summary::share(path.probability));
+        pen.paragraph(&label, &listed(path, style), Tone::Plain)?;
+    }
+    match view.answer.unexplored {
+        Some(rest) => {
+            let rest = summary::share(Some(rest));
+            pen.paragraph(
+                &indent,
+                &format!("... and ways that were not walked ({rest}); see --max-paths"),
+                Tone::Unsure,
+            )
+        }
+        None => Ok(()),
+    }
+}
+
+/// A path in one line, for the list of all.
+fn listed(path: &Path, style: Style) -> String {
+    let mut text = match (path.forward.steps.last(), end::end(&path.forward)) {
+        (_, Some(step)) => summary::fate(step, style),
+        (Some(step), None) => format!("{} to {}", path.forward.verdict.as_str(), summary::receiver(step, style)),
+        (None, None) => path.forward.verdict.as_str().to_owned(),
+    };
+    text.extend(summary::outcome(path, style).map(|outcome| format!("; {outcome}")));
+    text
+}
+
+/// The heading of one path among several.
+fn section(pen: &mut Pen<'_>, view: &View<'_>, place: usize, style: Style) -> io::Result<()> {
+    pen.gap()?;
+    let paths = view.answer.paths.len();
+    let Some(path) = view.answer.paths.get(place).filter(|_| paths > 1) else { return Ok(()) };
+    let share = match summary::share(path.probability).as_str() {
+        "?" => "nobody can say how likely".to_owned(),
+        share => share.to_owned(),
+    };
+    pen.heading(&format!("Path {} of {paths} ({share})", place + 1))?;
+    path.why.iter().try_for_each(|why| pen.paragraph("  because ", &style.clean(why), Tone::Plain))
+}
+
+fn answer_title(path: &Path) -> &'static str {
+    let reset =
+        matches!(path.forward.steps.last().map(|step| &step.decision), Some(Decision::End { tcp_reset: true, .. }));
+    match (path.forward.verdict, reset) {
+        (Verdict::Rejected, true) => "The TCP reset's way back",
+        (Verdict::Rejected, false) => "The ICMP error's way back",
+        _ => "The reply's way back",
+    }
+}
+
+/// How many steps two paths share from the start.
+fn common(first: Option<&Path>, path: &Path) -> usize {
+    let first = first.map(|first| first.forward.steps.as_slice()).unwrap_or_default();
+    first.iter().zip(&path.forward.steps).take_while(|(a, b)| a == b).count()
+}
+
+fn way(pen: &mut Pen<'_>, trace: &Trace, skip: usize, style: Style, view: &View<'_>) -> io::Result<()> {
+    if skip > 0 {
+        pen.heading("  ... as path 1 up to here")?;
+    }
+    for line in Rows::of(trace, skip, style, view.files) {
+        match line {
+            Line::Place(place) => pen.heading(&place)?,
+            Line::Underlay(text) => pen.separator(&text)?,
+            Line::Row(row) => pen.row(&row)?,
+        }
+    }
+    Ok(())
+}
+
+fn gaps(pen: &mut Pen<'_>, view: &View<'_>, style: Style) -> io::Result<()> {
+    let gaps = &view.answer.gaps;
+    if gaps.is_empty() {
+        return Ok(());
+    }
+    pen.gap()?;
+    pen.heading("What the snapshot leaves open")?;
+    let shown = if style.verbose { gaps.len() } else { GAPS };
+    for gap in gaps.iter().take(shown) {
+        let places = reference::references(&gap.evidence, style, view.files);
+        let places = if places.is_empty() { String::new() } else { format!(" ({})", places.join(" ")) };
+        pen.paragraph("  - ", &format!("{}{places}", style.clean(&gap.what)), Tone::Plain)?;
+    }
+    match gaps.len().saturating_sub(shown) {
+        0 => Ok(()),
+        more => pen.paragraph("  - ", &format!("and {more} more; -v lists them"), Tone::Plain),
+    }
+}
+
+/// Explains the ends of the traces that did not arrive, each kind of end once.
+fn ends(pen: &mut Pen<'_>, view: &View<'_>, style: Style) -> io::Result<()> {
+    let mut told: Vec<&Step> = Vec::new();
+    for path in &view.answer.paths {
+        let reply = match path.forward.verdict {
+            Verdict::Rejected => "The error",
+            _ => "The reply",
+        };
+        let traces = [("The packet", Some(&path.forward)), (reply, path.reply.as_ref())];
+        for (subject, step) in traces.into_iter().filter_map(|(name, trace)| Some((name, end::end(trace?)?))) {
+            let known = told.iter().any(|known| known.decision == step.decision && known.because == step.because);
+            if known || told.len() == ENDS {
+                continue;
+            }
+            told.push(step);
+            pen.gap()?;
+            end::diagnosis(pen, subject, step, style, view.files)?;
+        }
+    }
+    Ok(())
+}

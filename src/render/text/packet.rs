@@ -1,0 +1,136 @@
+//! A packet in words, and what has changed on it.
+
+use crate::net::{Encapsulation, Packet, Protocol, Transport};
+
+use super::super::endpoint;
+
+/// The addresses and ports of the innermost packet, and in braces those of the tunnel around it.
+pub(in super::super) fn headers(packet: &Packet) -> String {
+    let inner = addresses(packet.innermost());
+    match packet.inner {
+        Some(_) => format!("{inner} {}", tunnel(packet)),
+        None => inner,
+    }
+}
+
+/// `source > destination`.
+pub(super) fn addresses(packet: &Packet) -> String {
+    format!("{} > {}", source(packet), destination(packet))
+}
+
+/// The source address and port.
+pub(super) fn source(packet: &Packet) -> String {
+    endpoint(packet.ip.source, packet.source_port())
+}
+
+/// The destination address and port.
+pub(super) fn destination(packet: &Packet) -> String {
+    endpoint(packet.ip.destination, packet.destination_port())
+}
+
+/// The outermost addresses and the tunnel's number, in braces.
+pub(super) fn tunnel(packet: &Packet) -> String {
+    match packet.encapsulation {
+        Some(Encapsulation::Vxlan(vni)) => format!("{{{} vni {vni}}}", addresses(packet)),
+        _ => format!("{{{}}}", addresses(packet)),
+    }
+}
+
+/// What the packet is: its protocol, and for ICMP which message.
+pub(super) fn protocol(packet: &Packet) -> String {
+    let protocol = packet.protocol();
+    match packet.transport {
+        Transport::Icmp { kind, code, .. } => match icmp_name(protocol, kind) {
+            Some(name) => format!("{protocol} {name}"),
+            None => format!("{protocol} {kind}/{code}"),
+        },
+        _ => protocol.to_string(),
+    }
+}
+
+/// The usual names of ICMP types (RFC 792, RFC 4443).
+fn icmp_name(protocol: Protocol, kind: u8) -> Option<&'static str> {
+    match (protocol, kind) {
+        (Protocol::ICMP, 8) | (Protocol::ICMPV6, 128) => Some("echo request"),
+        (Protocol::ICMP, 0) | (Protocol::ICMPV6, 129) => Some("echo reply"),
+        (Protocol::ICMP, 3) | (Protocol::ICMPV6, 1) => Some("unreachable"),
+        (Protocol::ICMP, 11) | (Protocol::ICMPV6, 3) => Some("time exceeded"),
+        (Protocol::ICMPV6, 2) => Some("packet too big"),
+        _ => None,
+    }
+}
+
+/// An ICMP error in words.
+pub(super) fn icmp_error(family_v6: Version, kind: u8, code: u8) -> String {
+    let name = match (family_v6, kind, code) {
+        (Version::V4, 3, 0) | (Version::V6, 1, 0) => "network unreachable",
+        (Version::V4, 3, 1) | (Version::V6, 1, 3) => "host unreachable",
+        (Version::V4, 3, 2) => "protocol unreachable",
+        (Version::V4, 3, 3) | (Version::V6, 1, 4) => "port unreachable",
+        (Version::V4, 3, 4) => "fragmentation needed",
+        (Version::V4, 3, 9 | 10 | 13) | (Version::V6, 1, 1) => "administratively prohibited",
+        (Version::V4, 11, 0) | (Version::V6, 3, 0) => "time exceeded",
+        (Version::V6, 2, 0) => "packet too big",
+        _ => return format!("ICMP error {kind}/{code}"),
+    };
+    format!("ICMP {kind}/{code} ({name})")
+}
+
+/// The version of an ICMP message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    V4,
+    V6,
+}
+
+impl Version {
+    /// The packet's.
+    pub(super) fn of(packet: &Packet) -> Self {
+        if packet.ip.destination.is_ipv6() { Self::V6 } else { Self::V4 }
+    }
+}
+
+/// What differs between the packet as it was last shown and now; nothing where it is the same.
+pub(super) fn changes(before: &Packet, now: &Packet) -> Vec<String> {
+    let mut changes = Vec::new();
+    let (was, is) = (before.innermost(), now.innermost());
+    if addresses(was) != addresses(is) {
+        changes.push(addresses(is));
+    }
+    header_changes(was, is, &mut changes);
+    match (&before.inner, &now.inner) {
+        (Some(_), Some(_)) => outer_changes(before, now, &mut changes),
+        (None, Some(_)) => changes.push(format!("{}, {} bytes", tunnel(now), now.length)),
+        _ => {}
+    }
+    changes
+}
+
+fn outer_changes(before: &Packet, now: &Packet, changes: &mut Vec<String>) {
+    let mut outer = Vec::new();
+    if tunnel(before) != tunnel(now) {
+        changes.push(tunnel(now));
+    }
+    header_changes(before, now, &mut outer);
+    changes.extend(outer.into_iter().map(|change| format!("outer {change}")));
+}
+
+fn header_changes(was: &Packet, is: &Packet, changes: &mut Vec<String>) {
+    if was.ip.ttl != is.ip.ttl {
+        changes.push(format!("ttl {}", is.ip.ttl));
+    }
+    if was.ip.tos != is.ip.tos {
+        changes.push(format!("tos {:#x}", is.ip.tos));
+    }
+    if was.mark != is.mark {
+        changes.push(format!("mark {}", is.mark));
+    }
+    if was.length != is.length {
+        changes.push(format!("{} bytes", is.length));
+    }
+    if let Some(pieces) = is.fragments
+        && was.fragments != is.fragments
+    {
+        changes.push(format!("{} fragments", pieces.count));
+    }
+}

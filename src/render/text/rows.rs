@@ -1,0 +1,293 @@
+//! A trace as rows: a number for each device, and under it what was decided there.
+
+use crate::evidence::Files;
+use crate::net::{NetnsName, Packet};
+use crate::trace::{CtState, Decision, NatChange, Reason, Step, Trace, Verdict};
+
+use super::super::endpoint;
+use super::Style;
+use super::packet::{self, Version};
+use super::pen::{Margin, Row};
+use super::reference::references;
+use super::rules::{self, Stack};
+
+/// A piece of the printed trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// The packet is in another namespace now.
+    Place(String),
+    /// The network between nodes.
+    Underlay(String),
+    /// A device or a decision.
+    Row(Row),
+}
+
+/// Turns steps into lines.
+pub(super) struct Rows<'a> {
+    style: Style,
+    files: &'a Files,
+    lines: Vec<Line>,
+    place: Option<String>,
+    shown: Option<&'a Packet>,
+    devices: usize,
+    stack: Stack,
+}
+
+impl<'a> Rows<'a> {
+    /// The lines of a trace, those of its first `skip` steps left out (they still count and are remembered).
+    pub(super) fn of(trace: &'a Trace, skip: usize, style: Style, files: &'a Files) -> Vec<Line> {
+        let mut rows =
+            Self { style, files, lines: Vec::new(), place: None, shown: None, devices: 0, stack: Stack::default() };
+        for (n, step) in trace.steps.iter().enumerate() {
+            rows.step(step, trace.steps.get(n + 1));
+            if n < skip {
+                rows.lines.clear();
+                rows.place = None;
+            }
+        }
+        rows.lines
+    }
+
+    fn step(&mut self, step: &'a Step, next: Option<&Step>) {
+        if let Decision::Underlay { .. } = step.decision {
+            self.lines.push(Line::Underlay(self.underlay(step)));
+            return;
+        }
+        self.enter(step);
+        if self.style.verbose {
+            self.tried(step);
+        }
+        let row = match &step.decision {
+            Decision::Receive { device } => Some(self.device(step, &self.style.clean(device), "in")),
+            Decision::Transmit { device } => Some(self.device(step, &self.style.clean(device), "out")),
+            Decision::Rule { .. } | Decision::Policy { .. } if self.style.verbose => {
+                rules::verbose_row(step, self.style, self.files)
+            }
+            Decision::Rule { .. } | Decision::Policy { .. } => {
+                rules::row(step, next, &mut self.stack, self.style, self.files)
+            }
+            _ => self.decision(step),
+        };
+        self.lines.extend(row.map(Line::Row));
+    }
+
+    fn enter(&mut self, step: &Step) {
+        let place = place(step, self.style);
+        if self.place.as_ref() != Some(&place) {
+            self.lines.push(Line::Place(place.clone()));
+            self.place = Some(place);
+        }
+    }
+
+    fn tried(&mut self, step: &Step) {
+        for &line in &step.tried {
+            let body = self.style.clean(rules::bare(self.files.text(line)));
+            let evidence = references(&[line], self.style, self.files);
+            self.lines.push(Line::Row(Row {
+                margin: Margin::Tried,
+                label: "no match".to_owned(),
+                body,
+                evidence,
+                ..Row::default()
+            }));
+        }
+    }
+
+    /// A device, with what has changed on the packet since the last one.
+    fn device(&mut self, step: &'a Step, device: &str, way: &str) -> Row {
+        self.devices += 1;
+        let before = self.shown.replace(&step.packet);
+        let changes = before.map(|before| packet::changes(before, &step.packet)).unwrap_or_default();
+        let mut body = match (before, step.packet.inner.is_some()) {
+            (None, _) => packet::headers(&step.packet),
+            (Some(_), true) if changes.is_empty() => "same outer packet".to_owned(),
+            (Some(_), false) if changes.is_empty() => "same packet".to_owned(),
+            _ => changes.join(", "),
+        };
+        if self.style.verbose
+            && let Some(link) = step.packet.link
+        {
+            body = format!("{body}, mac {} > {}", link.source, link.destination);
+        }
+        Row {
+            margin: Margin::Device(self.devices),
+            label: device.to_owned(),
+            body: format!("{way:<4}{body}"),
+            evidence: references(&step.because, self.style, self.files),
+            ..Row::default()
+        }
+    }
+
+    fn decision(&mut self, step: &'a Step) -> Option<Row> {
+        let (margin, label, body) = match &step.decision {
+            Decision::Send => {
+                self.shown = Some(&step.packet);
+                (Margin::Blank, "send".to_owned(), sent(&step.packet))
+            }
+            Decision::Nat { .. } => self.nat(step)?,
+            Decision::End { .. } => self.end(step)?,
+            _ => {
+                let (label, body) = self.lookup(step)?;
+                (Margin::Blank, label.to_owned(), body)
+            }
+        };
+        let evidence = references(&step.because, self.style, self.files);
+        Some(Row { margin, label, body, short: None, evidence })
+    }
+
+    /// What a table said: the label and the text, or nothing where it is only for the verbose form.
+    fn lookup(&self, step: &Step) -> Option<(&'static str, String)> {
+        let arrow = self.style.symbols().arrow;
+        Some(match &step.decision {
+            Decision::Route { .. } => ("route", self.route(step)),
+            Decision::ReversePath { mode, passed, .. } => {
+                let word = if *passed { "passed" } else { "failed" };
+                let shown = !passed || self.style.verbose;
+                ("rp_filter", shown.then(|| format!("{} check of {} {word}", mode.as_str(), step.packet.ip.source))?)
+            }
+            Decision::Forward(forwarded) => ("forward", self.style.verbose.then(|| format!("ttl {}", forwarded.ttl))?),
+            Decision::Conntrack { state } => {
+                let plain = matches!(state, CtState::New | CtState::Established);
+                ("conntrack", (!plain || self.style.verbose).then(|| state.as_str().to_owned())?)
+            }
+            Decision::Neighbor { .. } => ("neigh", neighbor(&step.decision, self.style)?),
+            Decision::Fdb { .. } => ("fdb", fdb(&step.decision, self.style)?),
+            Decision::Encapsulate { tunnel, packet, .. } => {
+                ("encap", format!("{tunnel} {}, {} bytes", packet::tunnel(packet), packet.length))
+            }
+            Decision::Decapsulate { device, tunnel, vni } => {
+                let vni = vni.map(|vni| format!(" vni {vni}")).unwrap_or_default();
+                ("decap", format!("{tunnel}{vni} {arrow} {}", self.style.clean(device)))
+            }
+            Decision::Userspace { device, program, ttl_cost } => {
+                let (program, device) = (self.style.clean(program), self.style.clean(device));
+                ("program", format!("{program} carries it on from {device}, ttl -{ttl_cost}"))
+            }
+            Decision::Fragment { mtu, count, largest } => {
+                ("fragment", format!("{count} pieces of at most {largest} bytes, for MTU {mtu}"))
+            }
+            _ => return None,
+        })
+    }
+
+    /// A routing decision in `ip route`'s syntax.
+    fn route(&self, step: &Step) -> String {
+        let Decision::Route { table, rule_priority, prefix, kind, via, device, .. } = &step.decision else {
+            return String::new();
+        };
+        let mut words: Vec<String> = Vec::new();
+        match kind {
+            None => words.push(format!("no route to {}", step.packet.ip.destination)),
+            Some(kind) if kind.as_str() == "unicast" => {}
+            Some(kind) => words.push(kind.as_str().to_owned()),
+        }
+        words.extend(prefix.map(|prefix| match prefix.prefix_len() {
+            0 => "default".to_owned(),
+            _ if prefix.prefix_len() == prefix.max_prefix_len() => prefix.addr().to_string(),
+            _ => prefix.to_string(),
+        }));
+        words.extend(via.map(|via| format!("via {via}")));
+        words.extend(device.as_ref().map(|device| format!("dev {}", self.style.clean(device))));
+        let named = table.map(|table| table.to_string());
+        words.extend(named.filter(|name| name != "main" && name != "local").map(|name| format!("table {name}")));
+        let priority = rule_priority.filter(|priority| !matches!(priority, 0 | 32766 | 32767));
+        words.extend(priority.map(|priority| format!("(rule {priority})")));
+        words.join(" ")
+    }
+
+    fn nat(&self, step: &Step) -> Option<(Margin, String, String)> {
+        let Decision::Nat { change, from_endpoint, to_endpoint, .. } = &step.decision else { return None };
+        let label = match change {
+            NatChange::Snat => "SNAT",
+            NatChange::Dnat => "DNAT",
+            NatChange::SnatReply => "un-SNAT",
+            NatChange::DnatReply => "un-DNAT",
+        };
+        let becomes = self.style.symbols().becomes;
+        let (from, to) = (endpoint(from_endpoint.0, from_endpoint.1), endpoint(to_endpoint.0, to_endpoint.1));
+        let comment = step.because.iter().find_map(|&line| rules::comment(self.files.text(line)));
+        let comment = comment.map(|comment| format!("  \"{}\"", self.style.clean(comment))).unwrap_or_default();
+        Some((Margin::Rewritten, label.to_owned(), format!("{from} {becomes} {to}{comment}")))
+    }
+
+    fn end(&self, step: &Step) -> Option<(Margin, String, String)> {
+        let Decision::End { verdict, reason, detail, .. } = &step.decision else { return None };
+        let margin = match verdict {
+            Verdict::Delivered | Verdict::Left => Margin::Arrived,
+            Verdict::Undetermined | Verdict::Mixed => Margin::Unknown,
+            _ => Margin::Ended,
+        };
+        let detail = detail.as_ref().map(|detail| self.style.clean(detail));
+        let answer = answer(step);
+        let reason = reason.map(Reason::as_str).map(str::to_owned);
+        let mut parts: Vec<String> = [reason, detail, answer].into_iter().flatten().collect();
+        if *verdict == Verdict::Delivered && parts.is_empty() {
+            parts.push(format!("to {}", place(step, self.style)));
+        }
+        Some((margin, verdict.as_str().to_owned(), parts.join(": ")))
+    }
+
+    fn underlay(&self, step: &Step) -> String {
+        let Decision::Underlay { assumed, note, .. } = &step.decision else { return String::new() };
+        match (assumed, note) {
+            (_, Some(note)) => format!("underlay: {}", self.style.clean(note)),
+            (true, None) => "underlay (assumed: not in the snapshot)".to_owned(),
+            (false, None) => "underlay".to_owned(),
+        }
+    }
+}
+
+/// Node and namespace.
+pub(super) fn place(step: &Step, style: Style) -> String {
+    let node = style.clean(&step.place.node);
+    match &step.place.name {
+        NetnsName::Host => format!("{node} host"),
+        NetnsName::Pod(pod) => format!("{node} pod {}", style.clean(pod)),
+    }
+}
+
+/// What the kernel tells the sender, where it tells anything.
+pub(super) fn answer(step: &Step) -> Option<String> {
+    let Decision::End { icmp, icmp_source, tcp_reset, errno, .. } = &step.decision else { return None };
+    let source = icmp_source.map(|source| format!(" from {source}")).unwrap_or_default();
+    match (icmp, tcp_reset, errno) {
+        (Some((kind, code)), _, _) => {
+            Some(format!("{}{source}", packet::icmp_error(Version::of(&step.packet), *kind, *code)))
+        }
+        (None, true, _) => Some("TCP reset".to_owned()),
+        (None, false, Some(errno)) => Some(format!("the sender's call fails with {errno}")),
+        (None, false, None) => None,
+    }
+}
+
+fn sent(packet: &Packet) -> String {
+    let (protocol, inner) = (packet::protocol(packet), packet.innermost());
+    format!("{protocol} {}, ttl {}, {} bytes", packet::headers(packet), inner.ip.ttl, inner.length)
+}
+
+fn neighbor(decision: &Decision, style: Style) -> Option<String> {
+    let Decision::Neighbor { address, device, lladdr, state, assumed, .. } = decision else { return None };
+    let device = style.clean(device);
+    let Some(lladdr) = lladdr else {
+        let state = state.map(|state| format!(" ({state})")).unwrap_or_default();
+        return Some(format!("{address} dev {device} has no link address{state}"));
+    };
+    let known = match (state, assumed) {
+        (Some(state), _) => (*state).to_owned(),
+        (None, true) => "assumed".to_owned(),
+        (None, false) => "answered by its owner".to_owned(),
+    };
+    Some(format!("{address} lladdr {lladdr} {known}"))
+}
+
+fn fdb(decision: &Decision, style: Style) -> Option<String> {
+    let Decision::Fdb { lladdr, port, vtep, flooded, .. } = decision else { return None };
+    let way = match (vtep, port) {
+        (Some(vtep), _) => format!("dst {vtep}"),
+        (None, Some(port)) => format!("port {}", style.clean(port)),
+        (None, None) => "no entry".to_owned(),
+    };
+    let names: Vec<String> = flooded.iter().map(|port| style.clean(port)).collect();
+    let copies = if names.is_empty() { String::new() } else { format!(", flooded to {} too", names.join(" ")) };
+    Some(format!("{lladdr} {way}{copies}"))
+}

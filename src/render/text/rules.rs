@@ -1,0 +1,223 @@
+//! Netfilter's steps, folded: the chains that led to a rule, and the rule where it decided something.
+
+use crate::evidence::Evidence;
+use crate::trace::{Decision, RuleVerdict, Step};
+
+use super::Style;
+use super::pen::Row;
+use super::reference::references;
+use crate::evidence::Files;
+
+/// The chains that a base chain's walk stands in, each with the rule that matched last in it.
+#[derive(Debug, Default)]
+pub(super) struct Stack {
+    key: Option<[String; 4]>,
+    chains: Vec<(String, Vec<Evidence>)>,
+}
+
+impl Stack {
+    /// Notes that a rule of this chain matched.
+    fn enter(&mut self, key: [String; 4], chain: &str, because: &[Evidence]) {
+        if self.key.as_ref() != Some(&key) {
+            self.chains.clear();
+            self.key = Some(key);
+        }
+        match self.chains.iter().position(|(name, _)| name == chain) {
+            Some(place) => self.chains.truncate(place + 1),
+            None => self.chains.push((chain.to_owned(), Vec::new())),
+        }
+        if let Some((_, evidence)) = self.chains.last_mut() {
+            *evidence = because.to_vec();
+        }
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        self.chains.iter().flat_map(|(_, evidence)| evidence.iter().copied()).collect()
+    }
+
+    fn names(&self, style: Style, name: fn(Style, &str) -> String) -> String {
+        let names: Vec<String> = self.chains.iter().map(|(chain, _)| name(style, chain)).collect();
+        names.join(" > ")
+    }
+}
+
+/// The row for a rule or a policy, where it decided something.
+pub(super) fn row(step: &Step, next: Option<&Step>, stack: &mut Stack, style: Style, files: &Files) -> Option<Row> {
+    match &step.decision {
+        Decision::Rule { hook, family, backend, table, chain, text, verdict, mark, tos, ttl, .. } => {
+            let key = [hook.as_str(), family, backend, table.as_str()].map(str::to_owned);
+            stack.enter(key, chain, &step.because);
+            let sets = sets(mark.map(|mark| mark.to_string()), *tos, *ttl);
+            let rewritten = matches!(next.map(|next| &next.decision), Some(Decision::Nat { .. }));
+            let decides = matches!(verdict, RuleVerdict::Accept | RuleVerdict::Drop | RuleVerdict::Reject);
+            if !decides && *verdict != RuleVerdict::Queue && sets.is_none() && !rewritten {
+                return None;
+            }
+            let matched = if rewritten { String::new() } else { condition(text) };
+            let verdict = match (sets, decides && !rewritten) {
+                (Some(sets), _) => sets,
+                (None, true) => verdict.as_str().to_uppercase(),
+                (None, false) => String::new(),
+            };
+            let tail: Vec<String> =
+                [matched, verdict].iter().filter(|part| !part.is_empty()).map(|part| style.clean(part)).collect();
+            Some(folded(step, stack, &tail.join(" "), style, files))
+        }
+        Decision::Policy { chain, verdict: RuleVerdict::Drop | RuleVerdict::Reject, .. } => {
+            let body = format!("{}{} policy DROP", origin(step), style.clean(chain));
+            let evidence = references(&step.because, style, files);
+            Some(Row { label: label(step, style), body, evidence, ..Row::default() })
+        }
+        _ => None,
+    }
+}
+
+fn folded(step: &Step, stack: &Stack, tail: &str, style: Style, files: &Files) -> Row {
+    let origin = origin(step);
+    let gap = if tail.is_empty() { "" } else { "  " };
+    Row {
+        label: label(step, style),
+        body: format!("{origin}{}{gap}{tail}", stack.names(style, |style, name| style.clean(name))),
+        short: Some(format!("{origin}{}{gap}{tail}", stack.names(style, shorten))),
+        evidence: references(&stack.evidence(), style, files),
+        ..Row::default()
+    }
+}
+
+/// The row for a rule or a policy in the verbose form: each one that matched, as written.
+pub(super) fn verbose_row(step: &Step, style: Style, files: &Files) -> Option<Row> {
+    let body = match &step.decision {
+        Decision::Rule { chain, index, text, verdict, .. } => {
+            format!("{}:{index} {} [{}]", style.clean(chain), style.clean(bare(text)), verdict.as_str())
+        }
+        Decision::Policy { chain, verdict, .. } => {
+            format!("{} policy {}", style.clean(chain), verdict.as_str().to_uppercase())
+        }
+        _ => return None,
+    };
+    let evidence = references(&step.because, style, files);
+    Some(Row { label: label(step, style), body: format!("{}{body}", origin(step)), evidence, ..Row::default() })
+}
+
+/// The table as a row's label.
+fn label(step: &Step, style: Style) -> String {
+    match &step.decision {
+        Decision::Rule { table, .. } | Decision::Policy { table, .. } if usual(table) => style.clean(table),
+        _ => "nft".to_owned(),
+    }
+}
+
+/// What the label leaves open: the other backend, or an nft table that is not one of iptables' own.
+fn origin(step: &Step) -> String {
+    match &step.decision {
+        Decision::Rule { family, backend, table, .. } | Decision::Policy { family, backend, table, .. } => {
+            match (*backend, usual(table)) {
+                ("legacy", _) => "legacy: ".to_owned(),
+                (_, true) if *family == "ip" || *family == "ip6" => String::new(),
+                _ => format!("{family} {table}: "),
+            }
+        }
+        _ => String::new(),
+    }
+}
+
+fn usual(table: &str) -> bool {
+    matches!(table, "raw" | "mangle" | "nat" | "filter" | "security")
+}
+
+fn sets(mark: Option<String>, tos: Option<u8>, ttl: Option<u8>) -> Option<String> {
+    let parts = [
+        mark.map(|mark| format!("mark {mark}")),
+        tos.map(|tos| format!("tos {tos:#x}")),
+        ttl.map(|ttl| format!("ttl {ttl}")),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// A rule without its counters and chain.
+pub(super) fn bare(text: &str) -> &str {
+    let text = text.trim();
+    let text = match text.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
+        Some((_, rest)) => rest,
+        None => text,
+    };
+    match text.strip_prefix("-A ").and_then(|rest| rest.split_once(' ')) {
+        Some((_, rest)) => rest,
+        None => text,
+    }
+}
+
+/// What a rule of iptables tests, without its comment and target; an nft rule as it stands.
+pub(super) fn condition(text: &str) -> String {
+    let words = words(bare(text));
+    let target = words.iter().position(|word| matches!(word.as_str(), "-j" | "-g")).unwrap_or(words.len());
+    let mut kept = Vec::new();
+    let mut rest = words.into_iter().take(target);
+    while let Some(word) = rest.next() {
+        if word == "--comment" {
+            rest.next();
+            // The `-m comment` before it says nothing either.
+            if kept.ends_with(&["-m".to_owned(), "comment".to_owned()]) {
+                kept.truncate(kept.len() - 2);
+            }
+        } else {
+            kept.push(word);
+        }
+    }
+    kept.join(" ")
+}
+
+/// The comment of a rule, without its quotes.
+pub(super) fn comment(text: &str) -> Option<String> {
+    let words = words(text);
+    let place = words.iter().position(|word| word == "--comment")?;
+    let comment = words.get(place + 1)?;
+    Some(comment.trim_matches('"').to_owned())
+}
+
+/// The words of a rule; a quoted one stays whole, quotes included.
+fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let (mut quoted, mut escaped) = (false, false);
+    for c in text.chars() {
+        if c == ' ' && !quoted {
+            if !word.is_empty() {
+                words.push(std::mem::take(&mut word));
+            }
+            continue;
+        }
+        quoted ^= c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        word.push(c);
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+/// A chain's name, cut where it is long: kube-proxy's hashes tell nobody anything.
+fn shorten(style: Style, chain: &str) -> String {
+    let name = style.clean(chain);
+    if name.chars().count() <= 16 {
+        return name;
+    }
+    let head: String = name.chars().take(13).collect();
+    format!("{head}{}", style.symbols().ellipsis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_is_the_rule_without_comment_and_target() {
+        let rule =
+            r#"[1:60] -A KUBE-SVC-X ! -s 10.244.0.0/16 -m comment --comment "a \"b\" c" -p tcp -j KUBE-MARK-MASQ"#;
+        assert_eq!(condition(rule), "! -s 10.244.0.0/16 -p tcp");
+        assert_eq!(comment(rule).as_deref(), Some(r#"a \"b\" c"#));
+        assert_eq!(condition("-A FORWARD -j DROP"), "");
+    }
+}

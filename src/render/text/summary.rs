@@ -1,0 +1,136 @@
+//! The first lines: the verdict, the question, and what happened on the way in a few numbers.
+
+use std::collections::BTreeSet;
+
+use crate::net::{NetnsName, NodeName};
+use crate::trace::{Decision, NatChange, Path, Step, Trace, Verdict};
+
+use super::super::View;
+use super::packet::{destination, protocol, source};
+use super::rows::place;
+use super::{Style, end};
+
+/// Protocol, and both ends as they were typed and as they are.
+pub(super) fn question(view: &View<'_>, style: Style) -> String {
+    let packet = &view.answer.request;
+    let arrow = style.symbols().arrow;
+    let from = named(&style.clean(view.from), &source(packet));
+    let to = named(&style.clean(view.to), &destination(packet));
+    let mut text = format!("{} {from} {arrow} {to}", protocol(packet));
+    if let [path] = view.answer.paths.as_slice()
+        && let Some(last) = path.forward.steps.last().filter(|_| path.forward.arrived())
+        && destination(last.packet.innermost()) != destination(packet)
+    {
+        text = format!("{text} {arrow} {}", receiver(last, style));
+    }
+    text
+}
+
+/// What was typed and what it means, once where that is the same.
+fn named(typed: &str, meant: &str) -> String {
+    if typed == meant || typed.starts_with(&format!("{meant}:")) {
+        meant.to_owned()
+    } else {
+        format!("{typed} {meant}")
+    }
+}
+
+/// Who got the packet.
+pub(super) fn receiver(step: &Step, style: Style) -> String {
+    let address = destination(step.packet.innermost());
+    match (&step.decision, &step.place.name) {
+        (Decision::End { verdict: Verdict::Left, .. }, _) => address,
+        (_, NetnsName::Pod(pod)) => format!("{} {address}", style.clean(pod)),
+        (_, NetnsName::Host) => format!("node/{} {address}", style.clean(&step.place.node)),
+    }
+}
+
+/// How many of what: `2 nodes, DNAT 1, SNAT 0, VXLAN 1`.
+pub(super) fn counts(trace: &Trace) -> String {
+    let nodes: BTreeSet<&NodeName> = trace.steps.iter().map(|step| &step.place.node).collect();
+    let count = |test: fn(&Decision) -> bool| trace.steps.iter().filter(|step| test(&step.decision)).count();
+    let dnat = count(|decision| matches!(decision, Decision::Nat { change: NatChange::Dnat, .. }));
+    let snat = count(|decision| matches!(decision, Decision::Nat { change: NatChange::Snat, .. }));
+    let vxlan = count(|decision| matches!(decision, Decision::Encapsulate { tunnel: "vxlan", .. }));
+    let relay = count(|decision| matches!(decision, Decision::Userspace { .. }));
+    let plural = if nodes.len() == 1 { "" } else { "s" };
+    let relay = if relay == 0 { String::new() } else { format!(", relay {}", relay.div_ceil(2)) };
+    format!("{} node{plural}, DNAT {dnat}, SNAT {snat}, VXLAN {vxlan}{relay}", nodes.len())
+}
+
+/// How a path's packet and its answer fared: the last words of the summary.
+pub(super) fn outcome(path: &Path, style: Style) -> Option<String> {
+    let reply = path.reply.as_ref()?;
+    if path.forward.verdict == Verdict::Rejected {
+        return Some(match path.error_delivered {
+            Some(true) => "the sender hears of it".to_owned(),
+            Some(false) => "the sender never hears of it".to_owned(),
+            None => "whether the sender hears of it is not known".to_owned(),
+        });
+    }
+    let rewriters: BTreeSet<String> = reply
+        .steps
+        .iter()
+        .filter(|step| is_reversal(&step.decision))
+        .map(|step| style.clean(&step.place.node))
+        .collect();
+    let rewriters: Vec<String> = rewriters.into_iter().collect();
+    let rewritten =
+        if rewriters.is_empty() { String::new() } else { format!(", un-NATed on {}", rewriters.join(" and ")) };
+    Some(match (reply.verdict, end::end(reply)) {
+        (Verdict::Delivered, _) => format!("the reply is delivered too{rewritten}"),
+        (Verdict::Left, _) => format!("the reply leaves for the client too{rewritten}"),
+        (_, Some(step)) => format!("but the reply {}", fate(step, style)),
+        (verdict, None) => format!("but the reply is {}", verdict.as_str()),
+    })
+}
+
+fn is_reversal(decision: &Decision) -> bool {
+    matches!(decision, Decision::Nat { change: NatChange::SnatReply | NatChange::DnatReply, .. })
+}
+
+/// How it ended and where: `is dropped at n1 host: rp-filter`.
+pub(super) fn fate(step: &Step, style: Style) -> String {
+    let Decision::End { verdict, reason, detail, .. } = &step.decision else { return String::new() };
+    let word = match verdict {
+        Verdict::Undetermined => "is undetermined".to_owned(),
+        verdict => format!("is {}", verdict.as_str()),
+    };
+    let mut text = format!("{word} at {}", place(step, style));
+    for more in [reason.map(|reason| reason.as_str().to_owned()), detail.as_ref().map(|text| style.clean(text))] {
+        text.extend(more.map(|more| format!(": {more}")));
+    }
+    text
+}
+
+/// A probability as people say it: a fraction with a small denominator, or else percent.
+pub(super) fn share(probability: Option<f64>) -> String {
+    let Some(share) = probability else { return "?".to_owned() };
+    if (share - 1.0).abs() < TOLERANCE {
+        return "always".to_owned();
+    }
+    let fraction = (2..=64_u32).find_map(|denominator| {
+        let numerator = (share * f64::from(denominator)).round();
+        let exact = (share - numerator / f64::from(denominator)).abs() < TOLERANCE;
+        (exact && numerator >= 1.0).then(|| format!("{numerator}/{denominator}"))
+    });
+    fraction.unwrap_or_else(|| format!("{:.3} %", share * 100.0))
+}
+
+/// kube-proxy writes probabilities with eleven digits, and the kernel keeps them with 31 bits.
+const TOLERANCE: f64 = 1e-8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn simple_fractions_are_written_as_such() {
+        assert_eq!(share(Some(1.0 / 3.0)), "1/3");
+        assert_eq!(share(Some(0.333_333_333_49)), "1/3");
+        assert_eq!(share(Some(0.75)), "3/4");
+        assert_eq!(share(Some(0.012_345)), "1.234 %");
+        assert_eq!(share(None), "?");
+        assert_eq!(share(Some(1.0)), "always");
+    }
+}
