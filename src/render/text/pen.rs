@@ -13,7 +13,7 @@ const WIDTH: usize = 100;
 /// Where a row's text starts: a number, a space, a label, a space.
 const BODY: usize = 4 + LABEL + 1;
 /// The label's column.
-const LABEL: usize = 11;
+const LABEL: usize = 12;
 
 /// One row of a trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
