@@ -14,6 +14,7 @@
 //! A module uses only what stands above it, with [`error`] beside them all. `engine` knows no Kubernetes and no
 //! flannel; `snapshot` has no parser; `render` decides nothing and never sees a snapshot.
 
+pub mod cli;
 pub mod engine;
 pub mod error;
 pub mod evidence;

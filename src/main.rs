@@ -1,1 +1,7 @@
-fn main() {}
+//! flowtrace: what happened to this packet, and why.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    flowtrace::cli::run()
+}

@@ -13,7 +13,8 @@ pub(crate) fn is_hostile(c: char) -> bool {
 
 /// The text with every hostile character written as an escape (`\x1b`, `\u{202e}`), tabs as spaces; with
 /// [`Charset::Ascii`] everything beyond ASCII too.
-pub(crate) fn clean(text: &str, charset: Charset) -> String {
+#[must_use]
+pub fn clean(text: &str, charset: Charset) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         push_clean(&mut out, c, charset);

@@ -16,7 +16,7 @@ use crate::evidence::Files;
 use crate::trace::Answer;
 
 pub use dot::dot;
-pub use escape::Charset;
+pub use escape::{Charset, clean};
 pub use json::json;
 pub use mermaid::mermaid;
 pub use schema::{explain_schema, schema};

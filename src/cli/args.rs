@@ -1,0 +1,278 @@
+//! What was typed. Nothing here looks into a snapshot.
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::render::Charset;
+
+/// What happened to this packet, and why: walks packets through a snapshot of a flannel Kubernetes cluster as Linux
+/// would.
+#[derive(Debug, Parser)]
+#[command(name = "flowtrace", version, propagate_version = true, arg_required_else_help = true)]
+#[command(disable_help_subcommand = true, after_help = AFTER_HELP)]
+pub(super) struct Typed {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Not built yet: decode, correlate, collect, capture, rules, check, completions, man.
+
+Exit codes: 0 everything arrives, 1 something does not, 2 the question or the snapshot is wrong,
+3 undetermined: the snapshot does not hold what decides it.
+
+Try: flowtrace explain --demo default/pod1 default/pod2";
+
+/// The commands of the contract.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Rebuild the path of one packet, hop by hop, there and back
+    Explain(Box<Explain>),
+    /// Print the JSON Schema of the JSON output
+    Schema,
+    #[command(hide = true)]
+    Decode(Later),
+    #[command(hide = true)]
+    Correlate(Later),
+    #[command(hide = true)]
+    Collect(Later),
+    #[command(hide = true)]
+    Capture(Later),
+    #[command(hide = true)]
+    Rules(Later),
+    #[command(hide = true)]
+    Check(Later),
+    #[command(hide = true)]
+    Completions(Later),
+    #[command(hide = true)]
+    Man(Later),
+}
+
+/// A command that is not built yet takes anything, so that its refusal is the one message.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true, disable_version_flag = true)]
+pub(super) struct Later {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    rest: Vec<OsString>,
+}
+
+/// `flowtrace explain`.
+#[derive(Debug, Args)]
+#[command(after_help = EXPLAIN_HELP)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub(super) struct Explain {
+    /// Who sends: NAMESPACE/POD, POD, node/NAME, an IP address, or external
+    #[arg(required_unless_present = "pcap")]
+    pub(super) from: Option<String>,
+    /// Where to: as FROM, with :PORT where it applies, svc/NAMESPACE/NAME[:PORT|:PORTNAME], or a cluster DNS name
+    #[arg(required_unless_present = "pcap")]
+    pub(super) to: Option<String>,
+
+    /// The snapshot: a folder, or a .tar, .tar.gz or .tar.zst of one
+    #[arg(long, value_name = "PATH", help_heading = "Snapshot")]
+    pub(super) snapshot: Option<PathBuf>,
+    /// Use the snapshot inside the program
+    #[arg(long, conflicts_with = "snapshot", help_heading = "Snapshot")]
+    pub(super) demo: bool,
+    /// The Kubernetes namespace of names without one
+    #[arg(short, long, value_name = "NAMESPACE", help_heading = "Snapshot")]
+    pub(super) namespace: Option<String>,
+    #[arg(long, hide = true)]
+    pub(super) context: Option<String>,
+    #[arg(long, hide = true)]
+    pub(super) kubeconfig: Option<PathBuf>,
+    /// Explain the packets of a capture (not built yet)
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(super) pcap: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) packet: PacketOptions,
+
+    /// Where the packet comes in, instead of where FROM is
+    #[arg(long, value_name = "NODE/DEVICE", help_heading = "Walk")]
+    pub(super) at: Option<String>,
+    /// Whether the connection has seen packets both ways
+    #[arg(long, value_enum, default_value_t, help_heading = "Walk")]
+    pub(super) state: State,
+    /// Leave the reply out
+    #[arg(long, help_heading = "Walk")]
+    pub(super) no_reply: bool,
+    /// Walk at most this many of the ways that a packet can take
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Walk")]
+    pub(super) max_paths: u32,
+
+    /// Show every step, and the rules that were tried
+    #[arg(short, long, help_heading = "Output")]
+    pub(super) verbose: bool,
+    /// The output's format
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT", help_heading = "Output")]
+    pub(super) output: Format,
+    /// When to colour the text
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN", help_heading = "Output")]
+    pub(super) color: Color,
+    /// Print ASCII only
+    #[arg(long, help_heading = "Output")]
+    pub(super) ascii: bool,
+}
+
+const EXPLAIN_HELP: &str = "\
+Examples:
+  flowtrace explain --demo default/pod1 default/pod2
+  flowtrace explain --snapshot case/ shop/client svc/shop/web:80
+  flowtrace explain --snapshot case.tar.gz default/pod1 kube-dns.kube-system.svc.cluster.local:53 --proto udp
+  flowtrace explain --snapshot case/ 203.0.113.9 192.0.2.11:30080 -o json
+  flowtrace explain --snapshot case/ node/n1 10.244.2.7 --size 1500 --df -v";
+
+/// What the packet looks like.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Packet")]
+#[group(skip)]
+pub(super) struct PacketOptions {
+    /// IPv4 only
+    #[arg(short = '4', conflicts_with = "ipv6")]
+    pub(super) ipv4: bool,
+    /// IPv6 only
+    #[arg(short = '6')]
+    pub(super) ipv6: bool,
+    /// The protocol [default: the service's; tcp where TO has a port; else an ICMP echo]
+    #[arg(long, value_enum)]
+    pub(super) proto: Option<Proto>,
+    /// The destination port, as in TO:PORT
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) port: Option<u16>,
+    /// The source port [default: 40000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) sport: Option<u16>,
+    /// The address that the sender's socket is bound to
+    #[arg(long, value_name = "IP")]
+    pub(super) source: Option<IpAddr>,
+    /// The IP packet's total length [default: 84 for ICMP, 60 for the others]
+    #[arg(long, value_name = "BYTES")]
+    pub(super) size: Option<u32>,
+    /// Set "don't fragment" (always so in IPv6)
+    #[arg(long)]
+    pub(super) df: bool,
+    /// Time to live, or hop limit [default: 64]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    pub(super) ttl: Option<u8>,
+    /// The TOS octet, or the traffic class
+    #[arg(long, value_name = "N", value_parser = number::<u8>)]
+    pub(super) tos: Option<u8>,
+    /// The ICMP type [default: an echo request]
+    #[arg(long, value_name = "N")]
+    pub(super) icmp_type: Option<u8>,
+    /// The ICMP code [default: 0]
+    #[arg(long, value_name = "N")]
+    pub(super) icmp_code: Option<u8>,
+    /// The TCP flags, joined by commas [default: SYN]
+    #[arg(long, value_name = "FLAGS", value_parser = tcp_flags)]
+    pub(super) tcp_flags: Option<u8>,
+    /// The firewall mark that the sender's socket sets
+    #[arg(long, value_name = "N", value_parser = number::<u32>)]
+    pub(super) mark: Option<u32>,
+}
+
+/// `--proto`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Proto {
+    Icmp,
+    Tcp,
+    Udp,
+    Sctp,
+}
+
+/// `--state`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum State {
+    /// The first packet of a connection
+    #[default]
+    New,
+    /// A later one
+    Established,
+}
+
+/// `-o`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs; `flowtrace schema` describes it
+    Json,
+    /// For Graphviz
+    Dot,
+    /// For Markdown
+    Mermaid,
+    #[value(hide = true)]
+    Html,
+}
+
+/// `--color`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+impl Explain {
+    /// The characters that the text may use.
+    pub(super) fn charset(&self) -> Charset {
+        if self.ascii { Charset::Ascii } else { Charset::Unicode }
+    }
+}
+
+/// A number, decimal or with `0x`.
+fn number<T: TryFrom<u32>>(text: &str) -> Result<T, String> {
+    let number = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hex) => u32::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    let number = number.map_err(|_| "a number is wanted, such as 16384 or 0x4000".to_owned())?;
+    T::try_from(number).map_err(|_| "the number is too large".to_owned())
+}
+
+/// Flags as iptables writes them: `SYN,ACK`, or `NONE`.
+fn tcp_flags(text: &str) -> Result<u8, String> {
+    let mut flags = 0;
+    for name in text.split(',') {
+        flags |= match name.to_ascii_uppercase().as_str() {
+            "FIN" => 0x01,
+            "SYN" => 0x02,
+            "RST" => 0x04,
+            "PSH" => 0x08,
+            "ACK" => 0x10,
+            "URG" => 0x20,
+            "ECE" => 0x40,
+            "CWR" => 0x80,
+            "NONE" => 0,
+            _ => return Err("the flags are FIN, SYN, RST, PSH, ACK, URG, ECE and CWR, or NONE".to_owned()),
+        };
+    }
+    Ok(flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Typed::command().debug_assert();
+    }
+
+    #[test]
+    fn numbers_and_flags_are_read() {
+        assert_eq!(number::<u32>("0x4000"), Ok(0x4000));
+        assert!(number::<u8>("256").is_err());
+        assert_eq!(tcp_flags("syn,ACK"), Ok(0x12));
+        assert!(tcp_flags("SIN").is_err());
+    }
+}

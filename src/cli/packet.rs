@@ -1,0 +1,178 @@
+//! The packet that a question is about.
+
+use std::net::IpAddr;
+
+use crate::error::Error;
+use crate::net::{Ip, Mark, Packet, Protocol, Transport};
+
+use super::args::{PacketOptions, Proto};
+
+/// What names give to the packet: its addresses, and what a service or a port in TO says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    /// The source address, unspecified where the route chooses it.
+    pub(super) source: IpAddr,
+    /// The destination address.
+    pub(super) destination: IpAddr,
+    /// The destination port that TO names.
+    pub(super) port: Option<u16>,
+    /// The protocol of the service that TO names.
+    pub(super) protocol: Option<Protocol>,
+}
+
+/// The source port where none is given.
+const SOURCE_PORT: u16 = 40000;
+/// An echo's identifier.
+const ECHO_ID: u16 = 1;
+const SYN: u8 = 0x02;
+
+/// Builds the packet as it is first sent.
+pub(super) fn packet(ends: Ends, options: &PacketOptions) -> Result<Packet, Error> {
+    let protocol = protocol(ends, options);
+    let port = port(ends, options, protocol)?;
+    refuse_foreign(protocol, options)?;
+    let transport = transport(protocol, port, options, ends.destination.is_ipv6());
+    let length = length(protocol, options, ends.destination.is_ipv6())?;
+    let ip = Ip {
+        source: ends.source,
+        destination: ends.destination,
+        ttl: options.ttl.unwrap_or(64),
+        tos: options.tos.unwrap_or(0),
+        df: options.df || ends.destination.is_ipv6(),
+    };
+    let mut packet = Packet::new(ip, transport, length);
+    packet.mark = Mark(options.mark.unwrap_or(0));
+    Ok(packet)
+}
+
+fn protocol(ends: Ends, options: &PacketOptions) -> Proto {
+    let of_service = match ends.protocol {
+        Some(Protocol::UDP) => Some(Proto::Udp),
+        Some(Protocol::SCTP) => Some(Proto::Sctp),
+        Some(Protocol::TCP) => Some(Proto::Tcp),
+        _ => None,
+    };
+    let of_port = ends.port.or(options.port).map(|_| Proto::Tcp);
+    options.proto.or(of_service).or(of_port).unwrap_or(Proto::Icmp)
+}
+
+fn port(ends: Ends, options: &PacketOptions, protocol: Proto) -> Result<Option<u16>, Error> {
+    match (protocol, options.port, ends.port) {
+        (Proto::Icmp, Some(_), _) => Err(usage("--port has no meaning for icmp")),
+        (_, Some(port), Some(other)) if port != other => {
+            Err(usage(format!("TO names port {other} and --port says {port}")))
+        }
+        (_, port, other) => match port.or(other) {
+            None if protocol != Proto::Icmp => Err(usage("give the destination port: TO:PORT or --port N")),
+            port => Ok(port),
+        },
+    }
+}
+
+/// Options of one protocol have no meaning in another.
+fn refuse_foreign(protocol: Proto, options: &PacketOptions) -> Result<(), Error> {
+    let icmp = protocol == Proto::Icmp;
+    if !icmp && (options.icmp_type.is_some() || options.icmp_code.is_some()) {
+        return Err(usage("--icmp-type and --icmp-code want --proto icmp"));
+    }
+    if protocol != Proto::Tcp && options.tcp_flags.is_some() {
+        return Err(usage("--tcp-flags wants --proto tcp"));
+    }
+    if icmp && options.sport.is_some() {
+        return Err(usage("--sport has no meaning for icmp"));
+    }
+    Ok(())
+}
+
+fn transport(protocol: Proto, destination: Option<u16>, options: &PacketOptions, v6: bool) -> Transport {
+    let source = Some(options.sport.unwrap_or(SOURCE_PORT));
+    match protocol {
+        Proto::Tcp => Transport::Tcp { source, destination, flags: options.tcp_flags.unwrap_or(SYN) },
+        Proto::Udp => Transport::Udp { source, destination },
+        Proto::Sctp => Transport::Sctp { source, destination },
+        Proto::Icmp => {
+            let echo = if v6 { 128 } else { 8 };
+            let kind = options.icmp_type.unwrap_or(echo);
+            let id = has_id(kind, v6).then_some(ECHO_ID);
+            Transport::Icmp { kind, code: options.icmp_code.unwrap_or(0), id, quoted: None }
+        }
+    }
+}
+
+/// Whether an ICMP message carries an identifier: echo, timestamp, information and address mask (RFC 792, RFC 950).
+fn has_id(kind: u8, v6: bool) -> bool {
+    if v6 { matches!(kind, 128 | 129) } else { matches!(kind, 0 | 8 | 13..=18) }
+}
+
+fn length(protocol: Proto, options: &PacketOptions, v6: bool) -> Result<u32, Error> {
+    let (default, header) = match protocol {
+        Proto::Icmp => (84, 8),
+        Proto::Tcp => (60, 20),
+        Proto::Udp => (60, 8),
+        Proto::Sctp => (60, 12),
+    };
+    let least = header + if v6 { 40 } else { 20 };
+    // What fits into the header's 16-bit length.
+    let most = 65535 + if v6 { 40 } else { 0 };
+    match options.size {
+        None => Ok(default),
+        Some(size) if (least..=most).contains(&size) => Ok(size),
+        Some(size) => Err(usage(format!("--size {size}: such a packet has {least} to {most} bytes"))),
+    }
+}
+
+fn usage(text: impl Into<String>) -> Error {
+    Error::Usage(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends(port: Option<u16>, protocol: Option<Protocol>) -> Ends {
+        Ends { source: [10, 0, 0, 1].into(), destination: [10, 0, 0, 2].into(), port, protocol }
+    }
+
+    #[test]
+    fn the_protocol_comes_from_the_option_then_the_service_then_the_port() {
+        let proto = |ends, proto| {
+            packet(ends, &PacketOptions { proto, ..PacketOptions::default() }).map(|packet| packet.protocol())
+        };
+        assert_eq!(proto(ends(None, None), None).unwrap(), Protocol::ICMP);
+        assert_eq!(proto(ends(Some(80), None), None).unwrap(), Protocol::TCP);
+        assert_eq!(proto(ends(Some(53), Some(Protocol::UDP)), None).unwrap(), Protocol::UDP);
+        assert_eq!(proto(ends(Some(53), Some(Protocol::UDP)), Some(Proto::Tcp)).unwrap(), Protocol::TCP);
+        assert!(proto(ends(None, None), Some(Proto::Udp)).is_err());
+    }
+
+    #[test]
+    fn an_echo_has_84_bytes_and_the_rest_60() {
+        let icmp = packet(ends(None, None), &PacketOptions::default()).unwrap();
+        assert_eq!((icmp.length, icmp.ip.ttl, icmp.ip.df), (84, 64, false));
+        assert_eq!(icmp.transport, Transport::Icmp { kind: 8, code: 0, id: Some(1), quoted: None });
+        let tcp = packet(ends(Some(80), None), &PacketOptions::default()).unwrap();
+        assert_eq!((tcp.length, tcp.source_port()), (60, Some(40000)));
+        assert_eq!(tcp.transport, Transport::Tcp { source: Some(40000), destination: Some(80), flags: SYN });
+    }
+
+    #[test]
+    fn an_ipv6_echo_is_type_128_and_never_fragmented() {
+        let v6 =
+            Ends { source: "fd00::1".parse().unwrap(), destination: "fd00::2".parse().unwrap(), ..ends(None, None) };
+        let echo = packet(v6, &PacketOptions::default()).unwrap();
+        assert!(echo.ip.df && echo.protocol() == Protocol::ICMPV6);
+        assert!(matches!(echo.transport, Transport::Icmp { kind: 128, .. }));
+    }
+
+    #[test]
+    fn what_has_no_meaning_is_refused() {
+        let refused = |options: PacketOptions, port| packet(ends(port, None), &options).is_err();
+        let none = PacketOptions::default;
+        assert!(refused(PacketOptions { tcp_flags: Some(2), ..none() }, None));
+        assert!(refused(PacketOptions { icmp_type: Some(3), ..none() }, Some(80)));
+        assert!(refused(PacketOptions { size: Some(27), ..none() }, None));
+        assert!(refused(PacketOptions { size: Some(70000), ..none() }, None));
+        assert!(refused(PacketOptions { port: Some(80), ..none() }, Some(81)));
+        assert!(refused(PacketOptions { proto: Some(Proto::Icmp), port: Some(80), ..none() }, None));
+    }
+}
