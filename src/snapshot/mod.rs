@@ -5,6 +5,7 @@
 mod addr;
 mod conntrack;
 mod fdb;
+mod iproute2;
 mod ipset;
 mod kube;
 mod link;

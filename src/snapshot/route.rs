@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use ipnet::IpNet;
 
@@ -57,7 +59,7 @@ pub struct NextHop {
     pub dead: bool,
     /// `linkdown`: used unless `ignore_routes_with_linkdown` is set.
     pub linkdown: bool,
-    /// An encapsulation that flowtrace doesn't model (`encap mpls …`), as written.
+    /// An encapsulation that flowtrace doesn't model, as written (`encap mpls …`).
     pub encap: Option<String>,
     /// The line that says so.
     pub evidence: Evidence,
@@ -93,6 +95,43 @@ impl RouteScope {
     pub const HOST: Self = Self(254);
     /// `nowhere`: doesn't exist.
     pub const NOWHERE: Self = Self(255);
+}
+
+impl fmt::Display for RouteScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.write_str("global"),
+            200 => f.write_str("site"),
+            253 => f.write_str("link"),
+            254 => f.write_str("host"),
+            255 => f.write_str("nowhere"),
+            n => write!(f, "{n}"),
+        }
+    }
+}
+
+impl FromStr for RouteScope {
+    type Err = ();
+
+    /// Reads a number or one of the names that iproute2 always knows.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "global" | "universe" => Ok(Self::GLOBAL),
+            "site" => Ok(Self(200)),
+            "link" => Ok(Self::LINK),
+            "host" => Ok(Self::HOST),
+            "nowhere" => Ok(Self::NOWHERE),
+            _ => text.parse().map(Self).map_err(|_| ()),
+        }
+    }
+}
+
+impl NextHop {
+    /// A way that says nothing yet.
+    #[must_use]
+    pub fn new(evidence: Evidence) -> Self {
+        Self { via: None, dev: None, weight: 1, onlink: false, dead: false, linkdown: false, encap: None, evidence }
+    }
 }
 
 /// The routes of one family in one namespace, by table and prefix.
@@ -200,6 +239,27 @@ fn key(address: IpAddr, length: u8) -> u128 {
 }
 
 impl Route {
+    /// A row that says nothing yet but for whom it is.
+    #[must_use]
+    pub fn new(dst: IpNet, kind: RouteType, evidence: Evidence) -> Self {
+        Self {
+            table: TableId::MAIN,
+            kind,
+            dst,
+            from: None,
+            tos: 0,
+            metric: if dst.addr().is_ipv6() { 1024 } else { 0 },
+            protocol: None,
+            scope: RouteScope::GLOBAL,
+            prefsrc: None,
+            mtu: None,
+            nexthops: Vec::new(),
+            nhid: None,
+            unmodelled: Vec::new(),
+            evidence,
+        }
+    }
+
     /// The family, from the destination.
     #[must_use]
     pub fn family(&self) -> Family {

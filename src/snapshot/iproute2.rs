@@ -1,0 +1,155 @@
+//! Rows in iproute2's own one-line syntax: what `ip -o` and `bridge -o` print, without what flowtrace doesn't keep.
+//!
+//! The readers of [`crate::load`] read every row back as it was, but for its evidence.
+
+use std::fmt;
+
+use ipnet::IpNet;
+
+use super::{NextHop, NextHopObject, Route, RouteScope};
+use crate::net::{Family, RouteType, TableId};
+
+impl NextHop {
+    /// Writes the way as a route of a family prints it, or an object (which has none).
+    fn write(&self, f: &mut fmt::Formatter<'_>, family: Option<Family>, weight: Option<u32>) -> fmt::Result {
+        if let Some(via) = self.via {
+            let other = family.is_some_and(|family| family != Family::of(via));
+            match Family::of(via) {
+                Family::Inet6 if other => write!(f, " via inet6 {via}")?,
+                Family::Inet if other => write!(f, " via inet {via}")?,
+                _ => write!(f, " via {via}")?,
+            }
+        }
+        if let Some(dev) = &self.dev {
+            write!(f, " dev {dev}")?;
+        }
+        weight.map_or(Ok(()), |weight| write!(f, " weight {weight}"))
+    }
+
+    fn write_encap(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.encap.as_ref().map_or(Ok(()), |encap| write!(f, " {encap}"))
+    }
+
+    fn write_flags(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (set, word) in [(self.dead, " dead"), (self.onlink, " onlink"), (self.linkdown, " linkdown")] {
+            if set {
+                f.write_str(word)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for NextHop {
+    /// The way as a multipath route prints it: `nexthop via … dev … weight …`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nexthop")?;
+        self.write_encap(f)?;
+        self.write(f, None, Some(self.weight))?;
+        self.write_flags(f)
+    }
+}
+
+impl fmt::Display for NextHopObject {
+    /// The row of `ip nexthop show`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "id {}", self.id)?;
+        for (place, (id, weight)) in self.group.iter().enumerate() {
+            f.write_str(if place == 0 { " group " } else { "/" })?;
+            write!(f, "{id}")?;
+            if *weight != 1 {
+                write!(f, ",{weight}")?;
+            }
+        }
+        if let Some(way) = &self.way {
+            way.write_encap(f)?;
+            way.write(f, None, None)?;
+        }
+        if self.blackhole {
+            f.write_str(" blackhole")?;
+        }
+        if let Some(way) = &self.way {
+            way.write_flags(f)?;
+        }
+        self.unmodelled.iter().try_for_each(|words| write!(f, " {words}"))
+    }
+}
+
+impl fmt::Display for Route {
+    /// The row of `ip route show table all` on one line, without what every row of its family has: `unicast`,
+    /// `table main`, `scope global`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.kind != RouteType::Unicast {
+            write!(f, "{} ", self.kind.as_str())?;
+        }
+        write_prefix(f, self.dst)?;
+        if let Some(from) = self.from {
+            f.write_str(" from ")?;
+            write_prefix(f, from)?;
+        }
+        if let Some(nhid) = self.nhid {
+            write!(f, " nhid {nhid}")?;
+        }
+        let single = match self.nexthops.as_slice() {
+            [way] if way.weight == 1 => Some(way),
+            _ => None,
+        };
+        // Before an encapsulation, whose own words may be the same.
+        if self.tos != 0 {
+            write!(f, " tos {:#04x}", self.tos)?;
+        }
+        if let Some(way) = single {
+            way.write_encap(f)?;
+            way.write(f, Some(self.family()), None)?;
+        }
+        self.write_attributes(f)?;
+        if let Some(way) = single {
+            way.write_flags(f)?;
+        }
+        self.write_tail(f, single.is_none())
+    }
+}
+
+impl Route {
+    fn write_attributes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.table != TableId::MAIN {
+            write!(f, " table {}", self.table)?;
+        }
+        if let Some(protocol) = &self.protocol {
+            write!(f, " proto {protocol}")?;
+        }
+        if self.scope != RouteScope::GLOBAL {
+            write!(f, " scope {}", self.scope)?;
+        }
+        if let Some(prefsrc) = self.prefsrc {
+            write!(f, " src {prefsrc}")?;
+        }
+        if self.metric != 0 || self.family() == Family::Inet6 {
+            write!(f, " metric {}", self.metric)?;
+        }
+        Ok(())
+    }
+
+    fn write_tail(&self, f: &mut fmt::Formatter<'_>, multipath: bool) -> fmt::Result {
+        if let Some(mtu) = self.mtu {
+            write!(f, " mtu {mtu}")?;
+        }
+        self.unmodelled.iter().try_for_each(|words| write!(f, " {words}"))?;
+        for way in self.nexthops.iter().filter(|_| multipath) {
+            f.write_str(" nexthop")?;
+            way.write_encap(f)?;
+            way.write(f, Some(self.family()), Some(way.weight))?;
+            way.write_flags(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a prefix as iproute2 does: `default`, an address alone for a single host.
+fn write_prefix(f: &mut fmt::Formatter<'_>, prefix: IpNet) -> fmt::Result {
+    match prefix.prefix_len() {
+        0 if prefix.addr().is_unspecified() => f.write_str("default"),
+        length if length == prefix.max_prefix_len() => write!(f, "{}", prefix.addr()),
+        _ => write!(f, "{prefix}"),
+    }
+}
