@@ -18,6 +18,15 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// The evidence of what no line says: a policy rule that is assumed because its file is missing. A gap tells so.
+    pub const NONE: Self = Self { file: FileId(u32::MAX), line: 0, index: None };
+
+    /// Whether a line says it at all.
+    #[must_use]
+    pub fn is_some(self) -> bool {
+        self != Self::NONE
+    }
+
     /// A line of a text file.
     #[must_use]
     pub fn line(file: FileId, line: u32) -> Self {

@@ -1,10 +1,18 @@
 //! Readers: text to [`crate::snapshot::Snapshot`]. Only this file opens files.
 
+mod assemble;
+mod bundle;
+mod derive;
+mod layout;
+mod objects;
+mod relay;
+
 pub mod bridge_fdb;
 pub mod bridge_link;
 pub mod bridge_vlan;
 #[cfg(test)]
 mod check;
+pub mod conntrack_list;
 pub mod ip_addr;
 pub mod ip_link;
 pub mod ip_neigh;
@@ -12,6 +20,318 @@ pub mod ip_nexthop;
 pub mod ip_route;
 pub mod ip_rule;
 mod json;
+pub mod kube;
 mod lines;
+pub mod recent;
 mod rt_names;
+pub mod sysctl;
 pub mod tuntap;
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::evidence::Gap;
+use crate::snapshot::Snapshot;
+
+use layout::Slot;
+
+/// How many folders down a snapshot may stand in a support bundle's folder.
+const DEPTH_LIMIT: u32 = 6;
+/// How many folders are searched for it.
+const FOLDER_LIMIT: usize = 20_000;
+/// How many refused entries are named before they are only counted.
+const REFUSED_LIMIT: usize = 50;
+
+/// Loads a snapshot: a folder, or a tar, tar.gz or tar.zst archive of it, or one of these in which it stands some
+/// folders down. A line that can't be read is a gap of the snapshot; only what makes it no snapshot at all is an
+/// error.
+pub fn load(path: &Path) -> Result<Snapshot, Error> {
+    let io = |source| Error::Io { path: path.to_owned(), source };
+    let metadata = fs::metadata(path).map_err(io)?;
+    if metadata.is_dir() {
+        return Tree::read(path)?.load(path);
+    }
+    if !metadata.is_file() {
+        return Err(not_one(path, "neither a folder nor a file"));
+    }
+    let file = File::open(path).map_err(io)?;
+    let bundle = bundle::read(BufReader::with_capacity(1 << 16, file)).map_err(|what| not_one(path, what))?;
+    Tree::from_bundle(bundle, path)?.load(path)
+}
+
+/// Loads a snapshot whose files are at hand: each a path relative to the snapshot, and its text.
+pub fn load_files(files: impl IntoIterator<Item = (String, Arc<str>)>) -> Result<Snapshot, Error> {
+    let mut tree = Tree::default();
+    for (path, text) in files {
+        if Slot::of(&path).is_some_and(|slot| !slot.is_folder()) {
+            tree.files.push((path, text));
+        }
+    }
+    tree.load(Path::new("snapshot"))
+}
+
+fn not_one(path: &Path, what: impl Into<String>) -> Error {
+    Error::Snapshot { path: path.to_owned(), what: what.into() }
+}
+
+/// The files of a snapshot, found and read, not yet understood.
+#[derive(Debug, Default)]
+struct Tree {
+    /// Paths relative to the snapshot, and texts.
+    files: Vec<(String, Arc<str>)>,
+    /// The folders of namespaces, which count even if they are empty.
+    folders: BTreeSet<String>,
+    gaps: Vec<Gap>,
+    read: u64,
+}
+
+impl Tree {
+    fn load(mut self, path: &Path) -> Result<Snapshot, Error> {
+        self.files.sort_by(|one, other| one.0.cmp(&other.0));
+        let snapshot = assemble::assemble(self.files, &self.folders, self.gaps);
+        if snapshot.namespaces.is_empty() {
+            return Err(not_one(path, "holds no `nodes/<node>/host` and no `nodes/<node>/pods/<namespace>_<name>`"));
+        }
+        Ok(snapshot)
+    }
+
+    /// Keeps of an archive what belongs to its one snapshot.
+    fn from_bundle(bundle: bundle::Bundle, path: &Path) -> Result<Self, Error> {
+        let places = bundle.files.keys().chain(&bundle.folders).flat_map(|path| {
+            let inside = |slot: &Slot| !matches!(slot, Slot::Meta | Slot::Cluster);
+            layout::slots(path).filter(move |(_, slot)| inside(slot)).map(|(start, _)| path.get(..start).unwrap_or(""))
+        });
+        let root = only_root(&places.collect(), path)?.to_owned();
+        let mut tree = Self::default();
+        tree.refuse(bundle.refused, &root);
+        for folder in &bundle.folders {
+            let inside = folder.strip_prefix(&root).filter(|path| Slot::of(path).is_some());
+            tree.folders.extend(inside.map(str::to_owned));
+        }
+        for (path, bytes) in bundle.files {
+            if let Some(inside) = path.strip_prefix(&root).filter(|path| Slot::of(path).is_some()) {
+                tree.add(inside.to_owned(), bytes);
+            }
+        }
+        Ok(tree)
+    }
+
+    fn refuse(&mut self, refused: Vec<bundle::Refused>, root: &str) {
+        let matters = |entry: &bundle::Refused| {
+            entry.everywhere || entry.path.strip_prefix(root).is_some_and(|path| Slot::of(path).is_some())
+        };
+        let mut refused = refused.into_iter().filter(matters);
+        for entry in refused.by_ref().take(REFUSED_LIMIT) {
+            self.gap(&entry.path, entry.why);
+        }
+        let more = refused.count();
+        if more > 0 {
+            self.gaps.push(Gap::new(format!("{more} more entries of the archive were refused"), vec![]));
+        }
+    }
+
+    fn gap(&mut self, path: &str, what: impl std::fmt::Display) {
+        self.gaps.push(Gap::new(format!("{} {what}", path.escape_debug()), vec![]));
+    }
+
+    /// Keeps a file's text. What is no text stays unknown.
+    fn add(&mut self, path: String, bytes: Vec<u8>) {
+        if memchr::memchr(0, &bytes).is_some() {
+            self.gap(&path, "is not text: it holds NUL bytes, and was not read");
+            return;
+        }
+        let text = match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(err) => {
+                self.gap(&path, "is not UTF-8: the bytes that aren't were replaced");
+                String::from_utf8_lossy(err.as_bytes()).into_owned()
+            }
+        };
+        self.files.push((path, Arc::from(text.strip_prefix('\u{feff}').unwrap_or(&text))));
+    }
+
+    /// Finds the snapshot in a folder, and reads its files.
+    fn read(path: &Path) -> Result<Self, Error> {
+        let root = find_root(path)?;
+        let canonical = fs::canonicalize(&root).map_err(|source| Error::Io { path: root.clone(), source })?;
+        let mut tree = Self::default();
+        let mut reader = Reader { root: canonical, tree: &mut tree };
+        reader.read_file(layout::META, &root.join(layout::META))?;
+        for name in layout::CLUSTER {
+            reader.read_file(&format!("cluster/{name}"), &root.join("cluster").join(name))?;
+        }
+        for node in reader.folders(&root.join("nodes"), "nodes") {
+            let dir = root.join(&node);
+            reader.read_folder(&format!("{node}/host"), &dir.join("host"))?;
+            for pod in reader.folders(&dir.join("pods"), &format!("{node}/pods")) {
+                reader.read_folder(&pod, &root.join(&pod))?;
+            }
+        }
+        Ok(tree)
+    }
+}
+
+/// The one place of a snapshot's layout, the highest where there are several: its path with a `/` at the end.
+fn only_root<'a>(places: &BTreeSet<&'a str>, path: &Path) -> Result<&'a str, Error> {
+    let depth = |place: &str| place.matches('/').count();
+    let highest = places.iter().map(|place| depth(place)).min();
+    let roots: Vec<&str> = places.iter().copied().filter(|place| Some(depth(place)) == highest).collect();
+    match roots.as_slice() {
+        [root] => Ok(root),
+        [] => Err(not_one(path, "holds no snapshot: no folder `nodes/<node>/host` or `nodes/<node>/pods/<pod>` in it")),
+        several => Err(not_one(path, format!("holds several snapshots: {}; name one of them", several.join(", ")))),
+    }
+}
+
+/// The folder itself, or the one below it that has the snapshot's layout.
+fn find_root(path: &Path) -> Result<PathBuf, Error> {
+    let mut level = vec![path.to_owned()];
+    let mut searched = 0;
+    for _ in 0..=DEPTH_LIMIT {
+        let roots: Vec<&PathBuf> = level.iter().filter(|dir| is_root(dir)).collect();
+        match roots.as_slice() {
+            [root] => return Ok((*root).clone()),
+            [] => {}
+            several => {
+                let names: Vec<String> = several.iter().map(|root| root.display().to_string()).collect();
+                let what = format!("holds several snapshots: {}; name one of them", names.join(", "));
+                return Err(not_one(path, what));
+            }
+        }
+        let below = level.iter().flat_map(|dir| subfolders(dir));
+        level = below.take(FOLDER_LIMIT.saturating_sub(searched)).collect();
+        searched += level.len();
+    }
+    Err(not_one(path, "holds no snapshot: no folder `nodes/<node>/host` or `nodes/<node>/pods/<pod>` in it"))
+}
+
+fn is_root(dir: &Path) -> bool {
+    let nodes = entries(&dir.join("nodes")).into_iter().flatten();
+    nodes.map(|(_, node)| node).any(|node| node.join("host").is_dir() || node.join("pods").is_dir())
+}
+
+/// The folders in a folder, sorted; symbolic links are not followed on the search.
+fn subfolders(dir: &Path) -> Vec<PathBuf> {
+    let found = entries(dir).into_iter().flatten().map(|(_, path)| path);
+    found.filter(|path| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())).collect()
+}
+
+/// What is in a folder, sorted by name; names that are not UTF-8 are none of a snapshot's.
+fn entries(dir: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
+    let entries = fs::read_dir(dir)?.filter_map(Result::ok);
+    let mut found: Vec<(String, PathBuf)> =
+        entries.filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path()))).collect();
+    found.sort();
+    Ok(found)
+}
+
+/// Reads the files of a folder that have a snapshot's names.
+struct Reader<'a> {
+    /// The snapshot's folder, without symbolic links.
+    root: PathBuf,
+    tree: &'a mut Tree,
+}
+
+impl Reader<'_> {
+    /// The folders in a folder of the snapshot, by their paths relative to it.
+    fn folders(&mut self, dir: &Path, path: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        for (name, entry) in self.entries(dir, path) {
+            let path = format!("{path}/{name}");
+            if entry.is_dir() && self.inside(&entry, &path) {
+                found.push(path);
+            }
+        }
+        found
+    }
+
+    fn entries(&mut self, dir: &Path, path: &str) -> Vec<(String, PathBuf)> {
+        match entries(dir) {
+            Ok(found) => found,
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(err) => {
+                self.tree.gap(path, format_args!("can't be read: {err}"));
+                Vec::new()
+            }
+        }
+    }
+
+    fn read_folder(&mut self, path: &str, dir: &Path) -> Result<(), Error> {
+        if !dir.is_dir() || !self.inside(dir, path) {
+            return Ok(());
+        }
+        self.tree.folders.insert(path.to_owned());
+        for (name, file) in self.entries(dir, path) {
+            if layout::is_table(&name) {
+                self.read_file(&format!("{path}/{name}"), &file)?;
+            }
+        }
+        let recent = format!("{path}/{}", layout::RECENT);
+        let lists = dir.join(layout::RECENT);
+        if !lists.is_dir() || !self.inside(&lists, &recent) {
+            return Ok(());
+        }
+        self.tree.folders.insert(recent.clone());
+        for (name, file) in self.entries(&lists, &recent) {
+            self.read_file(&format!("{recent}/{name}"), &file)?;
+        }
+        Ok(())
+    }
+
+    /// Reads one file. A file that can't be read is a gap; one that is not there is nothing.
+    fn read_file(&mut self, path: &str, file: &Path) -> Result<(), Error> {
+        let Ok(metadata) = fs::symlink_metadata(file) else { return Ok(()) };
+        if metadata.is_symlink() && !self.inside(file, path) {
+            return Ok(());
+        }
+        // A named pipe would be waited for and a device never ends, so they are not even opened.
+        let Ok(metadata) = fs::metadata(file) else { return Ok(()) };
+        if !metadata.is_file() {
+            self.tree.gap(path, "is not a file");
+            return Ok(());
+        }
+        match read_bounded(file) {
+            Ok(Some(bytes)) => {
+                self.tree.read += bytes.len() as u64;
+                if self.tree.read > bundle::TOTAL_LIMIT {
+                    return Err(not_one(&self.root, "holds more than 2 GiB, which no snapshot does"));
+                }
+                self.tree.add(path.to_owned(), bytes);
+            }
+            Ok(None) => self.tree.gap(path, "is larger than 512 MiB and was not read"),
+            Err(err) => self.tree.gap(path, format_args!("can't be read: {err}")),
+        }
+        Ok(())
+    }
+
+    /// Whether a path stays in the snapshot once its symbolic links are followed.
+    fn inside(&mut self, file: &Path, path: &str) -> bool {
+        match fs::canonicalize(file) {
+            Ok(target) if target.starts_with(&self.root) => true,
+            Ok(_) => {
+                self.tree.gap(path, "is a symbolic link that leaves the snapshot, and was not read");
+                false
+            }
+            Err(err) => {
+                self.tree.gap(path, format_args!("can't be read: {err}"));
+                false
+            }
+        }
+    }
+}
+
+/// A file's content; `None` if it is too large.
+fn read_bounded(file: &Path) -> std::io::Result<Option<Vec<u8>>> {
+    let file = File::open(file)?;
+    let len = file.metadata()?.len();
+    if len > bundle::FILE_LIMIT {
+        return Ok(None);
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
+    file.take(bundle::FILE_LIMIT + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= bundle::FILE_LIMIT).then_some(bytes))
+}

@@ -51,7 +51,7 @@ struct PathJson<'a> {
     forward: TraceJson<'a>,
     reply: Option<TraceJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error_delivered: Option<serde_json::Value>,
+    error_delivered: Option<Option<bool>>,
 }
 
 #[derive(Serialize)]
@@ -279,8 +279,7 @@ impl<'a> PathJson<'a> {
             verdict: path.forward.verdict.as_str(),
             forward: TraceJson::new(&path.forward, files),
             reply: path.reply.as_ref().map(|reply| TraceJson::new(reply, files)),
-            // Present on every rejected path, null where nobody knows.
-            error_delivered: rejected.then(|| path.error_delivered.into()),
+            error_delivered: rejected.then_some(path.error_delivered),
         }
     }
 }

@@ -22,8 +22,10 @@ pub struct ConntrackEntry {
     pub unreplied: bool,
     /// The connection's mark.
     pub mark: Mark,
-    /// The zone, 0 as a rule.
+    /// The zone of the original direction, 0 as a rule.
     pub zone: u16,
+    /// The zone of the reply direction, which is the same unless the zone was set for one direction only.
+    pub reply_zone: u16,
     /// The line that says so.
     pub evidence: Evidence,
 }

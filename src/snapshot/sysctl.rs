@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::evidence::Evidence;
+use crate::net::{Family, IfName};
 
 /// One `net.*` line of `sysctl -a`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,15 @@ impl Sysctls {
     pub fn number(&self, key: &str) -> Option<(i64, Evidence)> {
         let sysctl = self.get(key)?;
         sysctl.value.trim().parse().ok().map(|value| (value, sysctl.evidence))
+    }
+
+    /// A device's setting under `net.ipv4.conf` or `net.ipv6.conf`, as a number, with its line. The device may be
+    /// `all` or `default`.
+    #[must_use]
+    pub fn conf(&self, family: Family, dev: &IfName, setting: &str) -> Option<(i64, Evidence)> {
+        let family = if family == Family::Inet { "ipv4" } else { "ipv6" };
+        let dev = dev.as_str().replace('.', "/");
+        self.number(&format!("net.{family}.conf.{dev}.{setting}"))
     }
 
     /// How many settings there are.

@@ -1,6 +1,5 @@
 //! Puts rows on paper: columns, wrapping, colours, and which characters may be used.
 
-use std::fmt;
 use std::io::{self, Write};
 
 use owo_colors::{OwoColorize as _, Style as Ink};
@@ -244,7 +243,7 @@ impl Style {
     }
 
     /// Text of the snapshot, made harmless.
-    pub(super) fn clean(self, text: impl fmt::Display) -> String {
+    pub(super) fn clean(self, text: impl ToString) -> String {
         clean(&text.to_string(), self.charset)
     }
 }

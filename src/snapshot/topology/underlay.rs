@@ -69,14 +69,13 @@ impl<'a> Host<'a> {
             return None;
         }
         let Some(master) = &link.master else {
-            let real = !self.is_unpaired_veth(link) || self.has_address(&link.name);
+            let real = !is_veth(link) || self.has_address(&link.name);
             return real.then_some(&link.name);
         };
         match self.netns.link(master).map(|master| &master.kind) {
-            Some(LinkKind::Bridge(_)) | None => self.bridge_face(link, master),
+            Some(LinkKind::Bridge(_) | LinkKind::Plain) | None => self.bridge_face(link, master),
             // A bond's slaves stand behind the bond; a VRF's devices stay what they are.
             Some(LinkKind::Other(kind)) if kind == "vrf" => Some(&link.name),
-            Some(LinkKind::Plain) => self.bridge_face(link, master),
             Some(_) => None,
         }
     }
@@ -84,18 +83,12 @@ impl<'a> Host<'a> {
     /// A bridge's hardware port faces the underlay. A veth whose peer the snapshot lacks may as well be an
     /// uncollected pod's: it does so only where the bridge has the node's own address or its default route.
     fn bridge_face(&self, port: &Link, bridge: &'a IfName) -> Option<&'a IfName> {
-        let faces = !self.is_unpaired_veth(port) || self.is_uplink(bridge);
+        let faces = !is_veth(port) || self.is_uplink(bridge);
         faces.then_some(bridge)
     }
 
     fn in_pair(&self, link: &Link) -> bool {
         self.topology.veth_peer(self.id, &link.name).is_some()
-    }
-
-    /// Unlike hardware, an unpaired veth can be the end of a pair whose other namespace was not collected.
-    fn is_unpaired_veth(&self, link: &Link) -> bool {
-        link.kind == LinkKind::Veth
-            || (link.kind == LinkKind::Plain && (link.link_netnsid.is_some() || link.link_netns.is_some()))
     }
 
     fn has_address(&self, dev: &IfName) -> bool {
@@ -121,6 +114,12 @@ impl<'a> Host<'a> {
     fn routes(&self) -> impl Iterator<Item = &'a Route> {
         [&self.netns.routes, &self.netns.routes6].into_iter().flatten().flat_map(Routes::rows)
     }
+}
+
+/// Unlike hardware, a veth whose pair isn't known can lead into a namespace that was not collected.
+fn is_veth(link: &Link) -> bool {
+    link.kind == LinkKind::Veth
+        || (link.kind == LinkKind::Plain && (link.link_netnsid.is_some() || link.link_netns.is_some()))
 }
 
 fn is_default(route: &Route) -> bool {

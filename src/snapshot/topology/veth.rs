@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::evidence::Gap;
 use crate::net::{IfName, NetnsId, NodeName};
-use crate::snapshot::{Link, LinkKind, Netns, Node};
+use crate::snapshot::{FdbEntry, Link, LinkKind, Netns, Node, Routes};
 
 use super::DevRef;
 
@@ -226,12 +226,12 @@ fn seen_from(end: &End, other: &End) -> u32 {
     let dev = &end.link.name;
     let lladdr = other.link.lladdr;
     let has = |address| other.netns.addrs_of(&other.link.name).any(|addr| addr.address == address);
-    let learned = |row: &&crate::snapshot::FdbEntry| !row.permanent && lladdr == Some(row.lladdr);
+    let learned = |row: &&FdbEntry| !row.permanent && lladdr == Some(row.lladdr);
     let on_port = end.netns.fdb.iter().flatten().filter(learned).any(|row| row.dev == *dev);
     let neighs = || end.netns.neighs.iter().flatten().filter(|row| row.lladdr.is_some() && row.lladdr == lladdr);
     let beside = neighs().any(|row| row.dev == *dev);
     let on_bridge = neighs().any(|row| Some(&row.dev) == end.link.master.as_ref() && has(row.address));
-    let routed = end.netns.routes.iter().flat_map(|routes| routes.rows()).any(|route| {
+    let routed = end.netns.routes.iter().flat_map(Routes::rows).any(|route| {
         has(route.dst.addr())
             && route.dst.prefix_len() == route.dst.max_prefix_len()
             && route.nexthops.iter().any(|hop| hop.dev.as_ref() == Some(dev))

@@ -1,0 +1,211 @@
+//! From files to tables: each file goes to its reader, each folder becomes a namespace.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::evidence::{FileId, Files, Gap};
+use crate::net::{Family, NetnsId, NetnsName, NodeName, PodName};
+use crate::snapshot::{Netns, Routes, Snapshot, Topology};
+
+use super::ip_route::RouteFile;
+use super::layout::Slot;
+use super::{
+    bridge_fdb, bridge_link, bridge_vlan, conntrack_list, derive, ip_addr, ip_link, ip_neigh, ip_nexthop, ip_route,
+    ip_rule, kube, recent, relay, sysctl, tuntap,
+};
+
+/// Reads every file and puts the snapshot together. `folders` are namespaces even without files.
+pub(super) fn assemble(files: Vec<(String, Arc<str>)>, folders: &BTreeSet<String>, gaps: Vec<Gap>) -> Snapshot {
+    let mut snapshot = Snapshot { gaps, ..Snapshot::default() };
+    let mut tables: BTreeMap<String, Tables> = BTreeMap::new();
+    for folder in folders {
+        match folder.strip_suffix("/recent") {
+            Some(above) => drop(tables.entry(above.to_owned()).or_default().recent.get_or_insert_default()),
+            None => drop(tables.entry(folder.clone()).or_default()),
+        }
+    }
+    let mut cluster = BTreeMap::new();
+    for (path, text) in files {
+        let place = place(&path);
+        let id = snapshot.files.add(path, text);
+        match place {
+            Place::Cluster(name) => {
+                cluster.insert(name, id);
+            }
+            Place::Table(folder, name) => {
+                tables.entry(folder).or_default().files.insert(name, id);
+            }
+            Place::Recent(folder, list) => {
+                tables.entry(folder).or_default().recent.get_or_insert_default().insert(list, id);
+            }
+            Place::Other => {}
+        }
+    }
+    snapshot.kube = kube::read(&mut snapshot.files, &cluster, &mut snapshot.gaps);
+    for (folder, tables) in &tables {
+        let Some((node, name)) = namespace(folder, &mut snapshot.gaps) else { continue };
+        let netns = Reading { files: &mut snapshot.files, tables, gaps: &mut snapshot.gaps }.netns(folder, node, name);
+        add_namespace(&mut snapshot, netns);
+    }
+    relay::fill(&mut snapshot);
+    let (topology, gaps) = Topology::build(&snapshot.namespaces, &snapshot.nodes, &snapshot.kube);
+    snapshot.topology = topology;
+    snapshot.gaps.extend(gaps);
+    snapshot
+}
+
+/// The files of one namespace's folder.
+#[derive(Default)]
+struct Tables {
+    files: BTreeMap<String, FileId>,
+    /// The lists, `None` where their folder is absent.
+    recent: Option<BTreeMap<String, FileId>>,
+}
+
+/// Where a file belongs.
+enum Place {
+    Cluster(String),
+    Table(String, String),
+    Recent(String, String),
+    Other,
+}
+
+fn place(path: &str) -> Place {
+    let up = |path: &str| path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+    match Slot::of(path) {
+        Some(Slot::Cluster) => Place::Cluster(path.rsplit('/').next().unwrap_or(path).to_owned()),
+        Some(Slot::Table { name, .. }) => Place::Table(up(path), name.to_owned()),
+        Some(Slot::Recent { list, .. }) => Place::Recent(up(&up(path)), list.to_owned()),
+        Some(Slot::Meta | Slot::Folder { .. } | Slot::RecentFolder { .. }) | None => Place::Other,
+    }
+}
+
+/// The node and the namespace that a folder stands for.
+fn namespace(folder: &str, gaps: &mut Vec<Gap>) -> Option<(NodeName, NetnsName)> {
+    let Some(Slot::Folder { node, pod }) = Slot::of(folder) else { return None };
+    let name = match pod.map(|pod| (pod, pod.split_once('_'))) {
+        None => NetnsName::Host,
+        Some((_, Some((namespace, name)))) => NetnsName::Pod(PodName::new(namespace, name)),
+        Some((pod, None)) => {
+            gaps.push(Gap::new(format!("{folder} is not named <namespace>_<name>; taken for default/{pod}"), vec![]));
+            NetnsName::Pod(PodName::new("default", pod))
+        }
+    };
+    Some((NodeName::new(node), name))
+}
+
+fn add_namespace(snapshot: &mut Snapshot, netns: Netns) {
+    let id = NetnsId(u32::try_from(snapshot.namespaces.len()).unwrap_or(u32::MAX));
+    let node = snapshot.nodes.entry(netns.node.clone()).or_default();
+    match &netns.name {
+        NetnsName::Host => node.host = Some(id),
+        NetnsName::Pod(pod) => drop(node.pods.insert(pod.clone(), id)),
+    }
+    snapshot.namespaces.push(netns);
+}
+
+/// The reading of one folder.
+struct Reading<'a> {
+    files: &'a mut Files,
+    tables: &'a Tables,
+    gaps: &'a mut Vec<Gap>,
+}
+
+impl Reading<'_> {
+    fn netns(mut self, folder: &str, node: NodeName, name: NetnsName) -> Netns {
+        let mut netns = Netns::new(node, name, folder);
+        netns.links = self.table("link", ip_link::parse, ip_link::parse_json);
+        netns.addrs = self.table("addr", ip_addr::parse, ip_addr::parse_json);
+        (netns.routes, netns.routes6) = self.routes();
+        netns.rules = self.rules("rule", Family::Inet);
+        netns.rules6 = self.rules("rule6", Family::Inet6);
+        netns.nexthops = self.table("nexthop", ip_nexthop::parse, ip_nexthop::parse_json);
+        netns.neighs = self.table("neigh", ip_neigh::parse, ip_neigh::parse_json);
+        netns.fdb = self.table("fdb", bridge_fdb::parse, bridge_fdb::parse_json);
+        netns.bridge_vlans = self.table("bridge-vlan", bridge_vlan::parse, bridge_vlan::parse_json);
+        netns.tuns = self.table("tuntap", tuntap::parse, tuntap::parse_json);
+        netns.conntrack = self.plain("conntrack", conntrack_list::parse);
+        netns.sysctls = self.plain("sysctl", sysctl::parse);
+        netns.recent = self.recent();
+        let ports = self.table("bridge-link", bridge_link::parse, bridge_link::parse_json);
+        derive::complete(&mut netns, ports, self.files, self.gaps);
+        netns
+    }
+
+    /// A table that has a text form and a JSON form. The text is read where both stand.
+    fn table<T>(
+        &mut self,
+        name: &str,
+        text: impl FnOnce(FileId, &str, &mut Vec<Gap>) -> Vec<T>,
+        json: impl FnOnce(FileId, &str, &mut Vec<Gap>) -> (Vec<T>, Vec<String>),
+    ) -> Option<Vec<T>> {
+        if let Some((file, content)) = self.file(&format!("{name}.txt")) {
+            return Some(text(file, &content, self.gaps));
+        }
+        let (file, content) = self.file(&format!("{name}.json"))?;
+        let (rows, lines) = json(file, &content, self.gaps);
+        self.files.set_rows(file, lines);
+        Some(rows)
+    }
+
+    /// A table that has one form.
+    fn plain<T>(&mut self, name: &str, parse: impl FnOnce(FileId, &str, &mut Vec<Gap>) -> T) -> Option<T> {
+        let (file, content) = self.file(name)?;
+        Some(parse(file, &content, self.gaps))
+    }
+
+    fn file(&self, name: &str) -> Option<(FileId, Arc<str>)> {
+        let id = *self.tables.files.get(name)?;
+        Some((id, self.files.get(id)?.text.clone()))
+    }
+
+    fn rules(&mut self, name: &str, family: Family) -> Option<Vec<crate::snapshot::PolicyRule>> {
+        let text = |file, text: &str, gaps: &mut Vec<Gap>| ip_rule::parse(file, text, family, gaps);
+        let json = |file, text: &str, gaps: &mut Vec<Gap>| ip_rule::parse_json(file, text, family, gaps);
+        let mut rules = self.table(name, text, json)?;
+        rules.sort_by_key(|rule| rule.priority);
+        Some(rules)
+    }
+
+    /// Routes of both families. `ip route show table all` prints IPv6 routes too; they count where `route6` is
+    /// missing.
+    fn routes(&mut self) -> (Option<Routes>, Option<Routes>) {
+        let inet = self.route_file("route", Family::Inet);
+        let inet6 = self.route_file("route6", Family::Inet6);
+        let mut strays = Vec::new();
+        let routes = inet.map(|RouteFile { rows, all_tables }| {
+            let (rows, others) = rows.into_iter().partition(|route| route.family() == Family::Inet);
+            strays = others;
+            RouteFile { rows, all_tables }
+        });
+        let routes6 = match inet6 {
+            Some(RouteFile { rows, all_tables }) => {
+                let rows = rows.into_iter().filter(|route| route.family() == Family::Inet6).collect();
+                Some(RouteFile { rows, all_tables })
+            }
+            None if strays.is_empty() => None,
+            None => Some(RouteFile { rows: strays, all_tables: true }),
+        };
+        let index = |file: RouteFile| Routes::new(file.rows, file.all_tables);
+        (routes.map(index), routes6.map(index))
+    }
+
+    fn route_file(&mut self, name: &str, family: Family) -> Option<RouteFile> {
+        if let Some((file, content)) = self.file(&format!("{name}.txt")) {
+            return Some(ip_route::parse(file, &content, family, self.gaps));
+        }
+        let (file, content) = self.file(&format!("{name}.json"))?;
+        let (routes, lines) = ip_route::parse_json(file, &content, family, self.gaps);
+        self.files.set_rows(file, lines);
+        Some(routes)
+    }
+
+    fn recent(&mut self) -> Option<BTreeMap<String, Vec<crate::snapshot::RecentEntry>>> {
+        let mut lists = BTreeMap::new();
+        for (list, id) in self.tables.recent.as_ref()? {
+            let Some(text) = self.files.get(*id).map(|file| file.text.clone()) else { continue };
+            lists.insert(list.clone(), recent::parse(*id, &text, self.gaps));
+        }
+        Some(lists)
+    }
+}

@@ -1,0 +1,141 @@
+//! The names of a snapshot's files and folders. Nothing else is ever read.
+
+/// The tables of a namespace's folder.
+const TABLES: [&str; 32] = [
+    "addr.json",
+    "addr.txt",
+    "bridge-link.json",
+    "bridge-link.txt",
+    "bridge-vlan.json",
+    "bridge-vlan.txt",
+    "conntrack",
+    "fdb.json",
+    "fdb.txt",
+    "ip6tables-legacy-save",
+    "ip6tables-save",
+    "ipset",
+    "iptables-legacy-save",
+    "iptables-save",
+    "link.json",
+    "link.txt",
+    "neigh.json",
+    "neigh.txt",
+    "nexthop.json",
+    "nexthop.txt",
+    "nft.json",
+    "nft.txt",
+    "route.json",
+    "route.txt",
+    "route6.json",
+    "route6.txt",
+    "rule.json",
+    "rule.txt",
+    "rule6.json",
+    "rule6.txt",
+    "sysctl",
+    "tuntap.json",
+];
+const TUNTAP: &str = "tuntap.txt";
+
+/// The folder of the `recent` match's lists.
+pub(super) const RECENT: &str = "recent";
+
+/// The lists of Kubernetes objects.
+pub(super) const CLUSTER: [&str; 5] =
+    ["nodes.json", "pods.json", "services.json", "endpointslices.json", "networkpolicies.json"];
+
+/// When, by what, and what failed.
+pub(super) const META: &str = "snapshot.json";
+
+/// What a path relative to the snapshot is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Slot<'a> {
+    /// `snapshot.json`.
+    Meta,
+    /// One of `cluster/`.
+    Cluster,
+    /// The folder of a namespace: the node, and the pod's folder unless it is the host's.
+    Folder { node: &'a str, pod: Option<&'a str> },
+    /// A file of such a folder.
+    Table { node: &'a str, pod: Option<&'a str>, name: &'a str },
+    /// The folder of the `recent` match's lists, which may hold none.
+    RecentFolder { node: &'a str, pod: Option<&'a str> },
+    /// A list of the `recent` match.
+    Recent { node: &'a str, pod: Option<&'a str>, list: &'a str },
+}
+
+impl<'a> Slot<'a> {
+    /// Whether it is a folder, which counts even if it is empty.
+    pub(super) fn is_folder(self) -> bool {
+        matches!(self, Self::Folder { .. } | Self::RecentFolder { .. })
+    }
+
+    /// What a path relative to the snapshot's folder is; `None` for everything that isn't read.
+    pub(super) fn of(path: &'a str) -> Option<Self> {
+        let parts: Vec<&str> = path.split('/').collect();
+        Self::of_parts(&parts)
+    }
+
+    fn of_parts(parts: &[&'a str]) -> Option<Self> {
+        match *parts {
+            [META] => Some(Self::Meta),
+            ["cluster", name] => CLUSTER.contains(&name).then_some(Self::Cluster),
+            ["nodes", node, "host", ref rest @ ..] => Self::inside(node, None, rest),
+            ["nodes", node, "pods", pod, ref rest @ ..] => Self::inside(node, Some(pod), rest),
+            _ => None,
+        }
+    }
+
+    fn inside(node: &'a str, pod: Option<&'a str>, rest: &[&'a str]) -> Option<Self> {
+        match *rest {
+            [] => Some(Self::Folder { node, pod }),
+            [RECENT] => Some(Self::RecentFolder { node, pod }),
+            [RECENT, list] => Some(Self::Recent { node, pod, list }),
+            [name] => is_table(name).then_some(Self::Table { node, pod, name }),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a namespace's folder may hold a file of this name.
+pub(super) fn is_table(name: &str) -> bool {
+    name == TUNTAP || TABLES.binary_search(&name).is_ok()
+}
+
+/// Every way in which a path can be one of a snapshot that stands some folders down: the length of the leading
+/// folders (with their `/`), and what the rest is.
+pub(super) fn slots(path: &str) -> impl Iterator<Item = (usize, Slot<'_>)> {
+    let starts = std::iter::once(0).chain(path.match_indices('/').map(|(at, _)| at + 1));
+    starts.filter_map(|start| Some((start, Slot::of(path.get(start..)?)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_names_are_sorted_for_the_search() {
+        assert!(TABLES.is_sorted());
+    }
+
+    #[test]
+    fn only_names_of_the_layout_are_slots() {
+        assert_eq!(Slot::of("snapshot.json"), Some(Slot::Meta));
+        assert_eq!(Slot::of("cluster/pods.json"), Some(Slot::Cluster));
+        assert_eq!(Slot::of("cluster/secrets.json"), None);
+        assert_eq!(Slot::of("nodes/n1/host/link.txt"), Some(Slot::Table { node: "n1", pod: None, name: "link.txt" }));
+        assert_eq!(
+            Slot::of("nodes/n1/pods/default_web/recent/KUBE"),
+            Some(Slot::Recent { node: "n1", pod: Some("default_web"), list: "KUBE" })
+        );
+        assert_eq!(Slot::of("nodes/n1/host/passwd"), None);
+        assert_eq!(Slot::of("nodes/n1/pods/default_web/tuntap.txt/x"), None);
+        assert_eq!(Slot::of("nodes/n1"), None);
+    }
+
+    #[test]
+    fn a_snapshot_some_folders_down_is_found() {
+        let found: Vec<_> = slots("bundle/case/nodes/n1/host/link.txt").collect();
+        assert_eq!(found, vec![(12, Slot::Table { node: "n1", pod: None, name: "link.txt" })]);
+    }
+}

@@ -1,0 +1,89 @@
+//! flannel's udp backend as data: what flanneld does with the packets of its TUN device.
+//!
+//! flanneld's proxy (`pkg/backend/udp/proxy_amd64.c`) reads a packet from `flannel0`, looks its destination up among
+//! the peers' subnets, takes one off TTL and sends the whole packet as a datagram to the peer's `public-ip`, port 8285;
+//! the peer's takes one off TTL again and writes the packet into its own `flannel0`. Its table comes from the Node
+//! objects (`processSubnetEvents` of `udp_network_amd64.go`), whatever backend a peer has.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::evidence::Gap;
+use crate::net::{IfName, NetnsName};
+use crate::snapshot::{KubeNode, LinkKind, Netns, Relay, Snapshot};
+
+/// The port of flannel's udp backend unless its configuration says otherwise (`udp_amd64.go`).
+const PORT: u16 = 8285;
+
+/// Fills the relays of every node whose TUN device is flannel's.
+pub(super) fn fill(snapshot: &mut Snapshot) {
+    let nodes = snapshot.kube.nodes.as_deref().unwrap_or_default();
+    for netns in snapshot.namespaces.iter_mut().filter(|netns| netns.name == NetnsName::Host) {
+        let own = nodes.iter().find(|node| node.name == netns.node);
+        let Some(dev) = tun(netns, own) else { continue };
+        match own {
+            Some(own) if uses_udp(own) => netns.relays = relays(netns, &dev, own, nodes),
+            Some(_) => {}
+            None => {
+                let what = format!(
+                    "{}: what the program behind {dev} does is not known: the snapshot lacks node {}'s object",
+                    netns.dir, netns.node
+                );
+                snapshot.gaps.push(Gap::new(what, vec![]));
+            }
+        }
+    }
+}
+
+/// The udp backend announces an empty backend type.
+fn uses_udp(node: &KubeNode) -> bool {
+    matches!(node.flannel.backend_type.as_deref(), Some("" | "udp"))
+}
+
+/// flanneld's TUN device: named `flannel` with a number, or with the first address of the node's subnet.
+fn tun(netns: &Netns, own: Option<&KubeNode>) -> Option<IfName> {
+    let linked = netns.links.iter().flatten().filter(|link| matches!(link.kind, LinkKind::Tun { tap: false }));
+    let listed = netns.tuns.iter().flatten().filter(|tun| !tun.tap);
+    let mut devs = linked.map(|link| &link.name).chain(listed.map(|tun| &tun.dev));
+    let subnet = own.and_then(subnet);
+    devs.find(|dev| {
+        is_flannel(dev) || netns.addrs_of(dev).any(|addr| subnet.map(|net| net.addr()) == Some(addr.address))
+    })
+    .cloned()
+}
+
+fn is_flannel(dev: &IfName) -> bool {
+    let number = dev.as_str().strip_prefix("flannel");
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The subnet that flannel leases to a node: its first IPv4 pod prefix.
+fn subnet(node: &KubeNode) -> Option<IpNet> {
+    node.pod_cidrs.iter().find(|net| net.addr().is_ipv4()).copied()
+}
+
+/// A row for each peer. flanneld passes over nodes that no flanneld manages, and over its own subnet.
+fn relays(netns: &Netns, dev: &IfName, own: &KubeNode, nodes: &[KubeNode]) -> Vec<Relay> {
+    let peers = nodes.iter().filter(|node| node.name != own.name && node.flannel.managed);
+    let relay = |peer: &KubeNode| {
+        let prefix = subnet(peer).filter(|prefix| subnet(own) != Some(*prefix))?;
+        Some(Relay {
+            dev: dev.clone(),
+            program: "flanneld".to_owned(),
+            prefix,
+            peer: peer.flannel.public_ip.filter(IpAddr::is_ipv4)?,
+            port: PORT,
+            local: local(netns, own),
+            ttl_cost: 1,
+            evidence: vec![peer.evidence, own.evidence],
+        })
+    };
+    peers.filter_map(relay).collect()
+}
+
+/// The address that flanneld's socket is bound to: the one it announces, if it has it, or the node's own.
+fn local(netns: &Netns, own: &KubeNode) -> Option<IpAddr> {
+    let mut announced = own.flannel.public_ip.into_iter().chain(own.internal_ips.iter().copied());
+    announced.find(|address| address.is_ipv4() && netns.addr(*address).is_some())
+}
