@@ -1,1 +1,73 @@
 //! The walk: a packet through the tables, as the kernel moves it.
+//!
+//! A stage is a function named after the kernel's, in a file that says where in the network stack it stands. A stage
+//! looks at the walk, records what it decides with [`walk::Walk::take`] and goes on in a straight line; where the
+//! kernel hands the packet to a device, the stage returns [`Next`] and the loop in [`drive`] calls the next one, so
+//! that a routing loop costs no stack.
+
+mod address;
+mod br_netfilter;
+mod bridge;
+mod conntrack;
+mod drive;
+mod error;
+mod fib;
+mod input;
+mod iptables;
+mod link;
+mod nat;
+mod neigh;
+mod netfilter;
+mod output;
+mod reply;
+mod route;
+mod sysctl;
+mod tun;
+mod underlay;
+mod vxlan;
+mod walk;
+mod xmit;
+
+use crate::net::{IfName, Packet};
+use crate::snapshot::NetnsId;
+
+pub use drive::explain;
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The packet as it is first sent, or as it arrives. An unspecified source address is chosen by the route.
+    pub packet: Packet,
+    /// Where it starts.
+    pub from: Origin,
+    /// Whether the answer's way is walked too.
+    pub reply: bool,
+    /// How many ways are walked at most.
+    pub max_paths: usize,
+    /// Whether the rules that were tried and did not match are recorded.
+    pub verbose: bool,
+    /// Whether the packet belongs to a connection that has seen both directions (`--state established`).
+    pub established: bool,
+}
+
+/// Where a packet starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A socket in this namespace sends it.
+    Socket {
+        /// The namespace.
+        netns: NetnsId,
+    },
+    /// It arrives from outside at one of these devices; with more than one, nobody can know at which.
+    Outside {
+        /// The devices.
+        entries: Vec<(NetnsId, IfName)>,
+    },
+    /// It arrives at this device (`--at`).
+    Device {
+        /// The namespace.
+        netns: NetnsId,
+        /// The device.
+        device: IfName,
+    },
+}

@@ -1,0 +1,114 @@
+//! Bridge netfilter: the IP hooks on bridged frames.
+//!
+//! Follows `net/bridge/br_netfilter_hooks.c` and `br_netfilter_ipv6.c`.
+
+use crate::net::{Family, IfName};
+use crate::snapshot::{Bridge, LinkKind};
+use crate::trace::{Decision, Hook, Reason, Verdict};
+
+use super::bridge::{br_handle_frame_finish, br_pass_frame_up, learn};
+use super::neigh;
+use super::netfilter::nf_hook;
+use super::route::{ip_route_input, ip_route_output};
+use super::sysctl;
+use super::walk::{End, Next, NfBridge, Stage, Walk};
+
+/// Whether bridged packets of this family go through the IP hooks: by the sysctl, or by the bridge's own switch. A
+/// namespace whose sysctl file doesn't have the key has no `br_netfilter` module.
+pub(super) fn is_on(walk: &mut Walk, bridge: &IfName) -> bool {
+    let netns = walk.netns();
+    let inet = walk.packet().family() == Family::Inet;
+    let own = match netns.link(bridge).map(|link| &link.kind) {
+        Some(LinkKind::Bridge(Bridge { nf_call_iptables, nf_call_ip6tables, .. })) => {
+            if inet { *nf_call_iptables } else { *nf_call_ip6tables }
+        }
+        _ => false,
+    };
+    let key = if inet { "net.bridge.bridge-nf-call-iptables" } else { "net.bridge.bridge-nf-call-ip6tables" };
+    if netns.sysctls.is_none() {
+        return sysctl::decisive(walk, key, 0).0 != 0 || own;
+    }
+    own || sysctl::is_set(netns, key)
+}
+
+/// The prerouting hooks before the bridge looks the address up. A packet whose destination they change is routed, and
+/// goes up to the stack unless its new destination is on the same bridge (`br_nf_pre_routing`,
+/// `br_nf_pre_routing_finish`).
+pub(super) fn br_nf_pre_routing(walk: &mut Walk, bridge: &IfName, port: &IfName) -> Stage<Next> {
+    walk.skb.nf_bridge = Some(NfBridge { physin: Some(port.clone()), physout: None, sabotage: true });
+    let before = walk.packet().ip.destination;
+    nf_hook(walk, Hook::Prerouting, Some(bridge), None)?;
+    if walk.packet().ip.destination == before {
+        return br_handle_frame_finish(walk, bridge, port);
+    }
+    match ip_route_input(walk, bridge) {
+        Ok(dst) if dst.dev == *bridge && !dst.local => {
+            let next_hop = dst.via.unwrap_or(walk.packet().ip.destination);
+            walk.skb.dst = Some(dst);
+            bridged_dnat(walk, bridge, port, next_hop)
+        }
+        Ok(dst) => {
+            walk.skb.dst = Some(dst);
+            to_the_stack(walk, bridge, port)
+        }
+        Err(end) if is_martian(&end) => Err(end),
+        Err(end) if end.verdict == Verdict::Undetermined => Err(end),
+        Err(end) if end.reason == Some(Reason::NotForwarding) => not_forwarding(walk, bridge, port, end),
+        Err(end) => {
+            walk.skb.dst_error = Some(end);
+            to_the_stack(walk, bridge, port)
+        }
+    }
+}
+
+fn is_martian(end: &End) -> bool {
+    matches!(end.reason, Some(Reason::MartianSource | Reason::MartianDestination | Reason::RpFilter))
+}
+
+/// Bridged packets need no forwarding: a route that leaves by the bridge itself is good enough.
+fn not_forwarding(walk: &mut Walk, bridge: &IfName, port: &IfName, end: Box<End>) -> Stage<Next> {
+    match ip_route_output(walk, None) {
+        Ok(dst) if dst.dev == *bridge => {
+            let next_hop = dst.via.unwrap_or(walk.packet().ip.destination);
+            bridged_dnat(walk, bridge, port, next_hop)
+        }
+        _ => Err(end),
+    }
+}
+
+/// The new destination is behind the same bridge: the frame gets its address and is bridged
+/// (`br_nf_pre_routing_finish_bridge`).
+fn bridged_dnat(walk: &mut Walk, bridge: &IfName, port: &IfName, next_hop: std::net::IpAddr) -> Stage<Next> {
+    let sender = walk.packet().link.map(|link| link.source);
+    neigh::resolve(walk, bridge, next_hop, false, sender)?;
+    let last = walk.steps().last().map(|step| &step.decision);
+    let connected = matches!(last, Some(Decision::Neighbor { state: Some("PERMANENT" | "REACHABLE" | "NOARP"), .. }));
+    if !connected {
+        // The neighbour code sends the frame through the bridge device, which gives it back to the bridge.
+        walk.take(Decision::Transmit { device: bridge.clone() }, None);
+    }
+    walk.skb.dst = None;
+    br_handle_frame_finish(walk, bridge, port)
+}
+
+/// The new destination is elsewhere: the frame is for the bridge now.
+fn to_the_stack(walk: &mut Walk, bridge: &IfName, port: &IfName) -> Stage<Next> {
+    learn(walk, bridge, port);
+    walk.skb.to_host = true;
+    br_pass_frame_up(walk, bridge, None)
+}
+
+/// The forward hooks on a frame that goes from port to port (`br_nf_forward_ip`).
+pub(super) fn br_nf_forward(walk: &mut Walk, bridge: &IfName, out: &IfName) -> Stage<()> {
+    let Some(nf_bridge) = &mut walk.skb.nf_bridge else { return Ok(()) };
+    nf_bridge.physout = Some(out.clone());
+    nf_hook(walk, Hook::Forward, Some(bridge), Some(bridge))
+}
+
+/// The postrouting hooks on a frame that goes from port to port (`br_nf_post_routing`).
+pub(super) fn br_nf_post_routing(walk: &mut Walk, bridge: &IfName) -> Stage<()> {
+    if walk.skb.nf_bridge.as_ref().is_none_or(|nf_bridge| nf_bridge.physout.is_none()) {
+        return Ok(());
+    }
+    nf_hook(walk, Hook::Postrouting, None, Some(bridge))
+}

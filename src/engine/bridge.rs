@@ -1,0 +1,268 @@
+//! Bridges: which port a frame leaves by.
+//!
+//! Follows `net/bridge/br_input.c`, `br_forward.c`, `br_device.c`, `br_fdb.c` and `br_vlan.c`.
+
+use crate::evidence::Evidence;
+use crate::net::{IfName, MacAddr};
+use crate::snapshot::{Bridge, BridgePort, FdbEntry, Link, LinkKind, Netns, PortState};
+use crate::trace::{Decision, Reason, Verdict};
+
+use super::br_netfilter;
+use super::input::ip_rcv;
+use super::link::{Reach, ports};
+use super::walk::{End, Next, Stage, Walk};
+
+/// Where a bridge sends a frame.
+enum Forwarding {
+    /// Up, to the bridge's own stack.
+    Local(Option<Evidence>),
+    /// Out of one port that an entry names.
+    Port(IfName, Option<Evidence>),
+    /// Out of every port, since nobody knows the address.
+    Flood,
+}
+
+/// A frame came in by a port (`br_handle_frame`).
+pub(super) fn br_handle_frame(walk: &mut Walk, bridge: &IfName, port: &IfName) -> Stage<Next> {
+    let netns = walk.netns();
+    let link = netns.link(port);
+    if let Some(settings) = link.and_then(|link| link.port.as_ref())
+        && settings.state != PortState::Forwarding
+    {
+        return Err(not_forwarding(port, settings));
+    }
+    if let Some(bridge_link) = netns.link(bridge).filter(|link| !link.up) {
+        let detail = format!("{bridge} is down");
+        return Err(End::dropped(Reason::DeviceDown).detail(detail).because([bridge_link.evidence]));
+    }
+    ingress_vlan(netns, bridge, port)?;
+    if br_netfilter::is_on(walk, bridge) {
+        return br_netfilter::br_nf_pre_routing(walk, bridge, port);
+    }
+    br_handle_frame_finish(walk, bridge, port)
+}
+
+/// Learns the sender, then looks the receiver up (`br_handle_frame_finish`).
+pub(super) fn br_handle_frame_finish(walk: &mut Walk, bridge: &IfName, port: &IfName) -> Stage<Next> {
+    let Some(frame) = walk.packet().link else { return br_pass_frame_up(walk, bridge, None) };
+    learn(walk, bridge, port);
+    match look_up(walk, bridge, frame.destination) {
+        Forwarding::Local(evidence) => br_pass_frame_up(walk, bridge, evidence),
+        Forwarding::Port(out, evidence) => {
+            take_fdb(walk, bridge, Some(out.clone()), Vec::new(), evidence);
+            br_forward(walk, bridge, Some(port), &out)
+        }
+        Forwarding::Flood => br_flood(walk, bridge, Some(port)),
+    }
+}
+
+/// The bridge learns which port the sender is behind (`br_fdb_update`).
+pub(super) fn learn(walk: &mut Walk, bridge: &IfName, port: &IfName) {
+    let Some(frame) = walk.packet().link else { return };
+    let netns_id = walk.netns_id();
+    let learns = walk.netns().link(port).and_then(|link| link.port.as_ref()).is_none_or(|settings| settings.learning);
+    if learns && frame.source != MacAddr::ZERO {
+        walk.tracker.learned.retain(|(netns, dev, mac, _)| (*netns, dev, *mac) != (netns_id, bridge, frame.source));
+        walk.tracker.learned.push((netns_id, bridge.clone(), frame.source, port.clone()));
+    }
+}
+
+/// The stack of the bridge's namespace sends by the bridge (`br_dev_xmit`).
+pub(super) fn br_dev_xmit(walk: &mut Walk, bridge: &IfName) -> Stage<Next> {
+    let destination = walk.packet().link.map_or(MacAddr::ZERO, |link| link.destination);
+    match look_up(walk, bridge, destination) {
+        Forwarding::Port(out, evidence) => {
+            take_fdb(walk, bridge, Some(out.clone()), Vec::new(), evidence);
+            br_forward(walk, bridge, None, &out)
+        }
+        Forwarding::Local(evidence) => {
+            let detail = format!("the frame is for {bridge} itself");
+            Err(End::dropped(Reason::NoReceiver).detail(detail).because(evidence))
+        }
+        Forwarding::Flood => br_flood(walk, bridge, None),
+    }
+}
+
+/// What the bridge knows of an address (`br_fdb_find_rcu`): its own, an entry of the snapshot, what it learned on the
+/// way here or from the answer of a neighbour that was asked for.
+fn look_up(walk: &Walk, bridge: &IfName, lladdr: MacAddr) -> Forwarding {
+    let netns = walk.netns();
+    let own = netns.link(bridge).filter(|link| link.lladdr == Some(lladdr) || lladdr == MacAddr::ZERO);
+    if let Some(link) = own {
+        let row = entries(netns, bridge).find(|entry| entry.lladdr == lladdr && entry.permanent);
+        return Forwarding::Local(Some(row.map_or(link.evidence, |row| row.evidence)));
+    }
+    let learned = walk.tracker.learned.iter().find(|(id, dev, mac, _)| (*id, dev, *mac) == (walk.netns_id(), bridge, lladdr));
+    if let Some((_, _, _, port)) = learned {
+        let row = entries(netns, bridge).find(|entry| entry.lladdr == lladdr && entry.dev == *port);
+        return Forwarding::Port(port.clone(), row.map(|row| row.evidence));
+    }
+    if let Some(row) = entries(netns, bridge).find(|entry| entry.lladdr == lladdr) {
+        let local = row.permanent || row.dev == *bridge;
+        return if local { Forwarding::Local(Some(row.evidence)) } else { Forwarding::Port(row.dev.clone(), Some(row.evidence)) };
+    }
+    if let Some(link) = ports_of(netns, bridge).find(|link| link.lladdr == Some(lladdr)) {
+        return Forwarding::Local(Some(link.evidence));
+    }
+    if walk.tracker.resolved.contains(&lladdr)
+        && let Some(port) = port_towards(walk, bridge, lladdr)
+    {
+        return Forwarding::Port(port, None);
+    }
+    Forwarding::Flood
+}
+
+/// The rows of the forwarding table that a bridge keeps.
+fn entries<'s>(netns: &'s Netns, bridge: &'s IfName) -> impl Iterator<Item = &'s FdbEntry> {
+    netns.fdb.iter().flatten().filter(move |entry| match &entry.master {
+        Some(master) => master == bridge,
+        None => entry.dev == *bridge,
+    })
+}
+
+fn ports_of<'s>(netns: &'s Netns, bridge: &'s IfName) -> impl Iterator<Item = &'s Link> {
+    netns.links.iter().flatten().filter(move |link| link.master.as_ref() == Some(bridge))
+}
+
+/// The port behind which a link address answers.
+fn port_towards(walk: &Walk, bridge: &IfName, lladdr: MacAddr) -> Option<IfName> {
+    ports(walk.snapshot, walk.netns_id(), bridge)
+        .find(|port| Reach::from(walk.snapshot, walk.netns_id(), port).has_lladdr(walk.snapshot, lladdr))
+}
+
+/// To the bridge's own stack (`br_pass_frame_up`): the frame comes in by the bridge device.
+pub(super) fn br_pass_frame_up(walk: &mut Walk, bridge: &IfName, evidence: Option<Evidence>) -> Stage<Next> {
+    if evidence.is_some() {
+        take_fdb(walk, bridge, Some(bridge.clone()), Vec::new(), evidence);
+    }
+    let netns = walk.netns_id();
+    walk.receive(netns, bridge, None);
+    walk.skb.iif = Some(bridge.clone());
+    ip_rcv(walk, bridge)
+}
+
+/// Out of every port that may (`br_flood`): the copy that its receiver takes is walked.
+fn br_flood(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>) -> Stage<Next> {
+    let netns = walk.netns();
+    let lladdr = walk.packet().link.map_or(MacAddr::ZERO, |link| link.destination);
+    if netns.fdb.is_none() {
+        walk.gap(format!("{}/fdb.txt is missing: {bridge} is taken to flood to {lladdr}", netns.dir), None);
+    }
+    let all = ports(walk.snapshot, walk.netns_id(), bridge);
+    let open: Vec<IfName> = all.filter(|port| floods_to(netns, port) && refusal(netns, from, port).is_none()).collect();
+    let Some(towards) = port_towards(walk, bridge, lladdr) else {
+        take_fdb(walk, bridge, None, open, None);
+        let detail = format!("nobody behind {bridge} has the address {lladdr}");
+        return Err(End::new(Verdict::Lost, Reason::NoReceiver).detail(detail));
+    };
+    let others = open.iter().filter(|port| **port != towards).cloned().collect();
+    take_fdb(walk, bridge, Some(towards.clone()), others, None);
+    if !open.contains(&towards) {
+        return Err(refusal(netns, from, &towards).unwrap_or_else(|| {
+            End::dropped(Reason::FdbMiss).detail(format!("{bridge} doesn't flood to {towards}"))
+        }));
+    }
+    br_forward(walk, bridge, from, &towards)
+}
+
+fn floods_to(netns: &Netns, port: &IfName) -> bool {
+    netns.link(port).and_then(|link| link.port.as_ref()).is_none_or(|settings| settings.flood)
+}
+
+/// Out of one port (`br_forward`, `__br_forward`); `from` is the port it came in by, `None` for the stack's own.
+fn br_forward(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>, out: &IfName) -> Stage<Next> {
+    let netns = walk.netns();
+    if let Some(refusal) = refusal(netns, from, out) {
+        return Err(refusal);
+    }
+    egress_vlan(netns, bridge, from, out)?;
+    if from.is_some() {
+        br_netfilter::br_nf_forward(walk, bridge, out)?;
+        br_netfilter::br_nf_post_routing(walk, bridge)?;
+    }
+    fits_port(walk, out)?;
+    Ok(Next::Xmit(out.clone()))
+}
+
+/// Why a port may not carry the frame (`should_deliver`), if it may not.
+fn refusal(netns: &Netns, from: Option<&IfName>, out: &IfName) -> Option<Box<End>> {
+    let settings = netns.link(out)?.port.as_ref()?;
+    if from == Some(out) && !settings.hairpin {
+        let detail = format!("the frame would leave by {out}, where it came in, and hairpin mode is off there");
+        return Some(End::dropped(Reason::HairpinOff).detail(detail).because([settings.evidence]));
+    }
+    if settings.state != PortState::Forwarding {
+        return Some(not_forwarding(out, settings));
+    }
+    let in_isolated = from.and_then(|from| netns.link(from)?.port.as_ref()).filter(|settings| settings.isolated);
+    if let Some(other) = in_isolated.filter(|_| settings.isolated) {
+        let detail = "both bridge ports are isolated";
+        return Some(End::dropped(Reason::IsolatedPort).detail(detail).because([other.evidence, settings.evidence]));
+    }
+    None
+}
+
+fn not_forwarding(port: &IfName, settings: &BridgePort) -> Box<End> {
+    let detail = format!("the bridge port {port} is not in the forwarding state");
+    End::dropped(Reason::PortNotForwarding).detail(detail).because([settings.evidence])
+}
+
+/// A port takes frames up to its MTU and a VLAN tag (`is_skb_forwardable`).
+fn fits_port(walk: &Walk, port: &IfName) -> Stage<()> {
+    let link = walk.netns().link(port);
+    let Some(mtu) = link.and_then(|link| link.mtu) else { return Ok(()) };
+    let length = frame_length(walk);
+    if length <= mtu + 4 {
+        return Ok(());
+    }
+    let detail = format!("{length} bytes don't fit the MTU of {port}, {mtu}");
+    Err(End::dropped(Reason::TooBig).detail(detail).because(link.map(|link| link.evidence)))
+}
+
+/// The length of the largest frame that carries the packet, without its Ethernet header.
+pub(super) fn frame_length(walk: &Walk) -> u32 {
+    walk.packet().fragments.map_or(walk.packet().length, |fragments| fragments.largest)
+}
+
+/// The VLAN of untagged frames that come in by a port, on a bridge that filters them (`br_allowed_ingress`).
+fn ingress_vlan(netns: &Netns, bridge: &IfName, port: &IfName) -> Stage<Option<u16>> {
+    if !filters_vlans(netns, bridge) {
+        return Ok(None);
+    }
+    let Some(vlans) = &netns.bridge_vlans else {
+        let what = format!("{}/bridge-vlan.txt is missing, and {bridge} filters VLANs", netns.dir);
+        return Err(End::undetermined(Reason::MissingTable, what));
+    };
+    match vlans.iter().find(|vlan| vlan.dev == *port && vlan.pvid) {
+        Some(vlan) => Ok(Some(vlan.vid)),
+        None => {
+            let detail = format!("{port} has no VLAN for untagged frames, and {bridge} filters VLANs");
+            Err(End::dropped(Reason::PortNotForwarding).detail(detail))
+        }
+    }
+}
+
+/// Whether the frame's VLAN may leave by a port (`br_allowed_egress`).
+fn egress_vlan(netns: &Netns, bridge: &IfName, from: Option<&IfName>, out: &IfName) -> Stage<()> {
+    let Some(vid) = ingress_vlan(netns, bridge, from.unwrap_or(bridge))? else { return Ok(()) };
+    match netns.bridge_vlans.iter().flatten().find(|vlan| vlan.dev == *out && vlan.vid == vid) {
+        Some(vlan) if vlan.untagged => Ok(()),
+        Some(vlan) => {
+            let what = format!("frames of VLAN {vid} leave {out} with a tag, which is not modelled");
+            Err(End::undetermined(Reason::NotModelled, what).because([vlan.evidence]))
+        }
+        None => {
+            let detail = format!("{out} doesn't carry VLAN {vid}");
+            Err(End::dropped(Reason::PortNotForwarding).detail(detail))
+        }
+    }
+}
+
+fn filters_vlans(netns: &Netns, bridge: &IfName) -> bool {
+    matches!(netns.link(bridge).map(|link| &link.kind), Some(LinkKind::Bridge(Bridge { vlan_filtering: true, .. })))
+}
+
+fn take_fdb(walk: &mut Walk, bridge: &IfName, port: Option<IfName>, flooded: Vec<IfName>, evidence: Option<Evidence>) {
+    let lladdr = walk.packet().link.map_or(MacAddr::ZERO, |link| link.destination);
+    walk.take(Decision::Fdb { device: bridge.clone(), lladdr, port, vtep: None, flooded }, evidence);
+}

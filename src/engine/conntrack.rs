@@ -1,0 +1,424 @@
+//! Connection tracking: which connection a packet belongs to, and which way.
+//!
+//! Follows `net/netfilter/nf_conntrack_core.c` and the `nf_conntrack_proto_*.c` beside it. The connections are those
+//! of the snapshot's `conntrack` files and those that this walk has made.
+
+use std::net::IpAddr;
+
+use crate::evidence::Evidence;
+use crate::net::{IfName, MacAddr, Mark, Packet, Protocol, Transport};
+use crate::snapshot::{ConntrackEntry, ConntrackTuple, NetnsId};
+use crate::trace::{CtState, Decision};
+
+use super::sysctl;
+use super::walk::Walk;
+
+/// A connection that the walk knows, as an index into [`Tracker::entries`].
+pub(super) type CtId = usize;
+
+/// A packet's direction in its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dir {
+    Original,
+    Reply,
+}
+
+impl Dir {
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Original => Self::Reply,
+            Self::Reply => Self::Original,
+        }
+    }
+}
+
+/// A packet's connection (`skb->_nfct`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CtRef {
+    pub id: CtId,
+    pub dir: Dir,
+    pub state: CtState,
+}
+
+/// What connection tracking attached to a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Nfct {
+    /// Nothing: not seen yet, or seen and invalid.
+    #[default]
+    None,
+    /// A rule said not to track it.
+    Untracked,
+    /// A rule chose the zone that it will be tracked in.
+    Template(u16),
+    /// Its connection.
+    Entry(CtRef),
+}
+
+/// A tracked connection (`struct nf_conn`).
+#[derive(Clone, Debug)]
+pub(super) struct CtEntry {
+    pub netns: NetnsId,
+    pub protocol: Protocol,
+    pub original: ConntrackTuple,
+    pub reply: ConntrackTuple,
+    pub zone: u16,
+    pub mark: Mark,
+    /// `IPS_SRC_NAT`, `IPS_DST_NAT`: this connection's addresses are rewritten.
+    pub snat: bool,
+    pub dnat: bool,
+    /// `IPS_SRC_NAT_DONE`, `IPS_DST_NAT_DONE`: the nat rules have been asked.
+    pub snat_done: bool,
+    pub dnat_done: bool,
+    pub seen_reply: bool,
+    pub assured: bool,
+    pub confirmed: bool,
+    pub expected: bool,
+    /// TCP's state, where the snapshot says it.
+    pub tcp_state: Option<String>,
+    /// The row of the snapshot.
+    pub evidence: Option<Evidence>,
+    /// The rules that rewrote the source and the destination.
+    pub snat_because: Option<Evidence>,
+    pub dnat_because: Option<Evidence>,
+}
+
+impl CtEntry {
+    pub(super) fn tuple(&self, dir: Dir) -> &ConntrackTuple {
+        match dir {
+            Dir::Original => &self.original,
+            Dir::Reply => &self.reply,
+        }
+    }
+}
+
+/// What one walk leaves for the next: connections, and what bridges learned.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tracker {
+    pub entries: Vec<CtEntry>,
+    /// Ports that bridges learned from what went through: namespace, bridge, address, port.
+    pub learned: Vec<(NetnsId, IfName, MacAddr, IfName)>,
+    /// Link addresses that answered when they were asked for: every bridge on the way has learned them.
+    pub resolved: Vec<MacAddr>,
+}
+
+/// A packet's tuple (`nf_ct_get_tuple`).
+pub(super) fn tuple_of(packet: &Packet) -> ConntrackTuple {
+    let (source_port, destination_port) = match packet.transport {
+        Transport::Icmp { kind, code, id, .. } => (id, Some(u16::from(kind) << 8 | u16::from(code))),
+        _ => (packet.source_port(), packet.destination_port()),
+    };
+    ConntrackTuple { source: packet.ip.source, destination: packet.ip.destination, source_port, destination_port }
+}
+
+/// The tuple of the answer (`nf_ct_invert_tuple`); `None` for an ICMP message that has none.
+pub(super) fn invert(protocol: Protocol, tuple: &ConntrackTuple) -> Option<ConntrackTuple> {
+    let (source_port, destination_port) = match protocol {
+        Protocol::ICMP | Protocol::ICMPV6 => {
+            let [kind, code] = tuple.destination_port?.to_be_bytes();
+            let answer = if protocol == Protocol::ICMP { icmp_answer(kind)? } else { icmpv6_answer(kind)? };
+            (tuple.source_port, Some(u16::from(answer) << 8 | u16::from(code)))
+        }
+        _ => (tuple.destination_port, tuple.source_port),
+    };
+    Some(ConntrackTuple { source: tuple.destination, destination: tuple.source, source_port, destination_port })
+}
+
+/// `invmap` in `nf_conntrack_proto_icmp.c`.
+fn icmp_answer(kind: u8) -> Option<u8> {
+    Some(match kind {
+        8 => 0,
+        0 => 8,
+        13 => 14,
+        14 => 13,
+        15 => 16,
+        16 => 15,
+        17 => 18,
+        18 => 17,
+        _ => return None,
+    })
+}
+
+/// `invmap` in `nf_conntrack_proto_icmpv6.c`.
+fn icmpv6_answer(kind: u8) -> Option<u8> {
+    Some(match kind {
+        128 => 129,
+        129 => 128,
+        139 => 140,
+        140 => 139,
+        _ => return None,
+    })
+}
+
+/// Whether two tuples are the same one. An unknown port fits any.
+fn same(a: &ConntrackTuple, b: &ConntrackTuple) -> bool {
+    let port = |a: Option<u16>, b: Option<u16>| a.is_none() || b.is_none() || a == b;
+    a.source == b.source
+        && a.destination == b.destination
+        && port(a.source_port, b.source_port)
+        && port(a.destination_port, b.destination_port)
+}
+
+/// Looks at a packet (`nf_conntrack_in`). Nothing is refused here: a packet without a connection is `INVALID`.
+pub(super) fn nf_conntrack_in(walk: &mut Walk) {
+    let zone = match walk.skb.nfct {
+        Nfct::Entry(_) | Nfct::Untracked => return,
+        Nfct::Template(zone) => zone,
+        Nfct::None => 0,
+    };
+    walk.skb.nfct = Nfct::None;
+    let evidence = resolve(walk, zone);
+    let state = state(walk);
+    walk.take(Decision::Conntrack { state }, evidence);
+}
+
+fn resolve(walk: &mut Walk, zone: u16) -> Option<Evidence> {
+    if is_neighbor_discovery(walk.packet()) {
+        walk.skb.nfct = Nfct::Untracked;
+        return None;
+    }
+    if let Transport::Icmp { quoted: Some(quoted), .. } = &walk.packet().transport {
+        let quoted = quoted.clone();
+        return inet_error(walk, &quoted, zone);
+    }
+    let protocol = walk.packet().protocol();
+    let tuple = tuple_of(walk.packet());
+    if invalid_flags(walk.packet()) {
+        return None;
+    }
+    let found = find(walk, protocol, &tuple, zone);
+    let found = found.filter(|(id, dir)| !is_reopened(walk, *id, *dir));
+    let (id, dir) = match found {
+        Some(found) => found,
+        None => (init_conntrack(walk, protocol, &tuple, zone)?, Dir::Original),
+    };
+    let entry = walk.tracker.entries.get_mut(id)?;
+    let state = match dir {
+        Dir::Reply => CtState::Established,
+        Dir::Original if entry.seen_reply => CtState::Established,
+        Dir::Original if entry.expected => CtState::Related,
+        Dir::Original => CtState::New,
+    };
+    if dir == Dir::Reply {
+        entry.seen_reply = true;
+    }
+    let evidence = entry.evidence;
+    walk.skb.nfct = Nfct::Entry(CtRef { id, dir, state });
+    evidence
+}
+
+/// `icmpv6_error` leaves neighbour and multicast listener messages untracked.
+fn is_neighbor_discovery(packet: &Packet) -> bool {
+    packet.protocol() == Protocol::ICMPV6
+        && matches!(packet.transport, Transport::Icmp { kind: 130..=137 | 143, .. })
+}
+
+/// Flags that no TCP sends together (`tcp_valid_flags` in `nf_conntrack_proto_tcp.c`).
+fn invalid_flags(packet: &Packet) -> bool {
+    let Transport::Tcp { flags, .. } = packet.transport else { return false };
+    !matches!(flags & 0x37, 0x02 | 0x22 | 0x12 | 0x04 | 0x14 | 0x11 | 0x31 | 0x10 | 0x30)
+}
+
+/// A SYN on a connection that is over starts a new one.
+fn is_reopened(walk: &Walk, id: CtId, dir: Dir) -> bool {
+    let Transport::Tcp { flags, .. } = walk.packet().transport else { return false };
+    let over = |entry: &CtEntry| matches!(entry.tcp_state.as_deref(), Some("TIME_WAIT" | "CLOSE"));
+    flags & 0x17 == 0x02 && dir == Dir::Original && walk.tracker.entries.get(id).is_some_and(over)
+}
+
+/// The connection of an ICMP error: that of the packet it quotes (`nf_conntrack_inet_error`).
+fn inet_error(walk: &mut Walk, quoted: &Packet, zone: u16) -> Option<Evidence> {
+    let protocol = quoted.protocol();
+    let tuple = invert(protocol, &tuple_of(quoted))?;
+    let (id, dir) = find(walk, protocol, &tuple, zone)?;
+    let entry = walk.tracker.entries.get(id)?;
+    // An error whose outer destination is not the one that the connection knows is invalid.
+    if walk.packet().ip.destination != entry.tuple(dir).destination {
+        return None;
+    }
+    walk.skb.nfct = Nfct::Entry(CtRef { id, dir, state: CtState::Related });
+    entry.evidence
+}
+
+/// The connection that a tuple belongs to, and which way (`nf_conntrack_find_get`).
+fn find(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, zone: u16) -> Option<(CtId, Dir)> {
+    let netns = walk.netns_id();
+    let direction = |entry: &CtEntry| {
+        let ours = entry.netns == netns && entry.protocol == protocol && entry.zone == zone && entry.confirmed;
+        if !ours {
+            None
+        } else if same(&entry.original, tuple) {
+            Some(Dir::Original)
+        } else if same(&entry.reply, tuple) {
+            Some(Dir::Reply)
+        } else {
+            None
+        }
+    };
+    let known = walk.tracker.entries.iter().enumerate().find_map(|(id, entry)| direction(entry).map(|dir| (id, dir)));
+    if known.is_some() {
+        return known;
+    }
+    let row = walk.netns().conntrack.as_ref()?.iter().find(|row| {
+        row.protocol == protocol && row.zone == zone && (same(&row.original, tuple) || same(&row.reply, tuple))
+    })?;
+    let entry = from_row(netns, row);
+    let dir = direction(&entry)?;
+    walk.tracker.entries.push(entry);
+    Some((walk.tracker.entries.len() - 1, dir))
+}
+
+/// Whether some confirmed connection of the namespace already has this tuple (`nf_nat_used_tuple`).
+pub(super) fn is_used(walk: &Walk, protocol: Protocol, tuple: &ConntrackTuple, except: CtId) -> bool {
+    let netns = walk.netns_id();
+    let exact = |other: &ConntrackTuple| other == tuple;
+    let in_walk = walk.tracker.entries.iter().enumerate().any(|(id, entry)| {
+        id != except
+            && entry.netns == netns
+            && entry.protocol == protocol
+            && entry.confirmed
+            && (exact(&entry.original) || exact(&entry.reply))
+    });
+    in_walk
+        || walk
+            .netns()
+            .conntrack
+            .iter()
+            .flatten()
+            .any(|row| row.protocol == protocol && (exact(&row.original) || exact(&row.reply)))
+}
+
+fn from_row(netns: NetnsId, row: &ConntrackEntry) -> CtEntry {
+    let inverted = invert(row.protocol, &row.original);
+    let snat = inverted.is_some_and(|answer| {
+        answer.destination != row.reply.destination || answer.destination_port != row.reply.destination_port
+    });
+    let dnat = inverted
+        .is_some_and(|answer| answer.source != row.reply.source || answer.source_port != row.reply.source_port);
+    CtEntry {
+        netns,
+        protocol: row.protocol,
+        original: row.original,
+        reply: row.reply,
+        zone: row.zone,
+        mark: row.mark,
+        snat,
+        dnat,
+        snat_done: true,
+        dnat_done: true,
+        seen_reply: !row.unreplied,
+        assured: row.assured,
+        confirmed: true,
+        expected: false,
+        tcp_state: row.state.clone(),
+        evidence: Some(row.evidence),
+        snat_because: Some(row.evidence),
+        dnat_because: Some(row.evidence),
+    }
+}
+
+/// A new connection (`init_conntrack` and the protocols' `*_new`); `None` where the first packet can't start one.
+fn init_conntrack(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, zone: u16) -> Option<CtId> {
+    match walk.packet().transport {
+        Transport::Tcp { flags, .. } if !starts_tcp(walk, flags) => return None,
+        Transport::Icmp { kind, .. } if protocol == Protocol::ICMP && !matches!(kind, 8 | 13 | 15 | 17) => return None,
+        Transport::Icmp { kind, .. } if protocol == Protocol::ICMPV6 && !matches!(kind, 128 | 139) => return None,
+        _ => {}
+    }
+    let reply = invert(protocol, tuple)?;
+    walk.tracker.entries.push(CtEntry {
+        netns: walk.netns_id(),
+        protocol,
+        original: *tuple,
+        reply,
+        zone,
+        mark: Mark(0),
+        snat: false,
+        dnat: false,
+        snat_done: false,
+        dnat_done: false,
+        seen_reply: false,
+        assured: false,
+        confirmed: false,
+        expected: false,
+        tcp_state: None,
+        evidence: None,
+        snat_because: None,
+        dnat_because: None,
+    });
+    Some(walk.tracker.entries.len() - 1)
+}
+
+/// Whether a segment starts a connection, or picks one up in the middle (`tcp_new`, first row of `tcp_conntracks`).
+fn starts_tcp(walk: &Walk, flags: u8) -> bool {
+    let loose = sysctl::number(walk.netns(), "net.netfilter.nf_conntrack_tcp_loose").is_none_or(|(value, _)| value != 0);
+    match (flags & 0x04 != 0, flags & 0x02 != 0, flags & 0x01 != 0, flags & 0x10 != 0) {
+        (true, ..) => false,
+        (_, true, _, acked) => !acked,
+        (_, _, true, _) => false,
+        (.., acked) => acked && loose,
+    }
+}
+
+/// What the rules see as the packet's state (`nf_ct_get` and its callers).
+pub(super) fn state(walk: &Walk) -> CtState {
+    match walk.skb.nfct {
+        Nfct::Entry(ct) => ct.state,
+        Nfct::Untracked => CtState::Untracked,
+        Nfct::None | Nfct::Template(_) => CtState::Invalid,
+    }
+}
+
+/// The packet's connection.
+pub(super) fn entry<'w>(walk: &'w Walk) -> Option<&'w CtEntry> {
+    match walk.skb.nfct {
+        Nfct::Entry(ct) => walk.tracker.entries.get(ct.id),
+        _ => None,
+    }
+}
+
+/// Whether the packet goes in the direction of the answer.
+pub(super) fn is_reply(walk: &Walk) -> bool {
+    matches!(walk.skb.nfct, Nfct::Entry(CtRef { dir: Dir::Reply, .. }))
+}
+
+/// `CONNMARK`: gives the packet's connection a mark.
+pub(super) fn set_mark(walk: &mut Walk, mark: Mark) {
+    if let Nfct::Entry(ct) = walk.skb.nfct
+        && let Some(entry) = walk.tracker.entries.get_mut(ct.id)
+    {
+        entry.mark = mark;
+    }
+}
+
+/// `NOTRACK`: unless the packet has a connection already.
+pub(super) fn set_untracked(walk: &mut Walk) {
+    if walk.skb.nfct == Nfct::None {
+        walk.skb.nfct = Nfct::Untracked;
+    }
+}
+
+/// `CT --zone`: unless the packet has a connection already.
+pub(super) fn set_template(walk: &mut Walk, zone: u16) {
+    if walk.skb.nfct == Nfct::None {
+        walk.skb.nfct = Nfct::Template(zone);
+    }
+}
+
+/// The packet leaves the hooks: its connection is now one that others are found by (`__nf_conntrack_confirm`).
+pub(super) fn nf_conntrack_confirm(walk: &mut Walk) {
+    if let Nfct::Entry(ct) = walk.skb.nfct
+        && let Some(entry) = walk.tracker.entries.get_mut(ct.id)
+    {
+        entry.confirmed = true;
+    }
+}
+
+/// The addresses of a tuple in a packet, for steps.
+pub(super) fn source_endpoint(packet: &Packet) -> (IpAddr, Option<u16>) {
+    (packet.ip.source, packet.source_port())
+}
+
+/// The destination address and port of a packet, for steps.
+pub(super) fn destination_endpoint(packet: &Packet) -> (IpAddr, Option<u16>) {
+    (packet.ip.destination, packet.destination_port())
+}

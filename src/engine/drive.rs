@@ -1,0 +1,290 @@
+//! The driver: walks a packet once for each way that its choices give, then its answer, or the error about it.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use crate::evidence::Gap;
+use crate::net::{IfName, Packet, Transport};
+use crate::snapshot::{NetnsId, Snapshot};
+use crate::trace::{Answer, Decision, Path, Reason, Trace, Verdict};
+
+use super::conntrack::{Nfct, Tracker};
+use super::error::{self, Cause};
+use super::input::{is_answered, netif_receive_skb};
+use super::output::{ip_local_out, send, send_kernel};
+use super::reply;
+use super::walk::{Choice, Choices, End, Finished, Next, Stage, Walk, Why};
+use super::xmit::dev_queue_xmit;
+use super::{Origin, Question};
+
+/// Walks every way of a question, up to its limit.
+#[must_use]
+pub fn explain(snapshot: &Snapshot, question: &Question) -> Answer {
+    let mut pending = VecDeque::from([Vec::new()]);
+    let mut answer = Answer { request: question.packet.clone(), paths: Vec::new(), unexplored: None, gaps: Vec::new() };
+    while let Some(script) = pending.pop_front() {
+        if answer.paths.len() >= question.max_paths.max(1) {
+            let explored: f64 = answer.paths.iter().filter_map(|path| path.probability).sum();
+            answer.unexplored = Some((1.0 - explored).max(0.0));
+            break;
+        }
+        let fixed = script.len();
+        let one = walk_once(snapshot, question, script);
+        pending.extend(siblings(&one.choices, fixed));
+        if answer.paths.is_empty() {
+            answer.request = one.sent.clone();
+        }
+        answer.gaps.extend(one.gaps.into_iter().filter(|gap| !answer.gaps.contains(gap)).collect::<Vec<_>>());
+        answer.paths.push(one.path);
+    }
+    answer
+}
+
+/// The other ways at each choice that a walk came to first.
+fn siblings(choices: &[Choice], fixed: usize) -> Vec<Vec<usize>> {
+    let mut scripts = Vec::new();
+    for (place, choice) in choices.iter().enumerate().skip(fixed) {
+        let others = choice.weights.iter().enumerate().filter(|(way, weight)| *way != choice.way && **weight != Some(0.0));
+        for (way, _) in others {
+            let before = choices.iter().take(place).map(|choice| choice.way);
+            scripts.push(before.chain([way]).collect());
+        }
+    }
+    scripts
+}
+
+/// One way of a question.
+struct Walked {
+    sent: Packet,
+    path: Path,
+    choices: Vec<Choice>,
+    gaps: Vec<Gap>,
+}
+
+/// Everything that the walks of one way share.
+pub(super) struct Course<'s, 'q> {
+    pub snapshot: &'s Snapshot,
+    pub question: &'q Question,
+    pub tracker: Tracker,
+    pub choices: Choices,
+    pub gaps: Vec<Gap>,
+    /// Addresses outside the snapshot that the question puts there.
+    pub outside: Vec<IpAddr>,
+}
+
+/// One direction, walked.
+pub(super) struct Leg {
+    pub trace: Trace,
+    /// The packet at its end.
+    pub packet: Packet,
+    /// The namespace at its end.
+    pub netns: NetnsId,
+    /// The device at its end.
+    pub device: Option<IfName>,
+    /// What an error needs to know of the packet's end.
+    pub cause: Option<Cause>,
+}
+
+fn walk_once(snapshot: &Snapshot, question: &Question, script: Vec<usize>) -> Walked {
+    let mut course = Course {
+        snapshot,
+        question,
+        tracker: Tracker::default(),
+        choices: Choices::new(script),
+        gaps: Vec::new(),
+        outside: Vec::new(),
+    };
+    let (mut forward, mut reply, mut error_delivered) = go_and_return(&mut course);
+    if question.established && forward.trace.arrived() {
+        // The first packet and its answer have made the connection; now the one that was asked about.
+        (forward, reply, error_delivered) = go_and_return(&mut course);
+    }
+    let sent = forward.trace.steps.first().map_or_else(|| question.packet.clone(), |_| first_packet(&forward.trace, question));
+    let choices = course.choices.taken;
+    let path = Path {
+        probability: probability(&choices),
+        why: choices.iter().map(in_words).collect(),
+        forward: forward.trace,
+        reply: reply.filter(|_| question.reply),
+        error_delivered,
+    };
+    Walked { sent, path, choices, gaps: course.gaps }
+}
+
+/// The packet with the source that the first route gave it.
+fn first_packet(trace: &Trace, question: &Question) -> Packet {
+    let mut packet = question.packet.clone();
+    if packet.ip.source.is_unspecified() {
+        let chosen = trace.steps.iter().find_map(|step| match step.decision {
+            Decision::Route { source: Some(source), .. } => Some(source),
+            _ => None,
+        });
+        packet.ip.source = chosen.unwrap_or(packet.ip.source);
+    }
+    packet
+}
+
+fn go_and_return(course: &mut Course) -> (Leg, Option<Trace>, Option<bool>) {
+    let forward = go(course);
+    let sent = first_packet(&forward.trace, course.question);
+    match forward.trace.verdict {
+        Verdict::Delivered | Verdict::Left | Verdict::Lost if is_answered(&forward.packet.transport) => {
+            let reply = reply::walk(course, &forward, &sent);
+            (forward, reply, None)
+        }
+        Verdict::Undetermined if reply::would_have_arrived(&forward.trace) => {
+            let reply = reply::walk(course, &forward, &sent);
+            (forward, reply, None)
+        }
+        Verdict::Rejected => error::walk(course, forward, &sent),
+        _ => (forward, None, None),
+    }
+}
+
+/// The way there.
+fn go(course: &mut Course) -> Leg {
+    let packet = course.question.packet.clone();
+    match course.question.from.clone() {
+        Origin::Socket { netns } => course.send(netns, packet),
+        Origin::Device { netns, device } => course.receive(netns, &device, packet),
+        Origin::Outside { entries } => {
+            course.outside.push(packet.ip.source);
+            match entries.as_slice() {
+                [] => course.nowhere(packet),
+                [(netns, device)] => course.receive(*netns, device, packet),
+                several => {
+                    let (netns, device) = course.choose_entry(several);
+                    course.receive(netns, &device, packet)
+                }
+            }
+        }
+    }
+}
+
+impl Course<'_, '_> {
+    fn choose_entry(&mut self, entries: &[(NetnsId, IfName)]) -> (NetnsId, IfName) {
+        let weight = 1.0 / f64::from(u32::try_from(entries.len()).unwrap_or(u32::MAX));
+        let names = entries.iter().map(|(netns, dev)| format!("enters at {}/{dev}", self.snapshot.netns(*netns).node));
+        let why = Why { what: "unknown-entry".to_owned(), evidence: None, gap: false };
+        let ways = names.map(|name| (Some(weight), name)).collect();
+        let mut walk = self.start(entries.first().map_or(NetnsId(0), |entry| entry.0), self.question.packet.clone());
+        let way = walk.choose(why, ways);
+        let Finished { tracker, choices, .. } = walk.finish();
+        (self.tracker, self.choices) = (tracker, choices);
+        entries.get(way).or(entries.first()).cloned().unwrap_or((NetnsId(0), IfName::new("")))
+    }
+
+    /// A walk that takes over what this course has gathered.
+    fn start(&mut self, netns: NetnsId, packet: Packet) -> Walk<'_> {
+        let tracker = std::mem::take(&mut self.tracker);
+        let choices = std::mem::take(&mut self.choices);
+        let mut walk = Walk::new(self.snapshot, netns, packet, tracker, choices, self.question.verbose);
+        walk.outside.clone_from(&self.outside);
+        walk
+    }
+
+    /// A socket of a namespace sends a packet.
+    pub(super) fn send(&mut self, netns: NetnsId, packet: Packet) -> Leg {
+        self.run(netns, packet, Nfct::None, |walk| send(walk))
+    }
+
+    /// The kernel of a namespace sends an error, which belongs to the connection of the packet that it is about.
+    pub(super) fn send_error(&mut self, netns: NetnsId, packet: Packet, nfct: Nfct) -> Leg {
+        self.run(netns, packet, nfct, send_kernel)
+    }
+
+    /// A packet is put on a device, past every hook.
+    pub(super) fn transmit(&mut self, netns: NetnsId, device: &IfName, packet: Packet) -> Leg {
+        self.run(netns, packet, Nfct::None, |_| Ok(Next::Xmit(device.clone())))
+    }
+
+    /// A packet arrives at a device.
+    pub(super) fn receive(&mut self, netns: NetnsId, device: &IfName, packet: Packet) -> Leg {
+        self.run(netns, packet, Nfct::None, |walk| match walk.netns().link(device) {
+            Some(link) if !link.up => {
+                let detail = format!("{device} is down");
+                Err(End::dropped(Reason::DeviceDown).detail(detail).because([link.evidence]))
+            }
+            _ => Ok(Next::Receive(netns, device.clone())),
+        })
+    }
+
+    /// A packet from outside that enters nowhere.
+    pub(super) fn nowhere(&mut self, packet: Packet) -> Leg {
+        let destination = packet.ip.destination;
+        self.run(NetnsId(0), packet, Nfct::None, |_| {
+            let detail = format!("no node of the snapshot has {destination} on the network between nodes");
+            Err(End::new(Verdict::Lost, Reason::NobodyOwns).detail(detail))
+        })
+    }
+
+    fn run(&mut self, netns: NetnsId, packet: Packet, nfct: Nfct, first: impl FnOnce(&mut Walk) -> Stage<Next>) -> Leg {
+        let mut walk = self.start(netns, packet);
+        walk.skb.nfct = nfct;
+        let mut next = first(&mut walk);
+        let end = loop {
+            next = match next {
+                Err(end) => break end,
+                Ok(_) if walk.too_long() => break End::new(Verdict::Looped, Reason::TooLong),
+                Ok(Next::Receive(netns, device)) => netif_receive_skb(&mut walk, netns, &device),
+                Ok(Next::Xmit(device)) => dev_queue_xmit(&mut walk, &device),
+                Ok(Next::LocalOut) => ip_local_out(&mut walk),
+            };
+        };
+        self.end(walk, end)
+    }
+
+    /// Records the end and takes back what the walk gathered.
+    fn end(&mut self, mut walk: Walk, mut end: Box<End>) -> Leg {
+        let certain = walk.unsure.is_empty() || !matches!(end.verdict, Verdict::Delivered | Verdict::Left);
+        if !certain {
+            let what = walk.unsure.first().cloned().unwrap_or_default();
+            end.detail = Some(format!("it would have been {}, but {what}", end.verdict.as_str()));
+            (end.verdict, end.reason) = (Verdict::Undetermined, Some(Reason::MissingTable));
+        }
+        if end.verdict == Verdict::Undetermined && certain {
+            walk.gap(end.detail.clone().unwrap_or_else(|| "something that decides is missing".to_owned()), end.because.clone());
+        }
+        let cause = end.error.map(|error| Cause::of(&walk, error));
+        let (icmp, tcp_reset) = error::fields(end.error);
+        let decision = Decision::End {
+            verdict: end.verdict,
+            reason: end.reason,
+            detail: end.detail.clone(),
+            icmp,
+            icmp_source: None,
+            tcp_reset,
+            errno: end.errno,
+        };
+        walk.take(decision, end.because.iter().copied());
+        let packet = walk.packet().clone();
+        let place = walk.place().clone();
+        let Finished { steps, tracker, choices, gaps, .. } = walk.finish();
+        (self.tracker, self.choices) = (tracker, choices);
+        self.gaps.extend(gaps.into_iter().filter(|gap| !self.gaps.contains(gap)).collect::<Vec<_>>());
+        Leg {
+            trace: Trace { steps, verdict: end.verdict, reason: end.reason },
+            packet,
+            netns: place.netns,
+            device: place.device,
+            cause,
+        }
+    }
+}
+
+/// The product of the choices' weights, `None` where one can't be known.
+fn probability(choices: &[Choice]) -> Option<f64> {
+    choices.iter().map(|choice| choice.weights.get(choice.way).copied().flatten()).product()
+}
+
+fn in_words(choice: &Choice) -> String {
+    match choice.labels.get(choice.way) {
+        Some(label) => format!("{}: {label}", choice.why.what),
+        None => choice.why.what.clone(),
+    }
+}
+
+/// Whether a packet is a TCP reset.
+pub(super) fn is_reset(packet: &Packet) -> bool {
+    matches!(packet.transport, Transport::Tcp { flags, .. } if flags & 0x04 != 0)
+}

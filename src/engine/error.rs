@@ -1,0 +1,176 @@
+//! The errors that the kernel sends about a packet, and their way back to the sender.
+//!
+//! Follows `net/ipv4/icmp.c`, `net/ipv6/icmp.c`, `net/ipv4/netfilter/nf_reject_ipv4.c` and its IPv6 twin.
+
+use std::net::IpAddr;
+
+use crate::net::{Family, IfName, Ip, Mark, Packet, Transport};
+use crate::trace::{Decision, Trace, Verdict};
+
+use super::conntrack::{CtRef, Nfct};
+use super::drive::{Course, Leg, is_reset};
+use super::sysctl;
+use super::walk::{ErrorReply, Walk};
+use crate::trace::CtState;
+
+/// What is known where the error is made.
+#[derive(Clone, Debug)]
+pub(super) struct Cause {
+    error: ErrorReply,
+    /// The packet's connection, which the error belongs to.
+    nfct: Nfct,
+    /// Whether the packet was for the namespace itself.
+    local: bool,
+    /// The bridge port that the packet came in by, while it is being bridged.
+    physin: Option<IfName>,
+}
+
+impl Cause {
+    pub(super) fn of(walk: &Walk, error: ErrorReply) -> Self {
+        Self {
+            error,
+            nfct: walk.skb.nfct,
+            local: walk.skb.dst.as_ref().is_some_and(|dst| dst.local),
+            physin: walk.skb.nf_bridge.as_ref().and_then(|nf_bridge| nf_bridge.physin.clone()),
+        }
+    }
+}
+
+/// The end's fields of an error: ICMP type and code, and whether it is a TCP reset.
+pub(super) fn fields(error: Option<ErrorReply>) -> (Option<(u8, u8)>, bool) {
+    match error {
+        Some(ErrorReply::Icmp { kind, code, .. }) => (Some((kind, code)), false),
+        Some(ErrorReply::TcpReset) => (None, true),
+        None => (None, false),
+    }
+}
+
+/// Walks the error's way back and says whether the sender hears of it.
+pub(super) fn walk(course: &mut Course, mut forward: Leg, sent: &Packet) -> (Leg, Option<Trace>, Option<bool>) {
+    let Some(cause) = forward.cause.take() else {
+        // The sender's own call failed: it knows at once.
+        return (forward, None, Some(true));
+    };
+    let Some(packet) = error_packet(course, &forward, &cause) else {
+        silence(&mut forward);
+        return (forward, None, None);
+    };
+    let back = send(course, &forward, &cause, packet);
+    if let Some(Decision::End { icmp: Some(_), icmp_source, .. }) =
+        forward.trace.steps.last_mut().map(|step| &mut step.decision)
+    {
+        *icmp_source = source_of(&back);
+    }
+    let heard = hears(course, &back, sent);
+    (forward, Some(back.trace), Some(heard))
+}
+
+/// The kernel makes no error about this packet after all: it ends silently.
+fn silence(forward: &mut Leg) {
+    forward.trace.verdict = Verdict::Dropped;
+    if let Some(Decision::End { verdict, icmp, tcp_reset, .. }) =
+        forward.trace.steps.last_mut().map(|step| &mut step.decision)
+    {
+        (*verdict, *icmp, *tcp_reset) = (Verdict::Dropped, None, false);
+    }
+}
+
+/// The source that the error was sent from: its first route may have chosen it.
+fn source_of(back: &Leg) -> Option<IpAddr> {
+    let routed = back.trace.steps.iter().find(|step| matches!(step.decision, Decision::Route { .. }));
+    let step = routed.or(back.trace.steps.first())?;
+    (!step.packet.ip.source.is_unspecified()).then_some(step.packet.ip.source)
+}
+
+fn send(course: &mut Course, forward: &Leg, cause: &Cause, packet: Packet) -> Leg {
+    if cause.error == ErrorReply::TcpReset
+        && let Some(port) = &cause.physin
+    {
+        // A reset for a bridged packet goes straight back out of the port that it came in by.
+        return course.transmit(forward.netns, port, packet);
+    }
+    course.send_error(forward.netns, packet, reversed(cause.nfct))
+}
+
+/// The error belongs to the packet's connection, in the other direction (`nf_conntrack_attach`).
+fn reversed(nfct: Nfct) -> Nfct {
+    match nfct {
+        Nfct::Entry(ct) => Nfct::Entry(CtRef { dir: ct.dir.other(), state: CtState::Related, ..ct }),
+        other => other,
+    }
+}
+
+/// The error itself; `None` where the kernel makes none about such a packet.
+fn error_packet(course: &Course, forward: &Leg, cause: &Cause) -> Option<Packet> {
+    let original = &forward.packet;
+    let unspecified = Family::of(original.ip.destination).unspecified();
+    if original.ip.source.is_unspecified() || original.ip.source.is_multicast() {
+        return None;
+    }
+    let netns = course.snapshot.netns(forward.netns);
+    let inet = original.family() == Family::Inet;
+    let ttl_key = if inet { "net.ipv4.ip_default_ttl" } else { "net.ipv6.conf.all.hop_limit" };
+    let ttl = sysctl::number(netns, ttl_key).and_then(|(value, _)| u8::try_from(value).ok()).unwrap_or(64);
+    let reflect_key = if inet { "net.ipv4.fwmark_reflect" } else { "net.ipv6.fwmark_reflect" };
+    let mark = if sysctl::is_set(netns, reflect_key) { original.mark } else { Mark(0) };
+    let local = if cause.local { original.ip.destination } else { unspecified };
+    let mut packet = match cause.error {
+        ErrorReply::TcpReset if is_reset(original) => return None,
+        ErrorReply::TcpReset => reset(original),
+        ErrorReply::Icmp { .. } if original.is_icmp_error() => return None,
+        ErrorReply::Icmp { kind, code, .. } => icmp_error(original, kind, code, local),
+    };
+    packet.ip.ttl = ttl;
+    packet.mark = mark;
+    Some(packet)
+}
+
+fn icmp_error(original: &Packet, kind: u8, code: u8, source: IpAddr) -> Packet {
+    let inet = original.family() == Family::Inet;
+    // The kernel quotes as much as fits a packet that everybody must take.
+    let (header, most) = if inet { (28, 576) } else { (48, 1280) };
+    let tos = if inet { original.ip.tos & 0x1e | 0xc0 } else { 0 };
+    let ip = Ip { source, destination: original.ip.source, ttl: 64, tos, df: !inet };
+    let mut quoted = original.clone();
+    (quoted.link, quoted.inner, quoted.encapsulation) = (None, None, None);
+    let length = (original.length + header).min(most);
+    Packet::new(ip, Transport::Icmp { kind, code, id: None, quoted: Some(Box::new(quoted)) }, length)
+}
+
+/// `nf_reject_iphdr_put` and `nf_reject_ip_tcphdr_put`: the packet turned around, 40 bytes long.
+fn reset(original: &Packet) -> Packet {
+    let ip = Ip { source: original.ip.destination, destination: original.ip.source, ttl: 64, tos: 0, df: true };
+    let (source, destination) = (original.destination_port(), original.source_port());
+    let flags = match original.transport {
+        Transport::Tcp { flags, .. } if flags & 0x10 != 0 => 0x04,
+        _ => 0x14,
+    };
+    let length = if original.ip.source.is_ipv4() { 40 } else { 60 };
+    Packet::new(ip, Transport::Tcp { source, destination, flags }, length)
+}
+
+/// Whether the sender's socket takes the error as one about its own packet.
+fn hears(course: &Course, back: &Leg, sent: &Packet) -> bool {
+    let there = match &course.question.from {
+        super::Origin::Socket { netns } => back.trace.verdict == Verdict::Delivered && back.netns == *netns,
+        super::Origin::Outside { .. } => back.trace.verdict == Verdict::Left,
+        super::Origin::Device { .. } => back.trace.arrived(),
+    };
+    let (source, destination, sport, dport) = match &back.packet.transport {
+        Transport::Icmp { quoted: Some(quoted), .. } => {
+            (quoted.ip.source, quoted.ip.destination, quoted.source_port(), quoted.destination_port())
+        }
+        _ => (
+            back.packet.ip.destination,
+            back.packet.ip.source,
+            back.packet.destination_port(),
+            back.packet.source_port(),
+        ),
+    };
+    let port = |a: Option<u16>, b: Option<u16>| a.is_none() || b.is_none() || a == b;
+    there
+        && source == sent.ip.source
+        && destination == sent.ip.destination
+        && port(sport, sent.source_port())
+        && port(dport, sent.destination_port())
+}

@@ -1,0 +1,143 @@
+//! What a device hands up: to a bridge, to the namespace's own stack, or onward.
+//!
+//! Follows `net/core/dev.c`, `net/ipv4/ip_input.c`, `net/ipv6/ip6_input.c`, `net/ipv4/ip_forward.c` and
+//! `ip6_forward` in `net/ipv6/ip6_output.c`.
+
+use std::net::IpAddr;
+
+use crate::net::{Family, IfName, MacAddr, Transport};
+use crate::snapshot::{LinkKind, NetnsId};
+use crate::trace::{Decision, Forwarded, Hook, Reason, Verdict};
+
+use super::bridge;
+use super::netfilter::nf_hook;
+use super::output::{ip_output, mtu, too_big};
+use super::route::{Dst, ip_route_input};
+use super::sysctl;
+use super::tun;
+use super::vxlan;
+use super::walk::{End, Next, Stage, Walk};
+
+/// A device hands the packet up (`__netif_receive_skb_core`): a bridge port to its bridge, any other to the stack.
+pub(super) fn netif_receive_skb(walk: &mut Walk, netns: NetnsId, dev: &IfName) -> Stage<Next> {
+    walk.receive(netns, dev, None);
+    if walk.is_loop(netns, dev) {
+        return Err(End::new(Verdict::Looped, Reason::Loop).detail(format!("the packet came back to {dev} unchanged")));
+    }
+    walk.skb.iif = Some(dev.clone());
+    walk.skb.next_hop = None;
+    walk.skb.to_host = false;
+    let link = walk.netns().link(dev);
+    let Some(master) = link.and_then(|link| link.master.as_ref()) else { return ip_rcv(walk, dev) };
+    match walk.netns().link(master).map(|link| &link.kind) {
+        Some(LinkKind::Bridge(_)) => bridge::br_handle_frame(walk, master, dev),
+        Some(LinkKind::Plain) | None => {
+            let what = format!("{}/link.txt does not tell what {master} is, which {dev} belongs to", walk.netns().dir);
+            Err(End::undetermined(Reason::MissingTable, what).because(link.map(|link| link.evidence)))
+        }
+        Some(_) => {
+            let what = format!("{dev} belongs to {master}, a device of a kind that is not modelled");
+            Err(End::undetermined(Reason::NotModelled, what).because(link.map(|link| link.evidence)))
+        }
+    }
+}
+
+/// The stack takes the packet (`ip_rcv`, `ipv6_rcv`). Packets that went through the hooks on the bridge don't see
+/// them again (`ip_sabotage_in` in `net/bridge/br_netfilter_hooks.c`).
+pub(super) fn ip_rcv(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
+    if is_other_host(walk, dev) {
+        let detail = format!("the frame's destination address is not {dev}'s");
+        let link = walk.netns().link(dev).map(|link| link.evidence);
+        return Err(End::dropped(Reason::OtherHost).detail(detail).because(link));
+    }
+    if ipv6_is_off(walk, dev) {
+        return Err(End::dropped(Reason::NotForwarding).detail(format!("IPv6 is disabled on {dev}")));
+    }
+    let sabotaged = walk.skb.nf_bridge.as_mut().is_some_and(|nf_bridge| std::mem::take(&mut nf_bridge.sabotage));
+    if !sabotaged {
+        nf_hook(walk, Hook::Prerouting, Some(dev), None)?;
+    }
+    if let Some(error) = walk.skb.dst_error.take() {
+        return Err(error);
+    }
+    let dst = match walk.skb.dst.clone() {
+        Some(dst) => dst,
+        None => ip_route_input(walk, dev)?,
+    };
+    walk.skb.dst = Some(dst.clone());
+    if dst.local { ip_local_deliver(walk, dev) } else { ip_forward(walk, dev, &dst) }
+}
+
+/// `PACKET_OTHERHOST`: the frame is for another link address.
+fn is_other_host(walk: &Walk, dev: &IfName) -> bool {
+    let Some(frame) = walk.packet().link.filter(|_| !walk.skb.to_host) else { return false };
+    // An all-zero destination stands for one that the snapshot doesn't tell.
+    let known = frame.destination != MacAddr::ZERO && !frame.destination.is_multicast();
+    walk.netns().link(dev).and_then(|link| link.lladdr).is_some_and(|own| known && frame.destination != own)
+}
+
+fn ipv6_is_off(walk: &Walk, dev: &IfName) -> bool {
+    walk.packet().family() == Family::Inet6
+        && sysctl::device(walk.netns(), Family::Inet6, dev, "disable_ipv6").is_some_and(|(value, _)| value != 0)
+}
+
+/// To the namespace's own stack (`ip_local_deliver`, `ip6_input`), or to the tunnel that listens there.
+fn ip_local_deliver(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
+    nf_hook(walk, Hook::Input, Some(dev), None)?;
+    if let Some(next) = vxlan::vxlan_rcv(walk)? {
+        return Ok(next);
+    }
+    if let Some(next) = tun::relay_rcv(walk)? {
+        return Ok(next);
+    }
+    Err(End::arrived(Verdict::Delivered))
+}
+
+/// Onward (`ip_forward`, `ip6_forward`): TTL, then the MTU, then the hook.
+fn ip_forward(walk: &mut Walk, dev: &IfName, dst: &Dst) -> Stage<Next> {
+    let family = walk.packet().family();
+    if family == Family::Inet6 {
+        let (forwarding, line) = sysctl::forwarding(walk, family, dev);
+        if !forwarding {
+            return Err(End::dropped(Reason::NotForwarding).detail("IPv6 forwarding is off").because(line));
+        }
+    }
+    let ttl = walk.packet().ip.ttl;
+    if ttl <= 1 {
+        let (kind, code) = if family == Family::Inet { (11, 0) } else { (3, 0) };
+        return Err(End::icmp(Reason::TtlExceeded, kind, code).detail(format!("TTL is {ttl}")));
+    }
+    if let IpAddr::V6(source) = walk.packet().ip.source
+        && (source.is_unspecified() || source.is_unicast_link_local())
+    {
+        return Err(if source.is_unspecified() {
+            End::dropped(Reason::MartianSource)
+        } else {
+            End::icmp(Reason::MartianSource, 1, 2)
+        });
+    }
+    let mtu = mtu(walk, dst);
+    check_mtu(walk, mtu)?;
+    walk.take(Decision::Forward(Forwarded { ttl: ttl - 1, mtu }), None);
+    nf_hook(walk, Hook::Forward, Some(dev), Some(&dst.dev))?;
+    ip_output(walk)
+}
+
+/// A packet that may not be split and is too large (`ip_exceeds_mtu`, `ip6_pkt_too_big`).
+fn check_mtu(walk: &Walk, mtu: Option<u32>) -> Stage<()> {
+    let packet = walk.packet();
+    let Some(mtu) = mtu else { return Ok(()) };
+    let mtu = if packet.family() == Family::Inet6 { mtu.max(1280) } else { mtu };
+    let may_split = packet.family() == Family::Inet && !packet.ip.df;
+    // What arrived in pieces that fit goes on in pieces.
+    let fits = packet.length <= mtu || packet.fragments.is_some_and(|fragments| fragments.largest <= mtu);
+    if may_split || fits { Ok(()) } else { Err(too_big(walk, mtu)) }
+}
+
+/// Whether an ICMP echo or other message would be answered by the receiver: everything else assumes a listener.
+pub(super) fn is_answered(transport: &Transport) -> bool {
+    match transport {
+        Transport::Icmp { kind, quoted, .. } => quoted.is_none() && matches!(kind, 8 | 13 | 128),
+        _ => true,
+    }
+}

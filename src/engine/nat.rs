@@ -1,0 +1,398 @@
+//! Network address translation: once for each connection and direction, and back for the answers.
+//!
+//! Follows `net/netfilter/nf_nat_core.c`, `nf_nat_proto.c`, `nf_nat_masquerade.c` and `nf_nat_redirect.c`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::evidence::Evidence;
+use crate::net::{Family, IfName, Packet, Protocol, Transport};
+use crate::snapshot::{ConntrackTuple, NatRange, RouteScope};
+use crate::trace::{CtState, Decision, Hook, NatChange, Reason};
+
+use super::address::select_source;
+use super::conntrack::{self, CtEntry, CtId, Dir, Nfct};
+use super::netfilter::HookState;
+use super::walk::{End, Stage, Walk};
+
+/// Which half of a packet is rewritten (`enum nf_nat_manip_type`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manip {
+    Src,
+    Dst,
+}
+
+impl Manip {
+    /// `HOOK2MANIP`: the source after routing and on the way in to the stack, the destination before routing.
+    pub(super) fn at(hook: Hook) -> Self {
+        match hook {
+            Hook::Postrouting | Hook::Input => Self::Src,
+            _ => Self::Dst,
+        }
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::Src => Self::Dst,
+            Self::Dst => Self::Src,
+        }
+    }
+}
+
+/// `DNAT`.
+pub(super) fn dnat(walk: &mut Walk, range: &NatRange, _hook: Hook, because: Evidence) -> Stage<()> {
+    nf_nat_setup_info(walk, range, Manip::Dst, because)
+}
+
+/// `SNAT`.
+pub(super) fn snat(walk: &mut Walk, range: &NatRange, _hook: Hook, because: Evidence) -> Stage<()> {
+    nf_nat_setup_info(walk, range, Manip::Src, because)
+}
+
+/// `MASQUERADE`: the source that the outgoing device gives (`nf_nat_masquerade_ipv4`, `nf_nat_masquerade_ipv6`).
+pub(super) fn masquerade(walk: &mut Walk, range: &NatRange, outdev: &IfName, because: Evidence) -> Stage<()> {
+    let netns = walk.netns();
+    if netns.addrs.is_none() {
+        let what = format!("{}/addr.txt is missing: the address to masquerade with is not known", netns.dir);
+        return Err(End::undetermined(Reason::MissingTable, what).because([because]));
+    }
+    let destination = walk.packet().ip.destination;
+    let via = walk.skb.dst.as_ref().and_then(|dst| dst.via).or(Some(destination));
+    let source = select_source(netns, outdev, via, destination, RouteScope::GLOBAL);
+    let Some(source) = source else {
+        let detail = format!("{outdev} has no address to masquerade with");
+        return Err(End::dropped(Reason::NatFailed).detail(detail).because([because]));
+    };
+    let range = NatRange { addrs: Some((source, source)), ..range.clone() };
+    nf_nat_setup_info(walk, &range, Manip::Src, because)
+}
+
+/// `REDIRECT`: to the address of the device that the packet came in by, or to loopback (`nf_nat_redirect`).
+pub(super) fn redirect(walk: &mut Walk, range: &NatRange, state: &HookState, because: Evidence) -> Stage<()> {
+    let netns = walk.netns();
+    let family = state.family;
+    let of_family = |addr: &&crate::snapshot::Addr| Family::of(addr.address) == family && !addr.tentative;
+    let address = match (state.hook, family) {
+        (Hook::Output, Family::Inet) => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        (Hook::Output, Family::Inet6) => Some(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+        _ => state.indev.as_ref().and_then(|dev| netns.addrs_of(dev).find(of_family)).map(|addr| addr.address),
+    };
+    let Some(address) = address else {
+        let detail = "the device that the packet came in by has no address to redirect to";
+        return Err(End::dropped(Reason::NatFailed).detail(detail).because([because]));
+    };
+    let range = NatRange { addrs: Some((address, address)), ..range.clone() };
+    nf_nat_setup_info(walk, &range, Manip::Dst, because)
+}
+
+/// Whether the nat rules for this half have been asked (`nf_nat_initialized`).
+pub(super) fn is_initialized(walk: &Walk, manip: Manip) -> bool {
+    conntrack::entry(walk).is_some_and(|entry| match manip {
+        Manip::Src => entry.snat_done,
+        Manip::Dst => entry.dnat_done,
+    })
+}
+
+/// No rule matched: the connection keeps its address, and its port unless another one has it
+/// (`nf_nat_alloc_null_binding`).
+pub(super) fn null_binding(walk: &mut Walk, manip: Manip) -> Stage<()> {
+    let Some(entry) = conntrack::entry(walk) else { return Ok(()) };
+    let address = match manip {
+        Manip::Src => entry.reply.destination,
+        Manip::Dst => entry.reply.source,
+    };
+    let range = NatRange { addrs: Some((address, address)), ..NatRange::default() };
+    setup(walk, &range, manip, None)
+}
+
+fn nf_nat_setup_info(walk: &mut Walk, range: &NatRange, manip: Manip, because: Evidence) -> Stage<()> {
+    setup(walk, range, manip, Some(because))
+}
+
+/// Chooses the connection's new tuple (`nf_nat_setup_info`).
+fn setup(walk: &mut Walk, range: &NatRange, manip: Manip, because: Option<Evidence>) -> Stage<()> {
+    let Nfct::Entry(ct) = walk.skb.nfct else { return Ok(()) };
+    let Some(entry) = walk.tracker.entries.get(ct.id) else { return Ok(()) };
+    if entry.confirmed || is_initialized(walk, manip) {
+        return Ok(());
+    }
+    let protocol = entry.protocol;
+    let Some(current) = conntrack::invert(protocol, &entry.reply) else { return Ok(()) };
+    let wanted = get_unique_tuple(walk, ct.id, protocol, &current, range, manip);
+    let Some(entry) = walk.tracker.entries.get_mut(ct.id) else { return Ok(()) };
+    if wanted != current
+        && let Some(reply) = conntrack::invert(protocol, &wanted)
+    {
+        entry.reply = reply;
+        match manip {
+            Manip::Src => (entry.snat, entry.snat_because) = (true, because),
+            Manip::Dst => (entry.dnat, entry.dnat_because) = (true, because),
+        }
+    }
+    match manip {
+        Manip::Src => entry.snat_done = true,
+        Manip::Dst => entry.dnat_done = true,
+    }
+    Ok(())
+}
+
+/// The tuple within the range that no other connection has (`get_unique_tuple`). A port that the kernel draws at
+/// random is `None`.
+fn get_unique_tuple(
+    walk: &Walk,
+    id: CtId,
+    protocol: Protocol,
+    original: &ConntrackTuple,
+    range: &NatRange,
+    manip: Manip,
+) -> ConntrackTuple {
+    let used = |tuple: &ConntrackTuple| {
+        conntrack::invert(protocol, tuple).is_some_and(|reply| conntrack::is_used(walk, protocol, &reply, id))
+    };
+    let random = range.random || range.random_fully;
+    if manip == Manip::Src && !random && in_range(original, range) && !used(original) {
+        return *original;
+    }
+    let zone = walk.tracker.entries.get(id).map_or(0, |entry| entry.zone);
+    let mut tuple = *original;
+    find_best_ips(&mut tuple, range, manip, zone);
+    if !random {
+        let port = port_of(protocol, &tuple, manip);
+        let settled = match range.ports {
+            Some((low, high)) => {
+                range.base_port.is_none()
+                    && port.is_some_and(|port| (low..=high).contains(&port))
+                    && (low == high || !used(&tuple))
+            }
+            None => !used(&tuple),
+        };
+        if settled {
+            return tuple;
+        }
+    }
+    unique_port(protocol, &mut tuple, range, manip);
+    tuple
+}
+
+/// Whether a tuple's source is already what the range asks for (`nf_in_range`).
+fn in_range(tuple: &ConntrackTuple, range: &NatRange) -> bool {
+    let address = range.addrs.is_none_or(|(low, high)| (low..=high).contains(&tuple.source));
+    let port = range
+        .ports
+        .is_none_or(|(low, high)| tuple.source_port.is_some_and(|port| (low..=high).contains(&port)));
+    address && port
+}
+
+/// Chooses the address (`find_best_ips_proto`): with several a hash of the source and destination, which needs no
+/// secret.
+fn find_best_ips(tuple: &mut ConntrackTuple, range: &NatRange, manip: Manip, zone: u16) {
+    let Some((low, high)) = range.addrs else { return };
+    let chosen = if low == high { low } else { hashed_address(tuple, low, high, range.persistent, zone) };
+    match manip {
+        Manip::Src => tuple.source = chosen,
+        Manip::Dst => tuple.destination = chosen,
+    }
+}
+
+fn hashed_address(tuple: &ConntrackTuple, low: IpAddr, high: IpAddr, persistent: bool, zone: u16) -> IpAddr {
+    let source = words(tuple.source);
+    let destination = words(tuple.destination);
+    let (min, max) = (words(low), words(high));
+    let last = if low.is_ipv4() { 0 } else { 3 };
+    // The kernel hashes the words as they lie in memory: network order read by a little-endian machine.
+    let raw = |word: u32| word.swap_bytes();
+    let key = source.map(raw);
+    let seed = if persistent { 0 } else { raw(destination.get(last).copied().unwrap_or(0)) ^ u32::from(zone) };
+    let mut hash = jhash2(key, seed);
+    let mut full_range = false;
+    let mut chosen = [0u32; 4];
+    for (place, slot) in chosen.iter_mut().enumerate().take(last + 1) {
+        let at = |words: &[u32; 4]| words.get(place).copied().unwrap_or(0);
+        let (base, distance) =
+            if full_range { (0, u32::MAX) } else { (at(&min), at(&max).wrapping_sub(at(&min)).wrapping_add(1)) };
+        *slot = base.wrapping_add(reciprocal_scale(hash, distance));
+        full_range |= *slot != at(&max);
+        if !persistent {
+            hash ^= raw(at(&destination));
+        }
+    }
+    match low {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::from(chosen[0])),
+        IpAddr::V6(_) => {
+            let [a, b, c, d] = chosen.map(u128::from);
+            IpAddr::V6(Ipv6Addr::from(a << 96 | b << 64 | c << 32 | d))
+        }
+    }
+}
+
+/// An address as four words in host order, as `union nf_inet_addr` lays it out.
+fn words(address: IpAddr) -> [u32; 4] {
+    match address {
+        IpAddr::V4(v4) => [v4.to_bits(), 0, 0, 0],
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, e, f, g, h] = v6.segments().map(u32::from);
+            [a << 16 | b, c << 16 | d, e << 16 | f, g << 16 | h]
+        }
+    }
+}
+
+/// `reciprocal_scale` in `include/linux/kernel.h`.
+fn reciprocal_scale(value: u32, range: u32) -> u32 {
+    u32::try_from((u64::from(value) * u64::from(range)) >> 32).unwrap_or(0)
+}
+
+/// `jhash2` of four words (`include/linux/jhash.h`).
+fn jhash2(key: [u32; 4], seed: u32) -> u32 {
+    let start = 0xdead_beef_u32.wrapping_add(4 << 2).wrapping_add(seed);
+    let [k0, k1, k2, k3] = key;
+    let (mut a, mut b, mut c) = (start.wrapping_add(k0), start.wrapping_add(k1), start.wrapping_add(k2));
+    // __jhash_mix
+    a = a.wrapping_sub(c) ^ c.rotate_left(4);
+    c = c.wrapping_add(b);
+    b = b.wrapping_sub(a) ^ a.rotate_left(6);
+    a = a.wrapping_add(c);
+    c = c.wrapping_sub(b) ^ b.rotate_left(8);
+    b = b.wrapping_add(a);
+    a = a.wrapping_sub(c) ^ c.rotate_left(16);
+    c = c.wrapping_add(b);
+    b = b.wrapping_sub(a) ^ a.rotate_left(19);
+    a = a.wrapping_add(c);
+    c = c.wrapping_sub(b) ^ b.rotate_left(4);
+    b = b.wrapping_add(a);
+    // The last word, then __jhash_final.
+    a = a.wrapping_add(k3);
+    c = (c ^ b).wrapping_sub(b.rotate_left(14));
+    a = (a ^ c).wrapping_sub(c.rotate_left(11));
+    b = (b ^ a).wrapping_sub(a.rotate_left(25));
+    c = (c ^ b).wrapping_sub(b.rotate_left(16));
+    a = (a ^ c).wrapping_sub(c.rotate_left(4));
+    b = (b ^ a).wrapping_sub(a.rotate_left(14));
+    (c ^ b).wrapping_sub(b.rotate_left(24))
+}
+
+fn port_of(protocol: Protocol, tuple: &ConntrackTuple, manip: Manip) -> Option<u16> {
+    match manip {
+        Manip::Dst if !is_icmp(protocol) => tuple.destination_port,
+        _ => tuple.source_port,
+    }
+}
+
+fn is_icmp(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::ICMP | Protocol::ICMPV6)
+}
+
+/// Maps the port into the range (`nf_nat_l4proto_unique_tuple`); more than one to choose from is unknown.
+fn unique_port(protocol: Protocol, tuple: &mut ConntrackTuple, range: &NatRange, manip: Manip) {
+    if !protocol.has_ports() && !is_icmp(protocol) {
+        return;
+    }
+    if range.ports.is_none() && manip == Manip::Dst && !is_icmp(protocol) {
+        return;
+    }
+    let port = match (range.ports, range.base_port, port_of(protocol, tuple, manip)) {
+        (Some((low, high)), _, _) if low == high => Some(low),
+        (Some((low, high)), Some(base), Some(port)) => {
+            let size = u32::from(high.saturating_sub(low)) + 1;
+            let offset = u32::from(port.wrapping_sub(base)) % size;
+            u16::try_from(u32::from(low) + offset).ok()
+        }
+        _ => None,
+    };
+    if manip == Manip::Dst && !is_icmp(protocol) {
+        tuple.destination_port = port;
+    } else {
+        tuple.source_port = port;
+    }
+}
+
+/// Rewrites the packet as its connection says (`nf_nat_packet`).
+pub(super) fn nf_nat_packet(walk: &mut Walk, manip: Manip) {
+    let Nfct::Entry(ct) = walk.skb.nfct else { return };
+    let Some(entry) = walk.tracker.entries.get(ct.id) else { return };
+    if !status(entry, manip, ct.dir) {
+        return;
+    }
+    let Some(target) = conntrack::invert(entry.protocol, entry.tuple(ct.dir.other())) else { return };
+    let because = because(entry, manip, ct.dir);
+    let mut packet = walk.packet().clone();
+    manip_packet(&mut packet, &target, manip);
+    take_nat(walk, packet, manip, ct.dir, because);
+}
+
+/// Whether this half of the packet is rewritten: an answer's halves change places.
+fn status(entry: &CtEntry, manip: Manip, dir: Dir) -> bool {
+    match (manip, dir) {
+        (Manip::Src, Dir::Original) | (Manip::Dst, Dir::Reply) => entry.snat,
+        (Manip::Dst, Dir::Original) | (Manip::Src, Dir::Reply) => entry.dnat,
+    }
+}
+
+fn because(entry: &CtEntry, manip: Manip, dir: Dir) -> Option<Evidence> {
+    match (manip, dir) {
+        (Manip::Src, Dir::Original) | (Manip::Dst, Dir::Reply) => entry.snat_because,
+        (Manip::Dst, Dir::Original) | (Manip::Src, Dir::Reply) => entry.dnat_because,
+    }
+}
+
+fn take_nat(walk: &mut Walk, packet: Packet, manip: Manip, dir: Dir, because: Option<Evidence>) {
+    let endpoint = match manip {
+        Manip::Src => conntrack::source_endpoint,
+        Manip::Dst => conntrack::destination_endpoint,
+    };
+    let (from_endpoint, to_endpoint) = (endpoint(walk.packet()), endpoint(&packet));
+    if packet == *walk.packet() {
+        return;
+    }
+    let change = match (manip, dir) {
+        (Manip::Src, Dir::Original) => NatChange::Snat,
+        (Manip::Dst, Dir::Original) => NatChange::Dnat,
+        (Manip::Dst, Dir::Reply) => NatChange::SnatReply,
+        (Manip::Src, Dir::Reply) => NatChange::DnatReply,
+    };
+    walk.take(Decision::Nat { change, to: Box::new(packet), from_endpoint, to_endpoint }, because);
+}
+
+/// Writes one half of a tuple into a packet (`nf_nat_manip_pkt`).
+fn manip_packet(packet: &mut Packet, target: &ConntrackTuple, manip: Manip) {
+    match manip {
+        Manip::Src => packet.ip.source = target.source,
+        Manip::Dst => packet.ip.destination = target.destination,
+    }
+    match &mut packet.transport {
+        Transport::Tcp { source, destination, .. }
+        | Transport::Udp { source, destination }
+        | Transport::Sctp { source, destination } => match manip {
+            Manip::Src => *source = target.source_port,
+            Manip::Dst => *destination = target.destination_port,
+        },
+        Transport::Icmp { id, quoted: None, .. } => *id = target.source_port,
+        _ => {}
+    }
+}
+
+/// An ICMP error about a connection: the packet that it quotes is rewritten back, then the error itself
+/// (`nf_nat_icmp_reply_translation`).
+pub(super) fn icmp_reply_translation(walk: &mut Walk, hook: Hook) {
+    let manip = Manip::at(hook);
+    let Nfct::Entry(ct) = walk.skb.nfct else { return };
+    let Some(entry) = walk.tracker.entries.get(ct.id) else { return };
+    if !status(entry, manip, ct.dir) {
+        return;
+    }
+    let other = *entry.tuple(ct.dir.other());
+    let Some(outer) = conntrack::invert(entry.protocol, &other) else { return };
+    let because = because(entry, manip, ct.dir);
+    let mut packet = walk.packet().clone();
+    if let Transport::Icmp { quoted: Some(quoted), .. } = &mut packet.transport {
+        manip_packet(quoted, &other, manip.other());
+    }
+    match manip {
+        Manip::Src => packet.ip.source = outer.source,
+        Manip::Dst => packet.ip.destination = outer.destination,
+    }
+    take_nat(walk, packet, manip, ct.dir, because);
+}
+
+/// Whether a packet is an ICMP error that belongs to a connection.
+pub(super) fn is_related_error(walk: &Walk) -> bool {
+    conntrack::state(walk) == CtState::Related && walk.packet().is_icmp_error()
+}

@@ -1,0 +1,131 @@
+//! Neighbours: the next hop's link address, from the table or from whoever owns the address on the link.
+//!
+//! Follows `net/core/neighbour.c`, `net/ipv4/arp.c` and `net/ipv6/ndisc.c`.
+
+use std::net::IpAddr;
+
+use crate::net::{Family, IfName, MacAddr};
+use crate::snapshot::{LinkKind, NeighState, Neigh, Netns, NetnsId, Snapshot};
+use crate::trace::{Decision, Reason};
+
+use super::fib;
+use super::link::Reach;
+use super::route::Dst;
+use super::walk::{DevRef, End, Next, NextHopOnLink, Stage, Walk};
+
+/// Gives the frame its addresses and hands it to the device (`ip_finish_output2`, `neigh_resolve_output`).
+pub(super) fn neigh_output(walk: &mut Walk, dst: &Dst) -> Stage<Next> {
+    let address = dst.via.unwrap_or(walk.packet().ip.destination);
+    resolve(walk, &dst.dev, address, dst.via.is_some(), None)?;
+    Ok(Next::Xmit(dst.dev.clone()))
+}
+
+/// Finds the link address of a next hop on a device and records it. The frame's source is the device's own address
+/// unless one is given.
+pub(super) fn resolve(
+    walk: &mut Walk,
+    dev: &IfName,
+    address: IpAddr,
+    is_gateway: bool,
+    source: Option<MacAddr>,
+) -> Stage<()> {
+    let netns = walk.netns();
+    walk.skb.next_hop = Some(NextHopOnLink { address, owner: None });
+    let link = netns.link(dev);
+    if link.is_some_and(|link| link.noarp || link.lladdr.is_none() && matches!(link.kind, LinkKind::Tun { tap: false })) {
+        return Ok(());
+    }
+    let row = fib::neigh(netns, address, Some(dev));
+    let source = source.or(link.and_then(|link| link.lladdr));
+    if let Some(Neigh { lladdr: Some(lladdr), state, evidence, .. }) = row
+        && state.is_valid()
+    {
+        let decision = Decision::Neighbor {
+            address,
+            device: dev.clone(),
+            lladdr: Some(*lladdr),
+            state: Some(state.as_str()),
+            assumed: false,
+            source,
+        };
+        walk.take(decision, [*evidence]);
+        return Ok(());
+    }
+    let reach = Reach::from(walk.snapshot, walk.netns_id(), dev);
+    let owner = reach.stacks.iter().find(|(netns, _)| walk.snapshot.netns(*netns).addr(address).is_some());
+    if let Some(owner) = owner.or(assumed_owner(walk.snapshot, walk.netns_id(), dev, address).as_ref()) {
+        answered(walk, dev, address, owner.clone(), source);
+        return Ok(());
+    }
+    let hop = Hop { dev, address, is_gateway, source };
+    unanswered(walk, &hop, row, &reach)
+}
+
+/// Where links were not collected: the one device of the node that has the gateway's address.
+fn assumed_owner(snapshot: &Snapshot, netns: NetnsId, dev: &IfName, address: IpAddr) -> Option<DevRef> {
+    let peer = snapshot.topology.assumed_peer(netns, dev)?;
+    snapshot.netns(peer.netns).addr(address)?;
+    Some((peer.netns, peer.link))
+}
+
+/// The owner of the address answers, and the bridges between learn where it is.
+fn answered(walk: &mut Walk, dev: &IfName, address: IpAddr, owner: DevRef, source: Option<MacAddr>) {
+    let owner_netns = walk.snapshot.netns(owner.0);
+    let link = owner_netns.link(&owner.1);
+    let lladdr = link.and_then(|link| link.lladdr);
+    let row = owner_netns.addr(address).map(|addr| addr.evidence);
+    let assumed = link.is_none();
+    if assumed {
+        let what = format!("{}/link.txt is missing: {dev} is taken to be joined to {}", walk.netns().dir, owner.1);
+        walk.unsure(what);
+    }
+    walk.tracker.resolved.extend(lladdr);
+    walk.skb.next_hop = Some(NextHopOnLink { address, owner: Some(owner) });
+    let lladdr = lladdr.or(Some(MacAddr::ZERO));
+    let decision = Decision::Neighbor { address, device: dev.clone(), lladdr, state: None, assumed, source };
+    walk.take(decision, row.into_iter().chain(link.map(|link| link.evidence)));
+}
+
+/// A next hop that is looked for.
+struct Hop<'a> {
+    dev: &'a IfName,
+    address: IpAddr,
+    is_gateway: bool,
+    source: Option<MacAddr>,
+}
+
+/// Nobody in the snapshot answers: a gateway of the underlay is taken to be there, anything else fails.
+fn unanswered(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, reach: &Reach) -> Stage<()> {
+    let Hop { dev, address, is_gateway, source } = *hop;
+    let failed = row.filter(|row| row.state == NeighState::Failed);
+    let expected = (is_gateway && failed.is_none()) || walk.outside.contains(&address);
+    let because = row.map(|row| row.evidence);
+    let neighbor = |lladdr: Option<MacAddr>, assumed: bool| Decision::Neighbor {
+        address,
+        device: dev.clone(),
+        lladdr,
+        state: row.map(|row| row.state.as_str()),
+        assumed,
+        source,
+    };
+    if reach.underlay && expected {
+        walk.take(neighbor(Some(MacAddr::ZERO), true), because);
+        return Ok(());
+    }
+    if let Some(what) = missing(walk.netns(), dev, reach) {
+        return Err(End::undetermined(Reason::MissingTable, what).because(because));
+    }
+    walk.take(neighbor(None, false), because);
+    let (kind, code) = if walk.packet().family() == Family::Inet { (3, 1) } else { (1, 3) };
+    let detail = format!("nobody answers for {address} on {dev}");
+    Err(End::icmp(Reason::NeighborFailed, kind, code).detail(detail).because(because))
+}
+
+/// What of the link is not in the snapshot, where the owner could be.
+fn missing(netns: &Netns, dev: &IfName, reach: &Reach) -> Option<String> {
+    if netns.links.is_none() {
+        return Some(format!("{}/link.txt is missing: what {dev} is, is not known", netns.dir));
+    }
+    let hidden = reach.hidden.first()?;
+    Some(format!("the namespace at the other end of {hidden} is not in the snapshot"))
+}

@@ -1,0 +1,194 @@
+//! Netfilter's hooks: every table of every backend, in the order of priorities.
+//!
+//! Follows `net/netfilter/core.c`, `include/uapi/linux/netfilter_ipv4.h` (the priorities), `nf_nat_core.c` (the nat
+//! tables are asked from inside one hook) and `net/ipv4/netfilter/iptable_mangle.c`.
+
+use crate::net::{Family, IfName, Protocol};
+use crate::snapshot::{Backend, Netns, Ruleset};
+use crate::trace::{CtState, Hook, Reason};
+
+use super::conntrack::{self, Nfct};
+use super::iptables::ipt_do_table;
+use super::nat::{self, Manip};
+use super::output::ip_route_me_harder;
+use super::walk::{End, Stage, Walk};
+
+/// Where in the stack the rules are asked (`struct nf_hook_state`). A route that changes meanwhile doesn't change it.
+#[derive(Clone, Debug)]
+pub(super) struct HookState {
+    pub hook: Hook,
+    pub family: Family,
+    pub indev: Option<IfName>,
+    pub outdev: Option<IfName>,
+}
+
+/// What a table says of a packet that it lets live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NfVerdict {
+    Accept,
+}
+
+/// One thing at a hook, by priority (`enum nf_ip_hook_priorities`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    Table(&'static str),
+    Conntrack,
+    Nat,
+    Confirm,
+}
+
+fn stops(hook: Hook) -> &'static [(i32, Stop)] {
+    const RAW: (i32, Stop) = (-300, Stop::Table("raw"));
+    const CONNTRACK: (i32, Stop) = (-200, Stop::Conntrack);
+    const MANGLE: (i32, Stop) = (-150, Stop::Table("mangle"));
+    const DNAT: (i32, Stop) = (-100, Stop::Nat);
+    const FILTER: (i32, Stop) = (0, Stop::Table("filter"));
+    const SECURITY: (i32, Stop) = (50, Stop::Table("security"));
+    const SNAT: (i32, Stop) = (100, Stop::Nat);
+    const CONFIRM: (i32, Stop) = (i32::MAX, Stop::Confirm);
+    match hook {
+        Hook::Prerouting => &[RAW, CONNTRACK, MANGLE, DNAT],
+        Hook::Input => &[MANGLE, FILTER, SECURITY, SNAT, CONFIRM],
+        Hook::Forward => &[MANGLE, FILTER, SECURITY],
+        Hook::Output => &[RAW, CONNTRACK, MANGLE, DNAT, FILTER, SECURITY],
+        Hook::Postrouting => &[MANGLE, SNAT, CONFIRM],
+        Hook::Ingress | Hook::Egress => &[],
+    }
+}
+
+/// Asks everything at a hook (`nf_hook_slow`).
+pub(super) fn nf_hook(walk: &mut Walk, hook: Hook, indev: Option<&IfName>, outdev: Option<&IfName>) -> Stage<()> {
+    let family = walk.packet().family();
+    let state = HookState { hook, family, indev: indev.cloned(), outdev: outdev.cloned() };
+    let netns = walk.netns();
+    note_missing(walk, family);
+    refuse_unmodelled(netns, &state)?;
+    let tracks = netns.netfilter.needs_conntrack(family);
+    for (_, stop) in stops(hook) {
+        match stop {
+            Stop::Table(name) => tables(walk, netns, name, &state)?,
+            Stop::Conntrack if tracks => conntrack::nf_conntrack_in(walk),
+            Stop::Nat if tracks => nf_nat_inet_fn(walk, netns, &state)?,
+            Stop::Confirm if tracks => conntrack::nf_conntrack_confirm(walk),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The rule sets of a family, legacy first: a snapshot doesn't tell which of two hooks of one priority came first.
+fn rulesets(netns: &Netns, family: Family) -> impl Iterator<Item = &Ruleset> {
+    [Backend::Legacy, Backend::Nft].into_iter().filter_map(move |backend| netns.netfilter.ruleset(family, backend))
+}
+
+/// A namespace whose rules nobody collected may do anything to the packet.
+fn note_missing(walk: &mut Walk, family: Family) {
+    let netns = walk.netns();
+    if netns.netfilter.nft.is_some() || rulesets(netns, family).next().is_some() {
+        return;
+    }
+    let file = if family == Family::Inet { "iptables-save" } else { "ip6tables-save" };
+    walk.unsure(format!("{}/{file} is missing: the walk goes on as if no rule stood there", netns.dir));
+}
+
+/// A base chain of nft's own that can end or change the packet, and that is not evaluated.
+fn refuse_unmodelled(netns: &Netns, state: &HookState) -> Stage<()> {
+    let chains = netns.netfilter.native_chains(state.family, state.hook);
+    let Some((table, chain)) = chains.first() else { return Ok(()) };
+    let what = format!(
+        "nft's chain {} of table {} {} runs at {} and is not modelled",
+        chain.name,
+        table.family.as_str(),
+        table.name,
+        state.hook.as_str()
+    );
+    Err(End::undetermined(Reason::NotModelled, what).because([chain.evidence]))
+}
+
+fn tables(walk: &mut Walk, netns: &Netns, name: &str, state: &HookState) -> Stage<()> {
+    for ruleset in rulesets(netns, state.family) {
+        let Some(table) = ruleset.table(name) else { continue };
+        if name == "mangle" && state.hook == Hook::Output {
+            ipt_mangle_out(walk, ruleset, state)?;
+        } else {
+            run_table(walk, ruleset, table, state)?;
+        }
+    }
+    Ok(())
+}
+
+fn run_table(walk: &mut Walk, ruleset: &Ruleset, table: &crate::snapshot::Table, state: &HookState) -> Stage<()> {
+    match ipt_do_table(walk, ruleset, table, state) {
+        Ok(NfVerdict::Accept) => Ok(()),
+        Err(end) => Err(tell_sender(walk, state, end)),
+    }
+}
+
+/// A packet that a rule drops before it has left its own stack is an error of the sender's call, unless the sender is
+/// TCP, which tries again (`ip_send_skb`; `tcp_connect` looks at `ECONNREFUSED` alone).
+fn tell_sender(walk: &Walk, state: &HookState, mut end: Box<End>) -> Box<End> {
+    let sends = walk.skb.own && matches!(state.hook, Hook::Output | Hook::Postrouting);
+    let silent = end.verdict == crate::trace::Verdict::Dropped;
+    if sends && silent && walk.packet().protocol() != Protocol::TCP {
+        end.verdict = crate::trace::Verdict::Rejected;
+        end.errno = Some("EPERM");
+    }
+    end
+}
+
+/// mangle's OUTPUT chain, after which a packet that it changed is routed again (`ipt_mangle_out`).
+fn ipt_mangle_out(walk: &mut Walk, ruleset: &Ruleset, state: &HookState) -> Stage<()> {
+    let Some(table) = ruleset.table("mangle") else { return Ok(()) };
+    let before = (walk.packet().mark, walk.packet().ip);
+    run_table(walk, ruleset, table, state)?;
+    let after = (walk.packet().mark, walk.packet().ip);
+    let changed = before.0 != after.0
+        || before.1.source != after.1.source
+        || before.1.destination != after.1.destination
+        || before.1.tos != after.1.tos;
+    if changed { ip_route_me_harder(walk) } else { Ok(()) }
+}
+
+/// The nat tables, for the first packet of a connection, and what they decided for all of them (`nf_nat_inet_fn`,
+/// `nf_nat_ipv4_fn` and its callers).
+fn nf_nat_inet_fn(walk: &mut Walk, netns: &Netns, state: &HookState) -> Stage<()> {
+    let has_nat = rulesets(netns, state.family).any(|ruleset| ruleset.table("nat").is_some());
+    let manip = Manip::at(state.hook);
+    let Nfct::Entry(ct) = walk.skb.nfct else { return Ok(()) };
+    // A connection that another kernel already translates is translated even where no nat table stands.
+    if !has_nat && ct.state == CtState::New {
+        return Ok(());
+    }
+    let destination = walk.packet().ip.destination;
+    if nat::is_related_error(walk) {
+        nat::icmp_reply_translation(walk, state.hook);
+    } else {
+        if matches!(ct.state, CtState::New | CtState::Related) && !nat::is_initialized(walk, manip) {
+            ask_nat_tables(walk, netns, state, manip)?;
+        }
+        nat::nf_nat_packet(walk, manip);
+    }
+    if walk.packet().ip.destination == destination {
+        return Ok(());
+    }
+    match state.hook {
+        Hook::Prerouting => walk.skb.dst = None,
+        Hook::Output => ip_route_me_harder(walk)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+fn ask_nat_tables(walk: &mut Walk, netns: &Netns, state: &HookState, manip: Manip) -> Stage<()> {
+    for ruleset in rulesets(netns, state.family) {
+        let Some(table) = ruleset.table("nat") else { continue };
+        if table.base_chain(state.hook).is_none() {
+            continue;
+        }
+        run_table(walk, ruleset, table, state)?;
+        if nat::is_initialized(walk, manip) {
+            return Ok(());
+        }
+    }
+    nat::null_binding(walk, manip)
+}

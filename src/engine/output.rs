@@ -1,0 +1,133 @@
+//! What the namespace sends: from a socket, from a tunnel, or as an error.
+//!
+//! Follows `net/ipv4/ip_output.c`, `net/ipv6/ip6_output.c` and `net/netfilter/utils.c`, `net/ipv4/netfilter.c`.
+
+use crate::net::{Family, Packet};
+use crate::trace::{Decision, Hook, Reason};
+
+use super::fib::{self, Flow, Lookup};
+use super::neigh::neigh_output;
+use super::netfilter::nf_hook;
+use super::route::{Dst, ip_route_output, loopback, unknown};
+use super::walk::{End, ErrorReply, Next, Stage, Walk};
+
+/// A socket sends: the route gives the source, then the packet exists (`ip_queue_xmit`, `udp_sendmsg`, `raw_sendmsg`).
+pub(super) fn send(walk: &mut Walk) -> Stage<Next> {
+    walk.skb.own = true;
+    walk.take(Decision::Send, None);
+    let source = walk.packet().ip.source;
+    if !source.is_unspecified() && !super::address::is_local_address(walk.netns(), source) && walk.netns().addrs.is_some() {
+        let detail = format!("{source} is not an address of this namespace");
+        return Err(End::errno(Reason::NoAddress, "EADDRNOTAVAIL").detail(detail));
+    }
+    let dst = ip_route_output(walk, None)?;
+    walk.skb.dst = Some(dst);
+    Ok(Next::LocalOut)
+}
+
+/// The kernel itself sends: a reset may carry an address that is not the namespace's own.
+pub(super) fn send_kernel(walk: &mut Walk) -> Stage<Next> {
+    walk.take(Decision::Send, None);
+    let dst = ip_route_output(walk, None)?;
+    walk.skb.dst = Some(dst);
+    Ok(Next::LocalOut)
+}
+
+/// A packet that has its route leaves the stack (`__ip_local_out`).
+pub(super) fn ip_local_out(walk: &mut Walk) -> Stage<Next> {
+    let Some(dst) = walk.skb.dst.clone() else { return Err(no_dst()) };
+    nf_hook(walk, Hook::Output, None, Some(&dst.dev))?;
+    ip_output(walk)
+}
+
+/// Out by the device of its route (`ip_output`, `ip6_output`).
+pub(super) fn ip_output(walk: &mut Walk) -> Stage<Next> {
+    let Some(dst) = walk.skb.dst.clone() else { return Err(no_dst()) };
+    let indev = walk.skb.iif.clone();
+    nf_hook(walk, Hook::Postrouting, indev.as_ref().filter(|_| !walk.skb.own), Some(&dst.dev))?;
+    ip_finish_output(walk)
+}
+
+/// Splits what is too large, then asks for the neighbour (`ip_finish_output`, `ip_fragment`, `ip6_fragment`).
+fn ip_finish_output(walk: &mut Walk) -> Stage<Next> {
+    // A nat or mangle rule after routing may have moved the packet to another route.
+    let Some(dst) = walk.skb.dst.clone() else { return Err(no_dst()) };
+    if let Some(mtu) = mtu(walk, &dst)
+        && walk.packet().length > mtu
+    {
+        fragment(walk, mtu)?;
+    }
+    if dst.dev == loopback() && dst.local {
+        // Loopback has no neighbours: the frame gets the device's own address, all zeroes.
+        return Ok(Next::Xmit(dst.dev));
+    }
+    neigh_output(walk, &dst)
+}
+
+/// The MTU that a packet on a route must fit: the route's own or the device's (`ip_dst_mtu_maybe_forward`).
+pub(super) fn mtu(walk: &Walk, dst: &Dst) -> Option<u32> {
+    let device = walk.netns().link(&dst.dev).and_then(|link| link.mtu);
+    match (dst.mtu, device) {
+        (Some(route), Some(device)) => Some(route.min(device)),
+        (route, device) => route.or(device),
+    }
+}
+
+fn fragment(walk: &mut Walk, mtu: u32) -> Stage<()> {
+    let packet = walk.packet();
+    let own = walk.skb.own;
+    let may_not = packet.ip.df && packet.family() == Family::Inet;
+    if may_not && own && packet.inner.is_none() {
+        let detail = format!("{} bytes don't fit the MTU of {mtu}", packet.length);
+        return Err(End::errno(Reason::FragmentationNeeded, "EMSGSIZE").detail(detail));
+    }
+    if may_not {
+        return Err(too_big(walk, mtu));
+    }
+    // In IPv6 only the sender splits, and a tunnel's outer packet counts as sent by nobody.
+    if packet.family() == Family::Inet6 && !own {
+        return Err(too_big(walk, mtu));
+    }
+    let (count, largest) = pieces(packet, mtu);
+    walk.take(Decision::Fragment { mtu, count, largest }, None);
+    Ok(())
+}
+
+/// The error about a packet that is too large: what `icmp_send` puts into it.
+pub(super) fn too_big(walk: &Walk, mtu: u32) -> Box<End> {
+    let packet = walk.packet();
+    let (kind, code) = if packet.family() == Family::Inet { (3, 4) } else { (2, 0) };
+    let mut end = End::icmp(Reason::FragmentationNeeded, kind, code);
+    end.error = Some(ErrorReply::Icmp { kind, code, mtu: Some(mtu) });
+    end.detail(format!("{} bytes don't fit the MTU of {mtu}", packet.length))
+}
+
+/// How many pieces a packet makes, and how large the largest is: payloads of a multiple of 8 bytes.
+fn pieces(packet: &Packet, mtu: u32) -> (u32, u32) {
+    let (header, extra) = if packet.family() == Family::Inet { (20, 0) } else { (40, 8) };
+    let room = (mtu.saturating_sub(header + extra) / 8 * 8).max(8);
+    let payload = packet.length.saturating_sub(header);
+    (payload.div_ceil(room), (room + header + extra).min(packet.length + extra))
+}
+
+/// Routes a packet of the namespace's own again, after a rule changed what routing looks at (`ip_route_me_harder`,
+/// `ip6_route_me_harder`). The lookup knows neither protocol nor ports.
+pub(super) fn ip_route_me_harder(walk: &mut Walk) -> Stage<()> {
+    let mut flow = Flow::of(walk.packet(), loopback());
+    if flow.family == Family::Inet {
+        (flow.protocol, flow.sport, flow.dport) = (None, None, None);
+    }
+    let netns = walk.netns();
+    match fib::fib_lookup(netns, &flow) {
+        Lookup::Unknown(what, because) => Err(unknown(what, because)),
+        _ => {
+            let dst = ip_route_output(walk, None)?;
+            walk.skb.dst = Some(dst);
+            Ok(())
+        }
+    }
+}
+
+fn no_dst() -> Box<End> {
+    End::undetermined(Reason::NoRoute, "the packet has no route")
+}

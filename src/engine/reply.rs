@@ -1,0 +1,134 @@
+//! The answer: sent by the stack that the packet reached, or by the outside that it left for.
+
+use crate::net::{Family, Packet, Transport};
+use crate::trace::{Decision, Reason, Trace, Verdict};
+
+use super::drive::{Course, Leg};
+use super::sysctl;
+
+/// Walks the answer to a packet, and checks that its receiver takes it.
+pub(super) fn walk(course: &mut Course, forward: &Leg, sent: &Packet) -> Option<Trace> {
+    let arrived_outside = match forward.trace.verdict {
+        Verdict::Delivered => false,
+        Verdict::Left => true,
+        Verdict::Lost => left_for_outside(&forward.trace),
+        _ => !delivered_inside(&forward.trace),
+    };
+    if forward.trace.verdict == Verdict::Lost && !arrived_outside {
+        return None;
+    }
+    let mut packet = answer_to(&forward.packet);
+    let mut leg = if arrived_outside {
+        packet.link = None;
+        from_outside(course, packet)
+    } else {
+        packet.ip.ttl = default_ttl(course, forward);
+        course.send(forward.netns, packet)
+    };
+    check_receiver(course, &mut leg, sent);
+    Some(leg.trace)
+}
+
+/// Whether the walk got to the end, though something was missing on the way.
+pub(super) fn would_have_arrived(trace: &Trace) -> bool {
+    matches!(trace.steps.last().map(|step| &step.decision),
+        Some(Decision::End { reason: Some(Reason::MissingTable), detail: Some(detail), .. })
+            if detail.starts_with("it would have been "))
+}
+
+fn delivered_inside(trace: &Trace) -> bool {
+    matches!(trace.steps.last().map(|step| &step.decision),
+        Some(Decision::End { detail: Some(detail), .. }) if detail.starts_with("it would have been delivered"))
+}
+
+/// Whether a lost packet did leave the network, with a source that can't be answered.
+fn left_for_outside(trace: &Trace) -> bool {
+    trace.steps.iter().rev().nth(1).is_some_and(|step| matches!(step.decision, Decision::Underlay { .. }))
+}
+
+/// The outside answers: the packet enters where its destination address is.
+fn from_outside(course: &mut Course, packet: Packet) -> Leg {
+    let destination = packet.ip.destination;
+    course.outside.push(packet.ip.source);
+    let snapshot = course.snapshot;
+    let entries = snapshot.owner_of(destination);
+    let entry = entries.into_iter().find(|(netns, dev)| snapshot.topology.is_underlay(*netns, dev));
+    match entry {
+        Some((netns, device)) => course.receive(netns, &device, packet),
+        None => course.nowhere(packet),
+    }
+}
+
+fn default_ttl(course: &Course, forward: &Leg) -> u8 {
+    let netns = course.snapshot.netns(forward.netns);
+    let key = match forward.packet.family() {
+        Family::Inet => "net.ipv4.ip_default_ttl",
+        Family::Inet6 => "net.ipv6.conf.all.hop_limit",
+    };
+    sysctl::number(netns, key).and_then(|(value, _)| u8::try_from(value).ok()).filter(|ttl| *ttl > 0).unwrap_or(64)
+}
+
+/// The packet that a listener sends back.
+fn answer_to(packet: &Packet) -> Packet {
+    let mut answer = packet.clone();
+    (answer.link, answer.inner, answer.encapsulation, answer.fragments) = (None, None, None, None);
+    answer.mark = crate::net::Mark(0);
+    std::mem::swap(&mut answer.ip.source, &mut answer.ip.destination);
+    answer.ip.ttl = 64;
+    match &mut answer.transport {
+        Transport::Tcp { source, destination, flags } => {
+            std::mem::swap(source, destination);
+            *flags = if *flags & 0x12 == 0x02 { 0x12 } else { 0x10 };
+        }
+        Transport::Udp { source, destination } | Transport::Sctp { source, destination } => {
+            std::mem::swap(source, destination);
+        }
+        Transport::Icmp { kind, .. } => {
+            *kind = match *kind {
+                8 => 0,
+                13 => 14,
+                128 => 129,
+                other => other,
+            };
+            answer.ip.df = answer.ip.destination.is_ipv6();
+        }
+        Transport::Other(_) => {}
+    }
+    answer
+}
+
+/// An answer counts where the sender is, and from the address and port that it sent to.
+fn check_receiver(course: &Course, leg: &mut Leg, sent: &Packet) {
+    let expected = match leg.trace.verdict {
+        Verdict::Delivered | Verdict::Left => sent,
+        _ => return,
+    };
+    let port = |a: Option<u16>, b: Option<u16>| a.is_none() || b.is_none() || a == b;
+    let matches = leg.packet.ip.source == expected.ip.destination
+        && leg.packet.ip.destination == expected.ip.source
+        && port(leg.packet.source_port(), expected.destination_port())
+        && port(leg.packet.destination_port(), expected.source_port());
+    let here = match &course.question.from {
+        super::Origin::Socket { netns } => leg.trace.verdict == Verdict::Delivered && leg.netns == *netns,
+        super::Origin::Outside { .. } => leg.trace.verdict == Verdict::Left,
+        super::Origin::Device { .. } => true,
+    };
+    if matches && here {
+        return;
+    }
+    let detail = format!(
+        "the sender talks to {}{}, and the answer comes from {}{}",
+        expected.ip.destination,
+        expected.destination_port().map_or(String::new(), |port| format!(" port {port}")),
+        leg.packet.ip.source,
+        leg.packet.source_port().map_or(String::new(), |port| format!(" port {port}")),
+    );
+    (leg.trace.verdict, leg.trace.reason) = (Verdict::Dropped, Some(Reason::ReplyNotMatched));
+    if let Some(Decision::End { verdict, reason, detail: words, .. }) =
+        leg.trace.steps.last_mut().map(|step| &mut step.decision)
+    {
+        *verdict = Verdict::Dropped;
+        *reason = Some(Reason::ReplyNotMatched);
+        *words = Some(detail);
+    }
+}

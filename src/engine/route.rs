@@ -1,0 +1,357 @@
+//! Routing decisions for packets: what comes in, and what the namespace sends.
+//!
+//! Follows `net/ipv4/route.c` and `net/ipv6/route.c`.
+
+use std::net::IpAddr;
+
+use crate::evidence::Evidence;
+use crate::net::{Family, IfName, Packet};
+use crate::snapshot::{Netns, NextHop, RouteType};
+use crate::trace::{Decision, Reason, ReverseMode, Verdict};
+
+use super::address::{is_local_address, select_source};
+use super::fib::{self, Failure, Flow, Found, Lookup};
+use super::sysctl;
+use super::walk::{End, Stage, Walk, Why};
+
+/// Where a packet goes next (`struct dst_entry`).
+#[derive(Clone, Debug)]
+pub(super) struct Dst {
+    /// To the namespace's own stack.
+    pub local: bool,
+    /// The outgoing device (`lo` for local delivery of the namespace's own packets).
+    pub dev: IfName,
+    /// The gateway.
+    pub via: Option<IpAddr>,
+    /// The MTU that the route itself gives.
+    pub mtu: Option<u32>,
+    /// The route's lines.
+    pub because: Vec<Evidence>,
+}
+
+/// What a routing decision found, before it becomes a step.
+struct Chosen<'s> {
+    found: Found<'s>,
+    way: Option<NextHop>,
+}
+
+/// The loopback device's name, which the kernel fixes.
+pub(super) fn loopback() -> IfName {
+    IfName::new("lo")
+}
+
+/// A routing decision for a packet that came in by a device (`ip_route_input_slow`, `ip6_route_input`).
+pub(super) fn ip_route_input(walk: &mut Walk, dev: &IfName) -> Stage<Dst> {
+    let family = walk.packet().family();
+    if family == Family::Inet {
+        check_martians(walk, dev)?;
+    } else {
+        check_loopback(walk)?;
+    }
+    let flow = Flow::of(walk.packet(), dev.clone());
+    let netns = walk.netns();
+    let found = match fib::fib_lookup(netns, &flow) {
+        Lookup::Found(found) => found,
+        Lookup::Failed(failure) => return Err(input_error(walk, dev, &failure)),
+        Lookup::Unknown(what, because) => return Err(unknown(what, because)),
+    };
+    match found.route.kind {
+        RouteType::Local | RouteType::Anycast => {
+            reverse_path(walk, dev)?;
+            let chosen = Chosen { way: found.ways.first().cloned(), found };
+            Ok(take_route(walk, chosen, true, None))
+        }
+        RouteType::Broadcast | RouteType::Multicast => {
+            let because = found.because.clone();
+            Err(End::undetermined(Reason::NotUnicast, "broadcast and multicast packets are not walked").because(because))
+        }
+        _ => forward_route(walk, dev, found),
+    }
+}
+
+/// A unicast route for a packet that is not for the namespace itself (`__mkroute_input`).
+fn forward_route(walk: &mut Walk, dev: &IfName, found: Found) -> Stage<Dst> {
+    if walk.packet().family() == Family::Inet {
+        let (forwarding, line) = sysctl::forwarding(walk, Family::Inet, dev);
+        if !forwarding {
+            let detail = format!("forwarding is off for {dev}");
+            return Err(End::dropped(Reason::NotForwarding).detail(detail).because(line));
+        }
+    }
+    let way = select_path(walk, &found);
+    if walk.packet().family() == Family::Inet {
+        reverse_path(walk, dev)?;
+    }
+    Ok(take_route(walk, Chosen { way, found }, false, None))
+}
+
+/// A routing decision for a packet that the namespace sends (`ip_route_output_key_hash_rcu`, `ip6_route_output`). The
+/// source address is chosen where the packet has none.
+pub(super) fn ip_route_output(walk: &mut Walk, oif: Option<&IfName>) -> Stage<Dst> {
+    let mut flow = Flow::of(walk.packet(), loopback());
+    flow.oif = oif.cloned();
+    let netns = walk.netns();
+    let found = match fib::fib_lookup(netns, &flow) {
+        Lookup::Found(found) => found,
+        Lookup::Failed(failure) => return Err(output_error(walk, &failure)),
+        Lookup::Unknown(what, because) => return Err(unknown(what, because)),
+    };
+    let unspecified = walk.packet().ip.source.is_unspecified();
+    match found.route.kind {
+        RouteType::Local | RouteType::Anycast => {
+            let source = found.route.prefsrc.unwrap_or(walk.packet().ip.destination);
+            let chosen = Chosen { way: found.ways.first().cloned(), found };
+            let mut dst = take_route(walk, chosen, true, unspecified.then_some(source));
+            dst.dev = loopback();
+            Ok(dst)
+        }
+        RouteType::Broadcast | RouteType::Multicast => {
+            let because = found.because.clone();
+            Err(End::undetermined(Reason::NotUnicast, "broadcast and multicast packets are not walked").because(because))
+        }
+        _ => {
+            let way = select_path(walk, &found);
+            let source = if unspecified { Some(source_for(walk, &found, way.as_ref())?) } else { None };
+            Ok(take_route(walk, Chosen { way, found }, false, source))
+        }
+    }
+}
+
+/// The source address that a route gives (`fib_result_prefsrc`, `ip6_route_get_saddr`).
+fn source_for(walk: &mut Walk, found: &Found, way: Option<&NextHop>) -> Stage<IpAddr> {
+    if let Some(source) = found.route.prefsrc {
+        return Ok(source);
+    }
+    let destination = walk.packet().ip.destination;
+    let netns = walk.netns();
+    if netns.addrs.is_none() {
+        let what = format!("{}/addr.txt is missing: the source address can't be chosen", netns.dir);
+        return Err(unknown(what, found.because.clone()));
+    }
+    let dev = way.and_then(|way| way.dev.as_ref());
+    let source = dev.and_then(|dev| select_source(netns, dev, way.and_then(|way| way.via), destination, found.route.scope));
+    source.ok_or_else(|| End::errno(Reason::NoAddress, "EADDRNOTAVAIL").because(found.because.clone()))
+}
+
+/// Chooses among the ways of a multipath route. The kernel hashes the packet with a secret, so that only the weights
+/// are known (`fib_select_multipath`, `fib6_select_path`).
+fn select_path(walk: &mut Walk, found: &Found) -> Option<NextHop> {
+    if found.ways.len() < 2 {
+        return found.ways.first().cloned();
+    }
+    let total: u32 = found.ways.iter().map(|way| way.weight).sum();
+    let ways = found.ways.iter().map(|way| {
+        let dev = way.dev.as_ref().map_or("", IfName::as_str);
+        let via = way.via.map_or(String::new(), |via| format!("via {via} "));
+        (Some(f64::from(way.weight) / f64::from(total.max(1))), format!("{via}dev {dev}"))
+    });
+    let why = Why { what: format!("multipath route {}", found.route.dst), evidence: Some(found.route.evidence), gap: false };
+    let way = walk.choose(why, ways.collect());
+    found.ways.get(way).cloned()
+}
+
+/// Makes the decision a step.
+fn take_route(walk: &mut Walk, chosen: Chosen, local: bool, source: Option<IpAddr>) -> Dst {
+    let Chosen { found, way } = chosen;
+    let route = found.route;
+    let dev = way.as_ref().and_then(|way| way.dev.clone());
+    let via = way.as_ref().and_then(|way| way.via);
+    let mut because = found.because.clone();
+    if let Some(way) = &way
+        && !because.contains(&way.evidence)
+    {
+        because.insert(1.min(because.len()), way.evidence);
+    }
+    walk.take(
+        Decision::Route {
+            table: Some(route.table),
+            rule_priority: found.priority,
+            prefix: Some(route.dst),
+            kind: Some(route.kind),
+            via,
+            device: dev.clone(),
+            source_hint: route.prefsrc,
+            source,
+        },
+        because.clone(),
+    );
+    Dst { local, dev: dev.unwrap_or_else(loopback), via, mtu: route.mtu, because }
+}
+
+/// Addresses that can't come in by a device (the checks at the top of `ip_route_input_slow`).
+fn check_martians(walk: &mut Walk, dev: &IfName) -> Stage<()> {
+    let Packet { ip, .. } = walk.packet();
+    let (IpAddr::V4(source), IpAddr::V4(destination)) = (ip.source, ip.destination) else { return Ok(()) };
+    let localnet = sysctl::any_of_all(walk.netns(), dev, "route_localnet");
+    let bad_source = source.is_multicast()
+        || source.is_broadcast()
+        || source.octets()[0] == 0
+        || (source.is_loopback() && !localnet && dev.as_str() != "lo");
+    if bad_source {
+        return Err(End::dropped(Reason::MartianSource).detail(format!("{source} can't be a source address on {dev}")));
+    }
+    let bad_destination = destination.octets()[0] == 0 || (destination.is_loopback() && !localnet && dev.as_str() != "lo");
+    if bad_destination {
+        let detail = format!("{destination} can't be a destination on {dev}");
+        return Err(End::dropped(Reason::MartianDestination).detail(detail));
+    }
+    Ok(())
+}
+
+/// IPv6 loopback addresses are dropped on the way in (`ip6_rcv_core` in `net/ipv6/ip6_input.c`).
+fn check_loopback(walk: &mut Walk) -> Stage<()> {
+    let at_loopback = walk.place().device.as_ref().is_some_and(|dev| dev.as_str() == "lo");
+    let ip = &walk.packet().ip;
+    if !at_loopback && (ip.source.is_loopback() || ip.destination.is_loopback()) {
+        return Err(End::dropped(Reason::MartianSource).detail("a loopback address came in from outside"));
+    }
+    if ip.source.is_multicast() {
+        return Err(End::dropped(Reason::MartianSource).detail("a multicast address can't be a source"));
+    }
+    Ok(())
+}
+
+/// The reverse path check (`fib_validate_source` and `__fib_validate_source` in `net/ipv4/fib_frontend.c`).
+fn reverse_path(walk: &mut Walk, dev: &IfName) -> Stage<()> {
+    if walk.packet().family() == Family::Inet6 {
+        return Ok(());
+    }
+    let netns = walk.netns();
+    let (mode, line) = match sysctl::max_of_all(netns, dev, "rp_filter") {
+        Some((value, line)) => (value, Some(line)),
+        None if netns.sysctls.is_some() => (0, None),
+        None => sysctl::decisive(walk, &format!("net.ipv4.conf.{}.rp_filter", sysctl::escape(dev)), 0),
+    };
+    let mode = match mode {
+        0 => ReverseMode::Off,
+        1 => ReverseMode::Strict,
+        _ => ReverseMode::Loose,
+    };
+    let outcome = validate_source(walk, dev, mode)?;
+    let passed = outcome.is_none();
+    if mode != ReverseMode::Off || !passed {
+        walk.take(Decision::ReversePath { device: dev.clone(), mode, passed }, line);
+    }
+    match outcome {
+        None => Ok(()),
+        Some((reason, detail, because)) => Err(End::dropped(reason).detail(detail).because(line).because(because)),
+    }
+}
+
+type Refusal = (Reason, String, Vec<Evidence>);
+
+fn validate_source(walk: &mut Walk, dev: &IfName, mode: ReverseMode) -> Stage<Option<Refusal>> {
+    let netns = walk.netns();
+    let source = walk.packet().ip.source;
+    let accept_local = sysctl::any_of_all(netns, dev, "accept_local");
+    if mode == ReverseMode::Off && !needs_full_check(netns) {
+        if !accept_local && is_local_address(netns, source) {
+            return Ok(Some((Reason::MartianSource, format!("{source} is this namespace's own address"), Vec::new())));
+        }
+        return Ok(None);
+    }
+    let mut flow = Flow::of(walk.packet(), loopback());
+    std::mem::swap(&mut flow.source, &mut flow.destination);
+    std::mem::swap(&mut flow.sport, &mut flow.dport);
+    if !sysctl::any_of_all(netns, dev, "src_valid_mark") {
+        flow.mark = crate::net::Mark(0);
+    }
+    let refused = |because: Vec<Evidence>| {
+        Ok(Some((Reason::RpFilter, format!("{source} is not reached by {dev}"), because)))
+    };
+    let found = match fib::fib_lookup(netns, &flow) {
+        Lookup::Found(found) => found,
+        Lookup::Unknown(what, because) => return Err(unknown(what, because)),
+        Lookup::Failed(_) if mode == ReverseMode::Off => return Ok(None),
+        Lookup::Failed(failure) => return refused(failure.route.map(|route| route.evidence).into_iter().collect()),
+    };
+    if found.route.kind != RouteType::Unicast && !(found.route.kind == RouteType::Local && accept_local) {
+        let detail = format!("{source} is a {} address here", found.route.kind.as_str());
+        return Ok(Some((Reason::MartianSource, detail, found.because)));
+    }
+    let uses_dev = found.ways.iter().any(|way| way.dev.as_ref() == Some(dev));
+    if uses_dev || (found.route.kind == RouteType::Local && dev.as_str() == "lo") {
+        return Ok(None);
+    }
+    let no_address = netns.addrs_of(dev).all(|addr| addr.address.is_ipv6());
+    match mode {
+        ReverseMode::Strict => refused(found.because),
+        ReverseMode::Loose if no_address => refused(found.because),
+        _ => Ok(None),
+    }
+}
+
+/// Whether the kernel looks the source up even with `rp_filter` 0 (`fib4_has_custom_rules`, custom local routes).
+fn needs_full_check(netns: &Netns) -> bool {
+    netns.rules.as_ref().is_some_and(|rules| rules.iter().any(|rule| !fib::is_catch_all(rule)) || rules.len() != 3)
+}
+
+/// What the kernel makes of a packet that no route carries (`ip_error`, `ip6_pkt_discard`).
+fn input_error(walk: &mut Walk, dev: &IfName, failure: &Failure) -> Box<End> {
+    let family = walk.packet().family();
+    let because = no_route_step(walk, failure);
+    let reason = reason_of(failure);
+    if family == Family::Inet6 {
+        return match failure.errno {
+            "EINVAL" => End::dropped(reason),
+            "EACCES" => End::icmp(reason, 1, 1),
+            _ => End::icmp(reason, 1, 0),
+        }
+        .because(because);
+    }
+    let (forwarding, line) = sysctl::forwarding(walk, Family::Inet, dev);
+    if !forwarding {
+        return End::dropped(Reason::NotForwarding)
+            .detail(format!("no route, and forwarding is off for {dev}"))
+            .because(line)
+            .because(because);
+    }
+    match failure.errno {
+        "ENETUNREACH" => End::icmp(reason, 3, 0),
+        "EHOSTUNREACH" => End::icmp(reason, 3, 1),
+        "EACCES" => End::icmp(reason, 3, 13),
+        _ => End::dropped(reason),
+    }
+    .because(because)
+}
+
+/// What the sender's own call says.
+fn output_error(walk: &mut Walk, failure: &Failure) -> Box<End> {
+    let because = no_route_step(walk, failure);
+    End::errno(reason_of(failure), failure.errno).because(because)
+}
+
+fn no_route_step(walk: &mut Walk, failure: &Failure) -> Vec<Evidence> {
+    let because: Vec<Evidence> =
+        failure.route.map(|route| route.evidence).into_iter().chain(failure.rule.map(|rule| rule.evidence)).collect();
+    walk.take(
+        Decision::Route {
+            table: failure.route.map(|route| route.table),
+            rule_priority: failure.rule.map(|rule| rule.priority),
+            prefix: failure.route.map(|route| route.dst),
+            kind: failure.route.map(|route| route.kind),
+            via: None,
+            device: None,
+            source_hint: None,
+            source: None,
+        },
+        because.clone(),
+    );
+    because
+}
+
+fn reason_of(failure: &Failure) -> Reason {
+    if failure.route.is_none() && failure.rule.is_none() {
+        return Reason::NoRoute;
+    }
+    match failure.errno {
+        "EINVAL" => Reason::Blackhole,
+        "EACCES" => Reason::Prohibit,
+        _ => Reason::Unreachable,
+    }
+}
+
+/// The end where a table that decides is missing.
+pub(super) fn unknown(what: String, because: Vec<Evidence>) -> Box<End> {
+    End::new(Verdict::Undetermined, Reason::MissingTable).detail(what).because(because)
+}

@@ -1,0 +1,164 @@
+//! VXLAN devices: into the tunnel, and out of it.
+//!
+//! Follows `drivers/net/vxlan/vxlan_core.c`. The outer packet is a packet of its own, with its own route lookups and
+//! rules.
+
+use std::net::IpAddr;
+
+use crate::net::{Encapsulation, Family, Ip, MacAddr, Packet, Transport};
+use crate::snapshot::{FdbEntry, Link, LinkKind, Vxlan, VxlanTtl};
+use crate::trace::{Decision, Reason};
+
+use super::conntrack::Nfct;
+use super::route::ip_route_output;
+use super::walk::{End, Next, Stage, Walk};
+
+/// Bytes of a VXLAN header and an inner Ethernet header.
+const VXLAN_AND_ETHERNET: u32 = 8 + 14;
+/// Bytes of a UDP header.
+const UDP: u32 = 8;
+
+/// Puts the tunnel on (`vxlan_xmit`, `vxlan_xmit_one`).
+pub(super) fn vxlan_xmit(walk: &mut Walk, link: &Link, settings: &Vxlan) -> Stage<Next> {
+    if !settings.unmodelled.is_empty() {
+        let what = format!("{} has options that are not modelled: {}", link.name, settings.unmodelled.join(" "));
+        return Err(End::undetermined(Reason::NotModelled, what).because([link.evidence]));
+    }
+    let (entry, vtep) = find_vtep(walk, link)?;
+    let local = settings.local.unwrap_or(Family::of(vtep).unspecified());
+    let outer = outer_packet(walk, settings, entry, vtep, local);
+    let via = entry.via.clone();
+    let inner_link = walk.packet().link.map_or(MacAddr::ZERO, |link| link.destination);
+    walk.take(
+        Decision::Fdb { device: link.name.clone(), lladdr: inner_link, port: None, vtep: Some(vtep), flooded: Vec::new() },
+        [entry.evidence],
+    );
+    let vni = entry.vni.unwrap_or(settings.vni);
+    walk.take(
+        Decision::Encapsulate { device: link.name.clone(), tunnel: "vxlan", vni: Some(vni), packet: Box::new(outer) },
+        [link.evidence],
+    );
+    route_outer(walk, link, via.as_ref())
+}
+
+/// Routes the outer packet (`udp_tunnel_dst_lookup`): failures are silent, since they happen inside a device.
+fn route_outer(walk: &mut Walk, link: &Link, oif: Option<&crate::net::IfName>) -> Stage<Next> {
+    walk.skb.nfct = Nfct::None;
+    walk.skb.dst = None;
+    walk.skb.nf_bridge = None;
+    walk.skb.iif = None;
+    let source = walk.packet().ip.source;
+    if !source.is_unspecified() && walk.netns().addrs.is_some() && !super::address::is_local_address(walk.netns(), source) {
+        let detail = format!("{source}, the local address of {}, is not an address of this namespace", link.name);
+        return Err(End::dropped(Reason::NoSource).detail(detail).because([link.evidence]));
+    }
+    let dst = ip_route_output(walk, oif).map_err(silent)?;
+    if dst.dev == link.name {
+        let detail = format!("the tunnel packet's own route leads into {}", link.name);
+        return Err(End::dropped(Reason::TunnelLoop).detail(detail).because(dst.because));
+    }
+    if dst.local {
+        let detail = format!("the entry points to this node's own address {}", walk.packet().ip.destination);
+        return Err(End::dropped(Reason::TunnelLoop).detail(detail).because(dst.because));
+    }
+    walk.skb.dst = Some(dst);
+    Ok(Next::LocalOut)
+}
+
+/// An error that nobody hears of.
+fn silent(mut end: Box<End>) -> Box<End> {
+    if end.verdict == crate::trace::Verdict::Rejected {
+        end.verdict = crate::trace::Verdict::Dropped;
+        (end.error, end.errno) = (None, None);
+    }
+    end
+}
+
+/// The entry for the frame's destination, or the default one; without either the frame is dropped silently.
+fn find_vtep<'s>(walk: &Walk<'s>, link: &Link) -> Stage<(&'s FdbEntry, IpAddr)> {
+    let netns = walk.netns();
+    let Some(fdb) = &netns.fdb else {
+        let what = format!("{}/fdb.txt is missing: where {} sends is not known", netns.dir, link.name);
+        return Err(End::undetermined(Reason::MissingTable, what).because([link.evidence]));
+    };
+    let lladdr = walk.packet().link.map_or(MacAddr::ZERO, |frame| frame.destination);
+    let own = |entry: &&FdbEntry| entry.dev == link.name && entry.dst.is_some();
+    let find = |lladdr: MacAddr| fdb.iter().filter(own).find(|entry| entry.lladdr == lladdr);
+    let Some(entry) = find(lladdr).or_else(|| find(MacAddr::ZERO)) else {
+        if let Some(odd) = fdb.iter().find(|entry| entry.dev == link.name && entry.lladdr == lladdr) {
+            let what = format!("the entry of {} for {lladdr} has options that are not modelled", link.name);
+            return Err(End::undetermined(Reason::NotModelled, what).because([odd.evidence]));
+        }
+        let detail = format!("{} has no forwarding entry for {lladdr}, and no default one", link.name);
+        return Err(End::dropped(Reason::FdbMiss).detail(detail).because([link.evidence]));
+    };
+    if !entry.unmodelled.is_empty() {
+        let what = format!("the entry for {lladdr} has options that are not modelled: {}", entry.unmodelled.join(" "));
+        return Err(End::undetermined(Reason::NotModelled, what).because([entry.evidence]));
+    }
+    let Some(vtep) = entry.dst else {
+        return Err(End::undetermined(Reason::MissingTable, "the entry has no address").because([entry.evidence]));
+    };
+    Ok((entry, vtep))
+}
+
+fn outer_packet(walk: &Walk, settings: &Vxlan, entry: &FdbEntry, vtep: IpAddr, local: IpAddr) -> Packet {
+    let inner = walk.packet();
+    let ttl = match settings.ttl {
+        VxlanTtl::Auto => 64,
+        VxlanTtl::Inherit => inner.ip.ttl,
+        VxlanTtl::Fixed(ttl) => ttl,
+    };
+    let tos = if settings.tos_inherit { inner.ip.tos } else { settings.tos.unwrap_or(0) };
+    // `ip_tunnel_ecn_encap`: the two congestion bits come from the inner packet, CE as ECT(0).
+    let ecn = if inner.ip.tos & 3 == 3 { 2 } else { inner.ip.tos & 3 };
+    let header = if vtep.is_ipv4() { 20 } else { 40 };
+    let df = vtep.is_ipv6() || settings.df_set || (settings.df_inherit && inner.ip.df);
+    let ip = Ip { source: local, destination: vtep, ttl, tos: tos & !3 | ecn, df };
+    // The source port is a hash of the inner packet with a secret: nobody can know it.
+    let transport = Transport::Udp { source: None, destination: Some(entry.port.unwrap_or(settings.port)) };
+    let frame = super::bridge::frame_length(walk);
+    let mut outer = Packet::new(ip, transport, frame + VXLAN_AND_ETHERNET + UDP + header);
+    outer.mark = inner.mark;
+    outer.encapsulation = Some(Encapsulation::Vxlan(entry.vni.unwrap_or(settings.vni)));
+    outer.inner = Some(Box::new(inner.clone()));
+    outer
+}
+
+/// Takes the tunnel off, where a VXLAN device of the namespace listens on the packet's port (`vxlan_rcv`). `None`
+/// where the packet is no tunnel's.
+pub(super) fn vxlan_rcv(walk: &mut Walk) -> Stage<Option<Next>> {
+    let Some(Encapsulation::Vxlan(vni)) = walk.packet().encapsulation else { return Ok(None) };
+    let netns = walk.netns();
+    let port = walk.packet().destination_port();
+    let Some(links) = &netns.links else {
+        let what = format!("{}/link.txt is missing: whether a tunnel ends here is not known", netns.dir);
+        return Err(End::undetermined(Reason::MissingTable, what));
+    };
+    let listens = |link: &&Link| match &link.kind {
+        LinkKind::Vxlan(settings) => Some(settings.port) == port && link.up,
+        _ => false,
+    };
+    let mut listening = links.iter().filter(listens).peekable();
+    let Some(first) = listening.peek().map(|link| link.evidence) else {
+        let detail = format!("no VXLAN device listens on UDP port {}", port.unwrap_or(0));
+        let (kind, code) = if walk.packet().family() == Family::Inet { (3, 3) } else { (1, 4) };
+        return Err(End::icmp(Reason::NoVtep, kind, code).detail(detail));
+    };
+    let same_vni = |link: &&Link| matches!(&link.kind, LinkKind::Vxlan(settings) if settings.vni == vni);
+    let Some(link) = listening.find(same_vni) else {
+        let detail = format!("no VXLAN device has the network identifier {vni}");
+        return Err(End::dropped(Reason::VniMismatch).detail(detail).because([first]));
+    };
+    let from_itself = walk.packet().inner.as_ref().and_then(|inner| inner.link).map(|frame| frame.source);
+    if from_itself.is_some() && from_itself == link.lladdr {
+        let detail = format!("the inner frame comes from {}'s own address", link.name);
+        return Err(End::dropped(Reason::TunnelLoop).detail(detail).because([link.evidence]));
+    }
+    let (name, evidence) = (link.name.clone(), link.evidence);
+    walk.take(Decision::Decapsulate { device: name.clone(), tunnel: "vxlan", vni: Some(vni) }, [evidence]);
+    walk.skb.nfct = Nfct::None;
+    walk.skb.dst = None;
+    walk.skb.nf_bridge = None;
+    Ok(Some(Next::Receive(walk.netns_id(), name)))
+}

@@ -1,0 +1,392 @@
+//! The walking packet. Its headers and its place are private to this file: the only way to change either is
+//! [`Walk::take`], which records a step and applies it, so that the trace can't differ from the walk.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use crate::evidence::{Evidence, Gap};
+use crate::net::{IfName, Link, Packet};
+use crate::snapshot::{Netns, NetnsId, Snapshot};
+use crate::trace::{Decision, Place, Reason, Step, Verdict};
+
+use super::conntrack::{Nfct, Tracker};
+use super::route::Dst;
+
+/// The most steps that one direction may have before the walk gives up: TTL ends a routing loop long before.
+const MAX_STEPS: usize = 20_000;
+
+/// A stage's answer: what comes next, or the end.
+pub(super) type Stage<T = Next> = Result<T, Box<End>>;
+
+/// Where the kernel hands the packet on.
+#[derive(Clone, Debug)]
+pub(super) enum Next {
+    /// `netif_receive_skb`: a device of a namespace hands the packet up.
+    Receive(NetnsId, IfName),
+    /// `dev_queue_xmit`: the packet is given to a device of the namespace that it is in.
+    Xmit(IfName),
+    /// `ip_local_out`: the packet leaves the stack of the namespace that it is in, by the route in `skb.dst`.
+    LocalOut,
+}
+
+/// The end of a packet's way, before it is recorded.
+#[derive(Clone, Debug)]
+pub(super) struct End {
+    pub verdict: Verdict,
+    pub reason: Option<Reason>,
+    pub detail: Option<String>,
+    pub because: Vec<Evidence>,
+    /// An ICMP error or TCP reset that the kernel makes of it.
+    pub error: Option<ErrorReply>,
+    /// The error that the sending socket gets at once.
+    pub errno: Option<&'static str>,
+}
+
+/// An error that the kernel sends about a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ErrorReply {
+    /// An ICMP or ICMPv6 error. `mtu` is the next hop's, in "too big" messages.
+    Icmp { kind: u8, code: u8, mtu: Option<u32> },
+    /// A TCP reset.
+    TcpReset,
+}
+
+impl End {
+    pub(super) fn new(verdict: Verdict, reason: Reason) -> Box<Self> {
+        Box::new(Self {
+            verdict,
+            reason: Some(reason),
+            detail: None,
+            because: Vec::new(),
+            error: None,
+            errno: None,
+        })
+    }
+
+    /// It got there.
+    pub(super) fn arrived(verdict: Verdict) -> Box<Self> {
+        Box::new(Self { verdict, reason: None, detail: None, because: Vec::new(), error: None, errno: None })
+    }
+
+    /// It ended silently.
+    pub(super) fn dropped(reason: Reason) -> Box<Self> {
+        Self::new(Verdict::Dropped, reason)
+    }
+
+    /// What decides is not in the snapshot, or not modelled.
+    pub(super) fn undetermined(reason: Reason, detail: impl Into<String>) -> Box<Self> {
+        Self::new(Verdict::Undetermined, reason).detail(detail)
+    }
+
+    /// An ICMP error is made of it.
+    pub(super) fn icmp(reason: Reason, kind: u8, code: u8) -> Box<Self> {
+        let mut end = Self::new(Verdict::Rejected, reason);
+        end.error = Some(ErrorReply::Icmp { kind, code, mtu: None });
+        end
+    }
+
+    /// The sending socket's call fails with this error.
+    pub(super) fn errno(reason: Reason, errno: &'static str) -> Box<Self> {
+        let mut end = Self::new(Verdict::Rejected, reason);
+        end.errno = Some(errno);
+        end
+    }
+
+    pub(super) fn detail(mut self: Box<Self>, detail: impl Into<String>) -> Box<Self> {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    pub(super) fn because(mut self: Box<Self>, because: impl IntoIterator<Item = Evidence>) -> Box<Self> {
+        self.because.extend(because);
+        self
+    }
+}
+
+/// What the kernel keeps beside the packet (`struct sk_buff`) and that is no part of its headers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Skb {
+    /// The connection, and the packet's direction in it.
+    pub nfct: Nfct,
+    /// The routing decision.
+    pub dst: Option<Dst>,
+    /// The device that the packet came in by (`skb_iif`); `None` for what the namespace itself sent.
+    pub iif: Option<IfName>,
+    /// What bridge netfilter keeps: set while a bridged packet is in the IP hooks.
+    pub nf_bridge: Option<NfBridge>,
+    /// A packet of this namespace's own that has not reached a device: its sender hears of drops at once.
+    pub own: bool,
+    /// The frame is for this host whatever its destination address says (`PACKET_HOST`).
+    pub to_host: bool,
+    /// The next hop on the link, and who answers for it where the neighbour table doesn't say.
+    pub next_hop: Option<NextHopOnLink>,
+    /// Bridge netfilter routed the packet and the route was an error, which the IP layer will act on.
+    pub dst_error: Option<Box<End>>,
+}
+
+/// Who a frame is for, as far as the sender knows.
+#[derive(Clone, Debug)]
+pub(super) struct NextHopOnLink {
+    pub address: IpAddr,
+    /// The device in the snapshot that answered.
+    pub owner: Option<DevRef>,
+}
+
+/// A device of a namespace.
+pub(super) type DevRef = (NetnsId, IfName);
+
+/// `struct nf_bridge_info`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct NfBridge {
+    /// The bridge port that the packet came in by.
+    pub physin: Option<IfName>,
+    /// The bridge port that it leaves by.
+    pub physout: Option<IfName>,
+    /// The IP prerouting hooks have run and must not run again.
+    pub sabotage: bool,
+}
+
+/// Why a walk has to choose, and how that is to be read.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Why {
+    /// The choice in words.
+    pub what: String,
+    /// The line that chooses.
+    pub evidence: Option<Evidence>,
+    /// Whether the choice is there because the snapshot or the model lacks something.
+    pub gap: bool,
+}
+
+/// A choice that was made on one walk.
+#[derive(Clone, Debug)]
+pub(super) struct Choice {
+    pub why: Why,
+    pub weights: Vec<Option<f64>>,
+    pub labels: Vec<String>,
+    pub way: usize,
+}
+
+/// The choices of one walk: those that the driver prescribes first, then the first way of each new one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Choices {
+    script: Vec<usize>,
+    pub taken: Vec<Choice>,
+}
+
+impl Choices {
+    pub(super) fn new(script: Vec<usize>) -> Self {
+        Self { script, taken: Vec::new() }
+    }
+}
+
+/// What a walk leaves behind.
+pub(super) struct Finished {
+    pub steps: Vec<Step>,
+    pub tracker: Tracker,
+    pub choices: Choices,
+    pub gaps: Vec<Gap>,
+    pub unsure: Vec<String>,
+}
+
+/// A packet on its way through a snapshot.
+pub(super) struct Walk<'s> {
+    pub snapshot: &'s Snapshot,
+    packet: Packet,
+    place: Place,
+    steps: Vec<Step>,
+    pub skb: Skb,
+    pub tracker: Tracker,
+    pub choices: Choices,
+    pub gaps: Vec<Gap>,
+    pub verbose: bool,
+    /// What had to be taken for granted: with any of these the packet's arrival is not certain.
+    pub unsure: Vec<String>,
+    /// Addresses outside the snapshot that are there because the question says so.
+    pub outside: Vec<IpAddr>,
+    /// Where the packet has been received, and how it looked: the same again is a loop that nothing ends.
+    seen: HashSet<(NetnsId, IfName, String)>,
+    /// Rules tried since the last step, in a verbose walk.
+    tried: Vec<Evidence>,
+}
+
+impl<'s> Walk<'s> {
+    /// A packet that is about to start in a namespace.
+    pub(super) fn new(
+        snapshot: &'s Snapshot,
+        netns: NetnsId,
+        packet: Packet,
+        tracker: Tracker,
+        choices: Choices,
+        verbose: bool,
+    ) -> Self {
+        Self {
+            snapshot,
+            packet,
+            place: place(snapshot, netns, None),
+            steps: Vec::with_capacity(64),
+            skb: Skb::default(),
+            tracker,
+            choices,
+            gaps: Vec::new(),
+            verbose,
+            unsure: Vec::new(),
+            outside: Vec::new(),
+            seen: HashSet::new(),
+            tried: Vec::new(),
+        }
+    }
+
+    /// The packet as it is now.
+    pub(super) fn packet(&self) -> &Packet {
+        &self.packet
+    }
+
+    /// Where it is now.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The namespace that it is in.
+    pub(super) fn netns(&self) -> &'s Netns {
+        self.snapshot.netns(self.place.netns)
+    }
+
+    /// The namespace that it is in.
+    pub(super) fn netns_id(&self) -> NetnsId {
+        self.place.netns
+    }
+
+    /// The steps so far.
+    pub(super) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Records a step and applies it.
+    pub(super) fn take(&mut self, decision: Decision, because: impl IntoIterator<Item = Evidence>) {
+        self.apply(&decision);
+        self.steps.push(Step {
+            place: self.place.clone(),
+            decision,
+            because: because.into_iter().collect(),
+            packet: self.packet.clone(),
+            tried: std::mem::take(&mut self.tried),
+        });
+    }
+
+    /// A device hands the packet up: the one step that changes the namespace.
+    pub(super) fn receive(&mut self, netns: NetnsId, device: &IfName, because: impl IntoIterator<Item = Evidence>) {
+        if netns != self.place.netns {
+            // `skb_scrub_packet`: a mark doesn't leave its namespace.
+            self.packet.mark = crate::net::Mark(0);
+        }
+        self.place = place(self.snapshot, netns, Some(device.clone()));
+        self.take(Decision::Receive { device: device.clone() }, because);
+    }
+
+    /// Whether the packet has been at this device before and looked the same.
+    pub(super) fn is_loop(&mut self, netns: NetnsId, device: &IfName) -> bool {
+        // A loop needs more steps than a straight way has; until then nothing is worth remembering.
+        const STRAIGHT: usize = 600;
+        self.steps.len() > STRAIGHT && !self.seen.insert((netns, device.clone(), format!("{:?}", self.packet)))
+    }
+
+    /// Records that something which decides is missing and that the walk goes on regardless, once.
+    pub(super) fn unsure(&mut self, what: String) {
+        if !self.unsure.contains(&what) {
+            self.gap(what.clone(), None);
+            self.unsure.push(what);
+        }
+    }
+
+    /// Notes that a rule was tried and did not match; kept in verbose walks only.
+    pub(super) fn tried(&mut self, rule: Evidence) {
+        if self.verbose {
+            self.tried.push(rule);
+        }
+    }
+
+    /// The one way to branch: the way that this walk takes, out of as many as there are weights. A weight of `None`
+    /// can't be known. A way of weight 0 is never taken.
+    pub(super) fn choose(&mut self, why: Why, ways: Vec<(Option<f64>, String)>) -> usize {
+        let (weights, labels): (Vec<_>, Vec<_>) = ways.into_iter().unzip();
+        let first = weights.iter().position(|weight| *weight != Some(0.0)).unwrap_or(0);
+        let way = self.choices.script.get(self.choices.taken.len()).copied().unwrap_or(first);
+        if why.gap {
+            self.gap(why.what.clone(), why.evidence);
+        }
+        self.choices.taken.push(Choice { why, weights, labels, way });
+        way
+    }
+
+    /// Whether a condition holds that nobody can know: both ways are walked.
+    pub(super) fn choose_unknown(&mut self, what: impl Into<String>, evidence: Option<Evidence>) -> bool {
+        let why = Why { what: what.into(), evidence, gap: true };
+        self.choose(why, vec![(None, "yes".to_owned()), (None, "no".to_owned())]) == 0
+    }
+
+    /// Records that something is missing, once.
+    pub(super) fn gap(&mut self, what: impl Into<String>, evidence: impl IntoIterator<Item = Evidence>) {
+        let gap = Gap::new(what, evidence.into_iter().collect());
+        if !self.gaps.contains(&gap) {
+            self.gaps.push(gap);
+        }
+    }
+
+    /// Whether the walk has grown beyond reason.
+    pub(super) fn too_long(&self) -> bool {
+        self.steps.len() >= MAX_STEPS
+    }
+
+    /// The walk's record and what the answer's walk goes on with.
+    pub(super) fn finish(self) -> Finished {
+        Finished { steps: self.steps, tracker: self.tracker, choices: self.choices, gaps: self.gaps, unsure: self.unsure }
+    }
+
+    fn apply(&mut self, decision: &Decision) {
+        match decision {
+            Decision::Receive { device } | Decision::Transmit { device } => self.place.device = Some(device.clone()),
+            Decision::Route { source: Some(source), .. } => self.packet.ip.source = *source,
+            Decision::Forward(forwarded) => self.packet.ip.ttl = forwarded.ttl,
+            Decision::Rule { mark, tos, ttl, .. } => {
+                self.packet.mark = mark.unwrap_or(self.packet.mark);
+                self.packet.ip.tos = tos.unwrap_or(self.packet.ip.tos);
+                self.packet.ip.ttl = ttl.unwrap_or(self.packet.ip.ttl);
+            }
+            Decision::Nat { to, .. } => {
+                self.packet.ip = to.ip;
+                self.packet.transport = to.transport.clone();
+            }
+            Decision::Neighbor { lladdr: Some(destination), source, .. } => {
+                let source = source.unwrap_or(crate::net::MacAddr::ZERO);
+                self.packet.link = Some(Link { source, destination: *destination });
+            }
+            Decision::Encapsulate { packet, .. } => self.packet = (**packet).clone(),
+            Decision::Decapsulate { .. } => {
+                if let Some(inner) = self.packet.inner.take() {
+                    let mark = self.packet.mark;
+                    self.packet = *inner;
+                    self.packet.mark = mark;
+                }
+            }
+            Decision::Userspace { ttl_cost, .. } => {
+                self.packet.ip.ttl = self.packet.ip.ttl.saturating_sub(*ttl_cost);
+            }
+            Decision::Underlay { assumed, routers, .. } => {
+                self.packet.ip.ttl = self.packet.ip.ttl.saturating_sub(*routers);
+                if *assumed {
+                    // The last router's frame is not the sender's, and nobody knows its addresses.
+                    self.packet.link = None;
+                }
+            }
+            Decision::Fragment { count, largest, .. } => {
+                self.packet.fragments = Some(crate::net::Fragments { count: *count, largest: *largest });
+            }
+            _ => {}
+        }
+    }
+}
+
+fn place(snapshot: &Snapshot, netns: NetnsId, device: Option<IfName>) -> Place {
+    let names = snapshot.netns(netns);
+    Place { netns, node: names.node.clone(), name: names.name.clone(), device }
+}

@@ -1,0 +1,97 @@
+//! What a device does with a packet that it is given.
+//!
+//! Follows `net/core/dev.c`, `drivers/net/veth.c`, `drivers/net/loopback.c` and `drivers/net/dummy.c`.
+
+use crate::net::IfName;
+use crate::snapshot::{Link, LinkKind, NetnsId};
+use crate::trace::{Decision, Reason};
+
+use super::bridge::{br_dev_xmit, frame_length};
+use super::conntrack::Nfct;
+use super::tun;
+use super::underlay;
+use super::vxlan;
+use super::walk::{End, Next, Stage, Walk};
+
+/// A device is given the packet (`__dev_queue_xmit`). A capture on it sees the packet unless it is down.
+pub(super) fn dev_queue_xmit(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
+    walk.skb.own = false;
+    let netns = walk.netns();
+    let Some(link) = netns.link(dev) else { return without_link(walk, dev) };
+    if !link.up || !link.carrier {
+        let what = if link.up { "has no carrier" } else { "is down" };
+        return Err(End::dropped(Reason::DeviceDown).detail(format!("{dev} {what}")).because([link.evidence]));
+    }
+    walk.take(Decision::Transmit { device: dev.clone() }, None);
+    match &link.kind {
+        LinkKind::Loopback => Ok(Next::Receive(walk.netns_id(), dev.clone())),
+        LinkKind::Bridge(_) => br_dev_xmit(walk, dev),
+        LinkKind::Vxlan(settings) => vxlan::vxlan_xmit(walk, link, settings),
+        LinkKind::Tun { tap: false } => tun::tun_net_xmit(walk, dev, link),
+        LinkKind::Dummy => {
+            Err(End::dropped(Reason::NoReceiver).detail(format!("{dev} is a dummy device")).because([link.evidence]))
+        }
+        _ => to_the_wire(walk, link),
+    }
+}
+
+/// A device whose file is missing, or that the file doesn't have.
+fn without_link(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
+    let netns = walk.netns();
+    if netns.links.is_some() {
+        return Err(End::dropped(Reason::NoDevice).detail(format!("{}/link.txt has no device {dev}", netns.dir)));
+    }
+    if let Some((owner, other)) = walk.skb.next_hop.as_ref().and_then(|next_hop| next_hop.owner.clone()) {
+        walk.take(Decision::Transmit { device: dev.clone() }, None);
+        return arrive(walk, owner, other);
+    }
+    let what = format!("{}/link.txt is missing: what {dev} is, and where it leads, is not known", netns.dir);
+    Err(End::undetermined(Reason::MissingTable, what))
+}
+
+/// Out of the namespace: to the other end of a veth pair, or onto the network between nodes.
+fn to_the_wire(walk: &mut Walk, link: &Link) -> Stage<Next> {
+    let netns = walk.netns_id();
+    if let Some(peer) = walk.snapshot.topology.veth_peer(netns, &link.name) {
+        return veth_xmit(walk, peer.netns, peer.link);
+    }
+    if walk.snapshot.topology.is_underlay(netns, &link.name) {
+        return underlay::carry(walk, &link.name);
+    }
+    if let Some((owner, other)) = walk.skb.next_hop.as_ref().and_then(|next_hop| next_hop.owner.clone()) {
+        return arrive(walk, owner, other);
+    }
+    let what = match &link.kind {
+        LinkKind::Other(kind) => {
+            let what = format!("{} is a device of kind {kind}, which is not modelled", link.name);
+            return Err(End::undetermined(Reason::NotModelled, what).because([link.evidence]));
+        }
+        _ => format!("the other end of {} is not in the snapshot", link.name),
+    };
+    Err(End::undetermined(Reason::MissingTable, what).because([link.evidence]))
+}
+
+/// To the other end of a veth pair, which takes frames up to its own MTU and a VLAN tag (`veth_xmit`,
+/// `____dev_forward_skb`).
+fn veth_xmit(walk: &mut Walk, netns: NetnsId, peer: IfName) -> Stage<Next> {
+    let Some(link) = walk.snapshot.netns(netns).link(&peer) else { return arrive(walk, netns, peer) };
+    if !link.up {
+        let detail = format!("{peer}, the other end, is down");
+        return Err(End::dropped(Reason::DeviceDown).detail(detail).because([link.evidence]));
+    }
+    let length = frame_length(walk);
+    if let Some(mtu) = link.mtu.filter(|mtu| length > mtu + 4) {
+        let detail = format!("{length} bytes don't fit the MTU of {peer}, {mtu}");
+        return Err(End::dropped(Reason::TooBig).detail(detail).because([link.evidence]));
+    }
+    arrive(walk, netns, peer)
+}
+
+/// The packet is in another device's hands: what the sender's stack kept beside it is gone (`skb_scrub_packet`).
+pub(super) fn arrive(walk: &mut Walk, netns: NetnsId, dev: IfName) -> Stage<Next> {
+    walk.skb.nfct = Nfct::None;
+    walk.skb.dst = None;
+    walk.skb.dst_error = None;
+    walk.skb.nf_bridge = None;
+    Ok(Next::Receive(netns, dev))
+}
