@@ -32,7 +32,12 @@ pub(super) fn select_source(
 }
 
 /// The first address of the device that is on the gateway's network, else the first; else one of another device.
-pub(super) fn inet_select_addr(netns: &Netns, dev: &IfName, gateway: Option<IpAddr>, scope: RouteScope) -> Option<IpAddr> {
+pub(super) fn inet_select_addr(
+    netns: &Netns,
+    dev: &IfName,
+    gateway: Option<IpAddr>,
+    scope: RouteScope,
+) -> Option<IpAddr> {
     let wide_enough = |addr: &&Addr| addr.address.is_ipv4() && addr.scope.0 <= scope.0;
     let mut first = None;
     for addr in netns.addrs_of(dev).filter(wide_enough).filter(|addr| !addr.secondary) {

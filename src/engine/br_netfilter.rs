@@ -20,7 +20,11 @@ pub(super) fn is_on(walk: &mut Walk, bridge: &IfName) -> bool {
     let inet = walk.packet().family() == Family::Inet;
     let own = match netns.link(bridge).map(|link| &link.kind) {
         Some(LinkKind::Bridge(Bridge { nf_call_iptables, nf_call_ip6tables, .. })) => {
-            if inet { *nf_call_iptables } else { *nf_call_ip6tables }
+            if inet {
+                *nf_call_iptables
+            } else {
+                *nf_call_ip6tables
+            }
         }
         _ => false,
     };

@@ -92,14 +92,19 @@ fn look_up(walk: &Walk, bridge: &IfName, lladdr: MacAddr) -> Forwarding {
         let row = entries(netns, bridge).find(|entry| entry.lladdr == lladdr && entry.permanent);
         return Forwarding::Local(Some(row.map_or(link.evidence, |row| row.evidence)));
     }
-    let learned = walk.tracker.learned.iter().find(|(id, dev, mac, _)| (*id, dev, *mac) == (walk.netns_id(), bridge, lladdr));
+    let learned =
+        walk.tracker.learned.iter().find(|(id, dev, mac, _)| (*id, dev, *mac) == (walk.netns_id(), bridge, lladdr));
     if let Some((_, _, _, port)) = learned {
         let row = entries(netns, bridge).find(|entry| entry.lladdr == lladdr && entry.dev == *port);
         return Forwarding::Port(port.clone(), row.map(|row| row.evidence));
     }
     if let Some(row) = entries(netns, bridge).find(|entry| entry.lladdr == lladdr) {
         let local = row.permanent || row.dev == *bridge;
-        return if local { Forwarding::Local(Some(row.evidence)) } else { Forwarding::Port(row.dev.clone(), Some(row.evidence)) };
+        return if local {
+            Forwarding::Local(Some(row.evidence))
+        } else {
+            Forwarding::Port(row.dev.clone(), Some(row.evidence))
+        };
     }
     if let Some(link) = ports_of(netns, bridge).find(|link| link.lladdr == Some(lladdr)) {
         return Forwarding::Local(Some(link.evidence));
@@ -158,9 +163,8 @@ fn br_flood(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>) -> Stage<Ne
     let others = open.iter().filter(|port| **port != towards).cloned().collect();
     take_fdb(walk, bridge, Some(towards.clone()), others, None);
     if !open.contains(&towards) {
-        return Err(refusal(netns, from, &towards).unwrap_or_else(|| {
-            End::dropped(Reason::FdbMiss).detail(format!("{bridge} doesn't flood to {towards}"))
-        }));
+        return Err(refusal(netns, from, &towards)
+            .unwrap_or_else(|| End::dropped(Reason::FdbMiss).detail(format!("{bridge} doesn't flood to {towards}"))));
     }
     br_forward(walk, bridge, from, &towards)
 }

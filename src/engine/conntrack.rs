@@ -208,8 +208,7 @@ fn resolve(walk: &mut Walk, zone: u16) -> Option<Evidence> {
 
 /// `icmpv6_error` leaves neighbour and multicast listener messages untracked.
 fn is_neighbor_discovery(packet: &Packet) -> bool {
-    packet.protocol() == Protocol::ICMPV6
-        && matches!(packet.transport, Transport::Icmp { kind: 130..=137 | 143, .. })
+    packet.protocol() == Protocol::ICMPV6 && matches!(packet.transport, Transport::Icmp { kind: 130..=137 | 143, .. })
 }
 
 /// Flags that no TCP sends together (`tcp_valid_flags` in `nf_conntrack_proto_tcp.c`).
@@ -292,8 +291,8 @@ fn from_row(netns: NetnsId, row: &ConntrackEntry) -> CtEntry {
     let snat = inverted.is_some_and(|answer| {
         answer.destination != row.reply.destination || answer.destination_port != row.reply.destination_port
     });
-    let dnat = inverted
-        .is_some_and(|answer| answer.source != row.reply.source || answer.source_port != row.reply.source_port);
+    let dnat =
+        inverted.is_some_and(|answer| answer.source != row.reply.source || answer.source_port != row.reply.source_port);
     CtEntry {
         netns,
         protocol: row.protocol,
@@ -350,7 +349,8 @@ fn init_conntrack(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, z
 
 /// Whether a segment starts a connection, or picks one up in the middle (`tcp_new`, first row of `tcp_conntracks`).
 fn starts_tcp(walk: &Walk, flags: u8) -> bool {
-    let loose = sysctl::number(walk.netns(), "net.netfilter.nf_conntrack_tcp_loose").is_none_or(|(value, _)| value != 0);
+    let loose =
+        sysctl::number(walk.netns(), "net.netfilter.nf_conntrack_tcp_loose").is_none_or(|(value, _)| value != 0);
     match (flags & 0x04 != 0, flags & 0x02 != 0, flags & 0x01 != 0, flags & 0x10 != 0) {
         (true, ..) => false,
         (_, true, _, acked) => !acked,

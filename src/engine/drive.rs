@@ -44,7 +44,8 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Answer {
 fn siblings(choices: &[Choice], fixed: usize) -> Vec<Vec<usize>> {
     let mut scripts = Vec::new();
     for (place, choice) in choices.iter().enumerate().skip(fixed) {
-        let others = choice.weights.iter().enumerate().filter(|(way, weight)| *way != choice.way && **weight != Some(0.0));
+        let others =
+            choice.weights.iter().enumerate().filter(|(way, weight)| *way != choice.way && **weight != Some(0.0));
         for (way, _) in others {
             let before = choices.iter().take(place).map(|choice| choice.way);
             scripts.push(before.chain([way]).collect());
@@ -99,7 +100,8 @@ fn walk_once(snapshot: &Snapshot, question: &Question, script: Vec<usize>) -> Wa
         // The first packet and its answer have made the connection; now the one that was asked about.
         (forward, reply, error_delivered) = go_and_return(&mut course);
     }
-    let sent = forward.trace.steps.first().map_or_else(|| question.packet.clone(), |_| first_packet(&forward.trace, question));
+    let sent =
+        forward.trace.steps.first().map_or_else(|| question.packet.clone(), |_| first_packet(&forward.trace, question));
     let choices = course.choices.taken;
     let path = Path {
         probability: probability(&choices),
@@ -161,7 +163,7 @@ fn go(course: &mut Course) -> Leg {
     }
 }
 
-impl Course<'_, '_> {
+impl<'s> Course<'s, '_> {
     fn choose_entry(&mut self, entries: &[(NetnsId, IfName)]) -> (NetnsId, IfName) {
         let weight = 1.0 / f64::from(u32::try_from(entries.len()).unwrap_or(u32::MAX));
         let names = entries.iter().map(|(netns, dev)| format!("enters at {}/{dev}", self.snapshot.netns(*netns).node));
@@ -175,7 +177,7 @@ impl Course<'_, '_> {
     }
 
     /// A walk that takes over what this course has gathered.
-    fn start(&mut self, netns: NetnsId, packet: Packet) -> Walk<'_> {
+    fn start(&mut self, netns: NetnsId, packet: Packet) -> Walk<'s> {
         let tracker = std::mem::take(&mut self.tracker);
         let choices = std::mem::take(&mut self.choices);
         let mut walk = Walk::new(self.snapshot, netns, packet, tracker, choices, self.question.verbose);
@@ -218,7 +220,13 @@ impl Course<'_, '_> {
         })
     }
 
-    fn run(&mut self, netns: NetnsId, packet: Packet, nfct: Nfct, first: impl FnOnce(&mut Walk) -> Stage<Next>) -> Leg {
+    fn run(
+        &mut self,
+        netns: NetnsId,
+        packet: Packet,
+        nfct: Nfct,
+        first: impl FnOnce(&mut Walk<'s>) -> Stage<Next>,
+    ) -> Leg {
         let mut walk = self.start(netns, packet);
         walk.skb.nfct = nfct;
         let mut next = first(&mut walk);
@@ -235,7 +243,7 @@ impl Course<'_, '_> {
     }
 
     /// Records the end and takes back what the walk gathered.
-    fn end(&mut self, mut walk: Walk, mut end: Box<End>) -> Leg {
+    fn end(&mut self, mut walk: Walk<'s>, mut end: Box<End>) -> Leg {
         let certain = walk.unsure.is_empty() || !matches!(end.verdict, Verdict::Delivered | Verdict::Left);
         if !certain {
             let what = walk.unsure.first().cloned().unwrap_or_default();
@@ -243,7 +251,10 @@ impl Course<'_, '_> {
             (end.verdict, end.reason) = (Verdict::Undetermined, Some(Reason::MissingTable));
         }
         if end.verdict == Verdict::Undetermined && certain {
-            walk.gap(end.detail.clone().unwrap_or_else(|| "something that decides is missing".to_owned()), end.because.clone());
+            walk.gap(
+                end.detail.clone().unwrap_or_else(|| "something that decides is missing".to_owned()),
+                end.because.clone(),
+            );
         }
         let cause = end.error.map(|error| Cause::of(&walk, error));
         let (icmp, tcp_reset) = error::fields(end.error);

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, Mark, Packet, Protocol, TableId};
 use crate::snapshot::{
-    Neigh, Netns, NextHop, NeighState, PolicyRule, Route, RouteScope, RouteType, Routes, RuleAction,
+    Neigh, NeighState, Netns, NextHop, PolicyRule, Route, RouteScope, RouteType, Routes, RuleAction,
 };
 
 /// What a lookup asks with (`struct flowi4`, `struct flowi6`).
@@ -95,7 +95,10 @@ pub(super) fn fib_lookup<'s>(netns: &'s Netns, flow: &Flow) -> Lookup<'s> {
         Family::Inet6 => &netns.rules6,
     };
     let Some(rules) = rules else {
-        return Lookup::Unknown(format!("{}/rule.txt is missing: the policy rules are not known", netns.dir), Vec::new());
+        return Lookup::Unknown(
+            format!("{}/rule.txt is missing: the policy rules are not known", netns.dir),
+            Vec::new(),
+        );
     };
     if flow.family == Family::Inet && has_default_rules(rules) {
         return lookup_merged(netns, routes, rules, flow);
@@ -170,7 +173,10 @@ fn fib_rules_lookup<'s>(netns: &'s Netns, routes: &'s Routes, rules: &'s [Policy
         match fib_rule_match(rule, flow) {
             Some(false) => continue,
             None => {
-                let what = format!("the policy rule with priority {} tests something that is not modelled or not known", rule.priority);
+                let what = format!(
+                    "the policy rule with priority {} tests something that is not modelled or not known",
+                    rule.priority
+                );
                 return Lookup::Unknown(what, vec![rule.evidence]);
             }
             Some(true) => {}
@@ -181,7 +187,9 @@ fn fib_rules_lookup<'s>(netns: &'s Netns, routes: &'s Routes, rules: &'s [Policy
                 // `ip rule` refuses to jump backwards, so the search only ever goes on.
                 let ahead = rules.iter().skip(place).position(|other| other.priority >= target);
                 match ahead {
-                    Some(ahead) if rules.get(place + ahead).is_some_and(|other| other.priority == target) => place += ahead,
+                    Some(ahead) if rules.get(place + ahead).is_some_and(|other| other.priority == target) => {
+                        place += ahead
+                    }
                     _ => {}
                 }
                 continue;
@@ -336,11 +344,7 @@ fn router_failed(netns: &Netns, way: &NextHop) -> bool {
 
 /// The neighbour row for an address on a device.
 pub(super) fn neigh<'s>(netns: &'s Netns, address: IpAddr, dev: Option<&IfName>) -> Option<&'s Neigh> {
-    netns
-        .neighs
-        .as_ref()?
-        .iter()
-        .find(|neigh| neigh.address == address && Some(&neigh.dev) == dev && !neigh.proxy)
+    netns.neighs.as_ref()?.iter().find(|neigh| neigh.address == address && Some(&neigh.dev) == dev && !neigh.proxy)
 }
 
 fn matches_flow(route: &Route, flow: &Flow) -> bool {

@@ -34,9 +34,9 @@ impl Reach {
 
     /// Whether the broadcast reaches a device with this link address.
     pub(super) fn has_lladdr(&self, snapshot: &Snapshot, lladdr: MacAddr) -> bool {
-        self.stacks.iter().any(|(netns, dev)| {
-            snapshot.netns(*netns).link(dev).is_some_and(|link| link.lladdr == Some(lladdr))
-        })
+        self.stacks
+            .iter()
+            .any(|(netns, dev)| snapshot.netns(*netns).link(dev).is_some_and(|link| link.lladdr == Some(lladdr)))
     }
 
     fn leave(&mut self, snapshot: &Snapshot, at: &DevRef, leaving: &mut Vec<DevRef>) {
@@ -103,7 +103,11 @@ impl Reach {
 }
 
 /// The ports of a bridge that are up.
-pub(super) fn ports<'s>(snapshot: &'s Snapshot, netns: NetnsId, bridge: &IfName) -> impl Iterator<Item = IfName> + use<'s> {
+pub(super) fn ports<'s>(
+    snapshot: &'s Snapshot,
+    netns: NetnsId,
+    bridge: &IfName,
+) -> impl Iterator<Item = IfName> + use<'s> {
     let bridge = bridge.clone();
     let links = snapshot.netns(netns).links.iter().flatten();
     links.filter(move |link| link.master.as_ref() == Some(&bridge) && link.up).map(|link| link.name.clone())

@@ -176,9 +176,7 @@ fn get_unique_tuple(
 /// Whether a tuple's source is already what the range asks for (`nf_in_range`).
 fn in_range(tuple: &ConntrackTuple, range: &NatRange) -> bool {
     let address = range.addrs.is_none_or(|(low, high)| (low..=high).contains(&tuple.source));
-    let port = range
-        .ports
-        .is_none_or(|(low, high)| tuple.source_port.is_some_and(|port| (low..=high).contains(&port)));
+    let port = range.ports.is_none_or(|(low, high)| tuple.source_port.is_some_and(|port| (low..=high).contains(&port)));
     address && port
 }
 

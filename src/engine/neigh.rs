@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use crate::net::{Family, IfName, MacAddr};
-use crate::snapshot::{LinkKind, NeighState, Neigh, Netns, NetnsId, Snapshot};
+use crate::snapshot::{LinkKind, Neigh, NeighState, Netns, NetnsId, Snapshot};
 use crate::trace::{Decision, Reason};
 
 use super::fib;
@@ -32,7 +32,8 @@ pub(super) fn resolve(
     let netns = walk.netns();
     walk.skb.next_hop = Some(NextHopOnLink { address, owner: None });
     let link = netns.link(dev);
-    if link.is_some_and(|link| link.noarp || link.lladdr.is_none() && matches!(link.kind, LinkKind::Tun { tap: false })) {
+    if link.is_some_and(|link| link.noarp || link.lladdr.is_none() && matches!(link.kind, LinkKind::Tun { tap: false }))
+    {
         return Ok(());
     }
     let row = fib::neigh(netns, address, Some(dev));

@@ -16,7 +16,10 @@ pub(super) fn send(walk: &mut Walk) -> Stage<Next> {
     walk.skb.own = true;
     walk.take(Decision::Send, None);
     let source = walk.packet().ip.source;
-    if !source.is_unspecified() && !super::address::is_local_address(walk.netns(), source) && walk.netns().addrs.is_some() {
+    if !source.is_unspecified()
+        && !super::address::is_local_address(walk.netns(), source)
+        && walk.netns().addrs.is_some()
+    {
         let detail = format!("{source} is not an address of this namespace");
         return Err(End::errno(Reason::NoAddress, "EADDRNOTAVAIL").detail(detail));
     }

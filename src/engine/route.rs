@@ -63,7 +63,8 @@ pub(super) fn ip_route_input(walk: &mut Walk, dev: &IfName) -> Stage<Dst> {
         }
         RouteType::Broadcast | RouteType::Multicast => {
             let because = found.because.clone();
-            Err(End::undetermined(Reason::NotUnicast, "broadcast and multicast packets are not walked").because(because))
+            Err(End::undetermined(Reason::NotUnicast, "broadcast and multicast packets are not walked")
+                .because(because))
         }
         _ => forward_route(walk, dev, found),
     }
@@ -107,7 +108,8 @@ pub(super) fn ip_route_output(walk: &mut Walk, oif: Option<&IfName>) -> Stage<Ds
         }
         RouteType::Broadcast | RouteType::Multicast => {
             let because = found.because.clone();
-            Err(End::undetermined(Reason::NotUnicast, "broadcast and multicast packets are not walked").because(because))
+            Err(End::undetermined(Reason::NotUnicast, "broadcast and multicast packets are not walked")
+                .because(because))
         }
         _ => {
             let way = select_path(walk, &found);
@@ -129,7 +131,8 @@ fn source_for(walk: &mut Walk, found: &Found, way: Option<&NextHop>) -> Stage<Ip
         return Err(unknown(what, found.because.clone()));
     }
     let dev = way.and_then(|way| way.dev.as_ref());
-    let source = dev.and_then(|dev| select_source(netns, dev, way.and_then(|way| way.via), destination, found.route.scope));
+    let source =
+        dev.and_then(|dev| select_source(netns, dev, way.and_then(|way| way.via), destination, found.route.scope));
     source.ok_or_else(|| End::errno(Reason::NoAddress, "EADDRNOTAVAIL").because(found.because.clone()))
 }
 
@@ -145,7 +148,8 @@ fn select_path(walk: &mut Walk, found: &Found) -> Option<NextHop> {
         let via = way.via.map_or(String::new(), |via| format!("via {via} "));
         (Some(f64::from(way.weight) / f64::from(total.max(1))), format!("{via}dev {dev}"))
     });
-    let why = Why { what: format!("multipath route {}", found.route.dst), evidence: Some(found.route.evidence), gap: false };
+    let why =
+        Why { what: format!("multipath route {}", found.route.dst), evidence: Some(found.route.evidence), gap: false };
     let way = walk.choose(why, ways.collect());
     found.ways.get(way).cloned()
 }
@@ -190,7 +194,8 @@ fn check_martians(walk: &mut Walk, dev: &IfName) -> Stage<()> {
     if bad_source {
         return Err(End::dropped(Reason::MartianSource).detail(format!("{source} can't be a source address on {dev}")));
     }
-    let bad_destination = destination.octets()[0] == 0 || (destination.is_loopback() && !localnet && dev.as_str() != "lo");
+    let bad_destination =
+        destination.octets()[0] == 0 || (destination.is_loopback() && !localnet && dev.as_str() != "lo");
     if bad_destination {
         let detail = format!("{destination} can't be a destination on {dev}");
         return Err(End::dropped(Reason::MartianDestination).detail(detail));
@@ -256,9 +261,8 @@ fn validate_source(walk: &mut Walk, dev: &IfName, mode: ReverseMode) -> Stage<Op
     if !sysctl::any_of_all(netns, dev, "src_valid_mark") {
         flow.mark = crate::net::Mark(0);
     }
-    let refused = |because: Vec<Evidence>| {
-        Ok(Some((Reason::RpFilter, format!("{source} is not reached by {dev}"), because)))
-    };
+    let refused =
+        |because: Vec<Evidence>| Ok(Some((Reason::RpFilter, format!("{source} is not reached by {dev}"), because)));
     let found = match fib::fib_lookup(netns, &flow) {
         Lookup::Found(found) => found,
         Lookup::Unknown(what, because) => return Err(unknown(what, because)),

@@ -55,7 +55,13 @@ fn entrance(walk: &Walk, owner: DevRef) -> DevRef {
     let tables = walk.snapshot.netns(*netns);
     let is_bridge = matches!(tables.link(dev).map(|link| &link.kind), Some(LinkKind::Bridge(_)));
     let port = is_bridge
-        .then(|| walk.snapshot.topology.ports(*netns, dev).into_iter().find(|port| walk.snapshot.topology.is_underlay(*netns, port)))
+        .then(|| {
+            walk.snapshot
+                .topology
+                .ports(*netns, dev)
+                .into_iter()
+                .find(|port| walk.snapshot.topology.is_underlay(*netns, port))
+        })
         .flatten();
     port.map_or(owner.clone(), |port| (*netns, port))
 }
@@ -63,7 +69,10 @@ fn entrance(walk: &Walk, owner: DevRef) -> DevRef {
 /// The node's device that has an address and is on the network between nodes.
 fn underlay_owner(walk: &Walk, address: IpAddr) -> Option<DevRef> {
     let owners = walk.snapshot.owner_of(address);
-    owners.into_iter().map(|owner| entrance(walk, owner)).find(|(netns, dev)| walk.snapshot.topology.is_underlay(*netns, dev))
+    owners
+        .into_iter()
+        .map(|owner| entrance(walk, owner))
+        .find(|(netns, dev)| walk.snapshot.topology.is_underlay(*netns, dev))
 }
 
 /// A router that is not in the snapshot is taken to bring the packet to the owner of its destination.

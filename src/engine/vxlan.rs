@@ -30,7 +30,13 @@ pub(super) fn vxlan_xmit(walk: &mut Walk, link: &Link, settings: &Vxlan) -> Stag
     let via = entry.via.clone();
     let inner_link = walk.packet().link.map_or(MacAddr::ZERO, |link| link.destination);
     walk.take(
-        Decision::Fdb { device: link.name.clone(), lladdr: inner_link, port: None, vtep: Some(vtep), flooded: Vec::new() },
+        Decision::Fdb {
+            device: link.name.clone(),
+            lladdr: inner_link,
+            port: None,
+            vtep: Some(vtep),
+            flooded: Vec::new(),
+        },
         [entry.evidence],
     );
     let vni = entry.vni.unwrap_or(settings.vni);
@@ -48,7 +54,10 @@ fn route_outer(walk: &mut Walk, link: &Link, oif: Option<&crate::net::IfName>) -
     walk.skb.nf_bridge = None;
     walk.skb.iif = None;
     let source = walk.packet().ip.source;
-    if !source.is_unspecified() && walk.netns().addrs.is_some() && !super::address::is_local_address(walk.netns(), source) {
+    if !source.is_unspecified()
+        && walk.netns().addrs.is_some()
+        && !super::address::is_local_address(walk.netns(), source)
+    {
         let detail = format!("{source}, the local address of {}, is not an address of this namespace", link.name);
         return Err(End::dropped(Reason::NoSource).detail(detail).because([link.evidence]));
     }

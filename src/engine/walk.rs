@@ -53,14 +53,7 @@ pub(super) enum ErrorReply {
 
 impl End {
     pub(super) fn new(verdict: Verdict, reason: Reason) -> Box<Self> {
-        Box::new(Self {
-            verdict,
-            reason: Some(reason),
-            detail: None,
-            because: Vec::new(),
-            error: None,
-            errno: None,
-        })
+        Box::new(Self { verdict, reason: Some(reason), detail: None, because: Vec::new(), error: None, errno: None })
     }
 
     /// It got there.
@@ -339,7 +332,13 @@ impl<'s> Walk<'s> {
 
     /// The walk's record and what the answer's walk goes on with.
     pub(super) fn finish(self) -> Finished {
-        Finished { steps: self.steps, tracker: self.tracker, choices: self.choices, gaps: self.gaps, unsure: self.unsure }
+        Finished {
+            steps: self.steps,
+            tracker: self.tracker,
+            choices: self.choices,
+            gaps: self.gaps,
+            unsure: self.unsure,
+        }
     }
 
     fn apply(&mut self, decision: &Decision) {

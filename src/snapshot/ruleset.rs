@@ -1,5 +1,0 @@
-//! The rule sets of netfilter.
-
-/// Everything that netfilter holds in one namespace.
-#[derive(Debug, Default)]
-pub struct Netfilter {}

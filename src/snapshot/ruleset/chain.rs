@@ -1,0 +1,248 @@
+//! Tables and chains, and the index that finds the rules of a chain that can match a packet.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+
+use crate::evidence::Evidence;
+use crate::net::Protocol;
+use crate::trace::Hook;
+
+use super::rule::{ReadRule, Rule};
+use super::{Match, Ruleset};
+
+/// A chain of a table, as an index into [`Table::chains`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChainId(pub u32);
+
+/// A table: `raw`, `mangle`, `nat`, `filter` or `security`.
+#[derive(Debug)]
+pub struct Table {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its chains, in the order of the file.
+    pub chains: Vec<Chain>,
+    /// Why the name is a guess, where the file doesn't give it.
+    pub assumed: Option<String>,
+    /// The line that names it, or its first rule.
+    pub evidence: Evidence,
+    pub(crate) names: HashMap<Arc<str>, ChainId, foldhash::quality::RandomState>,
+    /// The lines of the rules, those of a chain together and in their order.
+    pub(crate) lines: Vec<RuleLine>,
+    pub(crate) read: ReadRule,
+}
+
+/// Where a rule's line is: its first byte and its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleLine {
+    /// The offset of its first byte in the file.
+    pub start: u32,
+    /// The line's number, from 1.
+    pub line: u32,
+}
+
+/// What becomes of a packet at the end of a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChainPolicy {
+    /// A user's chain (`-`): back to the caller.
+    Return,
+    /// A base chain that accepts.
+    Accept,
+    /// A base chain that drops.
+    Drop,
+    /// A base chain whose policy the file doesn't give.
+    Unknown,
+}
+
+/// A chain.
+#[derive(Debug)]
+pub struct Chain {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What becomes of a packet at its end.
+    pub policy: ChainPolicy,
+    /// Set where the file may lack rules at the chain's end (it was cut short, or is an excerpt): the last line.
+    pub open: Option<Evidence>,
+    /// The line that declares it, or its first rule.
+    pub evidence: Evidence,
+    /// Its lines, as a range of [`Table::lines`].
+    pub(crate) lines: (u32, u32),
+    pub(crate) rules: OnceLock<Rules>,
+}
+
+impl Table {
+    /// The chain behind an id.
+    #[must_use]
+    pub fn chain(&self, id: ChainId) -> Option<&Chain> {
+        self.chains.get(id.0 as usize)
+    }
+
+    /// The id of the chain with this name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<ChainId> {
+        self.names.get(name).copied()
+    }
+
+    /// The built-in chain at a hook; `None` where the table has none.
+    #[must_use]
+    pub fn base_chain(&self, hook: Hook) -> Option<&Chain> {
+        let chain = self.chain(self.find(hook.chain())?)?;
+        (chain.policy != ChainPolicy::Return).then_some(chain)
+    }
+
+    /// How many rules the table has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Whether it has no rule at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+}
+
+impl Chain {
+    /// How many rules it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        (self.lines.1 - self.lines.0) as usize
+    }
+
+    /// Whether it has no rule.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn rules<'c>(&'c self, ruleset: &Ruleset, table: &Table) -> &'c Rules {
+        self.rules.get_or_init(|| {
+            let lines = table.lines.get(self.lines.0 as usize..self.lines.1 as usize).unwrap_or(&[]);
+            let read = (1u32..).zip(lines).map(|(index, at)| read_rule(ruleset, table, index, *at));
+            Rules::new(read.collect())
+        })
+    }
+}
+
+fn read_rule(ruleset: &Ruleset, table: &Table, index: u32, at: RuleLine) -> Rule {
+    let rest = ruleset.text.as_bytes().get(at.start as usize..).unwrap_or(&[]);
+    let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+    let line = ruleset.text.get(at.start as usize..at.start as usize + end).unwrap_or("");
+    let mut rule = (table.read)(line, ruleset.family, table);
+    rule.index = index;
+    rule.start = at.start;
+    rule.evidence = Evidence::line(ruleset.file, at.line);
+    rule
+}
+
+/// What the index asks of a packet.
+#[derive(Clone, Copy, Debug)]
+pub struct PacketKey {
+    /// The source address.
+    pub source: IpAddr,
+    /// The destination address.
+    pub destination: IpAddr,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The destination port. `None` where the protocol has one and it is unknown, or where the protocol has none.
+    pub destination_port: Option<u16>,
+}
+
+/// A chain's rules, read, with an index over those that only one address or one port can match.
+#[derive(Debug)]
+pub struct Rules {
+    rules: Vec<Rule>,
+    by_destination: Vec<(IpAddr, u32)>,
+    by_source: Vec<(IpAddr, u32)>,
+    by_port: Vec<(Protocol, u16, u32)>,
+    rest: Vec<u32>,
+}
+
+impl Rules {
+    /// Chains up to this length are scanned.
+    const SCANNED: usize = 16;
+
+    /// Indexes rules.
+    #[must_use]
+    pub fn new(rules: Vec<Rule>) -> Self {
+        let mut indexed =
+            Self { rules, by_destination: Vec::new(), by_source: Vec::new(), by_port: Vec::new(), rest: Vec::new() };
+        if indexed.rules.len() > Self::SCANNED {
+            indexed.index();
+        }
+        indexed
+    }
+
+    fn index(&mut self) {
+        for (place, rule) in (0u32..).zip(&self.rules) {
+            let selector = &rule.selector;
+            if let Some(addr) = selector.destination.as_ref().and_then(super::AddrMask::exact) {
+                self.by_destination.push((addr, place));
+            } else if let Some(addr) = selector.source.as_ref().and_then(super::AddrMask::exact) {
+                self.by_source.push((addr, place));
+            } else if let Some((protocol, port)) = exact_port(rule) {
+                self.by_port.push((protocol, port, place));
+            } else {
+                self.rest.push(place);
+            }
+        }
+        self.by_destination.sort_unstable();
+        self.by_source.sort_unstable();
+        self.by_port.sort_unstable();
+    }
+
+    /// Every rule, in order.
+    #[must_use]
+    pub fn all(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The first rule at or after a place (from 0) that the index can't rule out for a packet. What it leaves out
+    /// can't match.
+    #[must_use]
+    pub fn next(&self, from: u32, key: &PacketKey) -> Option<&Rule> {
+        let place =
+            if self.rules.len() <= Self::SCANNED || key.port_is_unknown() { from } else { self.next_place(from, key)? };
+        self.rules.get(place as usize)
+    }
+
+    fn next_place(&self, from: u32, key: &PacketKey) -> Option<u32> {
+        let rest = self.rest.get(self.rest.partition_point(|place| *place < from)).copied();
+        let port = key.destination_port.and_then(|port| {
+            let at = self.by_port.partition_point(|entry| *entry < (key.protocol, port, from));
+            let (protocol, found, place) = *self.by_port.get(at)?;
+            (protocol == key.protocol && found == port).then_some(place)
+        });
+        let places = [
+            rest,
+            port,
+            next_of(&self.by_destination, key.destination, from),
+            next_of(&self.by_source, key.source, from),
+        ];
+        places.into_iter().flatten().min()
+    }
+}
+
+impl PacketKey {
+    fn port_is_unknown(&self) -> bool {
+        self.destination_port.is_none() && self.protocol.has_ports()
+    }
+}
+
+fn next_of(index: &[(IpAddr, u32)], addr: IpAddr, from: u32) -> Option<u32> {
+    let at = index.partition_point(|entry| *entry < (addr, from));
+    let (found, place) = *index.get(at)?;
+    (found == addr).then_some(place)
+}
+
+/// The one protocol and destination port that a rule is for. Later matches only narrow it further.
+fn exact_port(rule: &Rule) -> Option<(Protocol, u16)> {
+    let protocol = rule.selector.protocol.as_ref().filter(|test| !test.invert)?.value;
+    rule.matches.iter().find_map(|one| match one {
+        Match::DestinationPort(port) if !port.invert && port.value.low == port.value.high => {
+            Some((protocol, port.value.low))
+        }
+        _ => None,
+    })
+}

@@ -1,0 +1,170 @@
+//! The rule sets of netfilter: what `iptables-save` prints, and nft's own tables.
+
+mod chain;
+mod matching;
+mod nft;
+mod rule;
+mod target;
+
+use std::sync::{Arc, OnceLock};
+
+use crate::evidence::{Evidence, FileId};
+use crate::net::Family;
+use crate::trace::Hook;
+
+pub use chain::{Chain, ChainId, ChainPolicy, PacketKey, RuleLine, Rules, Table};
+pub use matching::{
+    AddrType, AddrtypeMatch, ConntrackMatch, ConntrackStatus, CtStates, Direction, IcmpType, MarkTest, Match,
+    Multiport, MultiportSide, OwnerMatch, PhysdevMatch, PktType, PortRange, RecentAction, RecentMatch, RecentSide,
+    RpfilterMatch, SetMatch, SetSide, TcpFlags, TtlTest,
+};
+pub use nft::{Nft, NftChain, NftFamily, NftHook, NftRule, NftTable};
+pub use rule::{AddrMask, IfPattern, ReadRule, Rule, Selector, Test};
+pub use target::{ConnmarkTarget, CtTarget, MarkChange, NatRange, RejectWith, Target, TtlChange};
+
+/// The two kernel interfaces under iptables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Backend {
+    /// iptables-nft: the tables are nftables tables.
+    Nft,
+    /// iptables-legacy: `ip_tables`.
+    Legacy,
+}
+
+impl Backend {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Nft => "nft",
+            Self::Legacy => "legacy",
+        }
+    }
+}
+
+/// Everything that netfilter holds in one namespace.
+#[derive(Debug, Default)]
+pub struct Netfilter {
+    rulesets: Vec<Ruleset>,
+    /// What `nft list ruleset` says; `None` where it was not collected.
+    pub nft: Option<Nft>,
+}
+
+impl Netfilter {
+    /// Adds what one file holds; it takes the place of an earlier one of the same family and backend.
+    pub fn insert(&mut self, ruleset: Ruleset) {
+        self.rulesets.retain(|old| (old.family, old.backend) != (ruleset.family, ruleset.backend));
+        self.rulesets.push(ruleset);
+    }
+
+    /// The rules that iptables printed for a family and backend; `None` where they were not collected.
+    #[must_use]
+    pub fn ruleset(&self, family: Family, backend: Backend) -> Option<&Ruleset> {
+        self.rulesets.iter().find(|ruleset| ruleset.family == family && ruleset.backend == backend)
+    }
+
+    /// The rule sets of a family, of every backend that was collected.
+    pub fn rulesets(&self, family: Family) -> impl Iterator<Item = &Ruleset> {
+        self.rulesets.iter().filter(move |ruleset| ruleset.family == family)
+    }
+
+    /// nft's own base chains that see a family's packets at a hook and that can end or change one, by priority. The
+    /// tables that `iptables-save` printed too are not among them.
+    #[must_use]
+    pub fn native_chains(&self, family: Family, hook: Hook) -> Vec<(&NftTable, &NftChain)> {
+        self.nft.as_ref().map_or_else(Vec::new, |nft| nft.base_chains(family, hook))
+    }
+
+    /// Whether anything in the namespace makes it track a family's connections: a nat table, or a rule that asks
+    /// about connections (`nf_ct_netns_get` in the checkentry functions of `net/netfilter/xt_*.c`).
+    #[must_use]
+    pub fn needs_conntrack(&self, family: Family) -> bool {
+        self.rulesets(family).any(Ruleset::needs_conntrack)
+            || self.nft.as_ref().is_some_and(|nft| nft.needs_conntrack(family))
+    }
+}
+
+/// What one `iptables-save` printed.
+#[derive(Debug)]
+pub struct Ruleset {
+    /// The family that it is for.
+    pub family: Family,
+    /// The kernel interface that it is in.
+    pub backend: Backend,
+    /// The file.
+    pub file: FileId,
+    /// The tables, in the order of the file.
+    pub tables: Vec<Table>,
+    /// Set where the file shows only some of the tables (an excerpt, or cut short): the line that tells. A table that
+    /// is not in [`Self::tables`] is then unknown, and not absent.
+    pub partial: Option<Evidence>,
+    /// Set where iptables warned that the other backend holds tables too, which it did not print.
+    pub other_backend: Option<Evidence>,
+    pub(crate) text: Arc<str>,
+    pub(crate) tracks: OnceLock<bool>,
+}
+
+impl Ruleset {
+    /// A rule set without tables, over the text that its tables will point into.
+    #[must_use]
+    pub fn new(family: Family, backend: Backend, file: FileId, text: Arc<str>) -> Self {
+        Self {
+            family,
+            backend,
+            file,
+            tables: Vec::new(),
+            partial: None,
+            other_backend: None,
+            text,
+            tracks: OnceLock::new(),
+        }
+    }
+
+    /// The table with this name.
+    #[must_use]
+    pub fn table(&self, name: &str) -> Option<&Table> {
+        self.tables.iter().find(|table| *table.name == *name)
+    }
+
+    /// The rules of a chain, read on first use.
+    #[must_use]
+    pub fn rules<'r>(&self, table: &'r Table, chain: &'r Chain) -> &'r Rules {
+        chain.rules(self, table)
+    }
+
+    /// A rule as written, from `-A` on, without counters.
+    #[must_use]
+    pub fn rule_text(&self, rule: &Rule) -> &str {
+        let line = self.text.get(rule.start as usize..).unwrap_or("");
+        let line = line.split(['\n', '\r']).next().unwrap_or("").trim();
+        match line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((_, rest)) => rest.trim_start(),
+            None => line,
+        }
+    }
+
+    fn needs_conntrack(&self) -> bool {
+        const WORDS: &[&str] = &[
+            "-m conn",
+            "-m state",
+            "-m helper",
+            "-m cluster",
+            "-j CONN",
+            "-j SYNPROXY",
+            "-j MASQUERADE",
+            "-j DNAT",
+            "-j SNAT",
+        ];
+        *self.tracks.get_or_init(|| {
+            self.table("nat").is_some()
+                || WORDS.iter().any(|word| memchr::memmem::find(self.text.as_bytes(), word.as_bytes()).is_some())
+                || tracks_by_ct_target(&self.text)
+        })
+    }
+}
+
+/// `-j CT` makes the namespace track connections unless it says `--notrack` (`xt_ct_tg_check` in `xt_CT.c`).
+fn tracks_by_ct_target(text: &str) -> bool {
+    memchr::memmem::find_iter(text.as_bytes(), b"-j CT ")
+        .any(|at| text.get(at..).and_then(|rest| rest.lines().next()).is_some_and(|rule| !rule.contains("--notrack")))
+}
