@@ -61,8 +61,7 @@ pub(super) struct Later {
 
 /// `flowtrace explain`.
 #[derive(Debug, Args)]
-#[command(after_help = EXPLAIN_HELP)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+#[command(after_help = EXPLAIN_HELP, override_usage = "flowtrace explain [OPTIONS] FROM TO")]
 pub(super) struct Explain {
     /// Who sends: NAMESPACE/POD, POD, node/NAME, an IP address, or external
     #[arg(required_unless_present = "pcap")]

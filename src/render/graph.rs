@@ -108,11 +108,12 @@ fn vertex(step: &Step) -> Option<Vertex> {
     let inside = Some((step.place.node.to_string(), step.place.name.to_string()));
     let at = |shape, label: String| Vertex { cluster: inside.clone(), label, shape };
     match &step.decision {
-        Decision::Send => Some(at(Shape::Stack, "stack".to_owned())),
         Decision::Receive { device } | Decision::Transmit { device } => Some(at(Shape::Device, device.to_string())),
         Decision::Userspace { program, .. } => Some(at(Shape::Stack, program.clone())),
         Decision::Underlay { .. } => Some(network("underlay")),
-        Decision::End { verdict: Verdict::Delivered, .. } => Some(at(Shape::Stack, "stack".to_owned())),
+        Decision::Send | Decision::End { verdict: Verdict::Delivered, .. } => {
+            Some(at(Shape::Stack, "stack".to_owned()))
+        }
         Decision::End { verdict: Verdict::Left, .. } => Some(network("outside")),
         Decision::End { verdict, reason, .. } => {
             let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();

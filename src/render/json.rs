@@ -51,7 +51,7 @@ struct PathJson<'a> {
     forward: TraceJson<'a>,
     reply: Option<TraceJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error_delivered: Option<Option<bool>>,
+    error_delivered: Option<serde_json::Value>,
 }
 
 #[derive(Serialize)]
@@ -279,7 +279,8 @@ impl<'a> PathJson<'a> {
             verdict: path.forward.verdict.as_str(),
             forward: TraceJson::new(&path.forward, files),
             reply: path.reply.as_ref().map(|reply| TraceJson::new(reply, files)),
-            error_delivered: rejected.then_some(path.error_delivered),
+            // Present on every rejected path, null where nobody knows.
+            error_delivered: rejected.then(|| path.error_delivered.into()),
         }
     }
 }

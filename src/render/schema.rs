@@ -21,8 +21,8 @@ pub fn explain_schema() -> Value {
         ("schema", json!({"const": SCHEMA})),
         ("request", request()),
         ("verdict", words(&VERDICTS.map(Verdict::as_str), "mixed where the paths differ")),
-        ("paths", list(reference("path"))),
-        ("gaps", list(reference("gap"))),
+        ("paths", list(&reference("path"))),
+        ("gaps", list(&reference("gap"))),
         ("findings", json!({"type": "array"})),
     ]);
     let optional = [
@@ -55,12 +55,12 @@ fn definitions() -> Value {
         "reason": words(&Reason::ALL.iter().map(|reason| reason.as_str()).collect::<Vec<_>>(), "why a packet ended"),
         "packet": packet(),
         "evidence": evidence(),
-        "gap": object(&[("what", text()), ("evidence", list(reference("evidence")))]),
+        "gap": object(&[("what", text()), ("evidence", list(&reference("evidence")))]),
         "path": path(),
         "trace": object(&[
             ("verdict", words(&VERDICTS.map(Verdict::as_str), "how it ended")),
-            ("reason", or_null(reference("reason"))),
-            ("steps", list(reference("step"))),
+            ("reason", or_null(&reference("reason"))),
+            ("steps", list(&reference("step"))),
         ]),
         "step": step(),
     })
@@ -75,7 +75,7 @@ fn path() -> Value {
         ("probability", json!({"type": ["number", "null"], "description": "null where nobody can weigh a choice"})),
         ("verdict", words(&VERDICTS.map(Verdict::as_str), "of the way there")),
         ("forward", reference("trace")),
-        ("reply", or_null(reference("trace"))),
+        ("reply", or_null(&reference("trace"))),
     ]);
     let optional = [
         ("why", json!({"type": "string", "description": "the choices on the way"})),
@@ -127,7 +127,7 @@ fn step() -> Value {
         ("netns", text()),
         ("kind", words(&kinds().iter().map(|kind| kind.name).collect::<Vec<_>>(), "what happened")),
         ("packet", reference("packet")),
-        ("evidence", list(reference("evidence"))),
+        ("evidence", list(&reference("evidence"))),
     ]);
     let kinds: Vec<Value> = kinds().into_iter().map(Kind::schema).collect();
     if let Value::Object(step) = &mut step {
@@ -257,7 +257,7 @@ fn link_kinds() -> [Kind; 6] {
                 ("assumed", flag()),
             ],
         ),
-        Kind::new("fdb", [("device", text()), ("lladdr", text()), ("flooded", list(text()))])
+        Kind::new("fdb", [("device", text()), ("lladdr", text()), ("flooded", list(&text()))])
             .with([("port", text()), ("vtep", text())]),
         Kind::new("encapsulate", tunnel()),
         Kind::new("decapsulate", tunnel()),
@@ -268,7 +268,7 @@ fn link_kinds() -> [Kind; 6] {
 
 fn end_kinds() -> impl Iterator<Item = Kind> {
     VERDICTS.into_iter().filter(|verdict| *verdict != Verdict::Mixed).map(|verdict| {
-        let end = Kind::new(verdict.step_kind(), [("reason", or_null(reference("reason")))]);
+        let end = Kind::new(verdict.step_kind(), [("reason", or_null(&reference("reason")))]);
         match verdict {
             Verdict::Rejected => end.with([
                 ("detail", text()),
@@ -308,7 +308,7 @@ fn count() -> Value {
     json!({"type": "integer", "minimum": 0})
 }
 
-fn list(items: Value) -> Value {
+fn list(items: &Value) -> Value {
     json!({"type": "array", "items": items})
 }
 
@@ -316,7 +316,7 @@ fn reference(name: &str) -> Value {
     json!({"$ref": format!("#/$defs/{name}")})
 }
 
-fn or_null(schema: Value) -> Value {
+fn or_null(schema: &Value) -> Value {
     json!({"anyOf": [schema, {"type": "null"}]})
 }
 

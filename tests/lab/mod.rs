@@ -8,11 +8,19 @@
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "small numbers")]
 #![allow(clippy::format_push_string, clippy::unreadable_literal, missing_docs, reason = "these are tests")]
 
+pub mod answer;
 pub mod build;
+pub mod client;
+pub mod compare;
+pub mod explain;
 pub mod flannel;
 pub mod kube_proxy;
 pub mod netns;
 pub mod objects;
+pub mod observe;
+pub mod ruletrace;
 pub mod scenario;
 pub mod situations;
 pub mod snapshot;
+pub mod tap;
+pub mod wire;

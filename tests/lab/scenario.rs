@@ -338,3 +338,33 @@ pub struct Probe {
     /// How often the probe is sent in the hope of seeing every path (each with another source port).
     pub times: u16,
 }
+
+impl Probe {
+    /// A probe with `explain`'s defaults.
+    pub fn new(space: &str, from: &str, to: &str, proto: Proto, destination: &str, port: u16) -> Self {
+        Self {
+            space: space.to_owned(),
+            from: from.to_owned(),
+            to: to.to_owned(),
+            proto,
+            destination: destination.parse().unwrap_or_else(|_| panic!("{destination:?} is no address")),
+            port,
+            sport: 40000,
+            source: None,
+            size: None,
+            df: false,
+            ttl: None,
+            tos: None,
+            mark: None,
+            listen: Vec::new(),
+            extra: Vec::new(),
+            times: 1,
+        }
+    }
+
+    /// A program listens on this port too.
+    pub fn listening(mut self, port: u16) -> Self {
+        self.listen.push(port);
+        self
+    }
+}

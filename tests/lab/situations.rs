@@ -2,7 +2,7 @@
 
 use super::flannel::{Cluster, FlannelBackend};
 use super::kube_proxy::Service;
-use super::scenario::Scenario;
+use super::scenario::{Probe, Proto, Scenario};
 
 /// Two nodes, pods on both, and the services that the first examples ask for.
 pub fn two_nodes(name: &str, backend: FlannelBackend) -> Cluster {
@@ -31,5 +31,14 @@ pub fn two_nodes(name: &str, backend: FlannelBackend) -> Cluster {
 
 /// Situation 1: pods on two nodes, joined by VXLAN.
 pub fn vxlan() -> Scenario {
-    two_nodes("vxlan", FlannelBackend::Vxlan).scenario()
+    let mut scenario = two_nodes("vxlan", FlannelBackend::Vxlan).scenario();
+    let pod1 = "default/pod1";
+    for proto in [Proto::Icmp, Proto::Udp, Proto::Tcp] {
+        scenario.probes.push(Probe::new(pod1, pod1, "default/pod2", proto, "10.244.2.2", 7000));
+    }
+    let dns = "kube-dns.kube-system.svc.cluster.local";
+    scenario.probes.push(Probe::new(pod1, pod1, dns, Proto::Udp, "10.96.0.10", 53));
+    scenario.probes.push(Probe::new(pod1, pod1, "svc/shop/web", Proto::Tcp, "10.96.0.20", 80).listening(8080));
+    scenario.probes.push(Probe::new(pod1, pod1, "10.244.2.99", Proto::Icmp, "10.244.2.99", 0));
+    scenario
 }

@@ -1,6 +1,8 @@
 //! Hand-made answers for the tests of the views.
 #![allow(dead_code, reason = "each test program uses a part")]
 
+pub mod schema;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 

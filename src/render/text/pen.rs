@@ -1,5 +1,6 @@
 //! Puts rows on paper: columns, wrapping, colours, and which characters may be used.
 
+use std::fmt;
 use std::io::{self, Write};
 
 use owo_colors::{OwoColorize as _, Style as Ink};
@@ -243,7 +244,7 @@ impl Style {
     }
 
     /// Text of the snapshot, made harmless.
-    pub(super) fn clean(self, text: impl ToString) -> String {
+    pub(super) fn clean(self, text: impl fmt::Display) -> String {
         clean(&text.to_string(), self.charset)
     }
 }

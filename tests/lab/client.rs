@@ -1,0 +1,172 @@
+//! The sender: a socket that sends one packet, and knows whether the answer is its own.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, connect, getsockopt, recvfrom,
+    send, setsockopt, socket, sockopt,
+};
+
+use super::answer::socket_without_df;
+use super::build::write_sysctls;
+use super::netns::Netns;
+use super::scenario::{Probe, Proto};
+
+/// How it ended for the sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The answer came, and the socket took it.
+    Answered,
+    /// The sender's own stack refused to send.
+    Refused(Errno),
+    /// An error came back.
+    Error(Errno),
+    /// Nothing came.
+    Silence,
+}
+
+/// A socket that has sent its packet.
+pub struct Client {
+    socket: OwnedFd,
+    proto: Proto,
+    destination: IpAddr,
+    id: u16,
+}
+
+/// A probe's length where it says none: what the kernel's SYN has, and `explain`'s defaults for the others.
+pub fn length_of(probe: &Probe) -> u32 {
+    probe.size.unwrap_or(match (probe.proto, probe.destination.is_ipv6()) {
+        (Proto::Icmp, _) => 84,
+        (Proto::Tcp, true) => 80,
+        _ => 60,
+    })
+}
+
+impl Client {
+    /// Sends the probe from its namespace.
+    pub fn send(netns: &Netns, probe: &Probe) -> Result<Self, Outcome> {
+        netns.enter(|| Self::send_here(probe)).map_err(Outcome::Refused)
+    }
+
+    fn send_here(probe: &Probe) -> Result<Self, Errno> {
+        let socket = made(probe)?;
+        set_options(&socket, probe)?;
+        let fd = socket.as_raw_fd();
+        let any = if probe.destination.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
+        let sport = if probe.proto == Proto::Icmp { 0 } else { probe.sport };
+        bind(fd, &SockaddrStorage::from(SocketAddr::new(probe.source.unwrap_or(any), sport)))?;
+        let port = if probe.proto == Proto::Icmp { 0 } else { probe.port };
+        match connect(fd, &SockaddrStorage::from(SocketAddr::new(probe.destination, port))) {
+            Err(Errno::EINPROGRESS) if probe.proto == Proto::Tcp => {}
+            other => other?,
+        }
+        let client = Self { socket, proto: probe.proto, destination: probe.destination, id: probe.sport };
+        let header = if probe.destination.is_ipv4() { 20 } else { 40 };
+        let payload = usize::try_from(length_of(probe)).unwrap_or(0).saturating_sub(header + 8);
+        match probe.proto {
+            Proto::Tcp => {}
+            Proto::Udp => drop(send(fd, &vec![0x66; payload], MsgFlags::empty())?),
+            Proto::Icmp => drop(send(fd, &client.echo(payload), MsgFlags::empty())?),
+        }
+        Ok(client)
+    }
+
+    /// An echo request; the kernel fills in ICMPv6's checksum.
+    fn echo(&self, payload: usize) -> Vec<u8> {
+        let mut bytes = vec![if self.destination.is_ipv4() { 8 } else { 128 }, 0, 0, 0];
+        bytes.extend_from_slice(&self.id.to_be_bytes());
+        bytes.extend_from_slice(&[0, 1]);
+        bytes.resize(8 + payload, 0x66);
+        let mut sum: u32 = 0;
+        for pair in bytes.chunks(2) {
+            sum += u32::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]));
+        }
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        bytes[2..4].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+        bytes
+    }
+
+    /// For `poll`.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// What poll should wait for.
+    pub fn waits_to_write(&self) -> bool {
+        self.proto == Proto::Tcp
+    }
+
+    /// Looks at the socket after `poll` said that something has happened.
+    pub fn look(&self) -> Option<Outcome> {
+        if self.proto == Proto::Tcp {
+            let error = getsockopt(&self.socket, sockopt::SocketError).unwrap_or(0);
+            return Some(if error == 0 { Outcome::Answered } else { Outcome::Error(Errno::from_raw(error)) });
+        }
+        let mut buffer = vec![0_u8; 70_000];
+        loop {
+            match recvfrom::<SockaddrStorage>(self.socket.as_raw_fd(), &mut buffer) {
+                Ok((length, _)) if self.is_answer(&buffer[..length]) => return Some(Outcome::Answered),
+                Ok(_) => {}
+                Err(Errno::EAGAIN) => return None,
+                Err(error) => return Some(Outcome::Error(error)),
+            }
+        }
+    }
+
+    /// The socket is connected, so the kernel has looked at the addresses already.
+    fn is_answer(&self, bytes: &[u8]) -> bool {
+        if self.proto == Proto::Udp {
+            return true;
+        }
+        let (message, reply) = match self.destination {
+            IpAddr::V4(_) => (bytes.get(usize::from(bytes.first().map_or(0, |byte| byte & 15)) * 4..), 0),
+            IpAddr::V6(_) => (Some(bytes), 129),
+        };
+        message.is_some_and(|message| {
+            message.first() == Some(&reply) && message.get(4..6) == Some(self.id.to_be_bytes().as_slice())
+        })
+    }
+}
+
+fn made(probe: &Probe) -> Result<OwnedFd, Errno> {
+    let family = if probe.destination.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let kind = if probe.proto == Proto::Tcp { SockType::Stream } else { SockType::Datagram };
+    if probe.proto != Proto::Icmp {
+        return socket_without_df(family, kind).map_err(|_| Errno::ENOSYS);
+    }
+    let set = |value: &str| write_sysctls(&[("ipv4/ip_no_pmtu_disc".to_owned(), value.to_owned())]);
+    let protocol = if probe.destination.is_ipv4() { SockProtocol::Icmp } else { SockProtocol::IcmpV6 };
+    set("1").map_err(|_| Errno::ENOSYS)?;
+    let made = socket(family, SockType::Raw, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, protocol);
+    set("0").map_err(|_| Errno::ENOSYS)?;
+    made
+}
+
+fn set_options(socket: &OwnedFd, probe: &Probe) -> Result<(), Errno> {
+    if probe.destination.is_ipv4() {
+        setsockopt(socket, sockopt::Ipv4RecvErr, &true)?;
+    } else {
+        setsockopt(socket, sockopt::Ipv6RecvErr, &true)?;
+    }
+    if probe.proto != Proto::Icmp {
+        setsockopt(socket, sockopt::ReuseAddr, &true)?;
+    }
+    match (probe.ttl, probe.destination.is_ipv4()) {
+        (Some(ttl), true) => setsockopt(socket, sockopt::Ipv4Ttl, &ttl.into())?,
+        (Some(ttl), false) => setsockopt(socket, sockopt::Ipv6Ttl, &ttl.into())?,
+        (None, _) => {}
+    }
+    match (probe.tos, probe.destination.is_ipv4()) {
+        (Some(tos), true) => setsockopt(socket, sockopt::Ipv4Tos, &tos.into())?,
+        (Some(tos), false) => setsockopt(socket, sockopt::Ipv6TClass, &tos.into())?,
+        (None, _) => {}
+    }
+    if let Some(mark) = probe.mark {
+        setsockopt(socket, sockopt::Mark, &mark)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! Asks `flowtrace explain`, as any other program would: the binary, its arguments, its JSON.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::client::length_of;
+use super::scenario::{Probe, Proto};
+
+/// The program under test: cargo names it for integration tests; an example finds it beside its own folder.
+fn program() -> PathBuf {
+    if let Some(path) = std::env::var_os("FLOWTRACE_BINARY") {
+        return path.into();
+    }
+    option_env!("CARGO_BIN_EXE_flowtrace").map_or_else(
+        || {
+            let mut path = std::env::current_exe().unwrap_or_default();
+            path.pop();
+            path.pop();
+            path.join("flowtrace")
+        },
+        PathBuf::from,
+    )
+}
+
+/// The arguments of `explain` for a probe.
+pub fn arguments(probe: &Probe, snapshot: &Path) -> Vec<String> {
+    let mut words = vec!["explain".to_owned(), probe.from.clone(), probe.to.clone()];
+    let mut add = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
+    add("--snapshot", snapshot.display().to_string());
+    add("-o", "json".to_owned());
+    add("--proto", probe.proto.as_str().to_owned());
+    add("--size", length_of(probe).to_string());
+    if probe.proto != Proto::Icmp {
+        add("--sport", probe.sport.to_string());
+        if !probe.to.contains(&format!(":{}", probe.port)) {
+            add("--port", probe.port.to_string());
+        }
+    }
+    if let Some(source) = probe.source {
+        add("--source", source.to_string());
+    }
+    if let Some(ttl) = probe.ttl {
+        add("--ttl", ttl.to_string());
+    }
+    if let Some(tos) = probe.tos {
+        add("--tos", tos.to_string());
+    }
+    if let Some(mark) = probe.mark {
+        add("--mark", mark.to_string());
+    }
+    if probe.df {
+        words.push("--df".to_owned());
+    }
+    words.push(if probe.destination.is_ipv4() { "-4" } else { "-6" }.to_owned());
+    words.extend(probe.extra.iter().cloned());
+    words
+}
+
+/// The answer of `explain`, and how to ask for it by hand.
+pub fn explain(probe: &Probe, snapshot: &Path) -> Result<(Value, String), String> {
+    let words = arguments(probe, snapshot);
+    let by_hand = format!("flowtrace {}", words.join(" "));
+    let output = Command::new(program()).args(&words).output().map_err(|error| format!("{by_hand}: {error}"))?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    let code = output.status.code();
+    if !matches!(code, Some(0 | 1 | 3)) {
+        return Err(format!("{by_hand}: exit {code:?}\n{told}"));
+    }
+    let answer: Value =
+        serde_json::from_slice(&output.stdout).map_err(|error| format!("{by_hand}: no JSON: {error}\n{told}"))?;
+    check_exit_code(&answer, code).map_err(|error| format!("{by_hand}: {error}"))?;
+    Ok((answer, by_hand))
+}
+
+/// The exit code must say what the JSON says (contract, section 2).
+fn check_exit_code(answer: &Value, code: Option<i32>) -> Result<(), String> {
+    let paths = answer["paths"].as_array().cloned().unwrap_or_default();
+    let word = |value: &Value| value["verdict"].as_str().unwrap_or_default().to_owned();
+    let fine = |path: &Value| {
+        matches!(word(path).as_str(), "delivered" | "left")
+            && (path["reply"].is_null() || matches!(word(&path["reply"]).as_str(), "delivered" | "left"))
+    };
+    let known_bad = paths.iter().any(|path| {
+        let unknown = word(path) == "undetermined" || word(&path["reply"]) == "undetermined";
+        !unknown && !fine(path)
+    });
+    let wanted = match (paths.iter().all(fine), known_bad) {
+        (true, _) => 0,
+        (false, true) => 1,
+        (false, false) => 3,
+    };
+    if code == Some(wanted) { Ok(()) } else { Err(format!("exit {code:?}, where the JSON says {wanted}")) }
+}

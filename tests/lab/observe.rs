@@ -1,0 +1,236 @@
+//! Sends a probe and sees what becomes of it.
+
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::answer::Server;
+use super::build::Lab;
+use super::client::{Client, Outcome};
+use super::netns::{must, run};
+use super::ruletrace::{RuleHit, RuleTrace, TRACE_TABLE};
+use super::scenario::{Backend, Probe, Proto};
+use super::tap::{Direction, Resolution, Sighting, Tap};
+use super::wire::Header;
+
+/// How long nothing must happen before a packet counts as lost.
+const QUIET: Duration = Duration::from_millis(60);
+/// The same while a neighbour is being asked for: longer than `RETRANS_MS`.
+const QUIET_UNRESOLVED: Duration = Duration::from_millis(250);
+/// How long to look on once the answer is there.
+const GRACE: Duration = Duration::from_millis(4);
+
+/// Everything that was seen of one probe.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// Packets at devices, in their order.
+    pub sightings: Vec<Sighting>,
+    /// Rules that matched, in the order of each namespace.
+    pub hits: Vec<RuleHit>,
+    /// The namespace whose program, or whose kernel, answered.
+    pub receiver: Option<String>,
+    /// How it ended for the sender.
+    pub outcome: Outcome,
+}
+
+/// Taps, rule traces and servers in every namespace of a lab.
+pub struct Observer<'lab> {
+    lab: &'lab Lab,
+    taps: Vec<Tap>,
+    traces: Vec<RuleTrace>,
+    servers: Vec<Server>,
+    asked: bool,
+}
+
+impl<'lab> Observer<'lab> {
+    /// Opens them all. The snapshot comes first: the rule traces need a table of their own.
+    pub fn open(lab: &'lab Lab) -> Result<Self, String> {
+        let mut observer = Self { lab, taps: Vec::new(), traces: Vec::new(), servers: Vec::new(), asked: false };
+        let mut ports: Vec<u16> = lab.scenario.probes.iter().flat_map(|probe| &probe.listen).copied().collect();
+        ports.extend(lab.scenario.probes.iter().filter(|probe| probe.proto != Proto::Icmp).map(|probe| probe.port));
+        ports.sort_unstable();
+        ports.dedup();
+        for space in &lab.scenario.spaces {
+            let netns = lab.netns(&space.name);
+            for &port in &ports {
+                observer.servers.extend(Server::open(netns, port)?);
+            }
+            let nft = space.rules.keys().any(|backend| matches!(backend, Backend::Nft4 | Backend::Nft6));
+            let sends_tcp =
+                lab.scenario.probes.iter().any(|probe| probe.proto == Proto::Tcp && probe.space == space.name);
+            if nft || !space.nft.is_empty() {
+                observer.traces.push(RuleTrace::open(netns)?);
+            } else if sends_tcp {
+                netns.enter(|| must("nft", &["-f", "-"], TRACE_TABLE))?;
+            }
+            observer.taps.push(Tap::open(netns)?);
+        }
+        Ok(observer)
+    }
+
+    /// Sends one probe.
+    pub fn ask(&mut self, probe: &Probe) -> Observation {
+        self.forget_connections();
+        self.drain();
+        let mut seen = Seen::default();
+        let (client, mut outcome) = match Client::send(self.lab.netns(&probe.space), probe) {
+            Ok(client) => (Some(client), None),
+            Err(outcome) => (None, Some(outcome)),
+        };
+        let mut last = Instant::now();
+        loop {
+            let quiet = match (outcome.is_some(), seen.unresolved()) {
+                (true, _) => GRACE,
+                (false, true) => QUIET_UNRESOLVED,
+                (false, false) => QUIET,
+            };
+            let waiting = if outcome.is_none() { client.as_ref() } else { None };
+            let (busy, client_ready) = self.wait(waiting, quiet);
+            if client_ready {
+                outcome = outcome.or_else(|| waiting.and_then(Client::look));
+            }
+            let before = seen.amount();
+            self.read(&mut seen);
+            if busy && seen.amount() > before || client_ready {
+                last = Instant::now();
+            } else if last.elapsed() >= quiet {
+                break;
+            }
+        }
+        seen.finish(probe, outcome.unwrap_or(Outcome::Silence))
+    }
+
+    /// Connection tracking must know as little as the snapshot says: what earlier probes left behind goes.
+    fn forget_connections(&mut self) {
+        if std::mem::replace(&mut self.asked, true) {
+            for trace in &self.traces {
+                let _ = self.lab.netns(trace.space()).enter(|| run("conntrack", &["-F"], ""));
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        let mut seen = Seen::default();
+        self.read(&mut seen);
+    }
+
+    /// Waits for anything at all; whether something came, and whether it came at the sender.
+    fn wait(&self, client: Option<&Client>, quiet: Duration) -> (bool, bool) {
+        let mut fds: Vec<(BorrowedFd<'_>, PollFlags)> = Vec::new();
+        if let Some(client) = client {
+            let flags = if client.waits_to_write() { PollFlags::POLLOUT } else { PollFlags::POLLIN };
+            fds.push((client.as_fd(), flags));
+        }
+        fds.extend(self.taps.iter().map(|tap| (tap.as_fd(), PollFlags::POLLIN)));
+        fds.extend(self.traces.iter().map(|trace| (trace.as_fd(), PollFlags::POLLIN)));
+        fds.extend(self.servers.iter().map(|server| (server.as_fd(), PollFlags::POLLIN)));
+        let mut fds: Vec<PollFd<'_>> = fds.into_iter().map(|(fd, flags)| PollFd::new(fd, flags)).collect();
+        let timeout = PollTimeout::try_from(quiet.as_millis() as i32).unwrap_or(PollTimeout::ZERO);
+        let busy = poll(&mut fds, timeout).unwrap_or(0) > 0;
+        (busy, client.is_some() && fds[0].any().unwrap_or(false))
+    }
+
+    fn read(&mut self, seen: &mut Seen) {
+        for server in &self.servers {
+            if server.answer() {
+                seen.receiver.get_or_insert_with(|| server.space.clone());
+            }
+        }
+        for tap in &mut self.taps {
+            tap.read(&mut seen.sightings, &mut seen.resolutions);
+        }
+        for trace in &mut self.traces {
+            trace.read(&mut seen.hits);
+        }
+    }
+}
+
+impl Drop for Observer<'_> {
+    /// Closing a packet socket waits for every processor, so the sockets are closed side by side and behind our back.
+    fn drop(&mut self) {
+        for tap in self.taps.drain(..) {
+            std::thread::spawn(move || drop(tap));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Seen {
+    sightings: Vec<Sighting>,
+    resolutions: Vec<Resolution>,
+    hits: Vec<RuleHit>,
+    receiver: Option<String>,
+}
+
+impl Seen {
+    fn amount(&self) -> usize {
+        self.sightings.len() + self.resolutions.len() + self.hits.len()
+    }
+
+    /// Whether some neighbour was asked for and has not answered.
+    fn unresolved(&self) -> bool {
+        self.resolutions.iter().any(|asked| {
+            asked.asks && !self.resolutions.iter().any(|answer| !answer.asks && answer.target == asked.target)
+        })
+    }
+
+    fn finish(mut self, probe: &Probe, outcome: Outcome) -> Observation {
+        self.sightings = merged(self.sightings);
+        self.sightings.retain(|sighting| is_of_probe(probe, &sighting.header));
+        self.hits.retain(|hit| hit.header.as_ref().is_none_or(|header| is_of_probe(probe, header)));
+        let answered = self.receiver.clone().or_else(|| {
+            let sighting = self.sightings.iter().find(|sighting| {
+                sighting.direction == Direction::Transmit && is_answer(probe, sighting.header.innermost())
+            });
+            let hit = self
+                .hits
+                .iter()
+                .find(|hit| hit.header.as_ref().is_some_and(|header| is_answer(probe, header.innermost())));
+            // An answer that a rule stops in OUTPUT is seen at no device.
+            match (sighting, hit) {
+                (Some(sighting), _) => Some(sighting.space.clone()),
+                (None, hit) => hit.map(|hit| hit.space.clone()),
+            }
+        });
+        Observation { sightings: self.sightings, hits: self.hits, receiver: answered, outcome }
+    }
+}
+
+/// Whether a packet comes of the probe: not of the kernel's own housekeeping, and not of what follows the first
+/// packet and its answer.
+fn is_of_probe(probe: &Probe, header: &Header) -> bool {
+    let inner = header.innermost();
+    if inner.is_background() {
+        return false;
+    }
+    if let Some(quoted) = &inner.quoted
+        && is_answer(probe, quoted.innermost())
+    {
+        return false;
+    }
+    match inner.tcp_flags {
+        // The handshake's last packet, and the reset with which a stack answers a SYN-ACK that it didn't ask for.
+        Some(flags) => matches!(flags & 0x17, 0x02 | 0x12 | 0x14),
+        None => true,
+    }
+}
+
+/// Whether a packet is the receiver's answer to the probe.
+pub fn is_answer(probe: &Probe, header: &Header) -> bool {
+    match probe.proto {
+        Proto::Icmp => matches!((header.protocol, header.icmp), (1, Some((0, _))) | (58, Some((129, _)))),
+        Proto::Tcp => header.tcp_flags.is_some_and(|flags| flags & 0x12 == 0x12),
+        Proto::Udp => {
+            let ports = |port: Option<u16>| port.is_some_and(|port| port == probe.port || probe.listen.contains(&port));
+            header.protocol == 17 && ports(header.source_port) && !ports(header.destination_port)
+        }
+    }
+}
+
+/// One order of all namespaces: each one's own order is kept, time decides between them.
+fn merged(mut sightings: Vec<Sighting>) -> Vec<Sighting> {
+    // Sorting is stable, and within a namespace time never runs backwards.
+    sightings.sort_by_key(|sighting| sighting.time);
+    sightings
+}

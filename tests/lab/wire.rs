@@ -1,0 +1,215 @@
+//! Frames as the taps see them, decoded as far as the comparison needs.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use etherparse::{LaxNetSlice, LaxSlicedPacket};
+
+/// The UDP ports on which the lab's VXLAN devices listen.
+const VXLAN_PORTS: [u16; 2] = [8472, 4789];
+/// The UDP port of flannel's userspace relay.
+pub const RELAY_PORT: u16 = 8285;
+
+/// An IP packet's headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The IP protocol number.
+    pub protocol: u8,
+    /// The source address.
+    pub source: IpAddr,
+    /// The destination address.
+    pub destination: IpAddr,
+    /// The source port, of protocols with ports.
+    pub source_port: Option<u16>,
+    /// The destination port.
+    pub destination_port: Option<u16>,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// TOS or traffic class.
+    pub tos: u8,
+    /// The IP packet's total length.
+    pub length: u32,
+    /// `(more fragments follow, offset in bytes)`.
+    pub fragment: Option<(bool, u32)>,
+    /// Don't fragment.
+    pub df: bool,
+    /// ICMP type and code.
+    pub icmp: Option<(u8, u8)>,
+    /// TCP's flag octet.
+    pub tcp_flags: Option<u8>,
+    /// The packet that an ICMP error is about.
+    pub quoted: Option<Box<Header>>,
+    /// What a tunnel carries: the network identifier (VXLAN only) and the packet.
+    pub inner: Option<(Option<u32>, Box<Header>)>,
+}
+
+impl Header {
+    /// Decodes an Ethernet frame; `None` where it carries no IP.
+    pub fn from_ethernet(frame: &[u8]) -> Option<Self> {
+        match u16::from_be_bytes([*frame.get(12)?, *frame.get(13)?]) {
+            0x0800 | 0x86dd => Self::from_ip(frame.get(14..)?),
+            _ => None,
+        }
+    }
+
+    /// Decodes an IP packet.
+    pub fn from_ip(bytes: &[u8]) -> Option<Self> {
+        let sliced = LaxSlicedPacket::from_ip(bytes).ok()?;
+        let payload = sliced.ip_payload()?;
+        let mut header = match sliced.net.as_ref()? {
+            LaxNetSlice::Ipv4(ip) => {
+                let ip = ip.header();
+                let offset = u32::from(ip.fragments_offset().value()) * 8;
+                Self {
+                    source: ip.source_addr().into(),
+                    destination: ip.destination_addr().into(),
+                    ttl: ip.ttl(),
+                    tos: bytes[1],
+                    length: ip.total_len().into(),
+                    fragment: ip.is_fragmenting_payload().then(|| (ip.more_fragments(), offset)),
+                    df: ip.dont_fragment(),
+                    ..Self::blank(payload.ip_number.0)
+                }
+            }
+            LaxNetSlice::Ipv6(ip) => {
+                let next = ip.header();
+                Self {
+                    source: next.source_addr().into(),
+                    destination: next.destination_addr().into(),
+                    ttl: next.hop_limit(),
+                    tos: next.traffic_class(),
+                    length: u32::from(next.payload_length()) + 40,
+                    fragment: fragment6(bytes),
+                    df: true,
+                    ..Self::blank(payload.ip_number.0)
+                }
+            }
+            LaxNetSlice::Arp(_) => return None,
+        };
+        if header.fragment.is_none_or(|(_, offset)| offset == 0) {
+            header.read_transport(payload.payload);
+        }
+        Some(header)
+    }
+
+    fn blank(protocol: u8) -> Self {
+        Self {
+            protocol,
+            source: IpAddr::from([0; 4]),
+            destination: IpAddr::from([0; 4]),
+            source_port: None,
+            destination_port: None,
+            ttl: 0,
+            tos: 0,
+            length: 0,
+            fragment: None,
+            df: false,
+            icmp: None,
+            tcp_flags: None,
+            quoted: None,
+            inner: None,
+        }
+    }
+
+    /// Reads what the decision needs, also from the few bytes that an ICMP error quotes.
+    fn read_transport(&mut self, payload: &[u8]) {
+        let port = |at: usize| Some(u16::from_be_bytes([*payload.get(at)?, *payload.get(at + 1)?]));
+        match self.protocol {
+            6 | 17 => {
+                (self.source_port, self.destination_port) = (port(0), port(2));
+                if self.protocol == 6 {
+                    self.tcp_flags = payload.get(13).copied();
+                } else {
+                    self.read_tunnel(payload.get(8..).unwrap_or_default());
+                }
+            }
+            1 | 58 => {
+                let (Some(&kind), Some(&code)) = (payload.first(), payload.get(1)) else { return };
+                self.icmp = Some((kind, code));
+                if self.is_icmp_error() {
+                    self.quoted = payload.get(8..).and_then(Self::from_ip).map(Box::new);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn read_tunnel(&mut self, payload: &[u8]) {
+        let Some(port) = self.destination_port else { return };
+        if VXLAN_PORTS.contains(&port) && payload.len() >= 8 {
+            let vni = u32::from_be_bytes([0, payload[4], payload[5], payload[6]]);
+            self.inner = Self::from_ethernet(&payload[8..]).map(|inner| (Some(vni), Box::new(inner)));
+        } else if port == RELAY_PORT && self.source_port == Some(RELAY_PORT) {
+            self.inner = Self::from_ip(payload).map(|inner| (None, Box::new(inner)));
+        }
+    }
+
+    /// Whether it is an ICMP or ICMPv6 error.
+    pub fn is_icmp_error(&self) -> bool {
+        match (self.protocol, self.icmp) {
+            (1, Some((kind, _))) => matches!(kind, 3 | 4 | 5 | 11 | 12),
+            (58, Some((kind, _))) => kind < 128,
+            _ => false,
+        }
+    }
+
+    /// The packet that tunnels carry, or the packet itself.
+    pub fn innermost(&self) -> &Self {
+        self.inner.as_ref().map_or(self, |(_, inner)| inner.innermost())
+    }
+
+    /// What goes on in every network without anybody's asking: neighbour discovery, group membership, redirects.
+    pub fn is_background(&self) -> bool {
+        match (self.protocol, self.icmp) {
+            (58, Some((kind, _))) => (130..=137).contains(&kind) || kind == 143,
+            (1, Some((kind, _))) => kind == 5,
+            (protocol, _) => protocol == 2,
+        }
+    }
+}
+
+/// The fragment header, where it follows the IPv6 header at once.
+fn fragment6(bytes: &[u8]) -> Option<(bool, u32)> {
+    if *bytes.get(6)? != 44 {
+        return None;
+    }
+    let field = u16::from_be_bytes([*bytes.get(42)?, *bytes.get(43)?]);
+    Some((field & 1 == 1, u32::from(field & !7)))
+}
+
+impl fmt::Display for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((vni, inner)) = &self.inner {
+            write!(f, "{{{} > {}", self.source, self.destination)?;
+            write!(f, ":{}", self.destination_port.unwrap_or(0))?;
+            if let Some(vni) = vni {
+                write!(f, " vni {vni}")?;
+            }
+            return write!(f, " ttl {}}} {inner}", self.ttl);
+        }
+        let name = match self.protocol {
+            1 => "icmp".to_owned(),
+            6 => "tcp".to_owned(),
+            17 => "udp".to_owned(),
+            58 => "icmpv6".to_owned(),
+            number => number.to_string(),
+        };
+        let endpoint = |address: IpAddr, port: Option<u16>| match port {
+            Some(port) => format!("{address}.{port}"),
+            None => address.to_string(),
+        };
+        let (source, destination) =
+            (endpoint(self.source, self.source_port), endpoint(self.destination, self.destination_port));
+        write!(f, "{name} {source} > {destination} ttl {} length {}", self.ttl, self.length)?;
+        if let Some((kind, code)) = self.icmp {
+            write!(f, " type {kind} code {code}")?;
+        }
+        if let Some(flags) = self.tcp_flags {
+            write!(f, " flags {flags:#04x}")?;
+        }
+        if let Some((_, offset)) = self.fragment {
+            write!(f, " fragment {offset}")?;
+        }
+        Ok(())
+    }
+}
