@@ -3,7 +3,7 @@
 //! Follows `net/bridge/br_netfilter_hooks.c` and `br_netfilter_ipv6.c`.
 
 use crate::net::{Family, IfName};
-use crate::snapshot::{Bridge, LinkKind};
+use crate::snapshot::{Bridge, LinkKind, Netns};
 use crate::trace::{Decision, Hook, Reason, Verdict};
 
 use super::bridge::{br_handle_frame_finish, br_pass_frame_up, learn};
@@ -13,26 +13,34 @@ use super::route::{ip_route_input, ip_route_output};
 use super::sysctl;
 use super::walk::{End, Next, NfBridge, Stage, Walk};
 
-/// Whether bridged packets of this family go through the IP hooks: by the sysctl, or by the bridge's own switch. A
-/// namespace whose sysctl file doesn't have the key has no `br_netfilter` module.
+/// Whether bridged packets of this walk's family go through the IP hooks.
 pub(super) fn is_on(walk: &mut Walk, bridge: &IfName) -> bool {
+    let family = walk.packet().family();
     let netns = walk.netns();
-    let inet = walk.packet().family() == Family::Inet;
+    if netns.sysctls.is_none() {
+        sysctl::decisive(walk, sysctl_key(family), 0);
+    }
+    is_on_at(netns, family, bridge)
+}
+
+/// Whether bridged packets of a family go through the IP hooks: by the sysctl, or by the bridge's own switch. A
+/// namespace whose sysctl file doesn't have the key has no `br_netfilter` module.
+pub(super) fn is_on_at(netns: &Netns, family: Family, bridge: &IfName) -> bool {
     let own = match netns.link(bridge).map(|link| &link.kind) {
-        Some(LinkKind::Bridge(Bridge { nf_call_iptables, nf_call_ip6tables, .. })) => {
-            if inet {
-                *nf_call_iptables
-            } else {
-                *nf_call_ip6tables
-            }
-        }
+        Some(LinkKind::Bridge(Bridge { nf_call_iptables, nf_call_ip6tables, .. })) => match family {
+            Family::Inet => *nf_call_iptables,
+            Family::Inet6 => *nf_call_ip6tables,
+        },
         _ => false,
     };
-    let key = if inet { "net.bridge.bridge-nf-call-iptables" } else { "net.bridge.bridge-nf-call-ip6tables" };
-    if netns.sysctls.is_none() {
-        return sysctl::decisive(walk, key, 0).0 != 0 || own;
+    own || sysctl::is_set(netns, sysctl_key(family))
+}
+
+fn sysctl_key(family: Family) -> &'static str {
+    match family {
+        Family::Inet => "net.bridge.bridge-nf-call-iptables",
+        Family::Inet6 => "net.bridge.bridge-nf-call-ip6tables",
     }
-    own || sysctl::is_set(netns, key)
 }
 
 /// The prerouting hooks before the bridge looks the address up. A packet whose destination they change is routed, and

@@ -208,7 +208,7 @@ fn resolve(walk: &mut Walk, zone: u16) -> Option<Evidence> {
 
 /// `icmpv6_error` leaves neighbour and multicast listener messages untracked.
 fn is_neighbor_discovery(packet: &Packet) -> bool {
-    packet.protocol() == Protocol::ICMPV6 && matches!(packet.transport, Transport::Icmp { kind: 130..=137 | 143, .. })
+    packet.protocol() == Protocol::ICMPV6 && matches!(packet.transport, Transport::Icmp { kind: 130..=136 | 143, .. })
 }
 
 /// Flags that no TCP sends together (`tcp_valid_flags` in `nf_conntrack_proto_tcp.c`).

@@ -16,6 +16,7 @@ mod input;
 mod iptables;
 mod link;
 mod nat;
+mod ndisc;
 mod neigh;
 mod netfilter;
 mod output;

@@ -4,12 +4,14 @@
 
 use std::net::IpAddr;
 
+use crate::evidence::Evidence;
 use crate::net::{Family, IfName, MacAddr};
 use crate::snapshot::{LinkKind, Neigh, NeighState, Netns, NetnsId, Snapshot};
 use crate::trace::{Decision, Reason};
 
 use super::fib;
 use super::link::Reach;
+use super::ndisc;
 use super::route::Dst;
 use super::walk::{DevRef, End, Next, NextHopOnLink, Stage, Walk};
 
@@ -54,11 +56,17 @@ pub(super) fn resolve(
     }
     let reach = Reach::from(walk.snapshot, walk.netns_id(), dev);
     let owner = reach.stacks.iter().find(|(netns, _)| walk.snapshot.netns(*netns).addr(address).is_some());
-    if let Some(owner) = owner.or(assumed_owner(walk.snapshot, walk.netns_id(), dev, address).as_ref()) {
-        answered(walk, dev, address, owner.clone(), source);
+    let owner = owner.cloned().or_else(|| assumed_owner(walk.snapshot, walk.netns_id(), dev, address));
+    let hop = Hop { dev, address, is_gateway, source };
+    if let Some(owner) = owner {
+        if let IpAddr::V6(v6) = address
+            && let Err(unheard) = ndisc::solicit(walk, dev, v6, &owner)
+        {
+            return Err(fail(walk, &hop, row, unheard.what, unheard.because));
+        }
+        answered(walk, &hop, owner);
         return Ok(());
     }
-    let hop = Hop { dev, address, is_gateway, source };
     unanswered(walk, &hop, row, &reach)
 }
 
@@ -70,7 +78,8 @@ fn assumed_owner(snapshot: &Snapshot, netns: NetnsId, dev: &IfName, address: IpA
 }
 
 /// The owner of the address answers, and the bridges between learn where it is.
-fn answered(walk: &mut Walk, dev: &IfName, address: IpAddr, owner: DevRef, source: Option<MacAddr>) {
+fn answered(walk: &mut Walk, hop: &Hop, owner: DevRef) {
+    let Hop { dev, address, source, .. } = *hop;
     let owner_netns = walk.snapshot.netns(owner.0);
     let link = owner_netns.link(&owner.1);
     let lladdr = link.and_then(|link| link.lladdr);
@@ -101,25 +110,32 @@ fn unanswered(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, reach: &Reach) ->
     let failed = row.filter(|row| row.state == NeighState::Failed);
     let expected = (is_gateway && failed.is_none()) || walk.outside.contains(&address);
     let because = row.map(|row| row.evidence);
-    let neighbor = |lladdr: Option<MacAddr>, assumed: bool| Decision::Neighbor {
-        address,
-        device: dev.clone(),
-        lladdr,
-        state: row.map(|row| row.state.as_str()),
-        assumed,
-        source,
-    };
     if reach.underlay && expected {
-        walk.take(neighbor(Some(MacAddr::ZERO), true), because);
+        let state = row.map(|row| row.state.as_str());
+        let lladdr = Some(MacAddr::ZERO);
+        walk.take(Decision::Neighbor { address, device: dev.clone(), lladdr, state, assumed: true, source }, because);
         return Ok(());
     }
     if let Some(what) = missing(walk.netns(), dev, reach) {
         return Err(End::undetermined(Reason::MissingTable, what).because(because));
     }
-    walk.take(neighbor(None, false), because);
+    Err(fail(walk, hop, row, format!("nobody answers for {address} on {dev}"), Vec::new()))
+}
+
+/// The next hop can't be resolved (`arp_error_report`, `ndisc_error_report`).
+fn fail(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, detail: String, because: Vec<Evidence>) -> Box<End> {
+    let because: Vec<Evidence> = row.map(|row| row.evidence).into_iter().chain(because).collect();
+    let decision = Decision::Neighbor {
+        address: hop.address,
+        device: hop.dev.clone(),
+        lladdr: None,
+        state: row.map(|row| row.state.as_str()),
+        assumed: false,
+        source: hop.source,
+    };
+    walk.take(decision, because.clone());
     let (kind, code) = if walk.packet().family() == Family::Inet { (3, 1) } else { (1, 3) };
-    let detail = format!("nobody answers for {address} on {dev}");
-    Err(End::icmp(Reason::NeighborFailed, kind, code).detail(detail).because(because))
+    End::icmp(Reason::NeighborFailed, kind, code).detail(detail).because(because)
 }
 
 /// What of the link is not in the snapshot, where the owner could be.

@@ -331,13 +331,27 @@ impl<'s> Walk<'s> {
     }
 
     /// The walk's record and what the answer's walk goes on with.
-    pub(super) fn finish(self) -> Finished {
+    pub(super) fn finish(mut self) -> Finished {
+        self.complete_send();
         Finished {
             steps: self.steps,
             tracker: self.tracker,
             choices: self.choices,
             gaps: self.gaps,
             unsure: self.unsure,
+        }
+    }
+
+    /// A socket's packet has no source until its first route gives it one; the step that sends it shows it so.
+    fn complete_send(&mut self) {
+        let chosen = self.steps.iter().find_map(|step| match step.decision {
+            Decision::Route { source: Some(source), .. } => Some(source),
+            _ => None,
+        });
+        if let (Some(source), Some(first)) = (chosen, self.steps.first_mut())
+            && first.packet.ip.source.is_unspecified()
+        {
+            first.packet.ip.source = source;
         }
     }
 

@@ -1,0 +1,107 @@
+//! IPv6 neighbour discovery passes ip6tables: a solicitation or its answer that a rule drops leaves the neighbour
+//! unresolved.
+//!
+//! Follows `ndisc_send_ns`, `ndisc_recv_ns` and `ndisc_recv_na` in `net/ipv6/ndisc.c`.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::evidence::Evidence;
+use crate::net::{IfName, Ip, Packet, Transport};
+use crate::snapshot::{LinkKind, NetnsId};
+use crate::trace::Hook;
+
+use super::br_netfilter;
+use super::netfilter::nf_hook;
+use super::walk::{DevRef, End, Walk};
+
+const NEIGHBOUR_SOLICITATION: u8 = 135;
+const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+
+/// Why a neighbour that is there can't be heard.
+pub(super) struct Unheard {
+    pub what: String,
+    pub because: Vec<Evidence>,
+}
+
+/// Asks the owner of an address for it, and hears the answer.
+pub(super) fn solicit(walk: &mut Walk, dev: &IfName, address: Ipv6Addr, owner: &DevRef) -> Result<(), Unheard> {
+    let here = (walk.netns_id(), dev.clone());
+    let source = solicitation_source(walk, dev);
+    let IpAddr::V6(source) = source else { return Ok(()) };
+    let ask = message(NEIGHBOUR_SOLICITATION, source, solicited_node(address));
+    pass(walk, &ask, &here, owner, "the neighbour solicitation")?;
+    let tell = message(NEIGHBOUR_ADVERTISEMENT, address, source);
+    pass(walk, &tell, owner, &here, "the neighbour advertisement")
+}
+
+/// The packet's own source where it is the device's, else the device's link-local address.
+fn solicitation_source(walk: &Walk, dev: &IfName) -> IpAddr {
+    let netns = walk.netns();
+    let wanted = walk.packet().ip.source;
+    if netns.addrs_of(dev).any(|addr| addr.address == wanted) {
+        return wanted;
+    }
+    let link_local = |address: &IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    let mut own = netns.addrs_of(dev).map(|addr| addr.address);
+    own.find(link_local).unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+}
+
+fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
+    let [.., a, b] = address.segments();
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | a & 0xff, b)
+}
+
+fn message(kind: u8, source: Ipv6Addr, destination: Ipv6Addr) -> Packet {
+    let ip = Ip { source: IpAddr::V6(source), destination: IpAddr::V6(destination), ttl: 255, tos: 0, df: true };
+    Packet::new(ip, Transport::Icmp { kind, code: 0, id: None, quoted: None }, 72)
+}
+
+/// One message from a device to another: out of one stack, over the bridges between, into the other.
+fn pass(walk: &mut Walk, message: &Packet, from: &DevRef, to: &DevRef, name: &str) -> Result<(), Unheard> {
+    hooks(walk, message, from, &[(Hook::Output, None, Some(&from.1)), (Hook::Postrouting, None, Some(&from.1))], name)?;
+    for bridge in bridges_between(walk, from, to) {
+        let dev = Some(&bridge.1);
+        let bridged = [(Hook::Prerouting, dev, None), (Hook::Forward, dev, dev), (Hook::Postrouting, None, dev)];
+        hooks(walk, message, &bridge, &bridged, name)?;
+    }
+    hooks(walk, message, to, &[(Hook::Prerouting, Some(&to.1), None), (Hook::Input, Some(&to.1), None)], name)
+}
+
+/// The bridges with bridge netfilter that a frame crosses from port to port between two veth ends.
+fn bridges_between(walk: &mut Walk, from: &DevRef, to: &DevRef) -> Vec<DevRef> {
+    let bridge_of = |at: &DevRef| {
+        let peer = walk.snapshot.topology.veth_peer(at.0, &at.1)?;
+        let master = walk.snapshot.netns(peer.netns).link(&peer.link)?.master.clone()?;
+        let is_bridge = matches!(walk.snapshot.netns(peer.netns).link(&master)?.kind, LinkKind::Bridge(_));
+        is_bridge.then_some((peer.netns, master))
+    };
+    let (Some(one), Some(other)) = (bridge_of(from), bridge_of(to)) else { return Vec::new() };
+    let crossed = one == other && br_netfilter::is_on_at(walk.snapshot.netns(one.0), crate::net::Family::Inet6, &one.1);
+    if crossed { vec![one] } else { Vec::new() }
+}
+
+type At<'a> = (Hook, Option<&'a IfName>, Option<&'a IfName>);
+
+/// Runs a message through some hooks of a namespace on a walk of its own, whose steps are not the packet's.
+fn hooks(walk: &mut Walk, message: &Packet, at: &DevRef, stops: &[At], name: &str) -> Result<(), Unheard> {
+    let netns: NetnsId = at.0;
+    let choices = std::mem::take(&mut walk.choices);
+    let mut aside = Walk::new(walk.snapshot, netns, message.clone(), walk.tracker.clone(), choices, false);
+    let mut outcome = Ok(());
+    for (hook, indev, outdev) in stops {
+        outcome = nf_hook(&mut aside, *hook, *indev, *outdev);
+        if outcome.is_err() {
+            break;
+        }
+    }
+    let finished = aside.finish();
+    walk.choices = finished.choices;
+    outcome.map_err(|end: Box<End>| Unheard {
+        what: format!(
+            "{name} ends at {} of {}",
+            end.reason.map_or("a rule", |reason| reason.as_str()),
+            walk.snapshot.netns(netns).dir
+        ),
+        because: end.because.clone(),
+    })
+}
