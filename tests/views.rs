@@ -308,3 +308,15 @@ fn skip(what: &str) {
         writeln!(file, "{what}").unwrap();
     }
 }
+
+#[test]
+fn a_json_step_stands_on_one_line() {
+    let sample = Sample::new();
+    let mut out = Vec::new();
+    render::json(&view(&sample, &sample.rejected()), &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let steps: Vec<&str> = text.lines().filter(|line| line.contains("\"n\": ")).collect();
+    assert_eq!(steps.len(), 2, "{text}");
+    assert!(steps.iter().all(|line| line.contains("\"evidence\": ")), "{text}");
+    assert!(text.ends_with("  \"gaps\": [],\n  \"findings\": []\n}\n"), "{text}");
+}

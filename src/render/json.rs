@@ -4,8 +4,10 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 
 use serde::Serialize;
+use serde_json::Serializer;
 
 use super::escape::clean_json;
+use super::lines::Lines;
 use super::{View, endpoint};
 use crate::evidence::{Evidence, Files, Gap};
 use crate::net::{Encapsulation, IfName, Packet, RouteType, Transport};
@@ -16,8 +18,9 @@ pub(super) const SCHEMA: &str = "flowtrace/explain/1";
 
 /// Writes the answer as JSON.
 pub fn json(view: &View<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let explanation = ExplanationJson::new(view);
-    let text = serde_json::to_string_pretty(&explanation).map_err(io::Error::other)?;
+    let mut bytes = Vec::new();
+    ExplanationJson::new(view).serialize(&mut Serializer::with_formatter(&mut bytes, Lines::default()))?;
+    let text = String::from_utf8(bytes).map_err(io::Error::other)?;
     writeln!(out, "{}", clean_json(&text))
 }
 

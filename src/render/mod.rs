@@ -6,6 +6,7 @@ mod dot;
 mod escape;
 mod graph;
 mod json;
+mod lines;
 mod mermaid;
 mod schema;
 mod text;

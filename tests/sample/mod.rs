@@ -164,7 +164,7 @@ impl Sample {
         steps.push(step(&at, nat, save(7), &changed));
         self.tunnelled(&mut steps, changed);
         let forward = Trace { steps, verdict: Verdict::Delivered, reason: None };
-        let reply = self.reply();
+        let reply = Self::reply();
         let path = Path { probability: Some(1.0), why: vec![], forward, reply: Some(reply), error_delivered: None };
         Answer { request, paths: vec![path], unexplored: None, gaps: vec![] }
     }
@@ -211,7 +211,7 @@ impl Sample {
         steps.push(step(&target, end(Verdict::Delivered, None, None), vec![], &packet));
     }
 
-    fn reply(&self) -> Trace {
+    fn reply() -> Trace {
         let mut packet = udp("10.244.2.7", "10.244.1.5");
         packet.transport = Transport::Udp { source: Some(53), destination: Some(40000) };
         let mut steps = vec![step(&pod("n2", "web-0"), Decision::Send, vec![], &packet)];

@@ -52,10 +52,14 @@ fn validate(
             }
             "minimum" if value.as_f64() < rule.as_f64() && value.is_number() => problems.push(format!("{at}: {value}")),
             "maximum" if value.as_f64() > rule.as_f64() => problems.push(format!("{at}: {value}")),
-            "minItems" if value.as_array().map(Vec::len) < rule.as_u64().map(|n| n as usize) => {
+            "minItems"
+                if value.as_array().map(Vec::len) < rule.as_u64().and_then(|count| usize::try_from(count).ok()) =>
+            {
                 problems.push(format!("{at} is too short"));
             }
-            "maxItems" if value.as_array().map(Vec::len) > rule.as_u64().map(|n| n as usize) => {
+            "maxItems"
+                if value.as_array().map(Vec::len) > rule.as_u64().and_then(|count| usize::try_from(count).ok()) =>
+            {
                 problems.push(format!("{at} is too long"));
             }
             "$schema" | "$id" | "$defs" | "title" | "description" | "type" | "const" | "enum" | "minimum"

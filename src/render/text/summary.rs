@@ -14,7 +14,8 @@ use super::{Style, end};
 pub(super) fn question(view: &View<'_>, style: Style) -> String {
     let packet = &view.answer.request;
     let arrow = style.symbols().arrow;
-    let from = named(&style.clean(view.from), &source(packet));
+    let source = if packet.ip.source.is_unspecified() { String::new() } else { source(packet) };
+    let from = named(&style.clean(view.from), &source);
     let to = named(&style.clean(view.to), &destination(packet));
     let mut text = format!("{} {from} {arrow} {to}", protocol(packet));
     if let [path] = view.answer.paths.as_slice()
@@ -28,7 +29,9 @@ pub(super) fn question(view: &View<'_>, style: Style) -> String {
 
 /// What was typed and what it means, once where that is the same.
 fn named(typed: &str, meant: &str) -> String {
-    if typed == meant || typed.starts_with(&format!("{meant}:")) {
+    if meant.is_empty() {
+        typed.to_owned()
+    } else if typed == meant || meant.starts_with(&format!("{typed}:")) {
         meant.to_owned()
     } else {
         format!("{typed} {meant}")
