@@ -1,0 +1,266 @@
+//! `ipset save`.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::evidence::{Evidence, FileId, Gap};
+use crate::net::{Family, Protocol};
+use crate::snapshot::{IpSet, SetEntry, SetIface, SetPart};
+
+use super::iptables_save::name;
+
+/// The most elements that a set may have where ranges stand for several; `ipset save` itself prints no ranges.
+const EXPANDED: usize = 1 << 18;
+
+/// Reads the sets that an `ipset save` printed.
+pub(super) fn parse(file: FileId, text: &str, gaps: &mut Vec<Gap>) -> BTreeMap<String, IpSet> {
+    let mut sets: BTreeMap<String, (IpSet, Options, Vec<SetEntry>)> = BTreeMap::new();
+    for (line, number) in text.lines().zip(1u32..) {
+        let at = Evidence::line(file, number);
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let read = match words.as_slice() {
+            [] => Some(()),
+            [first, ..] if first.starts_with('#') => Some(()),
+            ["create" | "-N", name, kind, options @ ..] => {
+                let mut set = IpSet::new(name, kind, at);
+                let options = Options::read(&mut set, options);
+                sets.insert((*name).to_owned(), (set, options, Vec::new()));
+                Some(())
+            }
+            ["add" | "-A", name, element, options @ ..] => {
+                sets.get_mut(*name).and_then(|(set, create, entries)| add(set, create, entries, element, options, at))
+            }
+            _ => None,
+        };
+        if read.is_none() {
+            gaps.push(Gap::new("this line of the ipsets is not understood", vec![at]));
+            doubt(&mut sets, &words, line);
+        }
+    }
+    sets.into_iter()
+        .map(|(name, (mut set, _, entries))| {
+            set.fill(entries);
+            (name, set)
+        })
+        .collect()
+}
+
+/// A set of which a line is not understood is not known any more.
+fn doubt(sets: &mut BTreeMap<String, (IpSet, Options, Vec<SetEntry>)>, words: &[&str], line: &str) {
+    if let Some((set, ..)) = words.get(1).and_then(|name| sets.get_mut(*name)) {
+        set.unmodelled.push(line.to_owned());
+    }
+}
+
+/// What a set's creation says about its elements.
+#[derive(Default)]
+struct Options {
+    netmask: Option<u8>,
+}
+
+impl Options {
+    fn read(set: &mut IpSet, words: &[&str]) -> Self {
+        let mut options = Self::default();
+        let addresses = set.has(SetPart::Ip) || set.has(SetPart::Net);
+        set.family = addresses.then_some(Family::Inet);
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            match *word {
+                "family" => set.family = words.next().and_then(|family| self::family(family)).or(set.family),
+                "netmask" => options.netmask = words.next().and_then(|length| length.parse().ok()),
+                "markmask" => set.markmask = words.next().and_then(|mask| name::number(mask)).unwrap_or(u32::MAX),
+                "hashsize" | "maxelem" | "bucketsize" | "initval" | "timeout" | "size" | "range" => drop(words.next()),
+                "counters" | "comment" | "forceadd" | "skbinfo" => {}
+                other => set.unmodelled.push(other.to_owned()),
+            }
+        }
+        options
+    }
+}
+
+fn family(word: &str) -> Option<Family> {
+    match word {
+        "inet" => Some(Family::Inet),
+        "inet6" => Some(Family::Inet6),
+        _ => None,
+    }
+}
+
+fn add(
+    set: &mut IpSet,
+    create: &Options,
+    entries: &mut Vec<SetEntry>,
+    element: &str,
+    options: &[&str],
+    at: Evidence,
+) -> Option<()> {
+    if set.has(SetPart::Set) {
+        set.members.push((element.to_owned(), at));
+        return Some(());
+    }
+    let Some(parts) = &set.parts else { return Some(()) };
+    let mut entry = SetEntry {
+        first: None,
+        port: None,
+        second: None,
+        iface: None,
+        mac: None,
+        mark: None,
+        nomatch: options.contains(&"nomatch"),
+        evidence: at,
+    };
+    let mut nets = Vec::new();
+    let mut ports = Vec::new();
+    let mut texts = element.split(',');
+    for part in parts {
+        let Some(text) = texts.next() else {
+            // `bitmap:ip,mac` has elements without an address of the link layer.
+            return if *part == SetPart::Mac { push(entries, &entry, &nets, &ports) } else { None };
+        };
+        match part {
+            SetPart::Ip | SetPart::Net => nets.push(addresses(text, create.netmask)?),
+            SetPart::Port => ports = self::ports(text, set.family, set.kind == "bitmap:port")?,
+            SetPart::Iface => entry.iface = Some(iface(text, options)),
+            SetPart::Mac => entry.mac = Some(text.parse().ok()?),
+            SetPart::Mark => entry.mark = Some(name::number(text)?),
+            SetPart::Set => return None,
+        }
+    }
+    if texts.next().is_none() { push(entries, &entry, &nets, &ports) } else { None }
+}
+
+/// Adds an element for each prefix and port that a written one stands for.
+fn push(entries: &mut Vec<SetEntry>, entry: &SetEntry, nets: &[Vec<IpNet>], ports: &[(Protocol, u16)]) -> Option<()> {
+    let count = nets.iter().map(Vec::len).product::<usize>().saturating_mul(ports.len().max(1));
+    if count > 1 && entries.len() + count > EXPANDED {
+        return None;
+    }
+    let none = [None];
+    let some = |place: usize| -> Vec<Option<IpNet>> {
+        nets.get(place).map_or(none.to_vec(), |nets| nets.iter().copied().map(Some).collect())
+    };
+    let ports: Vec<Option<(Protocol, u16)>> =
+        if ports.is_empty() { vec![None] } else { ports.iter().copied().map(Some).collect() };
+    for first in some(0) {
+        for second in some(1) {
+            entries.extend(ports.iter().map(|port| SetEntry { first, second, port: *port, ..entry.clone() }));
+        }
+    }
+    Some(())
+}
+
+/// `ADDR`, `ADDR/LENGTH` or `ADDR-ADDR` as prefixes.
+fn addresses(text: &str, netmask: Option<u8>) -> Option<Vec<IpNet>> {
+    if let Ok(net) = text.parse::<IpNet>() {
+        return Some(vec![net.trunc()]);
+    }
+    if let Ok(addr) = text.parse::<IpAddr>() {
+        let length = netmask.unwrap_or_else(|| Family::of(addr).bits());
+        return Some(vec![IpNet::new(addr, length).ok()?.trunc()]);
+    }
+    let (low, high) = text.split_once('-')?;
+    match (low.parse().ok()?, high.parse().ok()?) {
+        (IpAddr::V4(low), IpAddr::V4(high)) => Some(ipnet::Ipv4Subnets::new(low, high, 0).map(IpNet::V4).collect()),
+        (IpAddr::V6(low), IpAddr::V6(high)) => Some(ipnet::Ipv6Subnets::new(low, high, 0).map(IpNet::V6).collect()),
+        _ => None,
+    }
+}
+
+/// `PROTOCOL:PORT[-PORT]`, `icmp:TYPE/CODE`, or a port alone, which is TCP's where the set keeps a protocol.
+fn ports(text: &str, family: Option<Family>, bare: bool) -> Option<Vec<(Protocol, u16)>> {
+    let (protocol, port) = match text.split_once(':') {
+        Some((protocol, port)) => (name::protocol(protocol)?, port),
+        None => (Protocol::TCP, text),
+    };
+    let kept = if bare { Protocol(0) } else { protocol };
+    if matches!(protocol, Protocol::ICMP | Protocol::ICMPV6) {
+        let (kind, code) = name::icmp(family.unwrap_or(Family::Inet), port)?;
+        return Some(vec![(kept, u16::from_be_bytes([kind, code.unwrap_or(0)]))]);
+    }
+    let (low, high) = match port.split_once('-') {
+        Some((low, high)) => (name::port(low)?, name::port(high)?),
+        None => (name::port(port)?, name::port(port)?),
+    };
+    Some((low..=high).map(|port| (kept, port)).collect())
+}
+
+fn iface(text: &str, options: &[&str]) -> SetIface {
+    let (name, physdev) = text.strip_prefix("physdev:").map_or((text, false), |name| (name, true));
+    SetIface { name: name.to_owned(), physdev, wildcard: options.contains(&"wildcard") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::SetProbe;
+
+    fn sets(text: &str) -> BTreeMap<String, IpSet> {
+        let mut gaps = Vec::new();
+        let sets = parse(FileId(0), text, &mut gaps);
+        assert_eq!(gaps, []);
+        sets
+    }
+
+    fn probe(addr: &str) -> SetProbe<'static> {
+        SetProbe { first: Some(addr.parse().unwrap()), ..SetProbe::default() }
+    }
+
+    #[test]
+    fn the_longest_prefix_decides_and_nomatch_is_an_exception() {
+        let sets = sets("create a hash:net family inet\nadd a 10.0.0.0/8\nadd a 10.0.0.5 nomatch\nadd a 0.0.0.0/1\n");
+        let set = &sets["a"];
+        assert!(set.lookup(&probe("10.0.0.5")).unwrap().nomatch);
+        assert_eq!(set.lookup(&probe("10.0.0.6")).unwrap().evidence.line, 2);
+        assert_eq!(set.lookup(&probe("11.0.0.1")).unwrap().evidence.line, 4);
+        assert!(set.lookup(&probe("192.0.2.1")).is_none());
+    }
+
+    #[test]
+    fn protocols_ports_and_icmp_types_are_kept_apart() {
+        let sets = sets(
+            "create a hash:ip,port family inet\nadd a 10.0.0.1,udp:53\nadd a 10.0.0.1,icmp:host-unreachable\n\
+             add a 10.0.0.1,gre:0\nadd a 10.0.0.2,tcp:80-82\n",
+        );
+        let test = |addr, port| sets["a"].lookup(&SetProbe { port: Some(port), ..probe(addr) }).is_some();
+        assert!(test("10.0.0.1", (17, 53)));
+        assert!(!test("10.0.0.1", (6, 53)));
+        assert!(test("10.0.0.1", (1, 0x0301)));
+        assert!(test("10.0.0.1", (47, 0)));
+        assert!(test("10.0.0.2", (6, 81)));
+    }
+
+    #[test]
+    fn a_netmask_applies_to_what_is_looked_up() {
+        let sets = sets("create a hash:ip family inet netmask 24\nadd a 10.0.1.0\n");
+        assert!(sets["a"].lookup(&probe("10.0.1.77")).is_some());
+    }
+
+    #[test]
+    fn a_device_of_a_longer_prefix_hides_the_shorter_ones() {
+        let sets = sets(
+            "create a hash:net,iface family inet\nadd a 10.0.0.0/8,eth0\nadd a 10.0.0.0/24,eth1\nadd a 10.9.0.0/16,cali wildcard\n",
+        );
+        let test = |addr, iface| sets["a"].lookup(&SetProbe { iface: Some(iface), ..probe(addr) }).is_some();
+        assert!(test("10.1.0.1", "eth0"));
+        assert!(test("10.0.0.1", "eth1"));
+        assert!(!test("10.0.0.1", "eth0"));
+        assert!(test("10.9.0.1", "cali123"));
+    }
+
+    #[test]
+    fn a_line_that_is_not_understood_makes_its_set_uncertain() {
+        let mut gaps = Vec::new();
+        let sets = parse(FileId(0), "create a hash:ip family inet\nadd a nonsense\nadd b 10.0.0.1\n", &mut gaps);
+        assert_eq!(gaps.len(), 2);
+        assert_eq!(sets["a"].unmodelled, ["add a nonsense"]);
+    }
+
+    #[test]
+    fn lists_keep_their_members_in_order() {
+        let sets = sets("create a hash:ip family inet\ncreate l list:set size 8\nadd l a\n");
+        assert_eq!(sets["l"].members[0].0, "a");
+        assert_eq!(sets["l"].dimension(), 1);
+    }
+}

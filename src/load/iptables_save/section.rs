@@ -1,0 +1,155 @@
+//! One table while it is read: its chains, and which line belongs to which.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use crate::evidence::{Evidence, Gap};
+use crate::snapshot::{Chain, ChainId, ChainPolicy, RuleLine, Table};
+
+use super::rule::read_rule;
+
+/// The built-in chains.
+const BUILT_IN: &[&str] = &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
+
+pub(super) struct Section {
+    name: Option<Arc<str>>,
+    evidence: Evidence,
+    chains: Vec<Chain>,
+    names: HashMap<Arc<str>, ChainId, foldhash::quality::RandomState>,
+    /// Each rule's chain and line, in the order of the file.
+    rules: Vec<(ChainId, RuleLine)>,
+    declared: bool,
+}
+
+impl Section {
+    pub(super) fn new(name: Option<&str>, evidence: Evidence) -> Self {
+        Self {
+            name: name.map(Arc::from),
+            evidence,
+            chains: Vec::new(),
+            names: HashMap::default(),
+            rules: Vec::new(),
+            declared: false,
+        }
+    }
+
+    pub(super) fn is_named(&self) -> bool {
+        self.name.is_some()
+    }
+
+    /// A chain's declaration. False where the policy is none.
+    pub(super) fn declare(&mut self, name: &str, policy: &str, evidence: Evidence) -> bool {
+        let known = match policy {
+            "-" => Some(ChainPolicy::Return),
+            "ACCEPT" => Some(ChainPolicy::Accept),
+            "DROP" => Some(ChainPolicy::Drop),
+            _ => None,
+        };
+        let id = self.add(name, evidence);
+        self.declared = true;
+        if let Some(chain) = self.chains.get_mut(id.0 as usize) {
+            chain.policy = known.unwrap_or(ChainPolicy::Unknown);
+        }
+        known.is_some()
+    }
+
+    /// A rule's line. True where its chain should have been declared and was not.
+    pub(super) fn rule(&mut self, chain: &str, at: RuleLine, evidence: Evidence) -> bool {
+        let last = self.rules.last().filter(|(id, _)| self.chain(*id).is_some_and(|last| &*last.name == chain));
+        if let Some((id, _)) = last {
+            self.rules.push((*id, at));
+            return false;
+        }
+        let new = !self.names.contains_key(chain);
+        let id = self.add(chain, evidence);
+        self.rules.push((id, at));
+        new && self.declared
+    }
+
+    /// A line that stands for a rule of the chain above it.
+    pub(super) fn placeholder(&mut self, at: RuleLine) {
+        if let Some((id, _)) = self.rules.last() {
+            self.rules.push((*id, at));
+        }
+    }
+
+    fn chain(&self, id: ChainId) -> Option<&Chain> {
+        self.chains.get(id.0 as usize)
+    }
+
+    fn add(&mut self, name: &str, evidence: Evidence) -> ChainId {
+        if let Some(id) = self.names.get(name) {
+            return *id;
+        }
+        let id = ChainId(u32::try_from(self.chains.len()).unwrap_or(u32::MAX));
+        let name: Arc<str> = Arc::from(name);
+        self.names.insert(Arc::clone(&name), id);
+        let policy = if BUILT_IN.contains(&&*name) { ChainPolicy::Unknown } else { ChainPolicy::Return };
+        self.chains.push(Chain { name, policy, open: None, evidence, lines: (0, 0), rules: OnceLock::new() });
+        id
+    }
+
+    /// The table. `cut` is the last line of one that has no end.
+    pub(super) fn finish(mut self, cut: Option<Evidence>, text: &str, gaps: &mut Vec<Gap>) -> Table {
+        if let Some(cut) = cut {
+            self.open_from_last(cut);
+        } else if !self.declared {
+            let last = self.evidence_of_last();
+            self.chains.iter_mut().for_each(|chain| chain.open = last);
+        }
+        let lines = self.group();
+        let (name, assumed) = match self.name.take() {
+            Some(name) => (name, None),
+            None => self.guess(text),
+        };
+        if let Some(why) = &assumed {
+            gaps.push(Gap::new(why.clone(), vec![self.evidence]));
+        }
+        Table { name, chains: self.chains, assumed, evidence: self.evidence, names: self.names, lines, read: read_rule }
+    }
+
+    fn evidence_of_last(&self) -> Option<Evidence> {
+        self.rules.last().map(|(_, at)| Evidence::line(self.evidence.file, at.line))
+    }
+
+    /// `iptables-save` prints the rules chain by chain, in the order of the declarations: what is cut off belongs to
+    /// the last chain that has rules or to one after it.
+    fn open_from_last(&mut self, cut: Evidence) {
+        let last = self.rules.iter().map(|(id, _)| *id).max().map_or(0, |id| id.0 as usize);
+        self.chains.iter_mut().skip(last).for_each(|chain| chain.open = Some(cut));
+    }
+
+    /// Puts the lines of each chain together, in their order.
+    fn group(&mut self) -> Vec<RuleLine> {
+        self.rules.sort_by_key(|(id, _)| *id);
+        let mut from = 0u32;
+        for group in self.rules.chunk_by(|(a, _), (b, _)| a == b) {
+            let to = from + u32::try_from(group.len()).unwrap_or(u32::MAX - from);
+            let chain = group.first().and_then(|(id, _)| self.chains.get_mut(id.0 as usize));
+            if let Some(chain) = chain {
+                chain.lines = (from, to);
+            }
+            from = to;
+        }
+        self.rules.iter().map(|(_, at)| *at).collect()
+    }
+
+    /// The table that rules without a `*table` line must be of, by what only one table can hold (`.table` of the
+    /// kernel's targets), or else by its chains.
+    fn guess(&self, text: &str) -> (Arc<str>, Option<String>) {
+        const TARGETS: &[(&str, &str)] = &[
+            ("-j DNAT", "nat"),
+            ("-j SNAT", "nat"),
+            ("-j MASQUERADE", "nat"),
+            ("-j REDIRECT", "nat"),
+            ("-j REJECT", "filter"),
+            ("-j NOTRACK", "raw"),
+            ("-j CT ", "raw"),
+        ];
+        let has = |name: &str| self.names.contains_key(name);
+        let by_target = TARGETS.iter().find(|(target, _)| text.contains(target)).map(|(_, table)| *table);
+        let by_chain = if has("PREROUTING") || has("POSTROUTING") { "nat" } else { "filter" };
+        let name = by_target.unwrap_or(by_chain);
+        (Arc::from(name), Some(format!("the file doesn't say which table these rules are in: taken to be {name}")))
+    }
+}

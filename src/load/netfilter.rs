@@ -1,0 +1,120 @@
+//! What netfilter's files say together: which tables are the same under two names.
+
+use std::sync::Arc;
+
+use crate::evidence::{Evidence, FileId, Files, Gap};
+use crate::net::Family;
+use crate::snapshot::{Backend, Netfilter, Nft, NftFamily, NftTable, Ruleset, Table};
+
+use super::{iptables_save, nft_json, nft_list};
+
+/// The files of one namespace that netfilter's rules are in, those that are there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sources {
+    /// `iptables-save`.
+    pub iptables: Option<FileId>,
+    /// `ip6tables-save`.
+    pub ip6tables: Option<FileId>,
+    /// `iptables-legacy-save`.
+    pub iptables_legacy: Option<FileId>,
+    /// `ip6tables-legacy-save`.
+    pub ip6tables_legacy: Option<FileId>,
+    /// `nft.txt`.
+    pub nft: Option<FileId>,
+    /// `nft.json`.
+    pub nft_json: Option<FileId>,
+}
+
+/// Reads a namespace's rules.
+pub(super) fn parse(files: &mut Files, sources: &Sources, gaps: &mut Vec<Gap>) -> Netfilter {
+    let mut netfilter = Netfilter::default();
+    netfilter.nft = nft(files, sources, gaps);
+    let saved = [
+        (Family::Inet, sources.iptables, sources.iptables_legacy),
+        (Family::Inet6, sources.ip6tables, sources.ip6tables_legacy),
+    ];
+    for (family, plain, legacy) in saved {
+        if let Some(file) = legacy {
+            netfilter.insert(iptables_save::parse(file, &text(files, file), family, gaps));
+        }
+        let Some(file) = plain else { continue };
+        let mut ruleset = iptables_save::parse(file, &text(files, file), family, gaps);
+        if let Some(nft) = &mut netfilter.nft {
+            join(&mut ruleset, nft, gaps);
+        }
+        warn_of_other_backend(&ruleset, legacy, gaps);
+        if ruleset.backend == Backend::Legacy && netfilter.ruleset(family, Backend::Legacy).is_some() {
+            let what = "both files hold the rules of iptables-legacy, and iptables-legacy-save counts";
+            gaps.push(Gap::new(what, vec![Evidence::line(file, 1)]));
+        } else {
+            netfilter.insert(ruleset);
+        }
+    }
+    netfilter
+}
+
+fn text(files: &Files, file: FileId) -> Arc<str> {
+    files.get(file).map_or_else(|| Arc::from(""), |file| Arc::clone(&file.text))
+}
+
+/// Reads nft's rules, from the text form where both are there.
+fn nft(files: &mut Files, sources: &Sources, gaps: &mut Vec<Gap>) -> Option<Nft> {
+    let by_text = sources.nft.map(|file| (file, nft_list::parse(file, &text(files, file), gaps)));
+    let by_json = sources.nft_json.map(|file| {
+        let (nft, rows) = nft_json::parse(file, &text(files, file), gaps);
+        files.set_rows(file, rows);
+        (file, nft)
+    });
+    if let (Some((text_file, by_text)), Some((json_file, by_json))) = (&by_text, &by_json)
+        && shape(by_text) != shape(by_json)
+    {
+        let lines = vec![Evidence::line(*text_file, 1), Evidence::line(*json_file, 1)];
+        gaps.push(Gap::new("the two forms of nft's rule set differ, and the text counts", lines));
+    }
+    by_text.or(by_json).map(|(_, nft)| nft)
+}
+
+/// A rule set's tables and chains, and how many rules each has.
+fn shape(nft: &Nft) -> Vec<(NftFamily, &str, Vec<(&str, usize)>)> {
+    nft.tables
+        .iter()
+        .map(|table| {
+            let chains = table.chains.iter().map(|chain| (chain.name.as_str(), chain.rules.len())).collect();
+            (table.family, table.name.as_str(), chains)
+        })
+        .collect()
+}
+
+/// Marks nft's tables that `iptables-save` printed: those of a file whose header says `(nf_tables)`, and those with
+/// the same chains, which makes a file without a header nft's.
+fn join(ruleset: &mut Ruleset, nft: &mut Nft, gaps: &mut Vec<Gap>) {
+    let family = NftFamily::of(ruleset.family);
+    for table in nft.tables.iter_mut().filter(|table| table.family == family) {
+        let Some(printed) = ruleset.table(&table.name) else { continue };
+        let same = has_same_chains(printed, table);
+        if ruleset.backend == Backend::Nft && !same {
+            let what =
+                format!("the chains of the table {} differ between iptables-save and nft", table.name.escape_debug());
+            gaps.push(Gap::new(what, vec![printed.evidence, table.evidence]));
+        }
+        table.printed_by_iptables = same || ruleset.backend == Backend::Nft;
+    }
+    let printed = nft.tables.iter().any(|table| table.family == family && table.printed_by_iptables);
+    if printed {
+        ruleset.backend = Backend::Nft;
+    }
+}
+
+/// nft has no base chain that iptables-nft never had to make, so its chains are some of those printed.
+fn has_same_chains(printed: &Table, table: &NftTable) -> bool {
+    !table.chains.is_empty() && table.chains.iter().all(|chain| printed.find(&chain.name).is_some())
+}
+
+fn warn_of_other_backend(ruleset: &Ruleset, legacy: Option<FileId>, gaps: &mut Vec<Gap>) {
+    if let (Some(line), None) = (ruleset.other_backend, legacy) {
+        gaps.push(Gap::new(
+            "iptables says that the other backend has rules too, which are not in the snapshot",
+            vec![line],
+        ));
+    }
+}
