@@ -11,7 +11,7 @@ use super::ip_route::RouteFile;
 use super::layout::Slot;
 use super::{
     bridge_fdb, bridge_link, bridge_vlan, conntrack_list, derive, ip_addr, ip_link, ip_neigh, ip_nexthop, ip_route,
-    ip_rule, kube, recent, relay, sysctl, tuntap,
+    ip_rule, ipset_save, kube, netfilter, recent, relay, sysctl, tuntap,
 };
 
 /// Reads every file and puts the snapshot together. `folders` are namespaces even without files.
@@ -126,6 +126,8 @@ impl Reading<'_> {
         netns.tuns = self.table("tuntap", tuntap::parse, tuntap::parse_json);
         netns.conntrack = self.plain("conntrack", conntrack_list::parse);
         netns.sysctls = self.plain("sysctl", sysctl::parse);
+        netns.netfilter = self.netfilter();
+        netns.ipsets = self.plain("ipset", ipset_save::parse);
         netns.recent = self.recent();
         let ports = self.table("bridge-link", bridge_link::parse, bridge_link::parse_json);
         derive::complete(&mut netns, ports, self.files, self.gaps);
@@ -198,6 +200,19 @@ impl Reading<'_> {
         let (routes, lines) = ip_route::parse_json(file, &content, family, self.gaps);
         self.files.set_rows(file, lines);
         Some(routes)
+    }
+
+    fn netfilter(&mut self) -> crate::snapshot::Netfilter {
+        let file = |name: &str| self.tables.files.get(name).copied();
+        let sources = netfilter::Sources {
+            iptables: file("iptables-save"),
+            ip6tables: file("ip6tables-save"),
+            iptables_legacy: file("iptables-legacy-save"),
+            ip6tables_legacy: file("ip6tables-legacy-save"),
+            nft: file("nft.txt"),
+            nft_json: file("nft.json"),
+        };
+        netfilter::parse(self.files, &sources, self.gaps)
     }
 
     fn recent(&mut self) -> Option<BTreeMap<String, Vec<crate::snapshot::RecentEntry>>> {

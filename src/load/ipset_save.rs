@@ -100,7 +100,7 @@ fn add(
         set.members.push((element.to_owned(), at));
         return Some(());
     }
-    let Some(parts) = &set.parts else { return Some(()) };
+    let Some(kinds) = &set.parts else { return Some(()) };
     let mut entry = SetEntry {
         first: None,
         port: None,
@@ -114,7 +114,7 @@ fn add(
     let mut nets = Vec::new();
     let mut ports = Vec::new();
     let mut texts = element.split(',');
-    for part in parts {
+    for part in kinds {
         let Some(text) = texts.next() else {
             // `bitmap:ip,mac` has elements without an address of the link layer.
             return if *part == SetPart::Mac { push(entries, &entry, &nets, &ports) } else { None };

@@ -74,8 +74,11 @@ fn nft(files: &mut Files, sources: &Sources, gaps: &mut Vec<Gap>) -> Option<Nft>
     by_text.or(by_json).map(|(_, nft)| nft)
 }
 
+/// A table's chains, and how many rules each has.
+type Chains<'n> = Vec<(&'n str, usize)>;
+
 /// A rule set's tables and chains, and how many rules each has.
-fn shape(nft: &Nft) -> Vec<(NftFamily, &str, Vec<(&str, usize)>)> {
+fn shape(nft: &Nft) -> Vec<(NftFamily, &str, Chains<'_>)> {
     nft.tables
         .iter()
         .map(|table| {

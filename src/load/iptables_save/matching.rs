@@ -73,29 +73,29 @@ impl<'l> Loaded<'l> {
         }
     }
 
-    fn push(&mut self, one: Match) -> Taken {
+    fn push(&mut self, one: Match) -> bool {
         self.found.push(one);
-        Ok(true)
+        true
     }
 
     fn port_option(&mut self, option: &str, args: &mut Args<'_, '_>) -> Taken {
         match option {
             "--sport" | "--source-port" => {
                 let value = args.parse(port_range)?;
-                self.push(Match::SourcePort(Test { value, invert: args.invert }))
+                Ok(self.push(Match::SourcePort(Test { value, invert: args.invert })))
             }
             "--dport" | "--destination-port" => {
                 let value = args.parse(port_range)?;
-                self.push(Match::DestinationPort(Test { value, invert: args.invert }))
+                Ok(self.push(Match::DestinationPort(Test { value, invert: args.invert })))
             }
             "--syn" if self.name == "tcp" => {
                 let value = TcpFlags { mask: 0x17, set: 0x02 };
-                self.push(Match::TcpFlags(Test { value, invert: args.invert }))
+                Ok(self.push(Match::TcpFlags(Test { value, invert: args.invert })))
             }
             "--tcp-flags" if self.name == "tcp" => {
                 let mask = args.parse(tcp_flags)?;
                 let set = args.parse(tcp_flags)?;
-                self.push(Match::TcpFlags(Test { value: TcpFlags { mask, set }, invert: args.invert }))
+                Ok(self.push(Match::TcpFlags(Test { value: TcpFlags { mask, set }, invert: args.invert })))
             }
             _ => Ok(false),
         }
@@ -109,7 +109,7 @@ impl<'l> Loaded<'l> {
             _ => return Ok(false),
         };
         let ranges = args.parse(|text| text.split(',').map(port_range).collect())?;
-        self.push(Match::Multiport(Test { value: Multiport { side, ranges }, invert: args.invert }))
+        Ok(self.push(Match::Multiport(Test { value: Multiport { side, ranges }, invert: args.invert })))
     }
 
     fn icmp(&mut self, option: &str, args: &mut Args<'_, '_>, family: Family) -> Taken {
@@ -126,7 +126,7 @@ impl<'l> Loaded<'l> {
             }
         };
         let value = args.parse(read)?;
-        self.push(Match::Icmp(Test { value, invert: args.invert }))
+        Ok(self.push(Match::Icmp(Test { value, invert: args.invert })))
     }
 
     fn addrtype(&mut self, option: &str, args: &mut Args<'_, '_>) -> Taken {
@@ -147,7 +147,7 @@ impl<'l> Loaded<'l> {
         }
         let (value, mask) = args.parse(name::masked)?;
         let test = Test { value: MarkTest { value, mask }, invert: args.invert };
-        self.push(if self.name == "mark" { Match::Mark(test) } else { Match::Connmark(test) })
+        Ok(self.push(if self.name == "mark" { Match::Mark(test) } else { Match::Connmark(test) }))
     }
 
     fn statistic(&mut self, option: &str, args: &mut Args<'_, '_>) -> Taken {
@@ -156,11 +156,11 @@ impl<'l> Loaded<'l> {
             "--packet" => args.parse(name::number).map(|_| true),
             "--probability" => {
                 let value = args.parse(probability)?;
-                self.push(Match::Random(Test { value, invert: args.invert }))
+                Ok(self.push(Match::Random(Test { value, invert: args.invert })))
             }
             "--every" => {
                 let value = args.parse(name::number)?;
-                self.push(Match::Nth(Test { value, invert: args.invert }))
+                Ok(self.push(Match::Nth(Test { value, invert: args.invert })))
             }
             _ => Ok(false),
         }
@@ -178,7 +178,7 @@ impl<'l> Loaded<'l> {
                     return_nomatch: false,
                     counters: None,
                 };
-                self.push(Match::Set(Box::new(found)))
+                Ok(self.push(Match::Set(Box::new(found))))
             }
             "--return-nomatch" => self.last_set(|found| found.return_nomatch = true),
             "--update-counters" | "--update-subcounters" => Ok(true),
@@ -250,11 +250,11 @@ impl<'l> Loaded<'l> {
         match option {
             "--src-range" => {
                 let value = args.parse(range)?;
-                self.push(Match::SourceRange(Test { value, invert: args.invert }))
+                Ok(self.push(Match::SourceRange(Test { value, invert: args.invert })))
             }
             "--dst-range" => {
                 let value = args.parse(range)?;
-                self.push(Match::DestinationRange(Test { value, invert: args.invert }))
+                Ok(self.push(Match::DestinationRange(Test { value, invert: args.invert })))
             }
             _ => Ok(false),
         }
@@ -315,7 +315,7 @@ impl<'l> Loaded<'l> {
             }
             _ => return Ok(false),
         };
-        self.push(one)
+        Ok(self.push(one))
     }
 }
 

@@ -45,7 +45,7 @@ struct Reader<'l, 't> {
     unsupported: Vec<Match>,
 }
 
-impl<'l> Reader<'l, '_> {
+impl Reader<'_, '_> {
     /// Skips counters and `-A CHAIN`.
     fn skip_start(&mut self) -> bool {
         if self.words.peek().is_some_and(|word| word.starts_with('[')) {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 /// The words of a line. Between double quotes blanks are kept and a backslash takes the next character as it is.
 pub(super) fn split(line: &str) -> Vec<Cow<'_, str>> {
     let mut words = Vec::with_capacity(24);
-    let mut rest = line.trim_start();
+    let mut rest = line.trim();
     while !rest.is_empty() {
         let end = rest.find([' ', '\t', '"']).unwrap_or(rest.len());
         let (plain, after) = rest.split_at(end);

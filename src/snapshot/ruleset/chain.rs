@@ -152,7 +152,7 @@ pub struct PacketKey {
 /// A chain's rules, read, with an index over those that only one address or one port can match.
 #[derive(Debug)]
 pub struct Rules {
-    rules: Vec<Rule>,
+    list: Vec<Rule>,
     by_destination: Vec<(IpAddr, u32)>,
     by_source: Vec<(IpAddr, u32)>,
     by_port: Vec<(Protocol, u16, u32)>,
@@ -166,16 +166,21 @@ impl Rules {
     /// Indexes rules.
     #[must_use]
     pub fn new(rules: Vec<Rule>) -> Self {
-        let mut indexed =
-            Self { rules, by_destination: Vec::new(), by_source: Vec::new(), by_port: Vec::new(), rest: Vec::new() };
-        if indexed.rules.len() > Self::SCANNED {
+        let mut indexed = Self {
+            list: rules,
+            by_destination: Vec::new(),
+            by_source: Vec::new(),
+            by_port: Vec::new(),
+            rest: Vec::new(),
+        };
+        if indexed.list.len() > Self::SCANNED {
             indexed.index();
         }
         indexed
     }
 
     fn index(&mut self) {
-        for (place, rule) in (0u32..).zip(&self.rules) {
+        for (place, rule) in (0u32..).zip(&self.list) {
             let selector = &rule.selector;
             if let Some(addr) = selector.destination.as_ref().and_then(super::AddrMask::exact) {
                 self.by_destination.push((addr, place));
@@ -195,7 +200,7 @@ impl Rules {
     /// Every rule, in order.
     #[must_use]
     pub fn all(&self) -> &[Rule] {
-        &self.rules
+        &self.list
     }
 
     /// The first rule at or after a place (from 0) that the index can't rule out for a packet. What it leaves out
@@ -203,8 +208,8 @@ impl Rules {
     #[must_use]
     pub fn next(&self, from: u32, key: &PacketKey) -> Option<&Rule> {
         let place =
-            if self.rules.len() <= Self::SCANNED || key.port_is_unknown() { from } else { self.next_place(from, key)? };
-        self.rules.get(place as usize)
+            if self.list.len() <= Self::SCANNED || key.port_is_unknown() { from } else { self.next_place(from, key)? };
+        self.list.get(place as usize)
     }
 
     fn next_place(&self, from: u32, key: &PacketKey) -> Option<u32> {
