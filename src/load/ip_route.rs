@@ -72,10 +72,11 @@ pub fn parse_json(file: FileId, text: &str, family: Family, gaps: &mut Vec<Gap>)
     (finish(rows, &mut notes), texts)
 }
 
-fn finish(rows: Vec<Route>, notes: &mut Notes<'_>) -> RouteFile {
-    for route in rows.iter().filter(|route| !ends_packets(route.kind)) {
+fn finish(mut rows: Vec<Route>, notes: &mut Notes<'_>) -> RouteFile {
+    for route in rows.iter_mut().filter(|route| !ends_packets(route.kind)) {
         if route.nexthops.is_empty() && route.nhid.is_none() {
             notes.add(route.evidence, "a route without a next hop");
+            route.unmodelled.push("(no next hop)".to_owned());
         }
     }
     let all_tables = rows.iter().any(|route| route.table != TableId::MAIN);
@@ -161,7 +162,7 @@ fn family_of(row: &[&str], file: Family) -> Family {
 
 /// A destination or source prefix: `default`, an address, a prefix; IPv4 octets of zero may be left out behind
 /// (`10/8`).
-fn destination(word: &str, family: Family) -> Option<IpNet> {
+pub(super) fn destination(word: &str, family: Family) -> Option<IpNet> {
     if word == "default" {
         return IpNet::new(family.unspecified(), 0).ok();
     }
@@ -243,7 +244,7 @@ fn harmless<'a>(word: &'a str, words: &mut Words<'_, 'a>) -> Option<Reading> {
 /// What each way of a route has.
 fn way_attribute<'a>(way: &mut NextHop, word: &'a str, words: &mut Words<'_, 'a>) -> Option<Reading> {
     match word {
-        "via" => way.via = via(words)?,
+        "via" => way.via = Some(via(words)?).filter(|via| !via.is_unspecified()),
         "dev" => way.dev = Some(IfName::new(words.next()?)),
         "weight" => way.weight = words.value()?,
         "onlink" => way.onlink = true,
@@ -261,11 +262,10 @@ fn way_attribute<'a>(way: &mut NextHop, word: &'a str, words: &mut Words<'_, 'a>
     Some(Reading::Understood)
 }
 
-/// A gateway. Old kernels print `via ::` for none.
-pub(super) fn via(words: &mut Words<'_, '_>) -> Option<Option<IpAddr>> {
+/// A gateway, with its family before it where it isn't the route's. Old kernels print `via ::` for none.
+pub(super) fn via(words: &mut Words<'_, '_>) -> Option<IpAddr> {
     let _ = words.take("inet6") || words.take("inet");
-    let address: IpAddr = words.value()?;
-    Some(Some(address).filter(|address| !address.is_unspecified()))
+    words.value()
 }
 
 /// Passes over an encapsulation, whose words may be those of a route too. `via` or `dev` ends it: one of them follows.

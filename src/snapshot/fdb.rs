@@ -34,6 +34,27 @@ pub struct FdbEntry {
     pub evidence: Evidence,
 }
 
+impl FdbEntry {
+    /// An entry that says nothing yet but for what it is.
+    #[must_use]
+    pub fn new(lladdr: MacAddr, dev: IfName, evidence: Evidence) -> Self {
+        Self {
+            lladdr,
+            dev,
+            dst: None,
+            port: None,
+            vni: None,
+            via: None,
+            vlan: None,
+            master: None,
+            own: false,
+            permanent: false,
+            unmodelled: Vec::new(),
+            evidence,
+        }
+    }
+}
+
 /// A row of `bridge vlan show`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BridgeVlan {

@@ -6,8 +6,10 @@ use std::fmt;
 
 use ipnet::IpNet;
 
-use super::{NextHop, NextHopObject, Route, RouteScope};
-use crate::net::{Family, RouteType, TableId};
+use super::{
+    BridgeVlan, FdbEntry, Neigh, NeighState, NextHop, NextHopObject, PolicyRule, Route, RouteScope, RuleAction, Tun,
+};
+use crate::net::{Family, Protocol, RouteType, TableId};
 
 impl NextHop {
     /// Writes the way as a route of a family prints it, or an object (which has none).
@@ -143,6 +145,148 @@ impl Route {
         }
         Ok(())
     }
+}
+
+impl fmt::Display for PolicyRule {
+    /// The row of `ip rule show`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:\t{}from ", self.priority, if self.not { "not " } else { "" })?;
+        match self.from {
+            Some(from) => write_rule_prefix(f, from)?,
+            None => f.write_str("all")?,
+        }
+        if let Some(to) = self.to {
+            f.write_str(" to ")?;
+            write_rule_prefix(f, to)?;
+        }
+        if self.tos != 0 {
+            write!(f, " tos {:#04x}", self.tos)?;
+        }
+        match self.fwmark {
+            Some((value, u32::MAX)) => write!(f, " fwmark {value:#x}")?,
+            Some((value, mask)) => write!(f, " fwmark {value:#x}/{mask:#x}")?,
+            None => {}
+        }
+        if let Some(iif) = &self.iif {
+            write!(f, " iif {iif}")?;
+        }
+        if let Some(oif) = &self.oif {
+            write!(f, " oif {oif}")?;
+        }
+        self.write_transport(f)?;
+        self.write_action(f)?;
+        self.unmodelled.iter().try_for_each(|words| write!(f, " {words}"))
+    }
+}
+
+impl PolicyRule {
+    fn write_transport(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(uids) = self.uidrange {
+            write!(f, " uidrange {}-{}", uids.start, uids.end)?;
+        }
+        match self.ipproto {
+            Some(Protocol::ICMPV6) => f.write_str(" ipproto ipv6-icmp")?,
+            Some(protocol) => write!(f, " ipproto {protocol}")?,
+            None => {}
+        }
+        for (word, range) in [("sport", self.sport), ("dport", self.dport)] {
+            match range {
+                Some(range) if range.start == range.end => write!(f, " {word} {}", range.start)?,
+                Some(range) => write!(f, " {word} {}-{}", range.start, range.end)?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn write_action(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.action {
+            RuleAction::Lookup(table) => write!(f, " lookup {table}")?,
+            RuleAction::Goto(priority) => write!(f, " goto {priority}")?,
+            // Not written where a word that isn't modelled is the action.
+            RuleAction::Nop if !self.unmodelled.is_empty() => {}
+            RuleAction::Nop => f.write_str(" nop")?,
+            RuleAction::Blackhole => f.write_str(" blackhole")?,
+            RuleAction::Unreachable => f.write_str(" unreachable")?,
+            RuleAction::Prohibit => f.write_str(" prohibit")?,
+        }
+        if let Some(length) = self.suppress_prefixlength {
+            write!(f, " suppress_prefixlength {length}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Neigh {
+    /// The row of `ip neigh show`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} dev {}", self.address, self.dev)?;
+        if let Some(lladdr) = self.lladdr {
+            write!(f, " lladdr {lladdr}")?;
+        }
+        if self.proxy {
+            f.write_str(" proxy")?;
+        }
+        match self.state {
+            NeighState::None => Ok(()),
+            state => write!(f, " {}", state.as_str()),
+        }
+    }
+}
+
+impl fmt::Display for FdbEntry {
+    /// The row of `bridge fdb show`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} dev {}", self.lladdr, self.dev)?;
+        if let Some(dst) = self.dst {
+            write!(f, " dst {dst}")?;
+        }
+        if let Some(vlan) = self.vlan {
+            write!(f, " vlan {vlan}")?;
+        }
+        if let Some(port) = self.port {
+            write!(f, " port {port}")?;
+        }
+        if let Some(vni) = self.vni {
+            write!(f, " vni {vni}")?;
+        }
+        if let Some(via) = &self.via {
+            write!(f, " via {via}")?;
+        }
+        self.unmodelled.iter().try_for_each(|words| write!(f, " {words}"))?;
+        if self.own {
+            f.write_str(" self")?;
+        }
+        if let Some(master) = &self.master {
+            write!(f, " master {master}")?;
+        }
+        f.write_str(if self.permanent { " permanent" } else { "" })
+    }
+}
+
+impl fmt::Display for BridgeVlan {
+    /// The row of `bridge vlan show`, with the port's name on every one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<16}  {}", self.dev, self.vid)?;
+        f.write_str(if self.pvid { " PVID" } else { "" })?;
+        f.write_str(if self.untagged { " Egress Untagged" } else { "" })
+    }
+}
+
+impl fmt::Display for Tun {
+    /// The row of `ip -o -d tuntap show`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.dev, if self.tap { "tap" } else { "tun" })?;
+        match &self.attached {
+            Some(attached) => write!(f, "\\\tAttached to processes:{attached}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Writes a rule's prefix: an address alone for a single host, but `0.0.0.0/0` where a route says `default`.
+fn write_rule_prefix(f: &mut fmt::Formatter<'_>, prefix: IpNet) -> fmt::Result {
+    if prefix.prefix_len() == 0 { write!(f, "{prefix}") } else { write_prefix(f, prefix) }
 }
 
 /// Writes a prefix as iproute2 does: `default`, an address alone for a single host.

@@ -44,6 +44,32 @@ pub struct PolicyRule {
     pub evidence: Evidence,
 }
 
+impl PolicyRule {
+    /// A rule at a place in the order that every packet matches and that does nothing.
+    #[must_use]
+    pub fn new(family: Family, priority: u32, evidence: Evidence) -> Self {
+        Self {
+            family,
+            priority,
+            not: false,
+            from: None,
+            to: None,
+            iif: None,
+            oif: None,
+            fwmark: None,
+            tos: 0,
+            ipproto: None,
+            sport: None,
+            dport: None,
+            uidrange: None,
+            action: RuleAction::Nop,
+            suppress_prefixlength: None,
+            unmodelled: Vec::new(),
+            evidence,
+        }
+    }
+}
+
 /// What a policy rule does when it matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleAction {

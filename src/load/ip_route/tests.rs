@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::super::check::{Anywhere, FILE, anywhere, clean, gappy, survives};
+use super::super::check::{FILE, anywhere, clean, gappy, survives};
 use super::*;
 use crate::snapshot::RouteScope;
 
