@@ -288,6 +288,11 @@ fn fib_table_lookup<'s>(netns: &'s Netns, covering: impl Iterator<Item = &'s Rou
         if let Some(errno) = error {
             return TableAnswer::Failed(errno, route);
         }
+        if !route.unmodelled.is_empty() {
+            let what =
+                format!("the route {} has options that are not modelled: {}", route.dst, route.unmodelled.join(" "));
+            return TableAnswer::Unknown(what, vec![route.evidence]);
+        }
         let (ways, because) = match usable_ways(netns, route, flow) {
             Ok(found) => found,
             Err(Unusable::Blackhole) => return TableAnswer::Failed("EINVAL", route),

@@ -154,8 +154,21 @@ fn select_path(walk: &mut Walk, found: &Found) -> Option<NextHop> {
     found.ways.get(way).cloned()
 }
 
+/// Without a rule file the kernel's own three rules are taken, which nobody has seen.
+fn note_assumed_rules(walk: &mut Walk) {
+    let netns = walk.netns();
+    let (rules, file) = match walk.packet().family() {
+        Family::Inet => (&netns.rules, "rule.txt"),
+        Family::Inet6 => (&netns.rules6, "rule6.txt"),
+    };
+    if rules.iter().flatten().next().is_some_and(|rule| rule.evidence.line == 0) {
+        walk.unsure(format!("{}/{file} is missing: the default policy rules are taken", netns.dir));
+    }
+}
+
 /// Makes the decision a step.
 fn take_route(walk: &mut Walk, chosen: Chosen, local: bool, source: Option<IpAddr>) -> Dst {
+    note_assumed_rules(walk);
     let Chosen { found, way } = chosen;
     let route = found.route;
     let dev = way.as_ref().and_then(|way| way.dev.clone());

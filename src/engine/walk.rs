@@ -260,7 +260,8 @@ impl<'s> Walk<'s> {
         self.steps.push(Step {
             place: self.place.clone(),
             decision,
-            because: because.into_iter().collect(),
+            // A row that was derived from nothing stands on no line.
+            because: because.into_iter().filter(|evidence| evidence.line > 0).collect(),
             packet: self.packet.clone(),
             tried: std::mem::take(&mut self.tried),
         });

@@ -266,3 +266,53 @@ impl Route {
         Family::of(self.dst.addr())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::FileId;
+    use proptest::prelude::*;
+
+    fn route(dst: IpNet, metric: u32, tos: u8) -> Route {
+        Route {
+            table: TableId::MAIN,
+            kind: RouteType::Unicast,
+            dst,
+            from: None,
+            tos,
+            metric,
+            protocol: None,
+            scope: RouteScope::GLOBAL,
+            prefsrc: None,
+            mtu: None,
+            nexthops: Vec::new(),
+            nhid: None,
+            unmodelled: Vec::new(),
+            evidence: Evidence::line(FileId(0), 1),
+        }
+    }
+
+    fn prefixes() -> impl Strategy<Value = IpNet> {
+        (any::<u32>(), 0u8..=32, any::<bool>(), any::<u128>(), 0u8..=128).prop_map(|(v4, short, inet, v6, long)| {
+            // Few distinct bits, so that prefixes nest.
+            let v4 = IpAddr::from((v4 & 0xc0c0_c0c0).to_be_bytes());
+            let v6 = IpAddr::from((v6 & 0xc000_c000_c000_c000_c000_c000_c000_c000).to_be_bytes());
+            let (address, length) = if inet { (v4, short) } else { (v6, long) };
+            IpNet::new(address, length).map(|net| net.trunc()).unwrap()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_index_finds_what_a_scan_finds(
+            rows in proptest::collection::vec((prefixes(), 0u32..3, 0u8..2), 0..40),
+            address in prefixes(),
+        ) {
+            let rows: Vec<Route> = rows.into_iter().map(|(dst, metric, tos)| route(dst, metric, tos * 4)).collect();
+            let routes = Routes::new(rows, true);
+            let address = address.addr();
+            let indexed: Vec<&Route> = routes.covering(TableId::MAIN, address).collect();
+            prop_assert_eq!(indexed, routes.covering_by_scan(TableId::MAIN, address));
+        }
+    }
+}
