@@ -178,11 +178,11 @@ impl Routes {
     /// The routes of a table whose prefix holds an address: longest prefix first, then lowest metric, then the order
     /// of the file, which is the kernel's.
     pub fn covering(&self, table: TableId, address: IpAddr) -> impl Iterator<Item = &Route> {
-        self.tables
-            .get(&table)
-            .into_iter()
+        let table = self.tables.get(&table).into_iter();
+        table
             .flat_map(move |table| table.covering(address))
             .filter_map(|place| self.rows.get(place as usize))
+            .filter(move |route| route.family() == Family::of(address))
     }
 
     /// The same as [`Self::covering`] by reading every row: what the index is tested against.
