@@ -2,6 +2,7 @@
 
 mod args;
 mod exit;
+mod names;
 mod packet;
 
 use std::io::{self, Write};

@@ -1,0 +1,127 @@
+//! Addresses as names, and the addresses of namespaces.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use ipnet::IpNet;
+
+use crate::error::Error;
+use crate::net::{Family, IfName, NetnsName, RouteType};
+use crate::snapshot::{Addr, Netns, Route, Routes};
+
+use super::{End, Home, Kind, Names, Role, usage};
+
+/// Addresses that documentation may use (RFC 5737, RFC 3849), then ones that are surely somebody's.
+const OUTSIDE: [&str; 6] = ["203.0.113.1", "198.51.100.1", "192.0.2.1", "8.8.8.8", "2001:db8:ffff::1", "2600::"];
+
+/// An address that was typed, with its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Literal {
+    address: IpAddr,
+    port: Option<u16>,
+}
+
+impl Literal {
+    pub(super) fn new(address: IpAddr, port: Option<u16>) -> Self {
+        Self { address, port }
+    }
+}
+
+/// Reads `IP`, `IP:PORT`, `[v6]` and `[v6]:PORT`; `None` for what isn't meant as an address.
+pub(super) fn parse(text: &str) -> Result<Option<Literal>, Error> {
+    if let Ok(address) = text.parse() {
+        return Ok(Some(Literal { address, port: None }));
+    }
+    if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        let address = inner.parse::<Ipv6Addr>().map_err(|_| usage(format!("{text}: {inner:?} is no IPv6 address")))?;
+        return Ok(Some(Literal { address: address.into(), port: None }));
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(socket) if socket.port() != 0 => Ok(Some(Literal { address: socket.ip(), port: Some(socket.port()) })),
+        Ok(_) => Err(usage(format!("{text}: 0 is no port"))),
+        Err(_) if looks_like_one(text) => {
+            Err(usage(format!("{text} is no address (10.0.0.1, 10.0.0.1:80, [fd00::1]:80)")))
+        }
+        Err(_) => Ok(None),
+    }
+}
+
+/// A mistyped address shall not be looked for among the pods.
+fn looks_like_one(text: &str) -> bool {
+    let head = text.split(':').next().unwrap_or(text);
+    let dotted = head.split('.').count() == 4 && head.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    dotted || text.starts_with('[') || text.matches(':').count() > 1
+}
+
+impl Names<'_> {
+    /// An address: its owner's namespace, where it has exactly one. Several may have it (a node-local address, a
+    /// contradiction), which matters only for who sends.
+    pub(super) fn address_end(&self, literal: Literal, role: Role) -> Result<End, Error> {
+        let Literal { address, port } = literal;
+        let mut owners: Vec<_> = self.snapshot.owner_of(address).into_iter().map(|(netns, _)| netns).collect();
+        owners.dedup();
+        let home = match owners.as_slice() {
+            [owner] => Home::Netns(*owner),
+            several if role == Role::From && several.len() > 1 => {
+                let names: Vec<&str> = several.iter().map(|netns| self.snapshot.netns(*netns).dir.as_str()).collect();
+                return Err(usage(format!("{address} is an address of several: {}; name one", names.join(", "))));
+            }
+            _ => Home::Nowhere,
+        };
+        Ok(End { port, ..End::new(Kind::Address, home, vec![address]) })
+    }
+
+    /// An address of each family that no route but a default one leads to.
+    pub(super) fn external(&self) -> End {
+        let candidates = OUTSIDE.iter().filter_map(|text| text.parse().ok());
+        let outside = candidates.filter(|address| !self.is_known(*address));
+        End::new(Kind::External, Home::Nowhere, one_each(outside))
+    }
+
+    fn is_known(&self, address: IpAddr) -> bool {
+        let hosts = self.snapshot.namespaces.iter().filter(|netns| netns.name == NetnsName::Host);
+        let mut prefixes = hosts.flat_map(prefixes);
+        self.snapshot.is_cluster_address(address) || prefixes.any(|prefix| prefix.contains(&address))
+    }
+}
+
+/// What a namespace has on its links, or has routes to.
+fn prefixes(netns: &Netns) -> impl Iterator<Item = IpNet> {
+    let connected = netns.addrs.iter().flatten().filter_map(|addr| IpNet::new(addr.address, addr.prefix_len).ok());
+    let routed = routes(netns).filter(|route| route.kind == RouteType::Unicast).map(|route| route.dst);
+    connected.chain(routed).filter(|net| net.prefix_len() > 0)
+}
+
+fn routes(netns: &Netns) -> impl Iterator<Item = &Route> {
+    [&netns.routes, &netns.routes6].into_iter().flatten().flat_map(Routes::rows)
+}
+
+/// The first address of each family.
+pub(super) fn one_each(addresses: impl IntoIterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let mut chosen: Vec<IpAddr> = Vec::new();
+    for address in addresses {
+        if !chosen.iter().any(|other| Family::of(*other) == Family::of(address)) {
+            chosen.push(address);
+        }
+    }
+    chosen
+}
+
+/// The addresses of a namespace by which others know it: first those of the device that its default route leaves by.
+pub(super) fn of_netns(netns: &Netns) -> Vec<IpAddr> {
+    let outward: Vec<&IfName> = routes(netns)
+        .filter(|route| route.kind == RouteType::Unicast && route.dst.prefix_len() == 0)
+        .flat_map(|route| &route.nexthops)
+        .filter_map(|hop| hop.dev.as_ref())
+        .collect();
+    let mut usable: Vec<&Addr> = netns.addrs.iter().flatten().filter(|addr| is_usable(addr)).collect();
+    usable.sort_by_key(|addr| (!outward.contains(&&addr.dev), addr.secondary || addr.deprecated));
+    one_each(usable.into_iter().map(|addr| addr.address))
+}
+
+fn is_usable(addr: &Addr) -> bool {
+    let local = match addr.address {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local(),
+    };
+    !local && !addr.tentative
+}

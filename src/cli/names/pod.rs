@@ -1,0 +1,124 @@
+//! Pods by name: the folders under `pods/`, and the Pod objects.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::error::Error;
+use crate::evidence::Gap;
+use crate::net::{NetnsId, NodeName, PodName};
+use crate::snapshot::{Netns, Pod};
+
+use super::{End, Home, Kind, Names, address, near, usage};
+
+impl Names<'_> {
+    /// A pod without its namespace: in the one of `-n`; else in `default`; else the only one of that name.
+    pub(super) fn pod(&self, name: &str) -> Result<Option<End>, Error> {
+        let here = PodName::new(self.namespace.unwrap_or("default"), name);
+        if self.exists(&here) {
+            return self.pod_end(here).map(Some);
+        }
+        if self.namespace.is_some() {
+            return Ok(None);
+        }
+        let named: Vec<PodName> = self.pods().into_iter().filter(|pod| *pod.name == *name).collect();
+        match named.as_slice() {
+            [] => Ok(None),
+            [pod] => self.pod_end(pod.clone()).map(Some),
+            several => {
+                let names: Vec<String> = several.iter().map(PodName::to_string).collect();
+                Err(usage(format!("{name}: several namespaces have such a pod: {}", names.join(", "))))
+            }
+        }
+    }
+
+    /// `NAMESPACE/POD`.
+    pub(super) fn pod_in(&self, namespace: &str, name: &str) -> Result<End, Error> {
+        let pod = PodName::new(namespace, name);
+        if self.exists(&pod) {
+            return self.pod_end(pod);
+        }
+        let known = self.pods().into_iter().map(|pod| pod.to_string());
+        let hint = near::hint(&format!("{namespace}/{name}"), known, |near| near);
+        Err(usage(format!("no pod {namespace}/{name} {}{hint}", self.searched())))
+    }
+
+    pub(super) fn unknown_pod(&self, name: &str) -> Error {
+        let namespace = self.namespace.map(|namespace| format!(" in namespace {namespace:?}")).unwrap_or_default();
+        let known = self.pods().into_iter().map(|pod| pod.to_string());
+        let hint = near::hint(name, known, |near| near.split_once('/').map_or(near, |(_, name)| name));
+        let node = self.snapshot.nodes.contains_key(name);
+        let hint = if node { format!("; did you mean node/{name}?") } else { hint };
+        usage(format!("no pod {name:?}{namespace} {}{hint}", self.searched()))
+    }
+
+    fn searched(&self) -> &'static str {
+        match self.snapshot.kube.pods {
+            Some(_) => "under nodes/*/pods or in cluster/pods.json",
+            None => "under nodes/*/pods (the snapshot has no cluster/pods.json)",
+        }
+    }
+
+    /// Every pod that has a folder or an object.
+    fn pods(&self) -> BTreeSet<PodName> {
+        let folders = self.snapshot.nodes.values().flat_map(|node| node.pods.keys().cloned());
+        let objects = self.snapshot.kube.pods.iter().flatten().map(|pod| pod.name.clone());
+        folders.chain(objects).collect()
+    }
+
+    fn exists(&self, pod: &PodName) -> bool {
+        self.snapshot.nodes.values().any(|node| node.pods.contains_key(pod)) || self.snapshot.kube.pod(pod).is_some()
+    }
+
+    fn pod_end(&self, name: PodName) -> Result<End, Error> {
+        let object = self.snapshot.kube.pod(&name);
+        let text = name.to_string();
+        if let Some(node) = object.filter(|pod| pod.host_network).and_then(|pod| pod.node.as_ref()) {
+            let end = self.node(node.as_str())?;
+            return Ok(End { kind: Kind::Pod(name), ..end });
+        }
+        let folder = self.folder(&name, object)?;
+        let announced = object.map(|pod| pod.ips.clone()).unwrap_or_default();
+        let netns = folder.map(|id| self.snapshot.netns(id));
+        let own = netns.map(address::of_netns).unwrap_or_default();
+        let home = folder.map_or_else(|| missing(&name, object), Home::Netns);
+        let mut end = End::new(Kind::Pod(name), home, address::one_each(announced.iter().copied().chain(own)));
+        end.gaps = netns.map(|netns| contradictions(netns, object, &announced)).unwrap_or_default();
+        self.with_address(end, &text)
+    }
+
+    /// The pod's namespace. A folder of it on two nodes is decided by its object.
+    fn folder(&self, name: &PodName, object: Option<&Pod>) -> Result<Option<NetnsId>, Error> {
+        let nodes = self.snapshot.nodes.iter();
+        let found: Vec<(&NodeName, NetnsId)> =
+            nodes.filter_map(|(node, spaces)| Some((node, *spaces.pods.get(name)?))).collect();
+        match found.as_slice() {
+            [] => Ok(None),
+            [(_, id)] => Ok(Some(*id)),
+            several => {
+                let right = several.iter().find(|(node, _)| object.and_then(|pod| pod.node.as_ref()) == Some(node));
+                let nodes: Vec<&str> = several.iter().map(|(node, _)| node.as_str()).collect();
+                let several = || usage(format!("{name}: several nodes have a folder of it: {}", nodes.join(", ")));
+                right.map(|(_, id)| Some(*id)).ok_or_else(several)
+            }
+        }
+    }
+}
+
+/// The folder that should be there.
+fn missing(name: &PodName, object: Option<&Pod>) -> Home {
+    let node = object.and_then(|pod| pod.node.as_ref()).map_or("<node>", NodeName::as_str);
+    Home::Missing(format!("nodes/{node}/pods/{}_{}", name.namespace, name.name))
+}
+
+/// The object's addresses that the namespace lacks. The walk goes by the namespace's own.
+fn contradictions(netns: &Netns, object: Option<&Pod>, announced: &[IpAddr]) -> Vec<Gap> {
+    let (Some(object), Some(_)) = (object, &netns.addrs) else { return Vec::new() };
+    let strange = announced.iter().filter(|address| netns.addr(**address).is_none());
+    let gap = |address: &IpAddr| {
+        Gap::new(
+            format!("pod {} has {address} by its object, but {} lacks it", object.name, netns.dir),
+            vec![object.evidence],
+        )
+    };
+    strange.map(gap).collect()
+}
