@@ -20,8 +20,8 @@ impl Names<'_> {
         if self.namespace.is_some() {
             return Ok(None);
         }
-        let named: Vec<PodName> = self.pods().into_iter().filter(|pod| *pod.name == *name).collect();
-        match named.as_slice() {
+        let found: Vec<PodName> = self.pods().into_iter().filter(|pod| *pod.name == *name).collect();
+        match found.as_slice() {
             [] => Ok(None),
             [pod] => self.pod_end(pod.clone()).map(Some),
             several => {
