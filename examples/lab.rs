@@ -1,19 +1,25 @@
-//! The kernel lab by hand: `cargo run --example lab -- write testdata/` makes the bundled snapshots anew.
+//! The kernel lab by hand:
+//!
+//! - `cargo run --example lab -- write testdata/` makes the bundled snapshots anew,
+//! - `cargo run --example lab -- watch vxlan` shows what the kernel does with a situation's packets,
+//! - `cargo run --example lab -- judge vxlan` holds `explain` against it.
 
 #[path = "../tests/lab/mod.rs"]
 mod lab;
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Instant;
+
+use lab::situations::{ALL, Situation};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
-        ["write", folder] => write(Path::new(folder)),
-        ["watch"] => watch(),
-        _ => Err("usage: lab write FOLDER".to_owned()),
+        ["write", folder, names @ ..] => chosen(names).try_for_each(|situation| write(Path::new(folder), situation)),
+        ["watch", names @ ..] => chosen(names).try_for_each(watch),
+        ["judge", names @ ..] => chosen(names).try_for_each(judge),
+        _ => Err("usage: lab write FOLDER [SITUATION...] | watch [SITUATION...] | judge [SITUATION...]".to_owned()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -24,32 +30,38 @@ fn main() -> ExitCode {
     }
 }
 
-fn write(folder: &Path) -> Result<(), String> {
-    for scenario in [lab::situations::vxlan()] {
-        let target = folder.join(&scenario.name);
-        let _ = std::fs::remove_dir_all(&target);
-        lab::build::Lab::build(&scenario)?.snapshot(&target, lab::snapshot::Form::Text)?;
-        eprintln!("wrote {}", target.display());
+fn chosen<'a>(names: &'a [&str]) -> impl Iterator<Item = &'static Situation> + 'a {
+    ALL.iter().filter(move |(name, _)| names.is_empty() || names.contains(name))
+}
+
+fn write(folder: &Path, (name, make): &Situation) -> Result<(), String> {
+    let target = folder.join(name);
+    let _ = std::fs::remove_dir_all(&target);
+    lab::build::Lab::build(&make())?.snapshot(&target, lab::snapshot::Form::Text)?;
+    println!("{}", target.display());
+    Ok(())
+}
+
+fn watch((name, make): &Situation) -> Result<(), String> {
+    let scenario = make();
+    let built = lab::build::Lab::build(&scenario)?;
+    let mut observer = lab::observe::Observer::open(&built)?;
+    for probe in lab::judge::packets(&scenario) {
+        let seen = observer.ask(&probe);
+        println!("== {name}: {}", lab::judge::question(&probe));
+        if let Err(wrong) = lab::judge::check_want(&probe, &seen) {
+            println!("!! {wrong}");
+        }
+        print!("{}", lab::compare::shown_observation(&probe, &seen));
     }
     Ok(())
 }
 
-fn watch() -> Result<(), String> {
-    let start = Instant::now();
-    let scenario = lab::situations::vxlan();
-    let built = lab::build::Lab::build(&scenario)?;
-    println!("built {:?}", start.elapsed());
-    let mut observer = lab::observe::Observer::open(&built)?;
-    println!("opened {:?}", start.elapsed());
-    for probe in &scenario.probes {
-        let start = Instant::now();
-        let seen = observer.ask(probe);
-        println!("== {} -> {} {} in {:?}", probe.from, probe.to, probe.proto.as_str(), start.elapsed());
-        print!("{}", lab::compare::shown_observation(probe, &seen));
+fn judge((name, make): &Situation) -> Result<(), String> {
+    let told = lab::judge::judge(&make())?;
+    for wrong in &told.wrong {
+        println!("== {name}: {wrong}");
     }
-    let start = Instant::now();
-    drop(observer);
-    drop(built);
-    println!("closed {:?}", start.elapsed());
+    println!("{name}: {} questions, {} differ", told.asked, told.wrong.len());
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use super::netns::{Netns, must};
+use super::relay::Relay;
 use super::scenario::{Backend, Scenario, Space};
 
 /// How long the lab's machines wait for a neighbour's answer before they ask again.
@@ -17,6 +18,7 @@ pub struct Lab {
     pub scenario: Scenario,
     /// The namespaces by their name.
     pub spaces: BTreeMap<String, Netns>,
+    relays: Vec<Relay>,
 }
 
 impl Lab {
@@ -26,20 +28,24 @@ impl Lab {
         for space in &scenario.spaces {
             spaces.insert(space.name.clone(), Netns::new(&space.name)?);
         }
-        let lab = Self { scenario: scenario.clone(), spaces };
+        let mut lab = Self { scenario: scenario.clone(), spaces, relays: Vec::new() };
         for space in &scenario.spaces {
             lab.netns(&space.name).enter(|| write_sysctls(&space.defaults))?;
         }
         lab.add_wires()?;
+        for program in &scenario.relays {
+            lab.relays.push(Relay::start(lab.netns(&program.space), program)?);
+        }
         for space in &scenario.spaces {
             lab.netns(&space.name)
                 .enter(|| furnish(space))
                 .map_err(|error| format!("namespace {}: {error}", space.name))?;
         }
+        lab.relays.iter_mut().try_for_each(Relay::bind)?;
         lab.wait_for_links()?;
         for space in &scenario.spaces {
             lab.netns(&space.name)
-                .enter(|| hasten_neighbours().and_then(|()| furnish_late(space)))
+                .enter(|| hasten().and_then(|()| furnish_late(space)))
                 .map_err(|error| format!("namespace {}: {error}", space.name))?;
         }
         Ok(lab)
@@ -103,9 +109,10 @@ fn furnish(space: &Space) -> Result<(), String> {
     Ok(())
 }
 
-/// Lets a neighbour that doesn't answer fail after a fifth of a second: three times this, as with the default of a
-/// second.
-fn hasten_neighbours() -> Result<(), String> {
+/// Lets a neighbour that doesn't answer fail after a fifth of a second: three questions, as with the default of one a
+/// second. And a listener sends its SYN-ACK once only, since nobody completes the handshake.
+fn hasten() -> Result<(), String> {
+    write_sysctls(&[("ipv4/tcp_synack_retries".to_owned(), "0".to_owned())])?;
     for family in ["ipv4", "ipv6"] {
         for entry in fs::read_dir(format!("/proc/sys/net/{family}/neigh")).into_iter().flatten().flatten() {
             let device = entry.file_name().to_string_lossy().into_owned();

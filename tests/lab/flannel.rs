@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::kube_proxy::{self, Service};
 use super::objects;
-use super::scenario::{Place, Plug, Scenario, Space, Wire};
+use super::scenario::{Place, Plug, RelayProgram, Scenario, Space, Wire};
+use super::wire::RELAY_PORT;
 
 /// flannel's pod network.
 pub const NETWORK4: &str = "10.244.0.0/16";
@@ -66,8 +67,12 @@ pub struct Cluster {
 pub struct Node {
     /// Its number, from 1, from which its name, addresses and pod networks come.
     pub number: u8,
+    /// Its name, where it is not `n` and the number.
+    pub label: Option<String>,
     /// Which underlay subnet it is in: 0 (192.0.2.0/24) or 1 (198.51.100.0/24).
     pub subnet: u8,
+    /// Whether it has a second uplink, eth1, in the second subnet.
+    pub second_uplink: bool,
     /// `ifindex` of its uplink and of the next device to be made.
     next_index: u32,
 }
@@ -88,12 +93,12 @@ pub struct Pod {
 impl Node {
     /// The node of a number, in the first subnet.
     pub fn new(number: u8) -> Self {
-        Self { number, subnet: 0, next_index: 10 }
+        Self { number, label: None, subnet: 0, second_uplink: false, next_index: 10 }
     }
 
     /// Its name.
     pub fn name(&self) -> String {
-        format!("n{}", self.number)
+        self.label.clone().unwrap_or_else(|| format!("n{}", self.number))
     }
 
     /// Its underlay address.
@@ -102,6 +107,11 @@ impl Node {
             0 => Ipv4Addr::new(192, 0, 2, 10 + self.number),
             _ => Ipv4Addr::new(198, 51, 100, 10 + self.number),
         }
+    }
+
+    /// Its address on the second uplink.
+    pub fn second_address4(&self) -> Ipv4Addr {
+        Ipv4Addr::new(198, 51, 100, 10 + self.number)
     }
 
     /// Its underlay address in IPv6.
@@ -237,6 +247,13 @@ impl Cluster {
         self
     }
 
+    /// Adds a node with a name of its own; its number.
+    pub fn add_node(&mut self, label: &str) -> u8 {
+        let number = u8::try_from(self.nodes.len() + 1).expect("few nodes");
+        self.nodes.push(Node { label: Some(label.to_owned()), ..Node::new(number) });
+        number
+    }
+
     /// Puts a node into the second subnet, behind the router.
     pub fn in_second_subnet(mut self, node: u8) -> Self {
         for known in self.nodes.iter_mut().filter(|known| known.number == node) {
@@ -281,6 +298,9 @@ impl Cluster {
             self.add_flannel(node, &mut host);
             self.add_bridge(node, &mut host, &mut scenario);
             self.add_rules(node, &mut host);
+            if self.backend == FlannelBackend::Udp {
+                scenario.relays.push(self.relay(node));
+            }
             scenario.spaces.push(host);
         }
         for pod in &self.pods {
@@ -338,11 +358,13 @@ impl Cluster {
         let mut world = self.hidden("world");
         world.sysctl("ipv4/ip_forward", 1);
         world.ip(format!("addr add {INTERNET4}/32 dev lo")).ip("route add blackhole default");
+        world.ip("route add local 203.0.113.0/24 dev lo");
         if self.dual_stack {
             world.sysctl("ipv6/conf/all/forwarding", 1);
-            world.ip(format!("-6 addr add {INTERNET6}/128 dev lo")).ip("-6 route add blackhole default");
+            world.ip(format!("addr add {INTERNET6}/128 dev lo nodad")).ip("route add blackhole ::/0");
+            world.ip("route add local 2001:db8:113::/48 dev lo");
         }
-        for subnet in 0..=u8::from(self.nodes.iter().any(|node| node.subnet == 1)) {
+        for subnet in 0..=u8::from(self.nodes.iter().any(|node| node.subnet == 1 || node.second_uplink)) {
             let mut switch = self.hidden(&format!("switch{subnet}"));
             switch.ip("link add br0 type bridge mcast_snooping 0").ip("link set br0 up");
             scenario.spaces.push(switch);
@@ -350,7 +372,7 @@ impl Cluster {
             let dev = format!("eth{subnet}");
             world.ip(format!("addr add {}/24 brd + dev {dev}", gateway.gateway4())).ip(format!("link set {dev} up"));
             if self.dual_stack {
-                world.ip(format!("-6 addr add {}/64 dev {dev} nodad", gateway.gateway6()));
+                world.ip(format!("addr add {}/64 dev {dev} nodad", gateway.gateway6()));
             }
             let plug = Plug {
                 space: "world".to_owned(),
@@ -365,7 +387,7 @@ impl Cluster {
         client.ip(format!("addr add {CLIENT4}/24 brd + dev eth0")).ip("link set eth0 up");
         client.ip("route add default via 192.0.2.1");
         if self.dual_stack {
-            client.ip(format!("-6 addr add {CLIENT6}/64 dev eth0 nodad")).ip("-6 route add default via 2001:db8:2::1");
+            client.ip(format!("addr add {CLIENT6}/64 dev eth0 nodad")).ip("route add default via 2001:db8:2::1");
         }
         scenario.spaces.push(client);
         let mac = "52:54:00:00:00:c8".to_owned();
@@ -391,11 +413,16 @@ impl Cluster {
         host.ip(format!("addr add {}/24 brd + dev eth0", node.address4())).ip("link set eth0 up");
         host.ip(format!("route add default via {} dev eth0 proto static", node.gateway4()));
         if self.dual_stack {
-            host.ip(format!("-6 addr add {}/64 dev eth0 nodad", node.address6()));
-            host.ip(format!("-6 route add default via {} dev eth0 proto static", node.gateway6()));
+            host.ip(format!("addr add {}/64 dev eth0 nodad", node.address6()));
+            host.ip(format!("route add default via {} dev eth0 proto static", node.gateway6()));
         }
         let plug = Plug { space: node.name(), dev: "eth0".to_owned(), index: 2, mac: node.uplink_mac() };
         self.plug_into_switch(scenario, node.subnet, plug);
+        if node.second_uplink {
+            host.ip(format!("addr add {}/24 brd + dev eth1", node.second_address4())).ip("link set eth1 up");
+            let mac = format!("52:54:00:00:01:{:02x}", 0x10 + node.number);
+            self.plug_into_switch(scenario, 1, Plug { space: node.name(), dev: "eth1".to_owned(), index: 3, mac });
+        }
     }
 
     fn add_flannel(&self, node: &Node, host: &mut Space) {
@@ -425,15 +452,25 @@ impl Cluster {
         ));
         match family {
             4 => host.ip(format!("addr add 10.244.{}.0/32 dev {dev}", node.number)),
-            _ => host.ip(format!("-6 addr add fd00:10:244:{}::/128 dev {dev} nodad", node.number)),
+            _ => host.ip(format!("addr add fd00:10:244:{}::/128 dev {dev} nodad", node.number)),
         };
         host.ip(format!("link set {dev} up"));
     }
 
     fn add_tun(&self, node: &Node, host: &mut Space) {
-        host.ip("tuntap add dev flannel0 mode tun").ip(format!("link set flannel0 mtu {}", self.pod_mtu()));
+        host.ip(format!("link set flannel0 mtu {}", self.pod_mtu()));
         host.ip(format!("addr add 10.244.{}.0/32 dev flannel0", node.number)).ip("link set flannel0 up");
         host.ip(format!("route add {NETWORK4} dev flannel0"));
+    }
+
+    fn relay(&self, node: &Node) -> RelayProgram {
+        let peers = self.nodes.iter().filter(|peer| peer.number != node.number);
+        RelayProgram {
+            space: node.name(),
+            dev: "flannel0".to_owned(),
+            local: (node.address4().into(), RELAY_PORT),
+            routes: peers.map(|peer| (peer.pod_cidr4(), peer.address4().into())).collect(),
+        }
     }
 
     fn add_peer(&self, node: &Node, peer: &Node, family: u8, host: &mut Space) {
@@ -463,7 +500,7 @@ impl Cluster {
         host.ip(format!("link add cni0 index 6 address {} mtu {mtu} type bridge", node.bridge_mac()));
         host.ip(format!("addr add 10.244.{}.1/24 brd + dev cni0", node.number)).ip("link set cni0 up");
         if self.dual_stack {
-            host.ip(format!("-6 addr add fd00:10:244:{}::1/64 dev cni0 nodad", node.number));
+            host.ip(format!("addr add fd00:10:244:{}::1/64 dev cni0 nodad", node.number));
         }
         for pod in self.pods.iter().filter(|pod| pod.node == node.number) {
             let veth = pod.veth();
@@ -488,9 +525,9 @@ impl Cluster {
         space.ip(format!("route add {NETWORK4} via 10.244.{}.1 dev eth0", pod.node));
         if self.dual_stack {
             let gateway = format!("fd00:10:244:{}::1", pod.node);
-            space.ip(format!("-6 addr add {}/64 dev eth0 nodad", pod.address6()));
-            space.ip(format!("-6 route add default via {gateway} dev eth0"));
-            space.ip(format!("-6 route add {NETWORK6} via {gateway} dev eth0"));
+            space.ip(format!("addr add {}/64 dev eth0 nodad", pod.address6()));
+            space.ip(format!("route add default via {gateway} dev eth0"));
+            space.ip(format!("route add {NETWORK6} via {gateway} dev eth0"));
         }
         space
     }

@@ -1,12 +1,13 @@
 //! Sends a probe and sees what becomes of it.
 
+use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::answer::Server;
-use super::build::Lab;
+use super::build::{Lab, write_sysctls};
 use super::client::{Client, Outcome};
 use super::netns::{must, run};
 use super::ruletrace::{RuleHit, RuleTrace, TRACE_TABLE};
@@ -53,6 +54,9 @@ impl<'lab> Observer<'lab> {
         ports.dedup();
         for space in &lab.scenario.spaces {
             let netns = lab.netns(&space.name);
+            // Each question stands for itself: none may use up what the kernel allows of errors.
+            let limits = ["ipv4/icmp_ratelimit", "ipv6/icmp/ratelimit"].map(|name| (name.to_owned(), "0".to_owned()));
+            netns.enter(|| write_sysctls(&limits))?;
             for &port in &ports {
                 observer.servers.extend(Server::open(netns, port)?);
             }
@@ -73,6 +77,7 @@ impl<'lab> Observer<'lab> {
     pub fn ask(&mut self, probe: &Probe) -> Observation {
         self.forget_connections();
         self.drain();
+        let before = self.delivered();
         let mut seen = Seen::default();
         let (client, mut outcome) = match Client::send(self.lab.netns(&probe.space), probe) {
             Ok(client) => (Some(client), None),
@@ -98,7 +103,33 @@ impl<'lab> Observer<'lab> {
                 break;
             }
         }
-        seen.finish(probe, outcome.unwrap_or(Outcome::Silence))
+        let mut seen = seen.finish(probe, outcome.unwrap_or(Outcome::Silence));
+        if seen.receiver.is_none() && seen.outcome == Outcome::Silence {
+            seen.receiver = self.silent_receiver(probe, &seen, &before);
+        }
+        seen
+    }
+
+    /// How many packets each namespace's stack has taken in.
+    fn delivered(&self) -> BTreeMap<String, u64> {
+        let spaces = self.lab.scenario.spaces.iter();
+        spaces.map(|space| (space.name.clone(), self.lab.netns(&space.name).enter(in_delivers))).collect()
+    }
+
+    /// Who received a packet without being able to answer: the last place that it came to, if the stack there took it.
+    fn silent_receiver(&self, probe: &Probe, seen: &Observation, before: &BTreeMap<String, u64>) -> Option<String> {
+        let last = seen.sightings.iter().rfind(|sighting| !sighting.header.innermost().is_icmp_error())?;
+        let to_probe = last.space == probe.space && last.device != "lo";
+        let tunnelled = last.header.inner.is_some();
+        if last.direction == Direction::Transmit || to_probe || tunnelled || last.space.starts_with("switch") {
+            return None;
+        }
+        let now = self.lab.netns(&last.space).enter(in_delivers);
+        let tunnels = seen.sightings.iter().filter(|sighting| {
+            sighting.space == last.space && sighting.direction == Direction::Receive && sighting.header.inner.is_some()
+        });
+        let expected = before.get(&last.space)? + u64::try_from(tunnels.count()).ok()?;
+        (now > expected).then(|| last.space.clone())
     }
 
     /// Connection tracking must know as little as the snapshot says: what earlier probes left behind goes.
@@ -153,6 +184,17 @@ impl Drop for Observer<'_> {
             std::thread::spawn(move || drop(tap));
         }
     }
+}
+
+/// Packets that the calling thread's namespace has handed to a protocol: `InDelivers` of both families.
+fn in_delivers() -> u64 {
+    let v4 = std::fs::read_to_string("/proc/thread-self/net/snmp").unwrap_or_default();
+    let mut ip = v4.lines().filter_map(|line| line.strip_prefix("Ip: "));
+    let at = ip.next().and_then(|names| names.split(' ').position(|name| name == "InDelivers"));
+    let v4 = ip.next().and_then(|values| values.split(' ').nth(at?)?.parse::<u64>().ok()).unwrap_or(0);
+    let v6 = std::fs::read_to_string("/proc/thread-self/net/snmp6").unwrap_or_default();
+    let v6 = v6.lines().find_map(|line| line.strip_prefix("Ip6InDelivers")?.trim().parse::<u64>().ok()).unwrap_or(0);
+    v4 + v6
 }
 
 #[derive(Default)]

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use nix::errno::Errno;
 use serde_json::Value;
+
+use super::flannel::{CLIENT4, CLIENT6};
 
 /// Namespaces, what joins them, and the questions about them.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +26,29 @@ pub struct Scenario {
     pub objects: Objects,
     /// The questions, asked one after the other.
     pub probes: Vec<Probe>,
+}
+
+impl Scenario {
+    /// A namespace by its name.
+    pub fn space(&mut self, name: &str) -> &mut Space {
+        let known = self.spaces.iter_mut().find(|space| space.name == name);
+        known.unwrap_or_else(|| panic!("the scenario has no namespace {name:?}"))
+    }
+
+    /// Adds a question.
+    pub fn probe(&mut self, probe: Probe) -> &mut Self {
+        self.probes.push(probe);
+        self
+    }
+
+    /// Takes every line for `ip -batch` that holds a text out of a namespace.
+    pub fn without_ip(&mut self, space: &str, part: &str) -> &mut Self {
+        let space = self.space(space);
+        let before = space.ip.len();
+        space.ip.retain(|line| !line.contains(part));
+        assert!(space.ip.len() < before, "no line of {} holds {part:?}", space.name);
+        self
+    }
 }
 
 /// Whose namespace it is.
@@ -317,8 +343,10 @@ pub struct Probe {
     pub destination: IpAddr,
     /// The destination port (ignored for icmp).
     pub port: u16,
-    /// The source port (ignored for icmp).
+    /// The source port, or an echo's identifier: the lab counts them up.
     pub sport: u16,
+    /// The source port, where the question is about it.
+    pub fixed_sport: Option<u16>,
     /// The address that the socket is bound to.
     pub source: Option<IpAddr>,
     /// The IP packet's total length.
@@ -335,8 +363,27 @@ pub struct Probe {
     pub listen: Vec<u16>,
     /// Further arguments for `explain`.
     pub extra: Vec<String>,
-    /// How often the probe is sent in the hope of seeing every path (each with another source port).
+    /// How often the probe is sent in the hope of seeing every path.
     pub times: u16,
+    /// What the scenario's author knows of the kernel, so that a scenario that shows something else is noticed.
+    pub want: Option<Want>,
+}
+
+/// What must come of a probe for the scenario to make sense.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// The named namespace answers, and the sender hears it.
+    Answered(String),
+    /// One of several namespaces answers.
+    AnsweredBySome,
+    /// The named namespace answers, and nobody hears it.
+    Unheard(String),
+    /// Nothing comes back, and nobody got it.
+    Silence,
+    /// An error comes back.
+    Error(Errno),
+    /// The sender's own stack refuses.
+    Refused(Errno),
 }
 
 impl Probe {
@@ -350,6 +397,7 @@ impl Probe {
             destination: destination.parse().unwrap_or_else(|_| panic!("{destination:?} is no address")),
             port,
             sport: 40000,
+            fixed_sport: None,
             source: None,
             size: None,
             df: false,
@@ -359,7 +407,95 @@ impl Probe {
             listen: Vec::new(),
             extra: Vec::new(),
             times: 1,
+            want: None,
         }
+    }
+
+    /// A probe whose sender is named as `explain` names it: `NAMESPACE/POD`, `node/NAME`, or an address of the
+    /// client or of the world outside.
+    pub fn ask(from: &str, to: &str, proto: Proto, destination: &str, port: u16) -> Self {
+        let space = match from.strip_prefix("node/") {
+            Some(node) => node,
+            None if from.parse::<IpAddr>().is_err() => from,
+            None if [CLIENT4, CLIENT6].contains(&from) => "client",
+            None => "world",
+        };
+        Self::new(space, from, to, proto, destination, port)
+    }
+
+    /// The named namespace answers.
+    pub fn answered_by(mut self, space: &str) -> Self {
+        self.want = Some(Want::Answered(space.to_owned()));
+        self
+    }
+
+    /// What must come of it.
+    pub fn want(mut self, want: Want) -> Self {
+        self.want = Some(want);
+        self
+    }
+
+    /// Nothing comes back.
+    pub fn silent(self) -> Self {
+        self.want(Want::Silence)
+    }
+
+    /// An error comes back.
+    pub fn error(self, errno: Errno) -> Self {
+        self.want(Want::Error(errno))
+    }
+
+    /// The sender's own stack refuses.
+    pub fn refused(self, errno: Errno) -> Self {
+        self.want(Want::Refused(errno))
+    }
+
+    /// Sent so often, since several ways are open to it.
+    pub fn times(mut self, times: u16) -> Self {
+        self.times = times;
+        self
+    }
+
+    /// With this TTL.
+    pub fn ttl(mut self, ttl: u8) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// With this length.
+    pub fn size(mut self, size: u32) -> Self {
+        self.size = Some(size);
+        self
+    }
+
+    /// With this TOS.
+    pub fn tos(mut self, tos: u8) -> Self {
+        self.tos = Some(tos);
+        self
+    }
+
+    /// With this mark.
+    pub fn mark(mut self, mark: u32) -> Self {
+        self.mark = Some(mark);
+        self
+    }
+
+    /// Don't fragment.
+    pub fn df(mut self) -> Self {
+        self.df = true;
+        self
+    }
+
+    /// From this source port.
+    pub fn sport(mut self, sport: u16) -> Self {
+        self.fixed_sport = Some(sport);
+        self
+    }
+
+    /// From a socket bound to this address.
+    pub fn source(mut self, source: &str) -> Self {
+        self.source = Some(source.parse().unwrap_or_else(|_| panic!("{source:?} is no address")));
+        self
     }
 
     /// A program listens on this port too.

@@ -144,8 +144,10 @@ fn write_space(space: &Space, folder: &Path, form: Form) -> Result<(), String> {
         Form::Text => (TABLES, HOST_TABLES),
         Form::Json => (TABLES_JSON, HOST_TABLES_JSON),
     };
+    // How a program is called is a fact, the number that it has today is not.
+    let settled = |file: &str, text: String| if file.starts_with("tuntap") { without_pids(&text) } else { text };
     for (file, command) in tables.iter().chain(host_tables.iter().filter(|_| host)) {
-        write(&folder.join(file), &stdout_of(command)?)?;
+        write(&folder.join(file), &settled(file, stdout_of(command)?))?;
     }
     write_rules(space, folder)?;
     write(&folder.join("sysctl"), &sysctls())
@@ -189,6 +191,22 @@ fn undated(text: &str) -> String {
     kept
 }
 
+/// Gives every process of `ip -d tuntap show` the same number.
+fn without_pids(text: &str) -> String {
+    let mut kept = String::new();
+    let mut digits = false;
+    for (n, c) in text.char_indices() {
+        let opens = n > 0 && text.as_bytes()[n - 1] == b'(';
+        digits = c.is_ascii_digit() && (opens || digits);
+        match (digits, opens) {
+            (true, true) => kept.push_str("4321"),
+            (true, false) => {}
+            (false, _) => kept.push(c),
+        }
+    }
+    kept
+}
+
 fn stdout_of(command: &str) -> Result<String, String> {
     let mut words = command.split(' ');
     let program = words.next().unwrap_or_default();
@@ -196,6 +214,11 @@ fn stdout_of(command: &str) -> Result<String, String> {
     if program == "ipset" || program == "conntrack" {
         // Both fail where the kernel has nothing of theirs yet.
         return run(program, &args, "").map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    if args.contains(&"tuntap") {
+        // It reads /sys, which shows the devices of the namespace in which it was mounted.
+        let script = format!("mount -t sysfs sysfs /sys && exec {command}");
+        return must("unshare", &["--mount", "sh", "-c", &script], "");
     }
     must(program, &args, "")
 }

@@ -1,0 +1,120 @@
+//! Puts one scenario's questions to the kernel and to `explain`.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::build::Lab;
+use super::client::Outcome;
+use super::compare::compare;
+use super::explain::explain;
+use super::observe::{Observation, Observer};
+use super::scenario::{Probe, Proto, Scenario, Want};
+use super::snapshot::Form;
+
+/// What came of a scenario.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// How many packets were sent.
+    pub asked: usize,
+    /// Where the kernel and `explain` differ, or the kernel and the scenario's author.
+    pub wrong: Vec<String>,
+    /// What was seen, one for each packet.
+    pub seen: Vec<(Probe, Observation)>,
+}
+
+/// A folder that goes away, unless it is to be looked at.
+pub struct Folder {
+    /// Where it is.
+    pub path: PathBuf,
+    keep: bool,
+}
+
+impl Folder {
+    /// A new one.
+    pub fn new(name: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("flowtrace-lab-{}-{number}-{name}", std::process::id()));
+        Self { path, keep: false }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !self.keep {
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// Builds the scenario, and asks both.
+pub fn judge(scenario: &Scenario) -> Result<Verdict, String> {
+    let lab = Lab::build(scenario)?;
+    let mut folder = Folder::new(&scenario.name);
+    lab.snapshot(&folder.path, Form::Text)?;
+    let mut observer = Observer::open(&lab)?;
+    let mut told = Verdict::default();
+    for probe in packets(scenario) {
+        let seen = observer.ask(&probe);
+        told.asked += 1;
+        let agreed = check_want(&probe, &seen).and_then(|()| hold_against(scenario, &probe, &seen, &folder.path));
+        if let Err(wrong) = agreed {
+            told.wrong.push(format!("{}\n{wrong}", question(&probe)));
+        }
+        told.seen.push((probe, seen));
+    }
+    if !told.wrong.is_empty() {
+        folder.keep = true;
+        let words = scenario.words.join("; ");
+        told.wrong.push(format!("{words}; the snapshot is kept in {}", folder.path.display()));
+    }
+    Ok(told)
+}
+
+/// Every probe as often as it is to be sent, from another port each time: no connection is ever met again.
+pub fn packets(scenario: &Scenario) -> impl Iterator<Item = Probe> + '_ {
+    let all = scenario.probes.iter().flat_map(|probe| (0..probe.times).map(move |_| probe));
+    (40000..).zip(all).map(|(sport, probe)| Probe { sport: probe.fixed_sport.unwrap_or(sport), ..probe.clone() })
+}
+
+fn hold_against(scenario: &Scenario, probe: &Probe, seen: &Observation, snapshot: &Path) -> Result<(), String> {
+    let (answer, by_hand) = explain(probe, snapshot)?;
+    compare(scenario, probe, seen, &answer).map_err(|wrong| format!("{by_hand}\n{wrong}"))
+}
+
+/// The question in words.
+pub fn question(probe: &Probe) -> String {
+    let port = if probe.proto == Proto::Icmp { String::new() } else { format!(" port {}", probe.port) };
+    let mut text =
+        format!("{} from {} to {} ({}{port})", probe.proto.as_str(), probe.from, probe.to, probe.destination);
+    let mut add = |name: &str, value: Option<String>| {
+        text.push_str(&value.map(|value| format!(" {name} {value}")).unwrap_or_default());
+    };
+    add("ttl", probe.ttl.map(|ttl| ttl.to_string()));
+    add("size", probe.size.map(|size| size.to_string()));
+    add("tos", probe.tos.map(|tos| tos.to_string()));
+    add("mark", probe.mark.map(|mark| format!("{mark:#x}")));
+    add("source", probe.source.map(|source| source.to_string()));
+    add("df", probe.df.then(String::new));
+    text
+}
+
+/// Whether the kernel did what the scenario's author expects.
+pub fn check_want(probe: &Probe, seen: &Observation) -> Result<(), String> {
+    let (receiver, outcome) = (seen.receiver.as_deref(), seen.outcome);
+    let fine = match &probe.want {
+        None => true,
+        Some(Want::Answered(space)) => receiver == Some(space) && outcome == Outcome::Answered,
+        Some(Want::AnsweredBySome) => receiver.is_some() && outcome == Outcome::Answered,
+        Some(Want::Unheard(space)) => receiver == Some(space) && outcome == Outcome::Silence,
+        Some(Want::Silence) => receiver.is_none() && outcome == Outcome::Silence,
+        Some(Want::Error(errno)) => receiver.is_none() && outcome == Outcome::Error(*errno),
+        Some(Want::Refused(errno)) => receiver.is_none() && outcome == Outcome::Refused(*errno),
+    };
+    let want = &probe.want;
+    if fine {
+        Ok(())
+    } else {
+        Err(format!("the scenario means to show {want:?}, the kernel {outcome:?} at {receiver:?}"))
+    }
+}
