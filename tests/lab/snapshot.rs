@@ -145,7 +145,7 @@ fn write_space(space: &Space, folder: &Path, form: Form) -> Result<(), String> {
         Form::Json => (TABLES_JSON, HOST_TABLES_JSON),
     };
     // How a program is called is a fact, the number that it has today is not.
-    let settled = |file: &str, text: String| if file.starts_with("tuntap") { without_pids(&text) } else { text };
+    let settled = |file: &str, text: String| if file.starts_with("tuntap") { one_process(&text) } else { text };
     for (file, command) in tables.iter().chain(host_tables.iter().filter(|_| host)) {
         write(&folder.join(file), &settled(file, stdout_of(command)?))?;
     }
@@ -191,18 +191,17 @@ fn undated(text: &str) -> String {
     kept
 }
 
-/// Gives every process of `ip -d tuntap show` the same number.
-fn without_pids(text: &str) -> String {
+/// Leaves one process in each list of `ip -d tuntap show`, always with the same number: the lab's nodes share a process
+/// table, so each shows the programs of all.
+fn one_process(text: &str) -> String {
     let mut kept = String::new();
-    let mut digits = false;
-    for (n, c) in text.char_indices() {
-        let opens = n > 0 && text.as_bytes()[n - 1] == b'(';
-        digits = c.is_ascii_digit() && (opens || digits);
-        match (digits, opens) {
-            (true, true) => kept.push_str("4321"),
-            (true, false) => {}
-            (false, _) => kept.push(c),
-        }
+    for line in text.lines() {
+        let line = match line.split_once('(') {
+            Some((name, _)) if line.contains("Attached to processes:") => format!("{name}(4321)"),
+            _ => line.to_owned(),
+        };
+        kept.push_str(&line);
+        kept.push('\n');
     }
     kept
 }
