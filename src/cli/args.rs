@@ -6,8 +6,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::render::Charset;
-
 /// What happened to this packet, and why: walks packets through a snapshot of a flannel Kubernetes cluster as Linux
 /// would.
 #[derive(Debug, Parser)]
@@ -217,13 +215,6 @@ pub(super) enum Color {
     Auto,
     Always,
     Never,
-}
-
-impl Explain {
-    /// The characters that the text may use.
-    pub(super) fn charset(&self) -> Charset {
-        if self.ascii { Charset::Ascii } else { Charset::Unicode }
-    }
 }
 
 /// A number, decimal or with `0x`.

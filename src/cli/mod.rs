@@ -1,9 +1,14 @@
 //! Layer 6: the command line. Reads arguments, picks what to do, and is the only place that picks an exit code.
 
 mod args;
+mod demo;
+mod entry;
 mod exit;
+mod explain;
+mod missing;
 mod names;
 mod packet;
+mod question;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -39,7 +44,7 @@ pub fn run() -> ExitCode {
 
 fn command(command: &Command) -> Result<Outcome, Error> {
     match command {
-        Command::Explain(_) => Err(later("explain")),
+        Command::Explain(typed) => explain::explain(typed),
         Command::Schema => {
             let mut output = Vec::new();
             render::schema(&mut output).map_err(|err| Error::Usage(err.to_string()))?;

@@ -1,0 +1,104 @@
+//! `flowtrace explain`.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use crate::engine;
+use crate::error::Error;
+use crate::render::{self, Charset, Style, View};
+use crate::snapshot::Snapshot;
+
+use super::args::{Color, Explain, Format};
+use super::question::{self, Asked};
+use super::{Outcome, demo, exit, missing};
+
+/// How long the terminal may stay silent.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Loads the snapshot, asks, and shows the answer.
+pub(super) fn explain(typed: &Explain) -> Result<Outcome, Error> {
+    refuse_later(typed)?;
+    let (from, to) = ends(typed)?;
+    let (snapshot, answer) = patiently(|| {
+        let snapshot = snapshot(typed)?;
+        let (asked, gaps) = question::question(typed, from, to, &snapshot)?;
+        let mut answer = match &asked {
+            Asked::Walk(question) => engine::explain(&snapshot, question),
+            Asked::Missing { folder, packet } => missing::answer(folder, packet),
+        };
+        answer.gaps.splice(0..0, gaps);
+        Ok::<_, Error>((snapshot, answer))
+    })?;
+    let view = View { from, to, answer: &answer, files: &snapshot.files };
+    Ok(Outcome { output: show(&view, typed)?, code: exit::code(&answer) })
+}
+
+/// What the contract promises and is not there yet.
+fn refuse_later(typed: &Explain) -> Result<(), Error> {
+    let later = [
+        (typed.pcap.is_some(), "explain --pcap"),
+        (typed.output == Format::Html, "explain -o html"),
+        (typed.context.is_some(), "--context: asking a cluster"),
+        (typed.kubeconfig.is_some(), "--kubeconfig: asking a cluster"),
+    ];
+    match later.iter().find(|(asked, _)| *asked) {
+        Some((_, what)) => Err(super::later(what)),
+        None => Ok(()),
+    }
+}
+
+fn ends(typed: &Explain) -> Result<(&str, &str), Error> {
+    let ends = typed.from.as_deref().zip(typed.to.as_deref());
+    ends.ok_or_else(|| Error::Usage("FROM and TO are wanted".to_owned()))
+}
+
+fn snapshot(typed: &Explain) -> Result<Snapshot, Error> {
+    match &typed.snapshot {
+        Some(path) => crate::load::load(path),
+        None if typed.demo => demo::snapshot(),
+        None => Err(Error::Usage("give --snapshot PATH, or --demo for the one inside the program".to_owned())),
+    }
+}
+
+/// Does the work, and says so on the terminal if it takes long.
+fn patiently<T>(work: impl FnOnce() -> T) -> T {
+    if !io::stderr().is_terminal() {
+        return work();
+    }
+    let (done, waiting) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            if waiting.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                let _ = writeln!(io::stderr(), "reading the snapshot ...");
+            }
+        });
+        let result = work();
+        drop(done);
+        result
+    })
+}
+
+fn show(view: &View<'_>, typed: &Explain) -> Result<Vec<u8>, Error> {
+    let mut out = Vec::new();
+    let written = match typed.output {
+        Format::Text => render::text(view, style(typed), &mut out),
+        Format::Json => render::json(view, &mut out),
+        Format::Dot => render::dot(view, &mut out),
+        Format::Mermaid => render::mermaid(view, &mut out),
+        Format::Html => return Err(super::later("explain -o html")),
+    };
+    written.map_err(|err| Error::Usage(format!("the answer can't be written: {err}")))?;
+    Ok(out)
+}
+
+fn style(typed: &Explain) -> Style {
+    let color = match typed.color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never,
+    };
+    let charset = if typed.ascii { Charset::Ascii } else { Charset::Unicode };
+    Style { verbose: typed.verbose, color, charset }
+}

@@ -1,0 +1,176 @@
+//! From what was typed to what is asked: names become a packet and a place.
+
+use std::net::IpAddr;
+
+use crate::engine::{Origin, Question};
+use crate::error::Error;
+use crate::evidence::Gap;
+use crate::net::{Family, IfName, NetnsId, NetnsName, NodeName, Packet, Protocol};
+use crate::snapshot::Snapshot;
+
+use super::args::{Explain, PacketOptions, Proto, State};
+use super::entry;
+use super::names::{self, End, Home, Kind, Names, Role};
+use super::packet::{self, Ends};
+
+/// A question that can be asked, or one whose sender the snapshot doesn't hold.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// Something to walk.
+    Walk(Question),
+    /// The sender's namespace is missing: its folder, and the packet that it would send.
+    Missing {
+        /// The folder, relative to the snapshot.
+        folder: String,
+        /// The packet.
+        packet: Box<Packet>,
+    },
+}
+
+/// Where the packet starts.
+enum Start {
+    Known(Origin),
+    Missing(String),
+}
+
+/// FROM or TO: as typed, and what it stands for.
+struct Named<'a> {
+    typed: &'a str,
+    end: End,
+}
+
+/// Resolves the question. The gaps are what the names contradict each other about.
+pub(super) fn question(typed: &Explain, from: &str, to: &str, snapshot: &Snapshot) -> Result<(Asked, Vec<Gap>), Error> {
+    let protocol = typed.packet.proto.map(protocol);
+    let names = Names { snapshot, namespace: typed.namespace.as_deref(), protocol };
+    let sender = Named { typed: from, end: names.resolve(from, Role::From)? };
+    let target = Named { typed: to, end: names.resolve(to, Role::To)? };
+    let family = family(&typed.packet, &sender, &target)?;
+    let start = start(typed, &sender, &target.end, family, snapshot)?;
+    let source = source(&typed.packet, &sender.end, family, &start, snapshot)?;
+    let Some(destination) = target.end.address(family) else { return Err(no_address(to, family)) };
+    let ends = Ends { source, destination, port: target.end.port, protocol: target.end.protocol };
+    let packet = packet::packet(ends, &typed.packet)?;
+    let gaps = sender.end.gaps.into_iter().chain(target.end.gaps).collect();
+    let asked = match start {
+        Start::Missing(folder) => Asked::Missing { folder, packet: Box::new(packet) },
+        Start::Known(from) => Asked::Walk(walk(typed, packet, from)),
+    };
+    Ok((asked, gaps))
+}
+
+fn walk(typed: &Explain, packet: Packet, from: Origin) -> Question {
+    Question {
+        packet,
+        from,
+        reply: !typed.no_reply,
+        max_paths: usize::try_from(typed.max_paths).unwrap_or(usize::MAX),
+        verbose: typed.verbose,
+        established: typed.state == State::Established,
+    }
+}
+
+fn protocol(proto: Proto) -> Protocol {
+    match proto {
+        Proto::Icmp => Protocol::ICMP,
+        Proto::Tcp => Protocol::TCP,
+        Proto::Udp => Protocol::UDP,
+        Proto::Sctp => Protocol::SCTP,
+    }
+}
+
+/// The family that was asked for, or the first that both ends have.
+fn family(options: &PacketOptions, from: &Named<'_>, to: &Named<'_>) -> Result<Family, Error> {
+    let wanted = match (options.ipv4, options.ipv6, options.source) {
+        (true, _, _) => Some(Family::Inet),
+        (_, true, _) => Some(Family::Inet6),
+        (_, _, source) => source.map(Family::of),
+    };
+    let shared = names::shared_families(&from.end, &to.end);
+    match wanted {
+        None => shared.first().copied().ok_or_else(|| {
+            Error::Usage(format!("{} and {} have no address of the same family (IPv4, IPv6)", from.typed, to.typed))
+        }),
+        Some(family) if shared.contains(&family) => Ok(family),
+        Some(family) if from.end.address(family).is_none() => Err(no_address(from.typed, family)),
+        Some(family) => Err(no_address(to.typed, family)),
+    }
+}
+
+fn no_address(name: &str, family: Family) -> Error {
+    let family = match family {
+        Family::Inet => "IPv4",
+        Family::Inet6 => "IPv6",
+    };
+    Error::Usage(format!("{name} has no {family} address in the snapshot"))
+}
+
+fn start(typed: &Explain, from: &Named<'_>, to: &End, family: Family, snapshot: &Snapshot) -> Result<Start, Error> {
+    if let Some(at) = &typed.at {
+        let (netns, device) = device(at, snapshot)?;
+        return Ok(Start::Known(Origin::Device { netns, device }));
+    }
+    match &from.end.home {
+        Home::Netns(netns) => Ok(Start::Known(Origin::Socket { netns: *netns })),
+        Home::Missing(folder) => Ok(Start::Missing(folder.clone())),
+        Home::Nowhere => match entry::entries(to, family, snapshot) {
+            entries if entries.is_empty() => Err(Error::Usage(format!(
+                "{} is outside, and no device of a node is known to face there: --at NODE/DEVICE says where the \
+                 packet comes in",
+                from.typed
+            ))),
+            entries => Ok(Start::Known(Origin::Outside { entries })),
+        },
+    }
+}
+
+/// `--at NODE/DEVICE`.
+fn device(at: &str, snapshot: &Snapshot) -> Result<(NetnsId, IfName), Error> {
+    let wrong = |what: String| Err(Error::Usage(format!("--at {at}: {what}")));
+    let Some((node, device)) = at.split_once('/') else { return wrong("NODE/DEVICE is wanted".to_owned()) };
+    let Some(netns) = snapshot.find_netns(&NodeName::new(node), &NetnsName::Host) else {
+        let nodes: Vec<&str> = snapshot.nodes.keys().map(NodeName::as_str).collect();
+        return wrong(format!("the snapshot has no nodes/{node}/host; its nodes are {}", nodes.join(", ")));
+    };
+    let device = IfName::new(device);
+    match &snapshot.netns(netns).links {
+        Some(links) if !links.iter().any(|link| link.name == device) => {
+            let names: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
+            wrong(format!("{node} has no such device; it has {}", names.join(", ")))
+        }
+        _ => Ok((netns, device)),
+    }
+}
+
+/// The source address: the one that the socket is bound to, or unspecified where the route chooses it. Who sends from
+/// outside, or is only named by an address, has that one.
+fn source(
+    options: &PacketOptions,
+    sender: &End,
+    family: Family,
+    start: &Start,
+    snapshot: &Snapshot,
+) -> Result<IpAddr, Error> {
+    let own = sender.address(family).unwrap_or(family.unspecified());
+    match (start, options.source) {
+        (Start::Known(Origin::Socket { netns }), Some(bound)) => bindable(bound, *netns, snapshot),
+        (Start::Known(Origin::Socket { .. }), None) if sender.kind == Kind::Address => Ok(own),
+        (Start::Known(Origin::Socket { .. }), None) => Ok(family.unspecified()),
+        (Start::Known(Origin::Outside { .. }), Some(_)) => {
+            Err(Error::Usage("--source is for sockets of the snapshot; here FROM is the source".to_owned()))
+        }
+        (_, bound) => Ok(bound.unwrap_or(own)),
+    }
+}
+
+/// A socket binds only to addresses of its own namespace (`inet_bind`, EADDRNOTAVAIL).
+fn bindable(address: IpAddr, netns: NetnsId, snapshot: &Snapshot) -> Result<IpAddr, Error> {
+    let netns = snapshot.netns(netns);
+    let loopback = matches!(address, IpAddr::V4(v4) if v4.is_loopback());
+    match &netns.addrs {
+        Some(_) if netns.addr(address).is_none() && !loopback => {
+            Err(Error::Usage(format!("--source {address}: {} has no such address", netns.dir)))
+        }
+        _ => Ok(address),
+    }
+}
