@@ -65,6 +65,11 @@ pub(super) fn br_nf_pre_routing(walk: &mut Walk, bridge: &IfName, port: &IfName)
         }
         Err(end) if is_martian(&end) => Err(end),
         Err(end) if end.verdict == Verdict::Undetermined => Err(end),
+        // `br_nf_pre_routing_finish_ipv6` drops what has no route, without an error.
+        Err(mut end) if walk.packet().family() == Family::Inet6 => {
+            (end.verdict, end.error) = (Verdict::Dropped, None);
+            Err(end)
+        }
         Err(end) if end.reason == Some(Reason::NotForwarding) => not_forwarding(walk, bridge, port, end),
         Err(end) => {
             walk.skb.dst_error = Some(end);

@@ -47,7 +47,11 @@ pub(super) fn br_handle_frame_finish(walk: &mut Walk, bridge: &IfName, port: &If
     let Some(frame) = walk.packet().link else { return br_pass_frame_up(walk, bridge, None) };
     learn(walk, bridge, port);
     match look_up(walk, bridge, frame.destination) {
-        Forwarding::Local(evidence) => br_pass_frame_up(walk, bridge, evidence),
+        Forwarding::Local(evidence) => {
+            // The port has already compared the address with its own (`eth_type_trans`).
+            walk.skb.to_host = walk.netns().link(port).is_some_and(|link| link.lladdr == Some(frame.destination));
+            br_pass_frame_up(walk, bridge, evidence)
+        }
         Forwarding::Port(out, evidence) => {
             take_fdb(walk, bridge, Some(out.clone()), Vec::new(), evidence);
             br_forward(walk, bridge, Some(port), &out)
