@@ -149,15 +149,6 @@ fn icmpv6_answer(kind: u8) -> Option<u8> {
     })
 }
 
-/// Whether two tuples are the same one. An unknown port fits any.
-fn same(a: &ConntrackTuple, b: &ConntrackTuple) -> bool {
-    let port = |a: Option<u16>, b: Option<u16>| a.is_none() || b.is_none() || a == b;
-    a.source == b.source
-        && a.destination == b.destination
-        && port(a.source_port, b.source_port)
-        && port(a.destination_port, b.destination_port)
-}
-
 /// Looks at a packet (`nf_conntrack_in`). Nothing is refused here: a packet without a connection is `INVALID`.
 pub(super) fn nf_conntrack_in(walk: &mut Walk) {
     let zone = match walk.skb.nfct {
@@ -238,16 +229,17 @@ fn inet_error(walk: &mut Walk, quoted: &Packet, zone: u16) -> Option<Evidence> {
     entry.evidence
 }
 
-/// The connection that a tuple belongs to, and which way (`nf_conntrack_find_get`).
+/// The connection that a tuple belongs to, and which way (`nf_conntrack_find_get`). A port that nobody knows is the same
+/// as itself only: the two directions of a tunnel have source ports of their own.
 fn find(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, zone: u16) -> Option<(CtId, Dir)> {
     let netns = walk.netns_id();
     let direction = |entry: &CtEntry| {
         let ours = entry.netns == netns && entry.protocol == protocol && entry.zone == zone && entry.confirmed;
         if !ours {
             None
-        } else if same(&entry.original, tuple) {
+        } else if entry.original == *tuple {
             Some(Dir::Original)
-        } else if same(&entry.reply, tuple) {
+        } else if entry.reply == *tuple {
             Some(Dir::Reply)
         } else {
             None
@@ -257,9 +249,10 @@ fn find(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, zone: u16) 
     if known.is_some() {
         return known;
     }
-    let row = walk.netns().conntrack.as_ref()?.iter().find(|row| {
-        row.protocol == protocol && row.zone == zone && (same(&row.original, tuple) || same(&row.reply, tuple))
-    })?;
+    let row =
+        walk.netns().conntrack.as_ref()?.iter().find(|row| {
+            row.protocol == protocol && row.zone == zone && (row.original == *tuple || row.reply == *tuple)
+        })?;
     let entry = from_row(netns, row);
     let dir = direction(&entry)?;
     walk.tracker.entries.push(entry);
