@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::net::{Family, IfName, NetnsId, NetnsName};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Routes, Snapshot};
 
 use super::names::End;
 
@@ -28,10 +28,8 @@ fn owners(address: IpAddr, family: Family, snapshot: &Snapshot) -> Vec<(NetnsId,
     let hosts = owners.filter(|(netns, _)| snapshot.netns(*netns).name == NetnsName::Host);
     let mut entries: Vec<(NetnsId, IfName)> = Vec::new();
     for (netns, device) in hosts {
-        let device = match snapshot.topology.is_underlay(netns, &device) {
-            true => Some(device),
-            false => outward(netns, family, snapshot),
-        };
+        let device =
+            if snapshot.topology.is_underlay(netns, &device) { Some(device) } else { outward(netns, family, snapshot) };
         let entry = device.map(|device| (netns, device)).filter(|entry| !entries.contains(entry));
         entries.extend(entry);
     }
@@ -52,7 +50,7 @@ fn outward(netns: NetnsId, family: Family, snapshot: &Snapshot) -> Option<IfName
         Family::Inet6 => &tables.routes6,
     };
     let default = || {
-        let rows = routes.iter().flat_map(|routes| routes.rows()).filter(|route| route.dst.prefix_len() == 0);
+        let rows = routes.iter().flat_map(Routes::rows).filter(|route| route.dst.prefix_len() == 0);
         rows.flat_map(|route| &route.nexthops).find_map(|hop| hop.dev.clone())
     };
     let first = || snapshot.topology.underlay_devices().find(|device| device.netns == netns).map(|device| device.link);

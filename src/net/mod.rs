@@ -1,11 +1,13 @@
 //! Layer 0: addresses, names and the packet.
 
 mod addr;
+mod hook;
 mod netns;
 mod packet;
-mod route_type;
+mod route;
 
 pub use addr::{Family, IfName, MacAddr, Mark, NodeName, PodName, TableId, Vni};
+pub use hook::Hook;
 pub use netns::{NetnsId, NetnsName};
 pub use packet::{Encapsulation, Fragments, Ip, Link, Packet, Protocol, Transport};
-pub use route_type::RouteType;
+pub use route::{RouteScope, RouteType};

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 
 use crate::evidence::{Files, Gap};
 use crate::net::{IfName, NodeName, PodName};
-pub use crate::net::{NetnsId, NetnsName, RouteType};
+pub use crate::net::{NetnsId, NetnsName, RouteScope, RouteType};
 
 pub use addr::{Addr, AddrScope};
 pub use conntrack::{ConntrackEntry, ConntrackTuple};
@@ -34,7 +34,7 @@ pub use neigh::{Neigh, NeighState};
 pub use policy::{IdRange, PolicyRule, RuleAction};
 pub use recent::RecentEntry;
 pub use relay::Relay;
-pub use route::{NextHop, NextHopObject, Route, RouteScope, RouteTable, Routes};
+pub use route::{NextHop, NextHopObject, Route, RouteTable, Routes};
 pub use ruleset::*;
 pub use sysctl::{Sysctl, Sysctls};
 pub use topology::{DevRef, Topology};

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 
 use ipnet::IpNet;
 
 use crate::evidence::Evidence;
-use crate::net::{Family, IfName, RouteType, TableId};
+use crate::net::{Family, IfName, RouteScope, RouteType, TableId};
 
 /// A row of `ip -d route show table all`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,50 +78,6 @@ pub struct NextHopObject {
     pub unmodelled: Vec<String>,
     /// The line that says so.
     pub evidence: Evidence,
-}
-
-/// The scope of a route, nearer is greater (`/etc/iproute2/rt_scopes`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RouteScope(pub u8);
-
-impl RouteScope {
-    /// `global`: behind a gateway, or anywhere.
-    pub const GLOBAL: Self = Self(0);
-    /// `link`: on the device's link.
-    pub const LINK: Self = Self(253);
-    /// `host`: the host itself.
-    pub const HOST: Self = Self(254);
-    /// `nowhere`: doesn't exist.
-    pub const NOWHERE: Self = Self(255);
-}
-
-impl fmt::Display for RouteScope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 => f.write_str("global"),
-            200 => f.write_str("site"),
-            253 => f.write_str("link"),
-            254 => f.write_str("host"),
-            255 => f.write_str("nowhere"),
-            n => write!(f, "{n}"),
-        }
-    }
-}
-
-impl FromStr for RouteScope {
-    type Err = ();
-
-    /// Reads a number or one of the names that iproute2 always knows.
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "global" | "universe" => Ok(Self::GLOBAL),
-            "site" => Ok(Self(200)),
-            "link" => Ok(Self::LINK),
-            "host" => Ok(Self::HOST),
-            "nowhere" => Ok(Self::NOWHERE),
-            _ => text.parse().map(Self).map_err(|_| ()),
-        }
-    }
 }
 
 impl NextHop {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::net::{IfName, MacAddr, Mark, Packet, RouteType, TableId, Vni};
+use crate::net::{Hook, IfName, MacAddr, Mark, Packet, RouteType, TableId, Vni};
 
 /// One decision of the kernel. Whatever changes the packet or its place is a field here, so that a change can't
 /// happen without a step (`Walk::take` applies it).
@@ -210,49 +210,6 @@ pub struct Forwarded {
     pub ttl: u8,
     /// The MTU that the packet had to fit, in bytes.
     pub mtu: Option<u32>,
-}
-
-/// A netfilter hook (`enum nf_inet_hooks`), by nft's names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "the kernel's own names")]
-pub enum Hook {
-    Prerouting,
-    Input,
-    Forward,
-    Output,
-    Postrouting,
-    Ingress,
-    Egress,
-}
-
-impl Hook {
-    /// nft's name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Prerouting => "prerouting",
-            Self::Input => "input",
-            Self::Forward => "forward",
-            Self::Output => "output",
-            Self::Postrouting => "postrouting",
-            Self::Ingress => "ingress",
-            Self::Egress => "egress",
-        }
-    }
-
-    /// The name of iptables' built-in chain at this hook.
-    #[must_use]
-    pub fn chain(self) -> &'static str {
-        match self {
-            Self::Prerouting => "PREROUTING",
-            Self::Input => "INPUT",
-            Self::Forward => "FORWARD",
-            Self::Output => "OUTPUT",
-            Self::Postrouting => "POSTROUTING",
-            Self::Ingress => "INGRESS",
-            Self::Egress => "EGRESS",
-        }
-    }
 }
 
 /// What a rule or a policy decided.

@@ -5,7 +5,8 @@ mod decision;
 use crate::evidence::{Evidence, Gap};
 use crate::net::{IfName, NetnsId, NetnsName, NodeName, Packet};
 
-pub use decision::{CtState, Decision, Forwarded, Hook, NatChange, Reason, ReverseMode, RuleVerdict, Verdict};
+pub use crate::net::Hook;
+pub use decision::{CtState, Decision, Forwarded, NatChange, Reason, ReverseMode, RuleVerdict, Verdict};
 
 /// Where a packet is: a namespace and, inside it, a device.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use crate::evidence::Evidence;
+use crate::net::Hook;
 use crate::net::Protocol;
-use crate::trace::Hook;
 
 use super::rule::{ReadRule, Rule};
 use super::{Match, Ruleset};

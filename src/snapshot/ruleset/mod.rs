@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::evidence::{Evidence, FileId};
 use crate::net::Family;
-use crate::trace::Hook;
+use crate::net::Hook;
 
 pub use chain::{Chain, ChainId, ChainPolicy, PacketKey, RuleLine, Rules, Table};
 pub use matching::{

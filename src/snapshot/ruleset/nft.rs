@@ -3,7 +3,7 @@
 
 use crate::evidence::Evidence;
 use crate::net::Family;
-use crate::trace::Hook;
+use crate::net::Hook;
 
 use super::ChainPolicy;
 
