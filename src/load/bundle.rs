@@ -13,12 +13,26 @@ use tar::{Archive, Entry, EntryType};
 
 use super::layout;
 
-/// How much an archive or a folder may hold, unpacked.
-pub(super) const TOTAL_LIMIT: u64 = 2 << 30;
-/// How large one file may be.
-pub(super) const FILE_LIMIT: u64 = 512 << 20;
-/// How many entries an archive may have.
-const ENTRY_LIMIT: u32 = 1_000_000;
+/// What is read at most, however well it is packed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// How many bytes an archive or a folder may hold, unpacked.
+    pub(super) total: u64,
+    /// How many bytes one file may have; a larger one is refused, and the others are read.
+    pub(super) file: u64,
+    /// How many entries an archive may have.
+    pub(super) entries: u32,
+}
+
+/// No snapshot comes near these.
+pub(super) const LIMITS: Limits = Limits { total: 2 << 30, file: 512 << 20, entries: 1_000_000 };
+
+/// Why a file is refused that is over the limit.
+pub(super) const TOO_LARGE: &str = "is larger than 512 MiB, and was not read";
+
+/// What a tar archive is made of.
+const BLOCK: usize = 512;
+
 /// How long a name or an extended header may be.
 const NAME_LIMIT: u64 = 64 << 10;
 
@@ -31,6 +45,8 @@ pub(super) struct Bundle {
     pub(super) folders: Vec<String>,
     /// The entries that were refused, and why.
     pub(super) refused: Vec<Refused>,
+    /// The archive lacks the empty blocks at its end, so that entries may be missing.
+    pub(super) unfinished: bool,
 }
 
 /// An entry that was not read.
@@ -53,13 +69,13 @@ enum Format {
 }
 
 /// Unpacks an archive. The error says what is wrong with it.
-pub(super) fn read(mut input: impl BufRead) -> Result<Bundle, String> {
-    let head = peek(&mut input, 512).map_err(|err| err.to_string())?;
+pub(super) fn read(mut input: impl BufRead, limits: Limits) -> Result<Bundle, String> {
+    let head = peek(&mut input, BLOCK as u64).map_err(|err| err.to_string())?;
     let input = io::Cursor::new(head.clone()).chain(input);
     match format(&head) {
-        Some(Format::Tar) => unpack(Bounded::new(input)),
-        Some(Format::Gzip) => unpack(Bounded::new(MultiGzDecoder::new(input))),
-        Some(Format::Zstd) => unpack(Bounded::new(Zstd::new(input))),
+        Some(Format::Tar) => unpack(input, limits),
+        Some(Format::Gzip) => unpack(MultiGzDecoder::new(input), limits),
+        Some(Format::Zstd) => unpack(Zstd::new(input), limits),
         None => Err("neither a folder nor a tar, tar.gz or tar.zst archive".to_owned()),
     }
 }
@@ -91,13 +107,15 @@ fn is_tar(head: &[u8]) -> bool {
     u32::from_str_radix(&digits, 8) == Ok(sum - own + 8 * u32::from(b' '))
 }
 
-fn unpack(reader: impl Read) -> Result<Bundle, String> {
-    let mut archive = Archive::new(reader);
+fn unpack(reader: impl Read, limits: Limits) -> Result<Bundle, String> {
+    let mut archive = Archive::new(Bounded { inner: reader, left: limits.total, limit: limits.total, zeros: 0 });
     let mut bundle = Bundle::default();
     let mut last = String::new();
-    read_entries(&mut archive, &mut bundle, &mut last).map_err(|err| damaged(&err, &last))?;
+    read_entries(&mut archive, limits, &mut bundle, &mut last).map_err(|err| damaged(&err, &last))?;
     // What is left is padding; reading it checks the compressed stream to its end.
-    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|err| damaged(&err, &last))?;
+    let mut reader = archive.into_inner();
+    io::copy(&mut reader, &mut io::sink()).map_err(|err| damaged(&err, &last))?;
+    bundle.unfinished = reader.zeros < BLOCK;
     Ok(bundle)
 }
 
@@ -109,13 +127,18 @@ fn damaged(err: &io::Error, last: &str) -> String {
     }
 }
 
-fn read_entries<R: Read>(archive: &mut Archive<R>, bundle: &mut Bundle, last: &mut String) -> io::Result<()> {
+fn read_entries<R: Read>(
+    archive: &mut Archive<R>,
+    limits: Limits,
+    bundle: &mut Bundle,
+    last: &mut String,
+) -> io::Result<()> {
     let mut long_name = None;
     // Raw entries, because the others read names of any length into memory.
     for (count, entry) in (0u32..).zip(archive.entries()?.raw(true)) {
         let mut entry = entry?;
-        if count >= ENTRY_LIMIT {
-            return Err(io::Error::other(Oversize("has more than 1,000,000 entries")));
+        if count >= limits.entries {
+            return Err(oversize(format!("has more than {} entries", limits.entries)));
         }
         match entry.header().entry_type() {
             EntryType::GNULongName => long_name = Some(read_name(&mut entry)?),
@@ -124,7 +147,7 @@ fn read_entries<R: Read>(archive: &mut Archive<R>, bundle: &mut Bundle, last: &m
             kind => {
                 let name = long_name.take().unwrap_or_else(|| entry.path_bytes().into_owned());
                 *last = String::from_utf8_lossy(&name).into_owned();
-                bundle.add(kind, &name, &mut entry)?;
+                bundle.add(kind, &name, &mut entry, limits.file)?;
             }
         }
     }
@@ -143,7 +166,7 @@ fn read_name(entry: &mut Entry<impl Read>) -> io::Result<Vec<u8>> {
 fn read_bounded(entry: &mut Entry<impl Read>, limit: u64) -> io::Result<Vec<u8>> {
     let size = entry.size();
     if size > limit {
-        return Err(io::Error::other(Oversize("has a name or an extended header of more than 64 KiB")));
+        return Err(oversize("has a name or an extended header of more than 64 KiB".to_owned()));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(size.min(1 << 20)).unwrap_or(0));
     entry.read_to_end(&mut bytes)?;
@@ -157,7 +180,7 @@ fn pax_path(records: &[u8]) -> Option<Vec<u8>> {
 }
 
 impl Bundle {
-    fn add(&mut self, kind: EntryType, name: &[u8], entry: &mut Entry<impl Read>) -> io::Result<()> {
+    fn add(&mut self, kind: EntryType, name: &[u8], entry: &mut Entry<impl Read>, limit: u64) -> io::Result<()> {
         let path = match clean(name) {
             Ok(path) => path,
             Err(why) => {
@@ -170,7 +193,7 @@ impl Bundle {
         match kind {
             EntryType::Directory if folder => self.folders.push(path),
             EntryType::Directory => {}
-            EntryType::Regular | EntryType::Continuous if !folder => self.add_file(&path, entry)?,
+            EntryType::Regular | EntryType::Continuous if !folder => self.add_file(&path, entry, limit)?,
             EntryType::Symlink => self.refuse(&path, "is a symbolic link", false),
             EntryType::Link => self.refuse(&path, "is a hard link", false),
             EntryType::Char | EntryType::Block => self.refuse(&path, "is a device", false),
@@ -181,12 +204,12 @@ impl Bundle {
     }
 
     /// As when unpacking, the last entry of a name stays.
-    fn add_file(&mut self, path: &str, entry: &mut Entry<impl Read>) -> io::Result<()> {
-        if entry.size() > FILE_LIMIT {
-            self.refuse(path, "is larger than 512 MiB", false);
+    fn add_file(&mut self, path: &str, entry: &mut Entry<impl Read>, limit: u64) -> io::Result<()> {
+        if entry.size() > limit {
+            self.refuse(path, TOO_LARGE, false);
             return Ok(());
         }
-        let bytes = read_bounded(entry, FILE_LIMIT)?;
+        let bytes = read_bounded(entry, limit)?;
         if self.files.insert(path.to_owned(), bytes).is_some() {
             self.refuse(path, "stands in the archive twice; the last one counts", false);
         }
@@ -214,16 +237,13 @@ fn clean(name: &[u8]) -> Result<String, &'static str> {
     Ok(parts.join("/"))
 }
 
-/// Fails when more than [`TOTAL_LIMIT`] bytes have come out.
+/// Fails when more bytes than the limit have come out.
 struct Bounded<R> {
     inner: R,
     left: u64,
-}
-
-impl<R> Bounded<R> {
-    fn new(inner: R) -> Self {
-        Self { inner, left: TOTAL_LIMIT }
-    }
+    limit: u64,
+    /// How many of the last bytes were zero.
+    zeros: usize,
 }
 
 impl<R: Read> Read for Bounded<R> {
@@ -231,8 +251,11 @@ impl<R: Read> Read for Bounded<R> {
         let count = self.inner.read(buffer)?;
         match self.left.checked_sub(count as u64) {
             Some(left) => self.left = left,
-            None => return Err(io::Error::other(Oversize("unpacks to more than 2 GiB"))),
+            None => return Err(oversize(format!("unpacks to more than {} MiB", self.limit >> 20))),
         }
+        let read = buffer.get(..count).unwrap_or_default();
+        let zeros = read.iter().rev().take_while(|byte| **byte == 0).count();
+        self.zeros = if zeros == count { self.zeros.saturating_add(zeros) } else { zeros };
         Ok(count)
     }
 }
@@ -240,7 +263,11 @@ impl<R: Read> Read for Bounded<R> {
 /// A limit that an archive exceeds.
 #[derive(Debug, thiserror::Error)]
 #[error("the archive {0}, which no snapshot does")]
-struct Oversize(&'static str);
+struct Oversize(String);
+
+fn oversize(what: String) -> io::Error {
+    io::Error::other(Oversize(what))
+}
 
 /// Every frame of a zstd stream, one after the other.
 struct Zstd<R> {
@@ -303,5 +330,179 @@ impl<R: BufRead> Read for Zstd<R> {
                 self.decoder.decode_blocks(&mut self.input, strategy).map_err(io::Error::other)?;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    const LINK: &str = "nodes/n1/host/link.txt";
+
+    /// A tar archive of plain files.
+    fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (path, content) in files {
+            append(&mut builder, path, EntryType::Regular, content);
+        }
+        builder.into_inner().unwrap()
+    }
+
+    /// Writes the name as it is, which `tar` itself would refuse to.
+    fn append(builder: &mut tar::Builder<Vec<u8>>, path: &str, kind: EntryType, content: &[u8]) {
+        let mut header = tar::Header::new_gnu();
+        header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_entry_type(kind);
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        builder.append(&header, content).unwrap();
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zstd(bytes: &[u8]) -> Vec<u8> {
+        ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
+    }
+
+    fn read(bytes: &[u8]) -> Result<Bundle, String> {
+        super::read(bytes, Limits { total: 1 << 20, file: 64 << 10, entries: 100 })
+    }
+
+    fn refused(bundle: &Bundle) -> Vec<(&str, &str)> {
+        bundle.refused.iter().map(|entry| (entry.path.as_str(), entry.why)).collect()
+    }
+
+    #[test]
+    fn every_format_is_known_by_its_content() {
+        let plain = tar(&[(LINK, b"1: lo"), ("nodes/n1/host/other", b"x"), ("./cluster//pods.json", b"{}")]);
+        let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3], zstd(&plain).as_slice()].concat();
+        let (one, other) = plain.split_at(700);
+        let frames = [zstd(one), zstd(other)].concat();
+        let members = [gzip(one), gzip(other)].concat();
+        for bytes in [plain.clone(), gzip(&plain), zstd(&plain), skippable, frames, members] {
+            let bundle = read(&bytes).unwrap();
+            assert_eq!(bundle.files.get(LINK).map(Vec::as_slice), Some(&b"1: lo"[..]));
+            assert_eq!(bundle.files.keys().collect::<Vec<_>>(), ["cluster/pods.json", LINK]);
+            assert_eq!(refused(&bundle), []);
+        }
+    }
+
+    #[test]
+    fn names_that_lead_out_are_refused_and_named() {
+        let mut builder = tar::Builder::new(Vec::new());
+        append(&mut builder, "../nodes/n1/host/link.txt", EntryType::Regular, b"x");
+        append(&mut builder, "/nodes/n1/host/link.txt", EntryType::Regular, b"x");
+        append(&mut builder, "nodes/n1/host/../../../etc/passwd", EntryType::Regular, b"x");
+        append(&mut builder, LINK, EntryType::Symlink, b"");
+        append(&mut builder, "nodes/n1/host/addr.txt", EntryType::Link, b"");
+        append(&mut builder, "nodes/n1/host/fdb.txt", EntryType::Char, b"");
+        append(&mut builder, "nodes/n1/host/sysctl", EntryType::Fifo, b"");
+        append(&mut builder, "nodes/n1/host/neigh.txt", EntryType::Regular, b"fine");
+        let bundle = read(&builder.into_inner().unwrap()).unwrap();
+        assert_eq!(bundle.files.keys().collect::<Vec<_>>(), ["nodes/n1/host/neigh.txt"]);
+        let why: Vec<&str> = bundle.refused.iter().map(|entry| entry.why).collect();
+        assert_eq!(
+            why,
+            [
+                "has `..` in its name",
+                "has an absolute name",
+                "has `..` in its name",
+                "is a symbolic link",
+                "is a hard link",
+                "is a device",
+                "is a named pipe"
+            ]
+        );
+        assert!(bundle.refused.iter().take(3).all(|entry| entry.everywhere));
+    }
+
+    #[test]
+    fn long_names_of_both_kinds_are_read() {
+        let node = "n".repeat(120);
+        let path = format!("nodes/{node}/host/link.txt");
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(2);
+        builder.append_data(&mut header, &path, &b"gn"[..]).unwrap();
+        builder.append_pax_extensions([("path", path.replace("link", "addr").as_bytes())]).unwrap();
+        append(&mut builder, "cut", EntryType::Regular, b"pax");
+        let bundle = read(&builder.into_inner().unwrap()).unwrap();
+        assert_eq!(bundle.files.get(&path).map(Vec::as_slice), Some(&b"gn"[..]));
+        assert_eq!(bundle.files.get(&path.replace("link", "addr")).map(Vec::as_slice), Some(&b"pax"[..]));
+    }
+
+    #[test]
+    fn a_bomb_ends_at_the_limit() {
+        let bomb = tar(&[("anything", &vec![0; 2 << 20])]);
+        for bytes in [bomb.clone(), gzip(&bomb), zstd(&bomb)] {
+            assert_eq!(read(&bytes).unwrap_err(), "the archive unpacks to more than 1 MiB, which no snapshot does");
+        }
+        let many: Vec<(&str, &[u8])> = vec![("x", b""); 101];
+        assert!(read(&tar(&many)).unwrap_err().contains("more than 100 entries"));
+        let mut name = tar::Builder::new(Vec::new());
+        append(&mut name, "././@LongLink", EntryType::GNULongName, &vec![b'n'; 70 << 10]);
+        assert!(read(&name.into_inner().unwrap()).unwrap_err().contains("name"));
+    }
+
+    #[test]
+    fn a_large_file_is_refused_and_the_rest_is_read() {
+        let bundle = read(&tar(&[(LINK, &vec![b'x'; 65 << 10]), ("nodes/n1/host/addr.txt", b"1")])).unwrap();
+        assert_eq!(refused(&bundle), [(LINK, TOO_LARGE)]);
+        assert_eq!(bundle.files.len(), 1);
+    }
+
+    #[test]
+    fn the_last_of_two_entries_stays_and_both_are_told() {
+        let bundle = read(&tar(&[(LINK, b"old"), (LINK, b"new")])).unwrap();
+        assert_eq!(bundle.files.get(LINK).map(Vec::as_slice), Some(&b"new"[..]));
+        assert_eq!(bundle.refused.len(), 1);
+    }
+
+    #[test]
+    fn a_cut_archive_is_an_error_at_every_length() {
+        let plain = tar(&[(LINK, b"1: lo: <UP>"), ("nodes/n1/host/addr.txt", &[b'a'; 1000])]);
+        for end in (513..plain.len() - 1024).step_by(7).filter(|end| !matches!(end, 1024)) {
+            let err = read(&plain[..end]).unwrap_err();
+            assert!(err.contains("damaged or cut off"), "{end}: {err}");
+        }
+        for packed in [gzip(&plain), zstd(&plain)] {
+            for end in 4..packed.len() {
+                assert!(read(&packed[..end]).is_err(), "{end} of {}", packed.len());
+            }
+        }
+    }
+
+    #[test]
+    fn an_archive_cut_between_two_entries_is_unfinished() {
+        let plain = tar(&[(LINK, b"1: lo: <UP>"), ("nodes/n1/host/addr.txt", b"a")]);
+        assert!(!read(&plain).unwrap().unfinished);
+        let cut = read(&plain[..1024]).unwrap();
+        assert!(cut.unfinished && cut.files.len() == 1);
+    }
+
+    #[test]
+    fn changed_bytes_never_panic() {
+        let plain = tar(&[(LINK, b"1: lo: <UP>"), ("nodes/n1/host/addr.txt", &[b'a'; 1000])]);
+        for bytes in [plain.clone(), gzip(&plain), zstd(&plain)] {
+            for at in 0..bytes.len() {
+                let mut changed = bytes.clone();
+                changed[at] ^= 0x55;
+                let _ = read(&changed);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_archive_says_what_would_be() {
+        for bytes in [&b""[..], b"1: lo: <LOOPBACK>", &[0x89; 600], b"PK\x03\x04"] {
+            assert!(read(bytes).unwrap_err().contains("tar.zst"));
+        }
+        assert!(read(&gzip(b"not a tar")).unwrap_err().contains("damaged"));
     }
 }

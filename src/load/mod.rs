@@ -42,6 +42,7 @@ use crate::error::Error;
 use crate::evidence::Gap;
 use crate::snapshot::Snapshot;
 
+use bundle::LIMITS;
 use layout::Slot;
 
 /// How many folders down a snapshot may stand in a support bundle's folder.
@@ -64,7 +65,7 @@ pub fn load(path: &Path) -> Result<Snapshot, Error> {
         return Err(not_one(path, "neither a folder nor a file"));
     }
     let file = File::open(path).map_err(io)?;
-    let bundle = bundle::read(BufReader::with_capacity(1 << 16, file)).map_err(|what| not_one(path, what))?;
+    let bundle = bundle::read(BufReader::with_capacity(1 << 16, file), LIMITS).map_err(|what| not_one(path, what))?;
     Tree::from_bundle(bundle, path)?.load(path)
 }
 
@@ -113,6 +114,9 @@ impl Tree {
         let root = only_root(&places.collect(), path)?.to_owned();
         let mut tree = Self::default();
         tree.refuse(bundle.refused, &root);
+        if bundle.unfinished {
+            tree.gaps.push(Gap::new("the archive has no end mark: it may have been cut off between two files", vec![]));
+        }
         for folder in &bundle.folders {
             let inside = folder.strip_prefix(&root).filter(|path| Slot::of(path).is_some());
             tree.folders.extend(inside.map(str::to_owned));
@@ -302,12 +306,12 @@ impl Reader<'_> {
         match read_bounded(file) {
             Ok(Some(bytes)) => {
                 self.tree.read += bytes.len() as u64;
-                if self.tree.read > bundle::TOTAL_LIMIT {
+                if self.tree.read > LIMITS.total {
                     return Err(not_one(&self.root, "holds more than 2 GiB, which no snapshot does"));
                 }
                 self.tree.add(path.to_owned(), bytes);
             }
-            Ok(None) => self.tree.gap(path, "is larger than 512 MiB and was not read"),
+            Ok(None) => self.tree.gap(path, bundle::TOO_LARGE),
             Err(err) => self.tree.gap(path, format_args!("can't be read: {err}")),
         }
         Ok(())
@@ -333,10 +337,10 @@ impl Reader<'_> {
 fn read_bounded(file: &Path) -> std::io::Result<Option<Vec<u8>>> {
     let file = File::open(file)?;
     let len = file.metadata()?.len();
-    if len > bundle::FILE_LIMIT {
+    if len > LIMITS.file {
         return Ok(None);
     }
     let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
-    file.take(bundle::FILE_LIMIT + 1).read_to_end(&mut bytes)?;
-    Ok((bytes.len() as u64 <= bundle::FILE_LIMIT).then_some(bytes))
+    file.take(LIMITS.file + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= LIMITS.file).then_some(bytes))
 }

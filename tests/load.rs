@@ -1,0 +1,264 @@
+//! Loading snapshots from disk: folders, archives, and what hostile or broken ones get.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests may panic")]
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use flowtrace::load::{load, load_files};
+use flowtrace::net::{NetnsName, NodeName, PodName};
+use flowtrace::snapshot::Snapshot;
+
+const ROUTE: &str = "10.244.1.0/24 dev eth0 proto kernel scope link src 10.244.1.5\n";
+
+/// A folder that goes when the test ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("flowtrace-load-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, path: &str, content: impl AsRef<[u8]>) -> &Self {
+        let path = self.0.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+        self
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn gaps(snapshot: &Snapshot) -> Vec<&str> {
+    snapshot.gaps.iter().map(|gap| gap.what.as_str()).collect()
+}
+
+fn has_gap(snapshot: &Snapshot, words: &[&str]) -> bool {
+    gaps(snapshot).iter().any(|gap| words.iter().all(|word| gap.contains(word)))
+}
+
+fn refusal(path: &Path) -> String {
+    load(path).unwrap_err().to_string()
+}
+
+fn dirs(snapshot: &Snapshot) -> Vec<&str> {
+    snapshot.namespaces.iter().map(|netns| netns.dir.as_str()).collect()
+}
+
+fn testdata() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/vxlan")
+}
+
+/// What was loaded, as far as its order is fixed.
+fn shown(snapshot: &Snapshot) -> String {
+    let tables = snapshot.namespaces.iter().map(|netns| {
+        format!(
+            "{} {} {:?} {:?} {:?} {:?} {:?} {:?}",
+            netns.node,
+            netns.name,
+            netns.links,
+            netns.addrs,
+            netns.routes.as_ref().map(|routes| routes.rows().to_vec()),
+            netns.rules,
+            netns.neighs,
+            netns.fdb
+        )
+    });
+    format!("{:?} {:?} {:?}", tables.collect::<Vec<_>>(), snapshot.kube, snapshot.gaps)
+}
+
+fn tar(folder: &Path, inside: &str) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append_dir_all(inside, folder).unwrap();
+    builder.into_inner().unwrap()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn a_folder_and_its_archives_are_the_same_snapshot() {
+    let folder = load(&testdata()).unwrap();
+    assert!(folder.namespaces.len() > 4);
+    let zstd = |bytes: &[u8]| ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest);
+    let there = Folder::new();
+    for (name, inside) in [("bare", "."), ("led", "case42"), ("deep", "support/2026/case42")] {
+        let plain = tar(&testdata(), inside);
+        there
+            .write(name, &plain)
+            .write(&format!("{name}-gz"), gzip(&plain))
+            .write(&format!("{name}-zst"), zstd(&plain));
+        for suffix in ["", "-gz", "-zst"] {
+            let archive = load(&there.0.join(format!("{name}{suffix}"))).unwrap();
+            assert_eq!(shown(&archive), shown(&folder), "{name}{suffix}");
+        }
+    }
+    there.write("bundle/logs/x", "x");
+    fs::create_dir_all(there.0.join("bundle/a/b")).unwrap();
+    copy(&testdata(), &there.0.join("bundle/a/b/snapshot"));
+    assert_eq!(shown(&load(&there.0.join("bundle")).unwrap()), shown(&folder));
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn files_at_hand_are_the_same_snapshot() {
+    let folder = load(&testdata()).unwrap();
+    let mut files = Vec::new();
+    collect(&testdata(), "", &mut files);
+    assert_eq!(shown(&load_files(files).unwrap()), shown(&folder));
+}
+
+fn collect(dir: &Path, prefix: &str, files: &mut Vec<(String, Arc<str>)>) {
+    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        let path = format!("{prefix}{}", entry.file_name().into_string().unwrap());
+        if entry.file_type().unwrap().is_dir() {
+            collect(&entry.path(), &format!("{path}/"), files);
+        } else {
+            files.push((path, Arc::from(fs::read_to_string(entry.path()).unwrap())));
+        }
+    }
+}
+
+#[test]
+fn a_namespace_is_its_folder_even_if_it_is_empty() {
+    let there = Folder::new();
+    fs::create_dir_all(there.0.join("nodes/n1/host")).unwrap();
+    there.write("nodes/n1/pods/shop_web_1/route.txt", ROUTE).write("nodes/n2/pods/odd/route.txt", ROUTE);
+    let snapshot = load(&there.0).unwrap();
+    assert_eq!(dirs(&snapshot), ["nodes/n1/host", "nodes/n1/pods/shop_web_1", "nodes/n2/pods/odd"]);
+    let web = NetnsName::Pod(PodName::new("shop", "web_1"));
+    let id = snapshot.find_netns(&NodeName::new("n1"), &web).unwrap();
+    assert_eq!(snapshot.netns(id).name.to_string(), "pod:shop/web_1");
+    assert!(has_gap(&snapshot, &["nodes/n2/pods/odd", "default/odd"]));
+    assert!(snapshot.namespaces[0].routes.is_none() && snapshot.namespaces[0].links.is_none());
+}
+
+#[test]
+fn what_is_no_snapshot_says_why() {
+    let there = Folder::new();
+    there
+        .write("text", "hello")
+        .write("empty", "")
+        .write("a/nodes/n1/host/link.txt", "")
+        .write("b/nodes/n1/host/x", "");
+    fs::create_dir_all(there.0.join("c/nodes")).unwrap();
+    assert!(refusal(&there.0.join("absent")).contains("absent"));
+    assert!(refusal(&there.0.join("text")).contains("tar.zst"));
+    assert!(refusal(&there.0.join("empty")).contains("tar.zst"));
+    assert!(refusal(&there.0.join("c")).contains("no snapshot"));
+    let both = refusal(&there.0);
+    assert!(both.contains("several snapshots") && both.contains("/a,") && both.contains("/b"), "{both}");
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append_dir_all("x", there.0.join("a")).unwrap();
+    builder.append_dir_all("y", there.0.join("b")).unwrap();
+    there.write("two.tar", builder.into_inner().unwrap());
+    let both = refusal(&there.0.join("two.tar"));
+    assert!(both.contains("x/, y/"), "{both}");
+}
+
+#[test]
+fn links_out_of_the_snapshot_are_refused_and_links_inside_are_followed() {
+    let (there, outside) = (Folder::new(), Folder::new());
+    outside.write("secret", ROUTE).write("pod/route.txt", ROUTE);
+    there.write("nodes/n1/host/sysctl", "net.ipv4.ip_forward = 1\n").write("nodes/n1/pods/a_b/route.txt", ROUTE);
+    symlink(outside.0.join("secret"), there.0.join("nodes/n1/host/route.txt")).unwrap();
+    symlink(outside.0.join("pod"), there.0.join("nodes/n1/pods/a_c")).unwrap();
+    symlink("route.txt", there.0.join("nodes/n1/pods/a_b/route6.txt")).unwrap();
+    symlink("loop", there.0.join("nodes/n1/host/link.txt")).unwrap();
+    symlink("link.txt", there.0.join("nodes/n1/host/loop")).unwrap();
+    let snapshot = load(&there.0).unwrap();
+    assert_eq!(dirs(&snapshot), ["nodes/n1/host", "nodes/n1/pods/a_b"]);
+    assert!(snapshot.namespaces[0].routes.is_none() && snapshot.namespaces[0].sysctls.is_some());
+    assert!(snapshot.namespaces[1].routes6.is_some());
+    assert!(has_gap(&snapshot, &["nodes/n1/host/route.txt", "leaves the snapshot"]));
+    assert!(has_gap(&snapshot, &["nodes/n1/pods/a_c", "leaves the snapshot"]));
+    assert!(has_gap(&snapshot, &["nodes/n1/host/link.txt", "can't be read"]));
+}
+
+#[test]
+fn a_named_pipe_or_a_folder_in_place_of_a_file_is_not_opened() {
+    let there = Folder::new();
+    fs::create_dir_all(there.0.join("nodes/n1/host/link.txt")).unwrap();
+    let pipe = there.0.join("nodes/n1/host/addr.txt");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let snapshot = load(&there.0).unwrap();
+    assert!(has_gap(&snapshot, &["link.txt", "is not a file"]) && has_gap(&snapshot, &["addr.txt", "is not a file"]));
+    assert!(load(&pipe).is_err());
+}
+
+#[test]
+fn binary_files_are_unknown_and_stray_bytes_are_replaced() {
+    let there = Folder::new();
+    there.write("nodes/n1/host/route.txt", b"10.0.0.0/24\0dev eth0\n");
+    there.write("nodes/n1/host/sysctl", b"net.ipv4.ip_forward = 1\nnet.x = \xff\n");
+    there.write("nodes/n1/host/conntrack", b"\xef\xbb\xbf");
+    let snapshot = load(&there.0).unwrap();
+    let host = &snapshot.namespaces[0];
+    assert!(host.routes.is_none() && has_gap(&snapshot, &["route.txt", "not text"]));
+    let forward = host.sysctls.as_ref().and_then(|sysctls| sysctls.number("net.ipv4.ip_forward"));
+    assert_eq!(forward.map(|(value, _)| value), Some(1));
+    assert!(has_gap(&snapshot, &["sysctl", "not UTF-8"]));
+    assert_eq!(host.conntrack.as_deref(), Some(&[][..]));
+}
+
+#[test]
+fn hostile_entries_of_an_archive_are_named_and_the_rest_is_loaded() {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (path, kind) in [
+        ("s/nodes/n1/host/sysctl", tar::EntryType::Regular),
+        ("s/nodes/n1/host/route.txt", tar::EntryType::Symlink),
+        ("s/var/log/link", tar::EntryType::Symlink),
+        ("../../etc/cron.d/x", tar::EntryType::Regular),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_entry_type(kind);
+        header.set_size(0);
+        header.set_cksum();
+        builder.append(&header, &b""[..]).unwrap();
+    }
+    let there = Folder::new();
+    there.write("x.tar.gz", gzip(&builder.into_inner().unwrap()));
+    let snapshot = load(&there.0.join("x.tar.gz")).unwrap();
+    assert_eq!(gaps(&snapshot).len(), 2, "{:?}", gaps(&snapshot));
+    assert!(has_gap(&snapshot, &["s/nodes/n1/host/route.txt", "symbolic link"]));
+    assert!(has_gap(&snapshot, &["../../etc/cron.d/x", ".."]));
+    assert!(snapshot.namespaces[0].sysctls.is_some());
+}
+
+#[test]
+fn a_recent_folder_without_lists_is_known_to_be_empty() {
+    let there = Folder::new();
+    fs::create_dir_all(there.0.join("nodes/n1/host/recent")).unwrap();
+    there.write("nodes/n2/host/recent/KUBE-SEP-A", "src=10.0.0.1 ttl: 64 last_seen: 9 oldest_pkt: 1 9\n");
+    there.write("nodes/n3/host/sysctl", "");
+    let snapshot = load(&there.0).unwrap();
+    assert_eq!(snapshot.namespaces[0].recent.as_ref().map(std::collections::BTreeMap::len), Some(0));
+    assert_eq!(snapshot.namespaces[1].recent.as_ref().and_then(|lists| lists.get("KUBE-SEP-A")).map(Vec::len), Some(1));
+    assert!(snapshot.namespaces[2].recent.is_none());
+}
