@@ -1,7 +1,9 @@
 //! The sender: a socket that sends one packet, and knows whether the answer is its own.
 
+use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -27,12 +29,27 @@ pub enum Outcome {
     Silence,
 }
 
+/// A sender that has sent its packet.
+pub enum Client {
+    /// With a socket of this program.
+    Socket(Socket),
+    /// With a script, since the packet must not be fragmented.
+    Script(Script),
+}
+
 /// A socket that has sent its packet.
-pub struct Client {
+pub struct Socket {
     socket: OwnedFd,
     proto: Proto,
     destination: IpAddr,
     id: u16,
+}
+
+/// A script that sends a packet and tells what came back.
+pub struct Script {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: ChildStdout,
 }
 
 /// A probe's length where it says none: what the kernel's SYN has, and `explain`'s defaults for the others.
@@ -47,9 +64,78 @@ pub fn length_of(probe: &Probe) -> u32 {
 impl Client {
     /// Sends the probe from its namespace.
     pub fn send(netns: &Netns, probe: &Probe) -> Result<Self, Outcome> {
-        netns.enter(|| Self::send_here(probe)).map_err(Outcome::Refused)
+        if probe.df && probe.destination.is_ipv4() && probe.proto != Proto::Tcp {
+            return netns.enter(|| Script::send_here(probe)).map(Self::Script);
+        }
+        netns.enter(|| Socket::send_here(probe)).map(Self::Socket).map_err(Outcome::Refused)
     }
 
+    /// For `poll`.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Socket(socket) => socket.socket.as_fd(),
+            Self::Script(script) => script.stdout.as_fd(),
+        }
+    }
+
+    /// Whether poll should wait until the socket can be written to.
+    pub fn waits_to_write(&self) -> bool {
+        matches!(self, Self::Socket(Socket { proto: Proto::Tcp, .. }))
+    }
+
+    /// Looks what has happened after `poll` said that something has.
+    pub fn look(&mut self) -> Option<Outcome> {
+        match self {
+            Self::Socket(socket) => socket.look(),
+            Self::Script(script) => Some(script.hear()),
+        }
+    }
+}
+
+impl Script {
+    fn send_here(probe: &Probe) -> Result<Self, Outcome> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/send_df.py");
+        let payload = length_of(probe).saturating_sub(28).to_string();
+        let mut command = Command::new("python3");
+        command.args([path, probe.proto.as_str(), &probe.destination.to_string(), &probe.port.to_string()]);
+        command.args([&probe.sport.to_string(), &payload]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("python3 starts");
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take().expect("stdout is piped"));
+        let mut script = Self { child, stdin, stdout };
+        match script.hear() {
+            // The first word is that the packet is on its way.
+            Outcome::Silence => Ok(script),
+            refused => Err(refused),
+        }
+    }
+
+    fn hear(&mut self) -> Outcome {
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while self.stdout.read(&mut byte).is_ok_and(|length| length == 1) && byte[0] != b'\n' {
+            line.push(byte[0]);
+        }
+        let line = String::from_utf8_lossy(&line).into_owned();
+        let (word, number) = line.split_once(' ').unwrap_or((&line, "0"));
+        let errno = Errno::from_raw(number.parse().unwrap_or(0));
+        match word {
+            "answered" => Outcome::Answered,
+            "refused" => Outcome::Refused(errno),
+            "error" => Outcome::Error(errno),
+            "sent" => Outcome::Silence,
+            _ => panic!("the sender's script said {line:?}"),
+        }
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        self.stdin = None;
+        let _ = self.child.wait();
+    }
+}
+
+impl Socket {
     fn send_here(probe: &Probe) -> Result<Self, Errno> {
         let socket = made(probe)?;
         set_options(&socket, probe)?;
@@ -90,18 +176,7 @@ impl Client {
         bytes
     }
 
-    /// For `poll`.
-    pub fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-
-    /// What poll should wait for.
-    pub fn waits_to_write(&self) -> bool {
-        self.proto == Proto::Tcp
-    }
-
-    /// Looks at the socket after `poll` said that something has happened.
-    pub fn look(&self) -> Option<Outcome> {
+    fn look(&self) -> Option<Outcome> {
         if self.proto == Proto::Tcp {
             let error = getsockopt(&self.socket, sockopt::SocketError).unwrap_or(0);
             return Some(if error == 0 { Outcome::Answered } else { Outcome::Error(Errno::from_raw(error)) });

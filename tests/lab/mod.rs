@@ -13,6 +13,7 @@ pub mod build;
 pub mod client;
 pub mod compare;
 pub mod explain;
+pub mod faults;
 pub mod flannel;
 pub mod judge;
 pub mod kube_proxy;

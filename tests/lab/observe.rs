@@ -17,7 +17,7 @@ use super::wire::Header;
 
 /// How long nothing must happen before a packet counts as lost.
 const QUIET: Duration = Duration::from_millis(60);
-/// The same while a neighbour is being asked for: longer than `RETRANS_MS`.
+/// The same while a neighbour is being asked for, which happens every 60 ms in the lab.
 const QUIET_UNRESOLVED: Duration = Duration::from_millis(250);
 /// How long to look on once the answer is there.
 const GRACE: Duration = Duration::from_millis(4);
@@ -79,7 +79,7 @@ impl<'lab> Observer<'lab> {
         self.drain();
         let before = self.delivered();
         let mut seen = Seen::default();
-        let (client, mut outcome) = match Client::send(self.lab.netns(&probe.space), probe) {
+        let (mut client, mut outcome) = match Client::send(self.lab.netns(&probe.space), probe) {
             Ok(client) => (Some(client), None),
             Err(outcome) => (None, Some(outcome)),
         };
@@ -90,17 +90,20 @@ impl<'lab> Observer<'lab> {
                 (false, true) => QUIET_UNRESOLVED,
                 (false, false) => QUIET,
             };
-            let waiting = if outcome.is_none() { client.as_ref() } else { None };
-            let (busy, client_ready) = self.wait(waiting, quiet);
+            let mut waiting = if outcome.is_none() { client.as_mut() } else { None };
+            let (busy, client_ready) = self.wait(waiting.as_deref(), quiet);
             if client_ready {
-                outcome = outcome.or_else(|| waiting.and_then(Client::look));
+                outcome = outcome.or_else(|| waiting.as_mut().and_then(|client| client.look()));
             }
             let before = seen.amount();
             self.read(&mut seen);
             if busy && seen.amount() > before || client_ready {
                 last = Instant::now();
             } else if last.elapsed() >= quiet {
-                break;
+                if outcome.is_some() || !self.still_resolving() {
+                    break;
+                }
+                last = Instant::now();
             }
         }
         let mut seen = seen.finish(probe, outcome.unwrap_or(Outcome::Silence));
@@ -108,6 +111,14 @@ impl<'lab> Observer<'lab> {
             seen.receiver = self.silent_receiver(probe, &seen, &before);
         }
         seen
+    }
+
+    /// Whether a neighbour is being asked for on a device that carries nothing, where no tap sees the question.
+    fn still_resolving(&self) -> bool {
+        let visible = self.lab.scenario.spaces.iter().filter(|space| space.folder().is_some());
+        let mut waiting = visible
+            .map(|space| self.lab.netns(&space.name).enter(|| must("ip", &["neigh", "show", "nud", "incomplete"], "")));
+        waiting.any(|neighbours| neighbours.is_ok_and(|text| !text.is_empty()))
     }
 
     /// How many packets each namespace's stack has taken in.
