@@ -10,6 +10,7 @@ use crate::net::{IfName, MacAddr, Mark, Packet, Protocol, Transport};
 use crate::snapshot::{ConntrackEntry, ConntrackTuple, NetnsId};
 use crate::trace::{CtState, Decision};
 
+use super::matches::recent::Written;
 use super::sysctl;
 use super::walk::Walk;
 
@@ -97,6 +98,10 @@ pub(super) struct Tracker {
     pub entries: Vec<CtEntry>,
     /// Ports that bridges learned from what went through: namespace, bridge, address, port.
     pub learned: Vec<(NetnsId, IfName, MacAddr, IfName)>,
+    /// What `recent` rules wrote into their lists.
+    pub recent: Vec<Written>,
+    /// The ipsets that `SET` rules changed.
+    pub changed_sets: Vec<(NetnsId, String)>,
     /// Link addresses that answered when they were asked for: every bridge on the way has learned them.
     pub resolved: Vec<MacAddr>,
 }

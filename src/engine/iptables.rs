@@ -1,19 +1,206 @@
-//! The walk through one table. The rules are read but not evaluated yet: a table with rules ends the walk as not
-//! modelled.
+//! The walk through one table's chains.
+//!
+//! Follows `ipt_do_table` in `net/ipv4/netfilter/ip_tables.c`; `nft_do_chain` in `net/netfilter/nf_tables_core.c` walks
+//! the chains of iptables-nft the same way.
 
-use crate::snapshot::{Ruleset, Table};
-use crate::trace::Reason;
+use crate::evidence::Evidence;
+use crate::net::{Family, Mark};
+use crate::snapshot::{Chain, ChainId, ChainPolicy, PacketKey, Rule, Ruleset, Table};
+use crate::trace::{Decision, Hook, Reason, RuleVerdict};
 
+use super::matches;
 use super::netfilter::{HookState, NfVerdict};
+use super::targets::{self, Action};
 use super::walk::{End, Stage, Walk};
 
+/// How deep chains may call each other. The kernel's own bounds are lower, and it loads no circle.
+const MAX_DEPTH: usize = 1024;
+/// How many rules may be tried in one table before the walk gives up.
+const MAX_TRIED: u32 = 5_000_000;
+
 /// Asks a table's base chain.
-pub(super) fn ipt_do_table(_walk: &mut Walk, _ruleset: &Ruleset, table: &Table, state: &HookState) -> Stage<NfVerdict> {
-    match table.base_chain(state.hook) {
-        Some(chain) if !chain.is_empty() => {
-            let what = format!("the rules of table {} are not evaluated yet", table.name);
-            Err(End::undetermined(Reason::NotModelled, what).because([chain.evidence]))
+pub(super) fn ipt_do_table(walk: &mut Walk, ruleset: &Ruleset, table: &Table, state: &HookState) -> Stage<NfVerdict> {
+    let Some(base) = table.base_chain(state.hook) else { return Ok(NfVerdict::Accept) };
+    if let Some(why) = &table.assumed {
+        walk.unsure(why.clone());
+    }
+    let mut asked = Asked { ruleset, table, state, base, chain: base, place: 0, stack: Vec::new(), tried: 0 };
+    loop {
+        if let Some(verdict) = asked.step(walk)? {
+            return Ok(verdict);
         }
-        _ => Ok(NfVerdict::Accept),
+    }
+}
+
+/// A table that is being asked: the rule that comes next, and where the calling chains go on.
+struct Asked<'r> {
+    ruleset: &'r Ruleset,
+    table: &'r Table,
+    state: &'r HookState,
+    base: &'r Chain,
+    chain: &'r Chain,
+    /// The next rule's place in the chain, from 0.
+    place: u32,
+    stack: Vec<(&'r Chain, u32)>,
+    tried: u32,
+}
+
+impl Asked<'_> {
+    /// Tries the next rule, or ends the chain.
+    fn step(&mut self, walk: &mut Walk) -> Stage<Option<NfVerdict>> {
+        self.tried += 1;
+        if self.stack.len() > MAX_DEPTH || self.tried > MAX_TRIED || walk.too_long() {
+            let what = format!("the chains of table {} lead on and on", self.table.name);
+            return Err(End::undetermined(Reason::TooLong, what).because([self.chain.evidence]));
+        }
+        let rules = self.ruleset.rules(self.table, self.chain);
+        let Some(rule) = rules.next(self.place, &key(walk)) else {
+            self.pass_by(walk, u32::try_from(rules.all().len()).unwrap_or(u32::MAX));
+            return self.end_of_chain(walk);
+        };
+        self.pass_by(walk, rule.index - 1);
+        self.place = rule.index;
+        let Some(because) = matches::matches(walk, self.ruleset, self.state, rule) else {
+            walk.tried(rule.evidence);
+            return Ok(None);
+        };
+        self.act(walk, rule, because)
+    }
+
+    /// Notes the rules that the index left out as tried.
+    fn pass_by(&self, walk: &mut Walk, to: u32) {
+        if walk.verbose {
+            let skipped = self.ruleset.rules(self.table, self.chain).all().get(self.place as usize..to as usize);
+            skipped.unwrap_or(&[]).iter().for_each(|rule| walk.tried(rule.evidence));
+        }
+    }
+
+    /// The rule matched.
+    fn act(&mut self, walk: &mut Walk, rule: &Rule, because: Vec<Evidence>) -> Stage<Option<NfVerdict>> {
+        let record = Record { asked: self, rule, because };
+        match targets::apply(walk, self.state, rule, &record)? {
+            Action::Continue => {}
+            Action::Accept => return Ok(Some(NfVerdict::Accept)),
+            Action::Return => return self.leave(walk),
+            Action::Jump(id) => {
+                self.stack.push((self.chain, self.place));
+                self.enter(id);
+            }
+            Action::Goto(id) => self.enter(id),
+        }
+        Ok(None)
+    }
+
+    fn enter(&mut self, id: ChainId) {
+        if let Some(chain) = self.table.chain(id) {
+            (self.chain, self.place) = (chain, 0);
+        }
+    }
+
+    fn end_of_chain(&mut self, walk: &mut Walk) -> Stage<Option<NfVerdict>> {
+        if self.chain.open.is_some() {
+            let name = self.chain.name.escape_debug();
+            let file = walk.snapshot.files.get(self.ruleset.file).map_or("", |file| &file.path);
+            walk.unsure(format!("{file} may lack rules at the end of chain {name}"));
+        }
+        self.leave(walk)
+    }
+
+    /// Back to the chain that jumped here, or to the base chain's policy.
+    fn leave(&mut self, walk: &mut Walk) -> Stage<Option<NfVerdict>> {
+        if let Some((chain, place)) = self.stack.pop() {
+            (self.chain, self.place) = (chain, place);
+            return Ok(None);
+        }
+        let drops = match self.base.policy {
+            ChainPolicy::Drop => true,
+            ChainPolicy::Accept | ChainPolicy::Return => false,
+            // Nobody can give a nat chain another policy than ACCEPT (`do_command` in iptables).
+            ChainPolicy::Unknown if &*self.table.name == "nat" => false,
+            ChainPolicy::Unknown => {
+                let what = format!("the policy of chain {} of table {}", self.base.name, self.table.name);
+                walk.choose_unknown(format!("{what} is DROP"), Some(self.base.evidence))
+            }
+        };
+        self.policy(walk, if drops { RuleVerdict::Drop } else { RuleVerdict::Accept });
+        if drops {
+            return Err(End::dropped(Reason::Policy).because([self.base.evidence]));
+        }
+        Ok(Some(NfVerdict::Accept))
+    }
+
+    fn policy(&self, walk: &mut Walk, verdict: RuleVerdict) {
+        let decision = Decision::Policy {
+            hook: self.state.hook,
+            family: family(self.state.family),
+            backend: self.ruleset.backend.as_str(),
+            table: self.table.name.to_string(),
+            chain: self.base.name.to_string(),
+            verdict,
+        };
+        walk.take(decision, [self.base.evidence]);
+    }
+}
+
+/// Records that a rule matched, once its target knows what it does.
+pub(super) struct Record<'a, 'r> {
+    asked: &'a Asked<'r>,
+    rule: &'a Rule,
+    because: Vec<Evidence>,
+}
+
+/// What a rule changes in the packet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Change {
+    pub mark: Option<Mark>,
+    pub tos: Option<u8>,
+    pub ttl: Option<u8>,
+}
+
+impl Record<'_, '_> {
+    /// The rule's step.
+    pub(super) fn take(&self, walk: &mut Walk, verdict: RuleVerdict, change: Change) {
+        let Asked { ruleset, table, state, chain, .. } = self.asked;
+        let decision = Decision::Rule {
+            hook: state.hook,
+            family: family(state.family),
+            backend: ruleset.backend.as_str(),
+            table: table.name.to_string(),
+            chain: chain.name.to_string(),
+            index: self.rule.index,
+            text: ruleset.rule_text(self.rule).to_owned(),
+            verdict,
+            mark: change.mark,
+            tos: change.tos,
+            ttl: change.ttl,
+        };
+        walk.take(decision, self.because.iter().copied());
+    }
+
+    /// The rule as written.
+    pub(super) fn text(&self) -> &str {
+        self.asked.ruleset.rule_text(self.rule)
+    }
+
+    /// The table's name and the hook, which some targets depend on.
+    pub(super) fn hook(&self) -> Hook {
+        self.asked.state.hook
+    }
+}
+
+fn family(family: Family) -> &'static str {
+    match family {
+        Family::Inet => "ip",
+        Family::Inet6 => "ip6",
+    }
+}
+
+fn key(walk: &Walk) -> PacketKey {
+    let packet = walk.packet();
+    PacketKey {
+        source: packet.ip.source,
+        destination: packet.ip.destination,
+        protocol: packet.protocol(),
+        destination_port: packet.destination_port(),
     }
 }

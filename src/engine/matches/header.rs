@@ -1,0 +1,173 @@
+//! Extensions that look at the packet's headers, and at what the kernel keeps beside them.
+
+use std::net::IpAddr;
+
+use crate::net::{IfName, Link, MacAddr, Packet, Transport};
+use crate::snapshot::{
+    IcmpType, IfPattern, LinkKind, Match, Multiport, MultiportSide, OwnerMatch, PhysdevMatch, PktType, PortRange, Test,
+    TtlTest,
+};
+use crate::trace::Hook;
+
+use super::super::netfilter::HookState;
+use super::super::walk::Walk;
+use super::Answer;
+
+pub(super) fn ask(walk: &Walk, state: &HookState, one: &Match) -> Answer {
+    let packet = walk.packet();
+    match one {
+        Match::SourcePort(test) => port_match(packet, MultiportSide::Source, test.value).inverted(test.invert),
+        Match::DestinationPort(test) => {
+            port_match(packet, MultiportSide::Destination, test.value).inverted(test.invert)
+        }
+        Match::Multiport(test) => multiport_mt(packet, &test.value).inverted(test.invert),
+        Match::TcpFlags(test) => match packet.transport {
+            Transport::Tcp { flags, .. } => Answer::from(test.of(flags & test.value.mask == test.value.set)),
+            _ => Answer::No,
+        },
+        Match::Icmp(test) => icmp_match(packet, *test),
+        Match::Mark(test) => Answer::from(test.of(packet.mark.0 & test.value.mask == test.value.value)),
+        Match::Length(test) => {
+            let (low, high) = test.value;
+            Answer::from(test.of((u32::from(low)..=u32::from(high)).contains(&packet.length)))
+        }
+        Match::Ttl(how, ttl) => Answer::from(ttl_mt(*how, packet.ip.ttl, *ttl)),
+        Match::Tos(test) => {
+            let (value, mask) = test.value;
+            Answer::from(test.of(packet.ip.tos & mask == value))
+        }
+        Match::Ecn(test) => Answer::from(test.of(packet.ip.tos & 0x03 == test.value)),
+        Match::SourceRange(test) => Answer::from(test.of(in_range(packet.ip.source, test.value))),
+        Match::DestinationRange(test) => Answer::from(test.of(in_range(packet.ip.destination, test.value))),
+        Match::PktType(test) => Answer::from(test.of(pkt_type(packet) == test.value)),
+        Match::MacSource(test) => match link_source(walk) {
+            Ok(source) => Answer::from(source.is_some_and(|source| test.of(source == test.value))),
+            Err(what) => Answer::unknown(what),
+        },
+        Match::Physdev(physdev) => Answer::from(physdev_mt(walk, physdev)),
+        Match::Owner(owner) => owner_mt(walk, state, owner),
+        _ => Answer::No,
+    }
+}
+
+/// One port against one range (`port_match` in `xt_tcpudp.c`).
+fn port_match(packet: &Packet, side: MultiportSide, range: PortRange) -> Answer {
+    multiport_mt(packet, &Multiport { side, ranges: Box::new([range]) })
+}
+
+/// `xt_multiport.c`.
+fn multiport_mt(packet: &Packet, multiport: &Multiport) -> Answer {
+    if !packet.protocol().has_ports() {
+        return Answer::No;
+    }
+    let within = |port: Option<u16>| port.map(|port| multiport.ranges.iter().any(|range| range.contains(port)));
+    let (source, destination) = (within(packet.source_port()), within(packet.destination_port()));
+    let (answer, name) = match multiport.side {
+        MultiportSide::Source => (source, "source port"),
+        MultiportSide::Destination => (destination, "destination port"),
+        MultiportSide::Either if source == Some(true) || destination == Some(true) => (Some(true), ""),
+        MultiportSide::Either => (source.and(destination), "port"),
+    };
+    let Some(answer) = answer else {
+        let ranges: Vec<String> = multiport.ranges.iter().map(|range| written(*range)).collect();
+        let ip = packet.ip;
+        return Answer::unknown(format!("the {name} of {} > {} is {}", ip.source, ip.destination, ranges.join(",")));
+    };
+    Answer::from(answer)
+}
+
+fn written(range: PortRange) -> String {
+    if range.low == range.high { range.low.to_string() } else { format!("{}:{}", range.low, range.high) }
+}
+
+/// `icmp_type_code_match` in `xt_tcpudp.c` and its IPv6 twin.
+fn icmp_match(packet: &Packet, test: Test<IcmpType>) -> Answer {
+    let Transport::Icmp { kind, code, .. } = packet.transport else { return Answer::No };
+    let (low, high) = test.value.codes;
+    let same = test.value.kind.is_none_or(|wanted| wanted == kind && (low..=high).contains(&code));
+    Answer::from(test.of(same))
+}
+
+/// `xt_hl.c`.
+fn ttl_mt(how: TtlTest, ttl: u8, wanted: u8) -> bool {
+    match how {
+        TtlTest::Eq => ttl == wanted,
+        TtlTest::Ne => ttl != wanted,
+        TtlTest::Lt => ttl < wanted,
+        TtlTest::Gt => ttl > wanted,
+    }
+}
+
+fn in_range(addr: IpAddr, (low, high): (IpAddr, IpAddr)) -> bool {
+    addr.is_ipv4() == low.is_ipv4() && (low..=high).contains(&addr)
+}
+
+/// `skb->pkt_type`, of a packet that the rules see: one for another host has been dropped, or is being bridged, which
+/// makes it one for this host.
+fn pkt_type(packet: &Packet) -> PktType {
+    match packet.link.map(|link| link.destination) {
+        Some(MacAddr::BROADCAST) => PktType::Broadcast,
+        Some(group) if group.is_multicast() => PktType::Multicast,
+        _ => PktType::Unicast,
+    }
+}
+
+/// The source address of the frame (`mac_mt` in `xt_mac.c`): `None` where it has none, an error where it is unknown.
+pub(super) fn link_source(walk: &Walk) -> Result<Option<MacAddr>, String> {
+    link(walk).map(|link| link.map(|link| link.source))
+}
+
+/// The frame's addresses: `None` on devices that aren't Ethernet, an error where they are unknown.
+pub(super) fn link(walk: &Walk) -> Result<Option<Link>, String> {
+    let Some(dev) = &walk.skb.iif else { return Ok(None) };
+    if let Some(link) = walk.packet().link {
+        return Ok((dev.as_str() != "lo").then_some(link));
+    }
+    let row = walk.netns().links.as_ref().and_then(|links| links.iter().find(|link| link.name == *dev));
+    match row.map(|link| &link.kind) {
+        Some(LinkKind::Loopback | LinkKind::Tun { tap: false }) => Ok(None),
+        _ => Err(format!("the link addresses of what came in by {dev} are what the rule asks for")),
+    }
+}
+
+/// `xt_physdev.c`.
+fn physdev_mt(walk: &Walk, physdev: &PhysdevMatch) -> bool {
+    let only_inverted = |test: Option<bool>| test.is_none_or(|invert| invert);
+    let Some(nf_bridge) = &walk.skb.nf_bridge else {
+        return only_inverted(physdev.is_bridged.map(|test| test.invert))
+            && only_inverted(physdev.is_in.map(|test| test.invert))
+            && only_inverted(physdev.is_out.map(|test| test.invert))
+            && only_inverted(physdev.input.as_ref().map(|pattern| pattern.invert))
+            && only_inverted(physdev.output.as_ref().map(|pattern| pattern.invert));
+    };
+    let (indev, outdev) = (nf_bridge.physin.as_ref(), nf_bridge.physout.as_ref());
+    let matches = |pattern: &IfPattern, dev: Option<&IfName>| pattern.matches(dev.map(IfName::as_str));
+    physdev.is_bridged.is_none_or(|test| test.of(outdev.is_some()))
+        && physdev.is_in.is_none_or(|test| test.of(indev.is_some()))
+        && physdev.is_out.is_none_or(|test| test.of(outdev.is_some()))
+        // An input port that isn't known matches whatever is asked.
+        && physdev.input.as_ref().is_none_or(|pattern| indev.is_none() || matches(pattern, indev))
+        && physdev.output.as_ref().is_none_or(|pattern| outdev.is_some() && matches(pattern, outdev))
+}
+
+/// `xt_owner.c`. Only what the namespace sends itself has a socket, and whose it is no snapshot says.
+fn owner_mt(walk: &Walk, state: &HookState, owner: &OwnerMatch) -> Answer {
+    let inverted = |test: Option<bool>| test.is_none_or(|invert| invert);
+    let (uid, gid) = (owner.uid.map(|test| test.invert), owner.gid.map(|test| test.invert));
+    let socket = owner.socket.map(|test| test.invert);
+    let local = walk.skb.iif.is_none() && matches!(state.hook, Hook::Output | Hook::Postrouting);
+    if !local {
+        return Answer::from(inverted(uid) && inverted(gid) && inverted(socket));
+    }
+    if socket == Some(true) {
+        return Answer::No;
+    }
+    let wanted = |name: &str, test: Option<Test<(u32, u32)>>| {
+        test.map(|test| format!("{name} {}{}-{}", if test.invert { "not " } else { "" }, test.value.0, test.value.1))
+    };
+    let asked: Vec<String> = [wanted("user", owner.uid), wanted("group", owner.gid)].into_iter().flatten().collect();
+    if asked.is_empty() {
+        return Answer::from(true);
+    }
+    Answer::unknown(format!("the sender's {} is who sends from {}", asked.join(" and "), walk.place().netns.0))
+}

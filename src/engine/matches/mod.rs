@@ -1,0 +1,174 @@
+//! Whether a rule matches a packet: `ip_packet_match` in `net/ipv4/netfilter/ip_tables.c`, then the rule's extensions.
+
+mod addrtype;
+mod connection;
+mod header;
+pub(super) mod recent;
+mod rpfilter;
+mod set;
+
+use crate::evidence::Evidence;
+use crate::net::IfName;
+use crate::snapshot::{Match, Rule, Ruleset, Selector, Target};
+
+use super::netfilter::HookState;
+use super::walk::{Walk, Why};
+
+/// An extension's answer about a packet.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Answer {
+    /// It matches; the lines beside the rule's that say so.
+    Yes(Vec<Evidence>),
+    /// It doesn't.
+    No,
+    /// With this probability it does.
+    Chance(f64),
+    /// Nobody can tell from the snapshot.
+    Unknown(Doubt),
+}
+
+/// A condition that nobody can tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Doubt {
+    /// The condition in words.
+    what: String,
+    /// Whether the same words ask for the same fact, so that one answer serves a whole walk.
+    fact: bool,
+    /// Whether the rule matches where the condition doesn't hold.
+    invert: bool,
+}
+
+impl Answer {
+    /// A fact that the snapshot should hold and doesn't.
+    fn unknown(what: impl Into<String>) -> Self {
+        Self::Unknown(Doubt { what: what.into(), fact: true, invert: false })
+    }
+
+    /// A condition that another rule with the same words would ask anew.
+    fn unknowable(what: impl Into<String>) -> Self {
+        Self::Unknown(Doubt { what: what.into(), fact: false, invert: false })
+    }
+
+    /// The answer's opposite where the condition is negated.
+    fn inverted(self, invert: bool) -> Self {
+        match self {
+            Self::Yes(_) if invert => Self::No,
+            Self::No if invert => Self::from(true),
+            Self::Chance(chance) if invert => Self::Chance(1.0 - chance),
+            Self::Unknown(doubt) => Self::Unknown(Doubt { invert: doubt.invert != invert, ..doubt }),
+            answer => answer,
+        }
+    }
+}
+
+impl From<bool> for Answer {
+    fn from(matches: bool) -> Self {
+        if matches { Self::Yes(Vec::new()) } else { Self::No }
+    }
+}
+
+/// Whether a rule matches: the lines that say so, or `None`. What can't be known is chosen, but only where everything
+/// else in the rule matches.
+pub(super) fn matches(walk: &mut Walk, ruleset: &Ruleset, state: &HookState, rule: &Rule) -> Option<Vec<Evidence>> {
+    if !ip_packet_match(walk, state, &rule.selector) {
+        return None;
+    }
+    let mut because = vec![rule.evidence];
+    let mut open = Vec::new();
+    for one in &rule.matches {
+        if let Match::Recent(recent) = one
+            && recent::writes(recent)
+            && !open.drain(..).all(|answer| settle(walk, ruleset, rule, answer))
+        {
+            // What a list keeps changes only if everything before it matched.
+            return None;
+        }
+        match ask(walk, state, one) {
+            Answer::Yes(lines) => because.extend(lines),
+            Answer::No => return None,
+            answer => open.push(answer),
+        }
+    }
+    open.into_iter().all(|answer| settle(walk, ruleset, rule, answer)).then_some(because)
+}
+
+/// The part of a rule that `iptables` itself knows.
+fn ip_packet_match(walk: &Walk, state: &HookState, selector: &Selector) -> bool {
+    let packet = walk.packet();
+    let indev = state.indev.as_ref().map(IfName::as_str);
+    let outdev = state.outdev.as_ref().map(IfName::as_str);
+    !selector.other_family
+        && selector.source.is_none_or(|source| source.matches(packet.ip.source))
+        && selector.destination.is_none_or(|destination| destination.matches(packet.ip.destination))
+        && selector.in_iface.as_ref().is_none_or(|iface| iface.matches(indev))
+        && selector.out_iface.as_ref().is_none_or(|iface| iface.matches(outdev))
+        && selector.protocol.is_none_or(|test| test.of(test.value == packet.protocol()))
+        // The pieces of a packet are walked as its first one.
+        && selector.fragment.is_none_or(|test| test.invert)
+}
+
+/// Chooses where an answer leaves it open.
+fn settle(walk: &mut Walk, ruleset: &Ruleset, rule: &Rule, answer: Answer) -> bool {
+    match answer {
+        Answer::Yes(_) => true,
+        Answer::No => false,
+        Answer::Chance(chance) if chance >= 1.0 => true,
+        Answer::Chance(chance) if chance <= 0.0 => false,
+        Answer::Chance(chance) => {
+            let text = ruleset.rule_text(rule);
+            let target = text.rfind(" -j ").and_then(|at| text.get(at + 1..)).unwrap_or(text);
+            let why = Why { what: format!("{target} by chance"), evidence: Some(rule.evidence), gap: false };
+            walk.choose(why, ways([Some(chance), Some(1.0 - chance)])) == 0
+        }
+        Answer::Unknown(doubt) => settle_doubt(walk, rule, doubt),
+    }
+}
+
+fn settle_doubt(walk: &mut Walk, rule: &Rule, doubt: Doubt) -> bool {
+    if doubt.fact
+        && let Some(holds) = answered(walk, &doubt.what)
+    {
+        return holds != doubt.invert;
+    }
+    if rule.target == Target::Continue {
+        // Whether a rule that does nothing matched changes nothing.
+        walk.gap(format!("a rule without effect matches if {}", doubt.what), [rule.evidence]);
+        return true;
+    }
+    let why = Why { what: doubt.what, evidence: Some(rule.evidence), gap: true };
+    let holds = walk.choose(why, ways([None, None])) == 0;
+    holds != doubt.invert
+}
+
+fn ways([yes, no]: [Option<f64>; 2]) -> Vec<(Option<f64>, String)> {
+    vec![(yes, "yes".to_owned()), (no, "no".to_owned())]
+}
+
+/// The answer that this walk has already taken for the same fact.
+fn answered(walk: &Walk, what: &str) -> Option<bool> {
+    walk.choices.taken.iter().find(|choice| choice.why.what == what).map(|choice| choice.way == 0)
+}
+
+/// One extension's answer. Only `recent` changes anything, and that is no part of the packet.
+fn ask(walk: &mut Walk, state: &HookState, one: &Match) -> Answer {
+    match one {
+        Match::Conntrack(conntrack) => connection::conntrack_mt(walk, conntrack),
+        Match::Connmark(mark) => connection::connmark_mt(walk, *mark),
+        Match::Addrtype(addrtype) => addrtype::addrtype_mt(walk, state, *addrtype),
+        Match::Random(chance) => {
+            let units = f64::from(chance.value) / f64::from(1u32 << 31);
+            Answer::Chance(units).inverted(chance.invert)
+        }
+        Match::Nth(every) if every.value == 1 => Answer::from(!every.invert),
+        Match::Nth(every) => {
+            Answer::unknowable(format!("it is the turn of one packet in {}", every.value)).inverted(every.invert)
+        }
+        Match::Set(set) => set::set_match(walk, state, set),
+        Match::Recent(recent) => recent::recent_mt(walk, state, recent),
+        Match::Rpfilter(rpfilter) => rpfilter::rpfilter_mt(walk, state, *rpfilter),
+        Match::Unknowable(text) => Answer::unknowable(format!("`{text}` matches, which no snapshot tells")),
+        Match::Unsupported(text) => Answer::unknowable(format!("`{text}` matches, which is not modelled")),
+        Match::Absent => Answer::No,
+        _ => header::ask(walk, state, one),
+    }
+}
