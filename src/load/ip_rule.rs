@@ -193,7 +193,7 @@ fn words_of(fields: &Fields<'_>) -> Row {
                     row.word("[unresolved]");
                 }
             }
-            "l3mdev" => ["lookup", "[l3mdev-table]"].into_iter().for_each(|word| row.word(word)),
+            "l3mdev" => row.all(&["lookup", "[l3mdev-table]"]),
             "action" => row.word(text(key)),
             key => row.field(renamed(key), raw),
         }

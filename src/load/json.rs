@@ -174,6 +174,11 @@ impl Row {
         self.0.push(word.into());
     }
 
+    /// Adds words.
+    pub fn all(&mut self, words: &[&str]) {
+        self.0.extend(words.iter().map(|word| (*word).to_owned()));
+    }
+
     /// Adds a word and the value of a field, where the object has it.
     pub fn pair(&mut self, word: &str, fields: &Fields<'_>, key: &str) {
         if let Some(text) = fields.scalar(key) {
@@ -236,6 +241,19 @@ impl fmt::Display for Row {
     }
 }
 
+/// The segments of a row on one line, as `-o` joins them.
+pub(super) struct OneLine<'r>(pub &'r [Row]);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, row) in self.0.iter().enumerate() {
+            f.write_str(if place == 0 { "" } else { "\\    " })?;
+            row.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
 /// A string that is copied only where it holds an escape.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -269,7 +287,10 @@ mod tests {
     use super::*;
     use crate::evidence::Gap;
 
-    fn names(text: &str) -> (Vec<(u32, Option<u32>, String)>, Vec<Gap>) {
+    /// The line, index and first key of each object.
+    type Found = Vec<(u32, Option<u32>, String)>;
+
+    fn names(text: &str) -> (Found, Vec<Gap>) {
         let mut gaps = Vec::new();
         let mut notes = Notes::new(FileId(0), "`ip x`", &mut gaps);
         let mut objects = Objects::new(FileId(0), text);

@@ -1,7 +1,10 @@
 //! Addresses of devices.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
+use super::RouteScope;
 use crate::evidence::Evidence;
 use crate::net::IfName;
 
@@ -32,6 +35,26 @@ pub struct Addr {
     pub evidence: Evidence,
 }
 
+impl Addr {
+    /// An address of which nothing but its network is known.
+    #[must_use]
+    pub fn new(dev: IfName, address: IpAddr, prefix_len: u8, evidence: Evidence) -> Self {
+        Self {
+            dev,
+            address,
+            prefix_len,
+            peer: None,
+            broadcast: None,
+            scope: AddrScope::GLOBAL,
+            secondary: false,
+            deprecated: false,
+            tentative: false,
+            noprefixroute: false,
+            evidence,
+        }
+    }
+}
+
 /// The scope of an address, narrower is greater (`/etc/iproute2/rt_scopes`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AddrScope(pub u8);
@@ -45,4 +68,19 @@ impl AddrScope {
     pub const LINK: Self = Self(253);
     /// `host`.
     pub const HOST: Self = Self(254);
+}
+
+impl fmt::Display for AddrScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        RouteScope(self.0).fmt(f)
+    }
+}
+
+impl FromStr for AddrScope {
+    type Err = ();
+
+    /// Reads a number or one of the names that iproute2 always knows.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        text.parse().map(|RouteScope(scope)| Self(scope))
+    }
 }

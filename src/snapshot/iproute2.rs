@@ -7,7 +7,8 @@ use std::fmt;
 use ipnet::IpNet;
 
 use super::{
-    BridgeVlan, FdbEntry, Neigh, NeighState, NextHop, NextHopObject, PolicyRule, Route, RouteScope, RuleAction, Tun,
+    Addr, BridgePort, BridgeVlan, FdbEntry, Link, LinkKind, Neigh, NeighState, NextHop, NextHopObject, PolicyRule,
+    PortState, Route, RouteScope, RuleAction, Tun, Vxlan, VxlanTtl,
 };
 use crate::net::{Family, Protocol, RouteType, TableId};
 
@@ -214,6 +215,175 @@ impl PolicyRule {
             write!(f, " suppress_prefixlength {length}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Link {
+    /// The row of `ip -o -d link show`. What isn't modelled stands in its first part.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(index) = self.index {
+            write!(f, "{index}: ")?;
+        }
+        f.write_str(self.name.as_str())?;
+        match (&self.peer_name, self.peer_index) {
+            (Some(name), _) => write!(f, "@{name}")?,
+            (None, Some(index)) => write!(f, "@if{index}")?,
+            (None, None) => {}
+        }
+        f.write_str(": <")?;
+        self.write_flags(f)?;
+        f.write_str(">")?;
+        if let Some(mtu) = self.mtu {
+            write!(f, " mtu {mtu}")?;
+        }
+        if let Some(master) = &self.master {
+            write!(f, " master {master}")?;
+        }
+        self.unmodelled.iter().try_for_each(|words| write!(f, " {words}"))?;
+        self.write_address(f)?;
+        self.write_kind(f)?;
+        self.port.as_ref().map_or(Ok(()), |port| write!(f, "\\    bridge_slave {port}"))
+    }
+}
+
+impl Link {
+    fn write_flags(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flags = [
+            (self.up && !self.carrier, "NO-CARRIER"),
+            (self.kind == LinkKind::Loopback, "LOOPBACK"),
+            (self.noarp, "NOARP"),
+            (self.up, "UP"),
+            (self.up && self.carrier, "LOWER_UP"),
+            (!self.up && !self.carrier, "M-DOWN"),
+        ];
+        for (place, (_, flag)) in flags.iter().filter(|(set, _)| *set).enumerate() {
+            f.write_str(if place == 0 { "" } else { "," })?;
+            f.write_str(flag)?;
+        }
+        Ok(())
+    }
+
+    fn write_address(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\\    link/")?;
+        f.write_str(match (&self.kind, self.lladdr) {
+            (LinkKind::Loopback, _) => "loopback",
+            (_, Some(_)) => "ether",
+            (_, None) => "none",
+        })?;
+        if let Some(lladdr) = self.lladdr {
+            write!(f, " {lladdr}")?;
+        }
+        if let Some(name) = &self.link_netns {
+            write!(f, " link-netns {name}")?;
+        }
+        match self.link_netnsid {
+            Some(-1) => f.write_str(" link-netnsid unknown"),
+            Some(id) => write!(f, " link-netnsid {id}"),
+            None => Ok(()),
+        }
+    }
+
+    fn write_kind(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let joint = "\\    ";
+        match &self.kind {
+            LinkKind::Loopback | LinkKind::Plain => Ok(()),
+            LinkKind::Veth => write!(f, "{joint}veth"),
+            LinkKind::Dummy => write!(f, "{joint}dummy"),
+            LinkKind::Tun { tap } => write!(f, "{joint}tun type {}", if *tap { "tap" } else { "tun" }),
+            LinkKind::Vlan(vlan) => write!(f, "{joint}vlan id {}", vlan.id),
+            LinkKind::Other(kind) => write!(f, "{joint}{kind}"),
+            LinkKind::Vxlan(vxlan) => write!(f, "{joint}vxlan {vxlan}"),
+            LinkKind::Bridge(bridge) => write!(
+                f,
+                "{joint}bridge vlan_filtering {} nf_call_iptables {} nf_call_ip6tables {}",
+                u8::from(bridge.vlan_filtering),
+                u8::from(bridge.nf_call_iptables),
+                u8::from(bridge.nf_call_ip6tables)
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Vxlan {
+    /// What stands behind `vxlan` in `ip -d link show`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "id {}", self.vni)?;
+        match self.remote {
+            Some(group) if group.is_multicast() => write!(f, " group {group}")?,
+            Some(remote) => write!(f, " remote {remote}")?,
+            None => {}
+        }
+        if let Some(local) = self.local {
+            write!(f, " local {local}")?;
+        }
+        if let Some(dev) = &self.dev {
+            write!(f, " dev {dev}")?;
+        }
+        write!(f, " dstport {}{}", self.port, if self.learning { "" } else { " nolearning" })?;
+        if self.tos_inherit {
+            f.write_str(" tos inherit")?;
+        }
+        if let Some(tos) = self.tos {
+            write!(f, " tos {tos:#04x}")?;
+        }
+        match self.ttl {
+            VxlanTtl::Auto => f.write_str(" ttl auto")?,
+            VxlanTtl::Inherit => f.write_str(" ttl inherit")?,
+            VxlanTtl::Fixed(ttl) => write!(f, " ttl {ttl}")?,
+        }
+        f.write_str(if self.df_set { " df set" } else { "" })?;
+        f.write_str(if self.df_inherit { " df inherit" } else { "" })?;
+        self.unmodelled.iter().try_for_each(|words| write!(f, " {words}"))
+    }
+}
+
+impl fmt::Display for BridgePort {
+    /// What stands behind `bridge_slave` in `ip -d link show`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            PortState::Disabled => "disabled",
+            PortState::Listening => "listening",
+            PortState::Learning => "learning",
+            PortState::Forwarding => "forwarding",
+            PortState::Blocking => "blocking",
+        };
+        write!(f, "state {state}")?;
+        for (word, on) in [
+            ("hairpin", self.hairpin),
+            ("learning", self.learning),
+            ("flood", self.flood),
+            ("bcast_flood", self.bcast_flood),
+            ("neigh_suppress", self.neigh_suppress),
+            ("isolated", self.isolated),
+        ] {
+            write!(f, " {word} {}", if on { "on" } else { "off" })?;
+        }
+        self.unmodelled.iter().try_for_each(|words| write!(f, " {words}"))
+    }
+}
+
+impl fmt::Display for Addr {
+    /// The row of `ip -o addr show`, without the device's number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let family = if self.address.is_ipv4() { "inet" } else { "inet6" };
+        write!(f, "{}    {family} {}", self.dev, self.address)?;
+        if let Some(peer) = self.peer {
+            write!(f, " peer {peer}")?;
+        }
+        write!(f, "/{}", self.prefix_len)?;
+        if let Some(broadcast) = self.broadcast {
+            write!(f, " brd {broadcast}")?;
+        }
+        write!(f, " scope {}", self.scope)?;
+        for (set, flag) in [
+            (self.secondary, " secondary"),
+            (self.deprecated, " deprecated"),
+            (self.tentative, " tentative"),
+            (self.noprefixroute, " noprefixroute"),
+        ] {
+            f.write_str(if set { flag } else { "" })?;
+        }
+        if self.address.is_ipv4() { write!(f, " {}", self.dev) } else { Ok(()) }
     }
 }
 

@@ -47,6 +47,31 @@ pub struct Link {
     pub evidence: Evidence,
 }
 
+impl Link {
+    /// A device that is down and of which nothing but the name is known.
+    #[must_use]
+    pub fn new(name: IfName, evidence: Evidence) -> Self {
+        Self {
+            index: None,
+            name,
+            up: false,
+            carrier: true,
+            noarp: false,
+            mtu: None,
+            master: None,
+            lladdr: None,
+            peer_index: None,
+            peer_name: None,
+            link_netnsid: None,
+            link_netns: None,
+            kind: LinkKind::Plain,
+            port: None,
+            unmodelled: Vec::new(),
+            evidence,
+        }
+    }
+}
+
 /// What a device is, from the `-d` details.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkKind {
@@ -149,6 +174,27 @@ pub struct Vxlan {
     pub df_inherit: bool,
     /// Options that change what happens and that flowtrace does not model, as written (`rsc`, `proxy`, `gbp`, …).
     pub unmodelled: Vec<String>,
+}
+
+impl Vxlan {
+    /// A device as the kernel makes it, with its network and port.
+    #[must_use]
+    pub fn new(vni: Vni, port: u16) -> Self {
+        Self {
+            vni,
+            local: None,
+            remote: None,
+            dev: None,
+            port,
+            learning: true,
+            ttl: VxlanTtl::Auto,
+            tos: None,
+            tos_inherit: false,
+            df_set: false,
+            df_inherit: false,
+            unmodelled: Vec::new(),
+        }
+    }
 }
 
 /// How a VXLAN device chooses the outer TTL.

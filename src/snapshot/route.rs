@@ -100,8 +100,11 @@ pub struct Routes {
 /// The index of one table: the rows for each prefix length, longest first.
 #[derive(Debug, Default)]
 pub struct RouteTable {
-    lengths: Vec<(u8, HashMap<u128, Vec<u32>, foldhash::quality::RandomState>)>,
+    lengths: Vec<(u8, Places)>,
 }
+
+/// The rows of each prefix, by its bits.
+type Places = HashMap<u128, Vec<u32>, foldhash::quality::RandomState>;
 
 impl Routes {
     /// Indexes rows in the order of the file. `all_tables` says whether every table was listed.
