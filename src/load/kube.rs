@@ -7,16 +7,19 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::evidence::{Evidence, FileId, Files, Gap};
 use crate::net::{NodeName, PodName, Protocol};
 use crate::snapshot::{
     Endpoint, EndpointPort, EndpointSlice, FlannelNode, Kube, KubeNode, NetworkPolicy, Pod, Service, ServicePort,
+    Snapshot,
 };
 
 use super::lines::{Notes, quote};
 use super::objects::objects;
+
+const TOOL: &str = "`kubectl get -o json`";
 
 /// Reads the lists that were collected, by the names of their files.
 pub(super) fn read(files: &mut Files, cluster: &BTreeMap<String, FileId>, gaps: &mut Vec<Gap>) -> Kube {
@@ -25,9 +28,26 @@ pub(super) fn read(files: &mut Files, cluster: &BTreeMap<String, FileId>, gaps: 
         nodes: reading.list("nodes.json", "node", node),
         pods: reading.list("pods.json", "pod", pod),
         services: reading.list("services.json", "service", service),
-        endpoint_slices: reading.list("endpointslices.json", "endpointslice", endpoint_slice),
+        endpoint_slices: cluster.get("endpointslices.json").copied(),
         network_policies: reading.list("networkpolicies.json", "networkpolicy", network_policy),
     }
+}
+
+/// Reads the endpoint slices, with what could not be read in them. None where they were not collected.
+#[must_use]
+pub fn endpoint_slices(snapshot: &Snapshot) -> Option<(Vec<EndpointSlice>, Vec<Gap>)> {
+    let id = snapshot.kube.endpoint_slices?;
+    let text = &snapshot.files.get(id)?.text;
+    let mut gaps = Vec::new();
+    let mut notes = Notes::new(id, TOOL, &mut gaps);
+    let mut slices = Vec::new();
+    for (object, at) in objects(id, text, &mut notes) {
+        // No row was written for the slices, so that the line itself is shown.
+        let evidence = Evidence::line(id, at.line);
+        slices.push(endpoint_slice(object, &mut Place { evidence, notes: &mut notes }));
+    }
+    drop(notes);
+    Some((slices, gaps))
 }
 
 /// Makes a row of an object.
@@ -44,7 +64,7 @@ impl Reading<'_> {
     fn list<O: Object, T>(&mut self, name: &str, word: &str, make: Make<O, T>) -> Option<Vec<T>> {
         let id = *self.cluster.get(name)?;
         let text = self.files.get(id)?.text.clone();
-        let mut notes = Notes::new(id, "`kubectl get -o json`", self.gaps);
+        let mut notes = Notes::new(id, TOOL, self.gaps);
         let found: Vec<(O, Evidence)> = objects(id, &text, &mut notes);
         let mut list = Vec::with_capacity(found.len());
         let mut rows = Vec::new();
@@ -54,7 +74,7 @@ impl Reading<'_> {
                 rows.resize(index + 1, String::new());
             }
             if let Some(row) = rows.get_mut(index) {
-                *row = object.metadata().row(word);
+                *row = object.row(word);
             }
             list.push(make(object, &mut Place { evidence, notes: &mut notes }));
         }
@@ -97,44 +117,46 @@ impl Place<'_, '_> {
 
 /// An object with a name.
 trait Object: DeserializeOwned {
-    fn metadata(&self) -> &Metadata;
+    /// As kubectl names it.
+    fn row(&self, word: &str) -> String;
 }
 
 macro_rules! object {
     ($($name:ident),*) => {
         $(impl Object for $name {
-            fn metadata(&self) -> &Metadata {
-                &self.metadata
+            fn row(&self, word: &str) -> String {
+                let Metadata { name, namespace, .. } = &self.metadata;
+                match namespace {
+                    Some(namespace) => format!("{word}/{name} -n {namespace}"),
+                    None => format!("{word}/{name}"),
+                }
             }
         })*
     };
 }
-object!(NodeObject, PodObject, ServiceObject, SliceObject, PolicyObject);
+object!(NodeObject, PodObject, ServiceObject, PolicyObject);
 
+/// Of the annotations and labels, which can be long, only those objects keep any that have some of use.
 #[derive(Deserialize)]
-struct Metadata {
+struct Metadata<A = IgnoredAny, L = IgnoredAny> {
     name: String,
     namespace: Option<String>,
-    annotations: Option<BTreeMap<String, String>>,
-    labels: Option<BTreeMap<String, String>>,
+    annotations: Option<A>,
+    labels: Option<L>,
 }
 
-impl Metadata {
+/// Annotations or labels.
+type Words = BTreeMap<String, String>;
+
+impl<A, L> Metadata<A, L> {
     fn namespace(&self) -> &str {
         self.namespace.as_deref().unwrap_or("default")
-    }
-
-    fn row(&self, word: &str) -> String {
-        match &self.namespace {
-            Some(namespace) => format!("{word}/{} -n {namespace}", self.name),
-            None => format!("{word}/{}", self.name),
-        }
     }
 }
 
 #[derive(Deserialize)]
 struct NodeObject {
-    metadata: Metadata,
+    metadata: Metadata<Words>,
     spec: Option<NodeSpec>,
     status: Option<NodeStatus>,
 }
@@ -339,7 +361,7 @@ fn service_port(port: ServicePortSpec, place: &mut Place<'_, '_>) -> ServicePort
 
 #[derive(Deserialize)]
 struct SliceObject {
-    metadata: Metadata,
+    metadata: Metadata<IgnoredAny, Words>,
     endpoints: Option<Vec<EndpointObject>>,
     ports: Option<Vec<EndpointPortObject>>,
 }

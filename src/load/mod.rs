@@ -22,7 +22,7 @@ pub mod ip_rule;
 mod ipset_save;
 mod iptables_save;
 mod json;
-pub mod kube;
+mod kube;
 mod lines;
 mod netfilter;
 mod nft_json;
@@ -44,6 +44,8 @@ use crate::snapshot::Snapshot;
 
 use bundle::LIMITS;
 use layout::Slot;
+
+pub use kube::endpoint_slices;
 
 /// How many folders down a snapshot may stand in a support bundle's folder.
 const DEPTH_LIMIT: u32 = 6;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, FileId};
 use crate::net::{NodeName, PodName, Protocol};
 
 /// What `cluster/` holds. A list is `None` where its file was not collected.
@@ -16,8 +16,8 @@ pub struct Kube {
     pub pods: Option<Vec<Pod>>,
     /// `services.json`.
     pub services: Option<Vec<Service>>,
-    /// `endpointslices.json`.
-    pub endpoint_slices: Option<Vec<EndpointSlice>>,
+    /// `endpointslices.json`, the largest of them, which few questions need: `load::endpoint_slices` reads it.
+    pub endpoint_slices: Option<FileId>,
     /// `networkpolicies.json`.
     pub network_policies: Option<Vec<NetworkPolicy>>,
 }
@@ -197,12 +197,13 @@ impl Kube {
     pub fn node(&self, name: &NodeName) -> Option<&KubeNode> {
         self.nodes.iter().flatten().find(|node| node.name == *name)
     }
+}
 
-    /// The slices of a service.
-    pub fn slices_of<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a EndpointSlice> {
-        self.endpoint_slices.iter().flatten().filter(move |slice| {
-            slice.namespace == service.namespace && slice.service.as_deref() == Some(service.name.as_str())
-        })
+impl EndpointSlice {
+    /// Whether the slice is the service's.
+    #[must_use]
+    pub fn is_of(&self, service: &Service) -> bool {
+        self.namespace == service.namespace && self.service.as_deref() == Some(service.name.as_str())
     }
 }
 

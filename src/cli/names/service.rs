@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::error::Error;
+use crate::load;
 use crate::net::Protocol;
 use crate::snapshot::{Service, ServicePort};
 
@@ -81,7 +82,8 @@ impl Names<'_> {
     }
 
     fn endpoints(&self, service: &Service) -> Vec<String> {
-        let endpoints = self.snapshot.kube.slices_of(service).flat_map(|slice| &slice.endpoints);
+        let slices = load::endpoint_slices(self.snapshot).map(|(slices, _)| slices).unwrap_or_default();
+        let endpoints = slices.iter().filter(|slice| slice.is_of(service)).flat_map(|slice| &slice.endpoints);
         let name = |address: &IpAddr, pod: Option<String>| match pod {
             Some(pod) => format!("{pod} ({address})"),
             None => address.to_string(),
