@@ -91,7 +91,6 @@ fn answered(walk: &mut Walk, hop: &Hop, owner: DevRef) {
     }
     walk.tracker.resolved.extend(lladdr);
     walk.skb.next_hop = Some(NextHopOnLink { address, owner: Some(owner) });
-    let lladdr = lladdr.or(Some(MacAddr::ZERO));
     let decision = Decision::Neighbor { address, device: dev.clone(), lladdr, state: None, assumed, source };
     walk.take(decision, row.into_iter().chain(link.map(|link| link.evidence)));
 }
@@ -112,8 +111,8 @@ fn unanswered(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, reach: &Reach) ->
     let because = row.map(|row| row.evidence);
     if reach.underlay && expected {
         let state = row.map(|row| row.state.as_str());
-        let lladdr = Some(MacAddr::ZERO);
-        walk.take(Decision::Neighbor { address, device: dev.clone(), lladdr, state, assumed: true, source }, because);
+        let device = dev.clone();
+        walk.take(Decision::Neighbor { address, device, lladdr: None, state, assumed: true, source }, because);
         return Ok(());
     }
     if let Some(what) = missing(walk.netns(), dev, reach) {

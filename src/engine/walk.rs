@@ -374,6 +374,7 @@ impl<'s> Walk<'s> {
                 let source = source.unwrap_or(crate::net::MacAddr::ZERO);
                 self.packet.link = Some(Link { source, destination: *destination });
             }
+            Decision::Neighbor { assumed: true, .. } => self.packet.link = None,
             Decision::Encapsulate { packet, .. } => self.packet = (**packet).clone(),
             Decision::Decapsulate { .. } => {
                 if let Some(inner) = self.packet.inner.take() {
