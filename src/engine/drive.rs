@@ -130,7 +130,7 @@ fn go_and_return(course: &mut Course) -> (Leg, Option<Trace>, Option<bool>) {
     let forward = go(course);
     let sent = first_packet(&forward.trace, course.question);
     match forward.trace.verdict {
-        Verdict::Delivered | Verdict::Left | Verdict::Lost if is_answered(&forward.packet.transport) => {
+        Verdict::Delivered | Verdict::Left if is_answered(&forward.packet.transport) => {
             let reply = reply::walk(course, &forward, &sent);
             (forward, reply, None)
         }
@@ -215,7 +215,8 @@ impl<'s> Course<'s, '_> {
     pub(super) fn nowhere(&mut self, packet: Packet) -> Leg {
         let destination = packet.ip.destination;
         self.run(NetnsId(0), packet, Nfct::None, |_| {
-            let detail = format!("no node of the snapshot has {destination} on the network between nodes");
+            let detail =
+                format!("nobody on the network between nodes has {destination}, so that nothing can be sent to it");
             Err(End::new(Verdict::Lost, Reason::NobodyOwns).detail(detail))
         })
     }

@@ -23,6 +23,8 @@ pub(super) struct Flow {
     pub protocol: Option<Protocol>,
     pub sport: Option<u16>,
     pub dport: Option<u16>,
+    /// Between which ports an unknown source port is.
+    pub sport_bounds: Option<(u16, u16)>,
     /// The input device; `lo` for what the host sends.
     pub iif: IfName,
     /// The device that the route must leave by.
@@ -43,6 +45,7 @@ impl Flow {
             protocol: Some(packet.protocol()),
             sport: packet.source_port(),
             dport: packet.destination_port(),
+            sport_bounds: None,
             iif,
             oif: None,
             ignore_linkstate: false,
@@ -254,11 +257,17 @@ fn selectors(rule: &PolicyRule, flow: &Flow) -> [Option<bool>; 10] {
         Some(rule.fwmark.is_none_or(|(mark, mask)| (flow.mark.0 ^ mark) & mask == 0)),
         Some(rule.tos == 0 || rule.tos & 0xfc == flow.tos & 0xfc),
         Some(rule.ipproto.is_none_or(|protocol| flow.protocol == Some(protocol))),
-        port(rule.sport, flow.sport),
+        if outside_bounds(rule.sport, flow) { Some(false) } else { port(rule.sport, flow.sport) },
         port(rule.dport, flow.dport),
         // Which user sends is no part of a question; forwarded packets belong to nobody and match no range but root's.
         rule.uidrange.map_or(Some(true), |_| None),
     ]
+}
+
+/// Whether an unknown source port can't be in a range, since it is known to be between others.
+fn outside_bounds(range: Option<crate::snapshot::IdRange>, flow: &Flow) -> bool {
+    let (Some(range), None, Some((low, high))) = (range, flow.sport, flow.sport_bounds) else { return false };
+    range.end < u32::from(low) || range.start > u32::from(high)
 }
 
 enum TableAnswer<'s> {

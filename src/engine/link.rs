@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::net::{IfName, MacAddr};
-use crate::snapshot::{LinkKind, NetnsId, Snapshot};
+use crate::snapshot::{Link, LinkKind, NetnsId, PortState, Snapshot};
 
 use super::walk::DevRef;
 
@@ -93,13 +93,22 @@ impl Reach {
             return;
         }
         match &link.master {
+            Some(_) if link.port.as_ref().is_some_and(|port| port.state != PortState::Forwarding) => {}
             Some(bridge) => {
-                leaving.extend(ports(snapshot, *netns, bridge).filter(|port| port != dev).map(|port| (*netns, port)));
+                let others = ports(snapshot, *netns, bridge).filter(|port| port != dev);
+                leaving.extend(others.filter(|port| may_pass(snapshot, *netns, dev, port)).map(|port| (*netns, port)));
                 self.stacks.push((*netns, bridge.clone()));
             }
             None => self.stacks.push(at),
         }
     }
+}
+
+/// Whether a broadcast may go from one bridge port to another: isolated ports hear each other no more than they talk.
+fn may_pass(snapshot: &Snapshot, netns: NetnsId, from: &IfName, to: &IfName) -> bool {
+    let settings = |dev: &IfName| snapshot.netns(netns).link(dev).and_then(|link| link.port.as_ref());
+    let isolated = |dev: &IfName| settings(dev).is_some_and(|port| port.isolated);
+    !(isolated(from) && isolated(to)) && settings(to).is_none_or(|port| port.bcast_flood)
 }
 
 /// The ports of a bridge that are up.
@@ -110,5 +119,7 @@ pub(super) fn ports<'s>(
 ) -> impl Iterator<Item = IfName> + use<'s> {
     let bridge = bridge.clone();
     let links = snapshot.netns(netns).links.iter().flatten();
-    links.filter(move |link| link.master.as_ref() == Some(&bridge) && link.up).map(|link| link.name.clone())
+    let carries = |link: &Link| link.port.as_ref().is_none_or(|port| port.state == PortState::Forwarding);
+    let is_port = move |link: &&Link| link.master.as_ref() == Some(&bridge) && link.up && carries(link);
+    links.filter(is_port).map(|link| link.name.clone())
 }

@@ -11,12 +11,8 @@ pub(super) fn walk(course: &mut Course, forward: &Leg, sent: &Packet) -> Option<
     let arrived_outside = match forward.trace.verdict {
         Verdict::Delivered => false,
         Verdict::Left => true,
-        Verdict::Lost => left_for_outside(&forward.trace),
         _ => !delivered_inside(&forward.trace),
     };
-    if forward.trace.verdict == Verdict::Lost && !arrived_outside {
-        return None;
-    }
     let mut packet = answer_to(&forward.packet);
     let mut leg = if arrived_outside {
         packet.link = None;
@@ -39,11 +35,6 @@ pub(super) fn would_have_arrived(trace: &Trace) -> bool {
 fn delivered_inside(trace: &Trace) -> bool {
     matches!(trace.steps.last().map(|step| &step.decision),
         Some(Decision::End { detail: Some(detail), .. }) if detail.starts_with("it would have been delivered"))
-}
-
-/// Whether a lost packet did leave the network, with a source that can't be answered.
-fn left_for_outside(trace: &Trace) -> bool {
-    trace.steps.iter().rev().nth(1).is_some_and(|step| matches!(step.decision, Decision::Underlay { .. }))
 }
 
 /// The outside answers: the packet enters where its destination address is.
@@ -91,9 +82,12 @@ fn answer_to(packet: &Packet) -> Packet {
                 other => other,
             };
             answer.ip.df = answer.ip.destination.is_ipv6();
+            // An echo goes back with the TOS that it came with; a listener's socket has its own, 0.
+            return answer;
         }
         Transport::Other(_) => {}
     }
+    answer.ip.tos = 0;
     answer
 }
 

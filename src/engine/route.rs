@@ -48,7 +48,8 @@ pub(super) fn ip_route_input(walk: &mut Walk, dev: &IfName) -> Stage<Dst> {
     } else {
         check_loopback(walk)?;
     }
-    let flow = Flow::of(walk.packet(), dev.clone());
+    let mut flow = Flow::of(walk.packet(), dev.clone());
+    flow.sport_bounds = walk.skb.sport_bounds;
     let netns = walk.netns();
     let found = match fib::fib_lookup(netns, &flow) {
         Lookup::Found(found) => found,
@@ -91,6 +92,7 @@ fn forward_route(walk: &mut Walk, dev: &IfName, found: Found) -> Stage<Dst> {
 pub(super) fn ip_route_output(walk: &mut Walk, oif: Option<&IfName>) -> Stage<Dst> {
     let mut flow = Flow::of(walk.packet(), loopback());
     flow.oif = oif.cloned();
+    flow.sport_bounds = walk.skb.sport_bounds;
     let netns = walk.netns();
     let found = match fib::fib_lookup(netns, &flow) {
         Lookup::Found(found) => found,

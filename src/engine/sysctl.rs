@@ -47,6 +47,16 @@ pub(super) fn any_of_all(netns: &Netns, dev: &IfName, word: &str) -> bool {
     max_of_all(netns, dev, word).is_some_and(|(value, _)| value != 0)
 }
 
+/// The ports that sockets get by themselves; the kernel's default where the file doesn't say.
+pub(super) fn local_port_range(netns: &Netns) -> (u16, u16) {
+    let range = netns.sysctls.as_ref().and_then(|sysctls| sysctls.get("net.ipv4.ip_local_port_range"));
+    let mut ends = range.into_iter().flat_map(|range| range.value.split_whitespace()).map(str::parse);
+    match (ends.next(), ends.next()) {
+        (Some(Ok(low)), Some(Ok(high))) => (low, high),
+        _ => (32768, 60999),
+    }
+}
+
 /// A setting that decides: where the snapshot lacks it, the walk goes on with `otherwise` and can't be sure any more.
 pub(super) fn decisive(walk: &mut Walk, key: &str, otherwise: i64) -> (i64, Option<Evidence>) {
     let netns = walk.netns();

@@ -90,7 +90,6 @@ fn through_router(walk: &mut Walk, next_hop: Option<IpAddr>, owner: DevRef) -> S
 
 /// Nobody in the snapshot takes the frame: rightly, where the address is outside.
 fn nobody(walk: &mut Walk, next_hop: Option<IpAddr>, destination: IpAddr, routed: bool) -> Stage<Next> {
-    let source = walk.packet().ip.source;
     let because = walk.steps().iter().rev().find(|step| matches!(step.decision, Decision::Neighbor { .. }));
     let because = because.map(|step| step.because.clone()).unwrap_or_default();
     if walk.packet().inner.is_some() {
@@ -103,10 +102,6 @@ fn nobody(walk: &mut Walk, next_hop: Option<IpAddr>, destination: IpAddr, routed
         return Err(End::new(Verdict::Lost, Reason::NobodyOwns).detail(detail).because(because));
     }
     walk.take(Decision::Underlay { assumed: true, note: None, routers: 0 }, None);
-    if underlay_owner(walk, source).is_none() && walk.snapshot.is_cluster_address(source) {
-        let detail = format!("{source}, the source, is an address inside the cluster that the outside can't answer");
-        return Err(End::new(Verdict::Lost, Reason::NobodyOwns).detail(detail));
-    }
     Err(End::arrived(Verdict::Left))
 }
 

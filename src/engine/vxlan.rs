@@ -11,6 +11,7 @@ use crate::trace::{Decision, Reason};
 
 use super::conntrack::Nfct;
 use super::route::ip_route_output;
+use super::sysctl;
 use super::walk::{End, Next, Stage, Walk};
 
 /// Bytes of a VXLAN header and an inner Ethernet header.
@@ -44,6 +45,8 @@ pub(super) fn vxlan_xmit(walk: &mut Walk, link: &Link, settings: &Vxlan) -> Stag
         Decision::Encapsulate { device: link.name.clone(), tunnel: "vxlan", vni: Some(vni), packet: Box::new(outer) },
         [link.evidence],
     );
+    // `udp_flow_src_port`: the hash is folded into the range of ephemeral ports.
+    walk.skb.sport_bounds = Some(sysctl::local_port_range(walk.netns()));
     route_outer(walk, link, via.as_ref())
 }
 
@@ -134,6 +137,11 @@ fn outer_packet(walk: &Walk, settings: &Vxlan, entry: &FdbEntry, vtep: IpAddr, l
     outer
 }
 
+/// The family of the socket that a device listens on: IPv6 where an address of its own says so (`VXLAN_F_IPV6`).
+fn underlay_family(settings: &Vxlan) -> Family {
+    settings.local.or(settings.remote).map_or(Family::Inet, Family::of)
+}
+
 /// Takes the tunnel off, where a VXLAN device of the namespace listens on the packet's port (`vxlan_rcv`). `None`
 /// where the packet is no tunnel's.
 pub(super) fn vxlan_rcv(walk: &mut Walk) -> Stage<Option<Next>> {
@@ -144,8 +152,9 @@ pub(super) fn vxlan_rcv(walk: &mut Walk) -> Stage<Option<Next>> {
         let what = format!("{}/link.txt is missing: whether a tunnel ends here is not known", netns.dir);
         return Err(End::undetermined(Reason::MissingTable, what));
     };
+    let family = walk.packet().family();
     let listens = |link: &&Link| match &link.kind {
-        LinkKind::Vxlan(settings) => Some(settings.port) == port && link.up,
+        LinkKind::Vxlan(settings) => Some(settings.port) == port && link.up && underlay_family(settings) == family,
         _ => false,
     };
     let mut listening = links.iter().filter(listens).peekable();
@@ -166,6 +175,7 @@ pub(super) fn vxlan_rcv(walk: &mut Walk) -> Stage<Option<Next>> {
     }
     let (name, evidence) = (link.name.clone(), link.evidence);
     walk.take(Decision::Decapsulate { device: name.clone(), tunnel: "vxlan", vni: Some(vni) }, [evidence]);
+    walk.skb.sport_bounds = None;
     walk.skb.nfct = Nfct::None;
     walk.skb.dst = None;
     walk.skb.nf_bridge = None;

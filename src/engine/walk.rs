@@ -111,6 +111,8 @@ pub(super) struct Skb {
     pub own: bool,
     /// The frame is for this host whatever its destination address says (`PACKET_HOST`).
     pub to_host: bool,
+    /// Between which ports an unknown source port is.
+    pub sport_bounds: Option<(u16, u16)>,
     /// The next hop on the link, and who answers for it where the neighbour table doesn't say.
     pub next_hop: Option<NextHopOnLink>,
     /// Bridge netfilter routed the packet and the route was an error, which the IP layer will act on.
