@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read};
+use std::sync::Arc;
 
 use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
@@ -39,8 +40,8 @@ const NAME_LIMIT: u64 = 64 << 10;
 /// The files of an archive that can belong to a snapshot, by their whole path.
 #[derive(Debug, Default)]
 pub(super) struct Bundle {
-    /// The files' bytes.
-    pub(super) files: BTreeMap<String, Vec<u8>>,
+    /// The files' contents.
+    pub(super) files: BTreeMap<String, Content>,
     /// The namespaces' folders that have entries of their own.
     pub(super) folders: Vec<String>,
     /// The entries that were refused, and why.
@@ -58,6 +59,31 @@ pub(super) struct Refused {
     pub(super) why: &'static str,
     /// Whether it is refused wherever it stands; otherwise only where the snapshot would have read it.
     pub(super) everywhere: bool,
+}
+
+/// What a file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// UTF-8.
+    Text(Arc<str>),
+    /// Text but for some bytes, which were replaced.
+    Lossy(Arc<str>),
+    /// NUL bytes, which no tool prints.
+    Binary,
+}
+
+impl Content {
+    /// Copies the text out of a buffer. A byte order mark at its start is none of it.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        if memchr::memchr(0, bytes).is_some() {
+            return Self::Binary;
+        }
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        match str::from_utf8(bytes) {
+            Ok(text) => Self::Text(Arc::from(text)),
+            Err(_) => Self::Lossy(Arc::from(String::from_utf8_lossy(bytes))),
+        }
+    }
 }
 
 /// The first bytes tell what a file is.
@@ -134,6 +160,8 @@ fn read_entries<R: Read>(
     last: &mut String,
 ) -> io::Result<()> {
     let mut long_name = None;
+    // One buffer for all files: memory that was used before costs no page faults.
+    let mut buffer = Vec::new();
     // Raw entries, because the others read names of any length into memory.
     for (count, entry) in (0u32..).zip(archive.entries()?.raw(true)) {
         let mut entry = entry?;
@@ -141,36 +169,37 @@ fn read_entries<R: Read>(
             return Err(oversize(format!("has more than {} entries", limits.entries)));
         }
         match entry.header().entry_type() {
-            EntryType::GNULongName => long_name = Some(read_name(&mut entry)?),
-            EntryType::XHeader => long_name = pax_path(&read_bounded(&mut entry, NAME_LIMIT)?).or(long_name),
+            EntryType::GNULongName => long_name = Some(read_name(&mut entry, &mut buffer)?),
+            EntryType::XHeader => {
+                read_bounded(&mut entry, NAME_LIMIT, &mut buffer)?;
+                long_name = pax_path(&buffer).or(long_name);
+            }
             EntryType::GNULongLink | EntryType::XGlobalHeader => {}
             kind => {
                 let name = long_name.take().unwrap_or_else(|| entry.path_bytes().into_owned());
                 *last = String::from_utf8_lossy(&name).into_owned();
-                bundle.add(kind, &name, &mut entry, limits.file)?;
+                bundle.add(kind, &name, &mut entry, (&mut buffer, limits.file))?;
             }
         }
     }
     Ok(())
 }
 
-fn read_name(entry: &mut Entry<impl Read>) -> io::Result<Vec<u8>> {
-    let mut name = read_bounded(entry, NAME_LIMIT)?;
-    while name.last() == Some(&0) {
-        name.pop();
-    }
-    Ok(name)
+fn read_name(entry: &mut Entry<impl Read>, buffer: &mut Vec<u8>) -> io::Result<Vec<u8>> {
+    read_bounded(entry, NAME_LIMIT, buffer)?;
+    let end = buffer.iter().position(|byte| *byte == 0).unwrap_or(buffer.len());
+    Ok(buffer.get(..end).unwrap_or_default().to_vec())
 }
 
-/// An entry's whole content. A short read means that the archive ends in it, which `tar` doesn't mind.
-fn read_bounded(entry: &mut Entry<impl Read>, limit: u64) -> io::Result<Vec<u8>> {
+/// Reads an entry's whole content. A short read means that the archive ends in it, which `tar` doesn't mind.
+fn read_bounded(entry: &mut Entry<impl Read>, limit: u64, buffer: &mut Vec<u8>) -> io::Result<()> {
     let size = entry.size();
     if size > limit {
         return Err(oversize("has a name or an extended header of more than 64 KiB".to_owned()));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(size.min(1 << 20)).unwrap_or(0));
-    entry.read_to_end(&mut bytes)?;
-    if bytes.len() as u64 == size { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    buffer.clear();
+    entry.read_to_end(buffer)?;
+    if buffer.len() as u64 == size { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 /// The `path` record of a pax extended header (`17 path=some/name\n`).
@@ -180,7 +209,13 @@ fn pax_path(records: &[u8]) -> Option<Vec<u8>> {
 }
 
 impl Bundle {
-    fn add(&mut self, kind: EntryType, name: &[u8], entry: &mut Entry<impl Read>, limit: u64) -> io::Result<()> {
+    fn add(
+        &mut self,
+        kind: EntryType,
+        name: &[u8],
+        entry: &mut Entry<impl Read>,
+        (buffer, limit): (&mut Vec<u8>, u64),
+    ) -> io::Result<()> {
         let path = match clean(name) {
             Ok(path) => path,
             Err(why) => {
@@ -193,7 +228,7 @@ impl Bundle {
         match kind {
             EntryType::Directory if folder => self.folders.push(path),
             EntryType::Directory => {}
-            EntryType::Regular | EntryType::Continuous if !folder => self.add_file(&path, entry, limit)?,
+            EntryType::Regular | EntryType::Continuous if !folder => self.add_file(&path, entry, (buffer, limit))?,
             EntryType::Symlink => self.refuse(&path, "is a symbolic link", false),
             EntryType::Link => self.refuse(&path, "is a hard link", false),
             EntryType::Char | EntryType::Block => self.refuse(&path, "is a device", false),
@@ -204,13 +239,18 @@ impl Bundle {
     }
 
     /// As when unpacking, the last entry of a name stays.
-    fn add_file(&mut self, path: &str, entry: &mut Entry<impl Read>, limit: u64) -> io::Result<()> {
+    fn add_file(
+        &mut self,
+        path: &str,
+        entry: &mut Entry<impl Read>,
+        (buffer, limit): (&mut Vec<u8>, u64),
+    ) -> io::Result<()> {
         if entry.size() > limit {
             self.refuse(path, TOO_LARGE, false);
             return Ok(());
         }
-        let bytes = read_bounded(entry, limit)?;
-        if self.files.insert(path.to_owned(), bytes).is_some() {
+        read_bounded(entry, limit, buffer)?;
+        if self.files.insert(path.to_owned(), Content::of(buffer)).is_some() {
             self.refuse(path, "stands in the archive twice; the last one counts", false);
         }
         Ok(())
@@ -374,6 +414,10 @@ mod tests {
         super::read(bytes, Limits { total: 1 << 20, file: 64 << 10, entries: 100 })
     }
 
+    fn text(text: &str) -> Content {
+        Content::Text(Arc::from(text))
+    }
+
     fn refused(bundle: &Bundle) -> Vec<(&str, &str)> {
         bundle.refused.iter().map(|entry| (entry.path.as_str(), entry.why)).collect()
     }
@@ -387,7 +431,7 @@ mod tests {
         let members = [gzip(one), gzip(other)].concat();
         for bytes in [plain.clone(), gzip(&plain), zstd(&plain), skippable, frames, members] {
             let bundle = read(&bytes).unwrap();
-            assert_eq!(bundle.files.get(LINK).map(Vec::as_slice), Some(&b"1: lo"[..]));
+            assert_eq!(bundle.files.get(LINK), Some(&text("1: lo")));
             assert_eq!(bundle.files.keys().collect::<Vec<_>>(), ["cluster/pods.json", LINK]);
             assert_eq!(refused(&bundle), []);
         }
@@ -433,8 +477,8 @@ mod tests {
         builder.append_pax_extensions([("path", path.replace("link", "addr").as_bytes())]).unwrap();
         append(&mut builder, "cut", EntryType::Regular, b"pax");
         let bundle = read(&builder.into_inner().unwrap()).unwrap();
-        assert_eq!(bundle.files.get(&path).map(Vec::as_slice), Some(&b"gn"[..]));
-        assert_eq!(bundle.files.get(&path.replace("link", "addr")).map(Vec::as_slice), Some(&b"pax"[..]));
+        assert_eq!(bundle.files.get(&path), Some(&text("gn")));
+        assert_eq!(bundle.files.get(&path.replace("link", "addr")), Some(&text("pax")));
     }
 
     #[test]
@@ -460,7 +504,7 @@ mod tests {
     #[test]
     fn the_last_of_two_entries_stays_and_both_are_told() {
         let bundle = read(&tar(&[(LINK, b"old"), (LINK, b"new")])).unwrap();
-        assert_eq!(bundle.files.get(LINK).map(Vec::as_slice), Some(&b"new"[..]));
+        assert_eq!(bundle.files.get(LINK), Some(&text("new")));
         assert_eq!(bundle.refused.len(), 1);
     }
 

@@ -42,7 +42,7 @@ use crate::error::Error;
 use crate::evidence::Gap;
 use crate::snapshot::Snapshot;
 
-use bundle::LIMITS;
+use bundle::{Content, LIMITS};
 use layout::Slot;
 
 pub use kube::endpoint_slices;
@@ -123,9 +123,9 @@ impl Tree {
             let inside = folder.strip_prefix(&root).filter(|path| Slot::of(path).is_some());
             tree.folders.extend(inside.map(str::to_owned));
         }
-        for (path, bytes) in bundle.files {
+        for (path, content) in bundle.files {
             if let Some(inside) = path.strip_prefix(&root).filter(|path| Slot::of(path).is_some()) {
-                tree.add(inside.to_owned(), bytes);
+                tree.add(inside.to_owned(), content);
             }
         }
         Ok(tree)
@@ -150,19 +150,16 @@ impl Tree {
     }
 
     /// Keeps a file's text. What is no text stays unknown.
-    fn add(&mut self, path: String, bytes: Vec<u8>) {
-        if memchr::memchr(0, &bytes).is_some() {
-            self.gap(&path, "is not text: it holds NUL bytes, and was not read");
-            return;
-        }
-        let text = match String::from_utf8(bytes) {
-            Ok(text) => text,
-            Err(err) => {
+    fn add(&mut self, path: String, content: Content) {
+        let text = match content {
+            Content::Text(text) => text,
+            Content::Lossy(text) => {
                 self.gap(&path, "is not UTF-8: the bytes that aren't were replaced");
-                String::from_utf8_lossy(err.as_bytes()).into_owned()
+                text
             }
+            Content::Binary => return self.gap(&path, "is not text: it holds NUL bytes, and was not read"),
         };
-        self.files.push((path, Arc::from(text.strip_prefix('\u{feff}').unwrap_or(&text))));
+        self.files.push((path, text));
     }
 
     /// Finds the snapshot in a folder, and reads its files.
@@ -170,7 +167,7 @@ impl Tree {
         let root = find_root(path)?;
         let canonical = fs::canonicalize(&root).map_err(|source| Error::Io { path: root.clone(), source })?;
         let mut tree = Self::default();
-        let mut reader = Reader { root: canonical, tree: &mut tree };
+        let mut reader = Reader { root: canonical, buffer: Vec::new(), tree: &mut tree };
         reader.read_file(layout::META, &root.join(layout::META))?;
         for name in layout::CLUSTER {
             reader.read_file(&format!("cluster/{name}"), &root.join("cluster").join(name))?;
@@ -244,6 +241,8 @@ fn entries(dir: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
 struct Reader<'a> {
     /// The snapshot's folder, without symbolic links.
     root: PathBuf,
+    /// One buffer for all files: memory that was used before costs no page faults.
+    buffer: Vec<u8>,
     tree: &'a mut Tree,
 }
 
@@ -305,15 +304,15 @@ impl Reader<'_> {
             self.tree.gap(path, "is not a file");
             return Ok(());
         }
-        match read_bounded(file) {
-            Ok(Some(bytes)) => {
-                self.tree.read += bytes.len() as u64;
+        match read_bounded(file, &mut self.buffer) {
+            Ok(true) => {
+                self.tree.read += self.buffer.len() as u64;
                 if self.tree.read > LIMITS.total {
                     return Err(not_one(&self.root, "holds more than 2 GiB, which no snapshot does"));
                 }
-                self.tree.add(path.to_owned(), bytes);
+                self.tree.add(path.to_owned(), Content::of(&self.buffer));
             }
-            Ok(None) => self.tree.gap(path, bundle::TOO_LARGE),
+            Ok(false) => self.tree.gap(path, bundle::TOO_LARGE),
             Err(err) => self.tree.gap(path, format_args!("can't be read: {err}")),
         }
         Ok(())
@@ -335,14 +334,15 @@ impl Reader<'_> {
     }
 }
 
-/// A file's content; `None` if it is too large.
-fn read_bounded(file: &Path) -> std::io::Result<Option<Vec<u8>>> {
+/// Reads a file's content; false if it is too large.
+fn read_bounded(file: &Path, buffer: &mut Vec<u8>) -> std::io::Result<bool> {
     let file = File::open(file)?;
     let len = file.metadata()?.len();
     if len > LIMITS.file {
-        return Ok(None);
+        return Ok(false);
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
-    file.take(LIMITS.file + 1).read_to_end(&mut bytes)?;
-    Ok((bytes.len() as u64 <= LIMITS.file).then_some(bytes))
+    buffer.clear();
+    buffer.reserve(usize::try_from(len).unwrap_or(0));
+    file.take(LIMITS.file + 1).read_to_end(buffer)?;
+    Ok(buffer.len() as u64 <= LIMITS.file)
 }
