@@ -18,6 +18,11 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["write", folder, names @ ..] => chosen(names).try_for_each(|situation| write(Path::new(folder), situation)),
         ["watch", names @ ..] => chosen(names).try_for_each(watch),
+        ["build", seeds] => range(seeds).map(|seeds| {
+            for error in seeds.filter_map(|seed| build(seed).err()) {
+                println!("{error}");
+            }
+        }),
         ["judge", names @ ..] => chosen(names).try_for_each(judge),
         _ => Err("usage: lab write FOLDER [SITUATION...] | watch [SITUATION...] | judge [SITUATION...]".to_owned()),
     };
@@ -63,5 +68,30 @@ fn judge((name, make): &Situation) -> Result<(), String> {
         println!("== {name}: {wrong}");
     }
     println!("{name}: {} questions, {} differ", told.asked, told.wrong.len());
+    Ok(())
+}
+
+/// `FROM..TO`, or one number.
+fn range(seeds: &str) -> Result<std::ops::Range<u64>, String> {
+    let number = |text: &str| text.parse::<u64>().map_err(|error| format!("{text:?}: {error}"));
+    match seeds.split_once("..") {
+        Some((from, to)) => Ok(number(from)?..number(to)?),
+        None => number(seeds).map(|seed| seed..seed + 1),
+    }
+}
+
+fn build(seed: u64) -> Result<(), String> {
+    let scenario = lab::random::scenario(seed);
+    let start = std::time::Instant::now();
+    let built = lab::build::Lab::build(&scenario).map_err(|error| format!("seed {seed}: {error}"))?;
+    let stands = start.elapsed();
+    let mut observer = lab::observe::Observer::open(&built)?;
+    let open = start.elapsed();
+    let mut shown = String::new();
+    for probe in lab::judge::packets(&scenario) {
+        let seen = observer.ask(&probe);
+        shown.push_str(&format!(" {:?}", seen.outcome));
+    }
+    println!("seed {seed}: {stands:?} {open:?} {:?}{shown}", start.elapsed());
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use super::netns::{Netns, must};
+use super::netns::{Netns, must, run};
 use super::relay::Relay;
 use super::scenario::{Backend, Scenario, Space};
 
@@ -123,6 +123,13 @@ fn hasten() -> Result<(), String> {
 }
 
 fn furnish_late(space: &Space) -> Result<(), String> {
+    for (family, option) in [(4, "-4"), (6, "-6")] {
+        let lines = space.attempts.iter().filter(|(of, _)| *of == family).map(|(_, line)| format!("{line}\n"));
+        let lines: String = lines.collect();
+        if !lines.is_empty() {
+            run("ip", &[option, "-force", "-batch", "-"], &lines)?;
+        }
+    }
     batch("ip", &space.late)?;
     batch("bridge", &space.late_bridge)
 }

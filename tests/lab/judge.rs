@@ -71,6 +71,24 @@ pub fn judge(scenario: &Scenario) -> Result<Verdict, String> {
     Ok(told)
 }
 
+/// Judges the part of a situation that is about something, and fails where the two differ.
+pub fn must_agree(mut scenario: Scenario, about: &str) {
+    if !super::ready::ready() {
+        return;
+    }
+    scenario.probes.retain(|probe| about.is_empty() || probe.about == about);
+    assert!(!scenario.probes.is_empty(), "the situation has nothing about {about:?}");
+    let told = judge(&scenario).unwrap_or_else(|error| panic!("{}: {error}", scenario.name));
+    assert!(
+        told.wrong.is_empty(),
+        "{}: {} of {} packets\n{}",
+        scenario.name,
+        told.wrong.len() - 1,
+        told.asked,
+        told.wrong.join("\n\n")
+    );
+}
+
 /// Every probe as often as it is to be sent, from another port each time: no connection is ever met again.
 pub fn packets(scenario: &Scenario) -> impl Iterator<Item = Probe> + '_ {
     let all = scenario.probes.iter().flat_map(|probe| (0..probe.times).map(move |_| probe));

@@ -41,6 +41,14 @@ impl Scenario {
         self
     }
 
+    /// Says what the questions added since the last call are about.
+    pub fn about(&mut self, part: &'static str) -> &mut Self {
+        for probe in self.probes.iter_mut().filter(|probe| probe.about.is_empty()) {
+            probe.about = part;
+        }
+        self
+    }
+
     /// Takes every line for `ip -batch` that holds a text out of a namespace.
     pub fn without_ip(&mut self, space: &str, part: &str) -> &mut Self {
         let space = self.space(space);
@@ -95,6 +103,8 @@ pub struct Space {
     pub nft: String,
     /// Lines for `ip -batch` after all of that: where faults are made.
     pub late: Vec<String>,
+    /// Lines for `ip -batch` of an address family that the kernel may refuse.
+    pub attempts: Vec<(u8, String)>,
     /// Lines for `bridge -batch` after all of that.
     pub late_bridge: Vec<String>,
 }
@@ -126,6 +136,7 @@ impl Space {
             rules: BTreeMap::new(),
             nft: String::new(),
             late: Vec::new(),
+            attempts: Vec::new(),
             late_bridge: Vec::new(),
         }
     }
@@ -365,6 +376,8 @@ pub struct Probe {
     pub extra: Vec<String>,
     /// How often the probe is sent in the hope of seeing every path.
     pub times: u16,
+    /// Which part of the scenario the question belongs to.
+    pub about: &'static str,
     /// What the scenario's author knows of the kernel, so that a scenario that shows something else is noticed.
     pub want: Option<Want>,
 }
@@ -407,6 +420,7 @@ impl Probe {
             listen: Vec::new(),
             extra: Vec::new(),
             times: 1,
+            about: "",
             want: None,
         }
     }

@@ -76,27 +76,34 @@ pub fn vxlan() -> Scenario {
 
 fn pods_and_services(scenario: &mut Scenario) {
     in_every_protocol(scenario, POD1, "default/pod2", "10.244.2.2", "default/pod2");
+    scenario.about("pods on two nodes");
     in_every_protocol(scenario, POD1, "default/pod3", "10.244.1.3", "default/pod3");
+    scenario.about("pods on one node");
     let dns = "kube-dns.kube-system.svc.cluster.local";
     let (coredns, web) = ("kube-system/coredns", "svc/shop/web");
     scenario.probe(Probe::ask(POD1, dns, Proto::Udp, "10.96.0.10", 53).answered_by(coredns));
     scenario.probe(Probe::ask(POD1, "svc/kube-system/kube-dns", Proto::Tcp, "10.96.0.10", 53).answered_by(coredns));
     scenario.probe(Probe::ask("default/pod2", dns, Proto::Udp, "10.96.0.10", 53).answered_by(coredns));
     scenario.probe(Probe::ask("kube-system/coredns", dns, Proto::Udp, "10.96.0.10", 53).answered_by(coredns));
+    scenario.about("kube-dns");
     let some = Want::AnsweredBySome;
     let web_from = |from: &str| Probe::ask(from, web, Proto::Tcp, "10.96.0.20", 80).listening(8080).times(6);
     scenario.probe(web_from(POD1).want(some.clone()));
     scenario.probe(web_from("shop/web-0").want(some.clone()));
     scenario.probe(web_from("node/n1").want(some));
+    scenario.about("services");
     scenario.probe(Probe::ask(POD1, "svc/shop/none", Proto::Tcp, "10.96.0.40", 80).error(Errno::ECONNREFUSED));
     scenario.probe(Probe::ask("node/n1", "svc/shop/none", Proto::Tcp, "10.96.0.40", 80).error(Errno::ECONNREFUSED));
+    scenario.about("services without endpoints");
     scenario.probe(Probe::ask(POD1, "10.96.0.10", Proto::Icmp, "10.96.0.10", 0).silent());
+    scenario.about("ping of a cluster IP");
 }
 
 fn hosts_and_outside(scenario: &mut Scenario) {
     for proto in EVERY {
         scenario.probe(Probe::ask(POD1, INTERNET4, proto, INTERNET4, 7000).answered_by("world"));
     }
+    scenario.about("the world outside");
     in_every_protocol(scenario, "node/n1", "default/pod1", "10.244.1.2", "default/pod1");
     in_every_protocol(scenario, "node/n1", "default/pod2", "10.244.2.2", "default/pod2");
     in_every_protocol(scenario, POD1, "node/n1", "192.0.2.11", "n1");
@@ -107,11 +114,13 @@ fn hosts_and_outside(scenario: &mut Scenario) {
     scenario.probe(bound.answered_by("default/pod2"));
     scenario.probe(Probe::ask("node/n1", "node/n1", Proto::Tcp, "192.0.2.11", 7000).answered_by("n1"));
     scenario.probe(Probe::ask(POD1, POD1, Proto::Udp, "10.244.1.2", 7000).answered_by(POD1));
+    scenario.about("hosts");
     let node_port = |from: &str| Probe::ask(from, "192.0.2.11:30080", Proto::Tcp, "192.0.2.11", 30080).listening(8080);
     scenario.probe(node_port(CLIENT4).times(6).want(Want::AnsweredBySome));
     scenario.probe(node_port(POD1).times(6).want(Want::AnsweredBySome));
     scenario.probe(node_port("node/n1").times(6).want(Want::AnsweredBySome));
     scenario.probe(node_port("node/n2").times(6).want(Want::AnsweredBySome));
+    scenario.about("NodePorts");
 }
 
 fn limits(scenario: &mut Scenario) {
@@ -126,6 +135,7 @@ fn limits(scenario: &mut Scenario) {
     scenario.probe(Probe::ask(POD1, "10.244.1.99", Proto::Tcp, "10.244.1.99", 7000).error(Errno::EHOSTUNREACH));
     scenario.probe(Probe::ask(POD1, "10.244.200.9", Proto::Udp, "10.244.200.9", 7000).silent());
     scenario.probe(Probe::ask("node/n1", "192.0.2.77", Proto::Udp, "192.0.2.77", 7000).error(Errno::EHOSTUNREACH));
+    scenario.about("limits");
 }
 
 /// Situations 2 and 3 with `bridge-nf-call-iptables` 0: the service's answer is bridged past netfilter.
@@ -211,17 +221,21 @@ pub fn services() -> Scenario {
         let probe = ask(CLIENT4, &format!("{node}:30080"), node, 30080);
         scenario.probe(probe.times(4).want(Want::AnsweredBySome));
     }
+    scenario.about("NodePorts of policy Cluster");
     let local = |from: &str, node: &str| ask(from, &format!("{node}:30081"), node, 30081);
     scenario.probe(local(CLIENT4, "192.0.2.12").answered_by("shop/web-1"));
     scenario.probe(local(CLIENT4, "192.0.2.11").silent());
     scenario.probe(local(CLIENT4, "192.0.2.13").silent());
     scenario.probe(local(POD1, "192.0.2.11").answered_by("shop/web-1"));
     scenario.probe(local("node/n1", "192.0.2.11").answered_by("shop/web-1"));
+    scenario.about("NodePorts of policy Local");
     scenario.probe(ask(POD1, "192.0.2.150:80", "192.0.2.150", 80).times(4).want(Want::AnsweredBySome));
     scenario.probe(ask("node/n3", "192.0.2.150:80", "192.0.2.150", 80).times(4).want(Want::AnsweredBySome));
     scenario.probe(ask(POD1, "192.0.2.151:80", "192.0.2.151", 80).answered_by("shop/web-1"));
+    scenario.about("external and load balancer addresses");
     scenario.probe(ask(POD1, "svc/shop/sticky", "10.96.0.32", 80).times(4).want(Want::AnsweredBySome));
     scenario.probe(ask("node/n1", "svc/shop/sticky", "10.96.0.32", 80).times(4).want(Want::AnsweredBySome));
+    scenario.about("session affinity");
     scenario
 }
 
@@ -333,13 +347,16 @@ fn policy_questions(scenario: &mut Scenario) {
         });
         scenario.probe(outside(host, last).refused(local));
     }
+    scenario.about("rules and routes");
     scenario.probe(outside(pod3, 49).silent());
     for last in [130, 81] {
         scenario.probe(outside(POD1, last).times(6).answered_by("world"));
     }
+    scenario.about("multipath");
     scenario.probe(Probe::ask(POD1, "172.17.0.1", Proto::Icmp, "172.17.0.1", 0).answered_by("n1"));
     scenario.probe(Probe::ask(POD1, "172.17.0.9", Proto::Udp, "172.17.0.9", 7000));
     in_every_protocol(scenario, POD1, "default/pod2", "10.244.2.2", "default/pod2");
+    scenario.about("docker0 and pods");
 }
 
 /// Situation 10: the same in both families.
@@ -393,7 +410,9 @@ pub fn faults() -> Scenario {
         (fault(&far.name()).make)(&mut Between { scenario: &mut scenario, near: &near, far });
     }
     between_nodes(&cluster, &mut scenario);
+    scenario.about("between nodes");
     on_one_node(&cluster, &mut scenario);
+    scenario.about("on one node");
     scenario
 }
 
@@ -480,4 +499,23 @@ fn on_one_node(cluster: &Cluster, scenario: &mut Scenario) {
     scenario.probe(to_other("node/n1", Proto::Udp, 7004).refused(Errno::EPERM));
     scenario.probe(Probe::ask("node/n1", "192.0.2.77", Proto::Udp, "192.0.2.77", 7000).error(Errno::EHOSTUNREACH));
     scenario.probe(Probe::ask(POD1, "10.244.77.9", Proto::Udp, "10.244.77.9", 7000).ttl(9).silent());
+}
+
+/// One fault between two nodes, with a pod on each, asked in every protocol and both ways.
+pub fn one_fault(name: &str) -> Scenario {
+    let cluster = two_pods(name, FlannelBackend::Vxlan);
+    let mut scenario = cluster.scenario();
+    scenario.words.push(format!("fault {name}"));
+    let (near, far) = (&cluster.nodes[0], &cluster.nodes[1]);
+    (fault(name).make)(&mut Between { scenario: &mut scenario, near, far });
+    let (pod2, address) = ("default/pod2", "10.244.2.2");
+    for proto in EVERY {
+        scenario.probe(Probe::ask(POD1, pod2, proto, address, 7000));
+        scenario.probe(Probe::ask(pod2, POD1, proto, "10.244.1.2", 7000));
+    }
+    scenario.probe(Probe::ask("node/n1", pod2, Proto::Udp, address, 7000));
+    scenario.probe(Probe::ask("node/n1", "node/n2", Proto::Icmp, "192.0.2.12", 0));
+    scenario.probe(Probe::ask(POD1, pod2, Proto::Udp, address, 7000).size(1400));
+    scenario.probe(Probe::ask(POD1, pod2, Proto::Icmp, address, 0).size(1400).df());
+    scenario
 }

@@ -1,0 +1,192 @@
+//! Every situation that flowtrace must get right, in the kernel: packets are sent for real, and what becomes of them must
+//! be what `explain` says of the snapshot taken just before.
+
+mod lab;
+
+use lab::judge::must_agree;
+use lab::situations;
+
+#[test]
+fn pods_on_two_nodes_reach_each_other_over_vxlan() {
+    must_agree(situations::vxlan(), "pods on two nodes");
+}
+
+#[test]
+fn pods_on_one_node_reach_each_other_over_the_bridge_and_netfilter() {
+    must_agree(situations::vxlan(), "pods on one node");
+}
+
+#[test]
+fn kube_dns_is_reached_by_name_and_by_service_over_udp_and_tcp() {
+    must_agree(situations::vxlan(), "kube-dns");
+}
+
+#[test]
+fn a_service_leads_to_each_of_its_endpoints_and_to_the_client_itself() {
+    must_agree(situations::vxlan(), "services");
+}
+
+#[test]
+fn a_service_without_endpoints_refuses() {
+    must_agree(situations::vxlan(), "services without endpoints");
+}
+
+#[test]
+fn a_ping_of_a_cluster_ip_leaves_by_the_default_route() {
+    must_agree(situations::vxlan(), "ping of a cluster IP");
+}
+
+#[test]
+fn a_pod_reaches_the_world_outside_behind_its_node_address() {
+    must_agree(situations::vxlan(), "the world outside");
+}
+
+#[test]
+fn hosts_and_pods_reach_each_other() {
+    must_agree(situations::vxlan(), "hosts");
+}
+
+#[test]
+fn a_node_port_is_reached_from_everywhere() {
+    must_agree(situations::vxlan(), "NodePorts");
+}
+
+#[test]
+fn ttl_mtu_and_absent_neighbours_stop_or_split_packets() {
+    must_agree(situations::vxlan(), "limits");
+}
+
+#[test]
+fn without_bridge_netfilter_a_service_on_the_own_node_answers_past_the_client() {
+    must_agree(situations::bridge_nf_off(), "");
+}
+
+#[test]
+fn without_the_masquerade_rule_the_world_cannot_answer() {
+    must_agree(situations::no_masquerade(), "");
+}
+
+#[test]
+fn host_gw_routes_by_way_of_the_peer() {
+    must_agree(situations::host_gw(), "");
+}
+
+#[test]
+fn direct_routing_spares_the_tunnel_within_a_subnet() {
+    must_agree(situations::direct_routing(), "");
+}
+
+#[test]
+fn the_udp_backend_carries_packets_through_flanneld() {
+    must_agree(situations::udp_backend(), "");
+}
+
+#[test]
+fn a_node_port_of_policy_cluster_leads_anywhere() {
+    must_agree(situations::services(), "NodePorts of policy Cluster");
+}
+
+#[test]
+fn a_node_port_of_policy_local_leads_to_local_endpoints_only() {
+    must_agree(situations::services(), "NodePorts of policy Local");
+}
+
+#[test]
+fn external_and_load_balancer_addresses_lead_to_their_service() {
+    must_agree(situations::services(), "external and load balancer addresses");
+}
+
+#[test]
+fn session_affinity_may_pick_any_endpoint_at_first() {
+    must_agree(situations::services(), "session affinity");
+}
+
+#[test]
+fn a_router_outside_the_snapshot_joins_two_subnets() {
+    must_agree(situations::two_subnets(), "");
+}
+
+#[test]
+fn policy_rules_and_route_types_decide_in_their_order() {
+    must_agree(situations::policy_routing(), "rules and routes");
+}
+
+#[test]
+fn multipath_routes_and_nexthop_groups_pick_one_way() {
+    must_agree(situations::policy_routing(), "multipath");
+}
+
+#[test]
+fn docker0_stands_beside_cni0() {
+    must_agree(situations::policy_routing(), "docker0 and pods");
+}
+
+#[test]
+fn dual_stack_works_in_both_families() {
+    must_agree(situations::dual_stack(), "");
+}
+
+#[test]
+fn a_packet_stops_where_the_other_node_has_a_fault() {
+    must_agree(situations::faults(), "between nodes");
+}
+
+#[test]
+fn a_packet_stops_where_its_own_node_has_a_fault() {
+    must_agree(situations::faults(), "on one node");
+}
+
+macro_rules! faults {
+    ($($test:ident: $fault:literal,)+) => {
+        $(
+            #[test]
+            fn $test() {
+                must_agree(situations::one_fault($fault), "");
+            }
+        )+
+
+        #[test]
+        fn every_fault_has_its_test() {
+            let tested = [$($fault),+];
+            for fault in lab::faults::BETWEEN_NODES {
+                assert!(tested.contains(&fault.name), "{}", fault.name);
+            }
+        }
+    };
+}
+
+faults! {
+    a_node_that_does_not_forward_drops: "forward-off",
+    a_device_that_does_not_forward_drops: "device-forward-off",
+    a_bridge_that_does_not_forward_keeps_pods_in: "bridge-forward-off",
+    a_strict_device_drops_what_it_would_answer_elsewhere: "rp-strict",
+    the_stricter_of_all_and_device_counts: "rp-strict-all",
+    a_loose_check_passes_what_has_any_way_back: "rp-loose",
+    a_smaller_bridge_answers_with_fragmentation_needed: "small-bridge-mtu",
+    a_route_with_an_mtu_limits_the_packet: "small-route-mtu",
+    a_vtep_without_neighbour_entry_is_asked_for_in_vain: "neigh-missing",
+    a_failed_neighbour_fails_again: "neigh-failed",
+    a_tunnel_without_forwarding_entry_swallows: "fdb-missing",
+    a_forwarding_entry_to_a_host_without_vtep_is_refused_there: "fdb-no-vtep",
+    a_forwarding_entry_to_nobody_ends_at_the_neighbour: "fdb-unused",
+    an_inner_address_of_another_device_is_another_hosts: "mac-rewritten",
+    another_network_identifier_is_nobodys: "vni-mismatch",
+    another_tunnel_port_is_closed: "port-mismatch",
+    a_tunnel_device_that_is_down_receives_nothing: "vtep-down",
+    a_tunnel_device_that_was_down_has_lost_its_routes: "vtep-bounced",
+    a_tunnel_from_an_address_that_is_gone_sends_nothing: "vtep-source-gone",
+    an_uplink_that_is_down_cuts_the_node_off: "uplink-down",
+    a_bridge_that_is_down_takes_its_route_along: "bridge-down",
+    a_bridge_without_address_takes_its_route_along: "bridge-no-address",
+    an_answer_without_route_leaves_bare: "no-route-back",
+    a_peer_without_route_is_looked_for_outside: "no-route",
+    a_more_specific_stale_route_wins: "stale-route",
+    a_blackhole_swallows: "blackhole-route",
+    a_forward_policy_drops_what_nobody_accepts: "forward-policy-drop",
+    a_reject_before_flannels_accept_wins: "reject-before-flannel",
+    an_input_drop_hits_the_outer_packet: "input-drops-tunnel",
+    an_input_reject_of_the_outer_packet_is_not_for_the_pod: "input-rejects-tunnel",
+    an_output_drop_hits_the_outer_packet: "output-drops-tunnel",
+    an_unconditional_input_drop_cuts_the_node_off: "invalid-firewall",
+    the_legacy_backend_has_its_say_too: "legacy-policy-drop",
+}
