@@ -97,7 +97,7 @@ fn pointed(text: &str, reason: Option<Reason>, step: &Step) -> (usize, usize) {
     };
     let found = words.iter().find_map(|word| text.find(word).map(|start| span(text, start, word)));
     let address = || text.find(&destination).map(|start| (start, destination.len()));
-    found.or_else(address).unwrap_or_else(|| (0, text.find(' ').unwrap_or(text.len())))
+    found.or_else(address).unwrap_or((0, text.len()))
 }
 
 /// A word that ends in a space takes the next one along; one that starts with a space doesn't count it.
