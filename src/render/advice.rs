@@ -3,9 +3,13 @@
 use crate::net::{NetnsName, Packet};
 use crate::trace::{Reason, Step};
 
-/// What to try next, in one sentence. The text may hold names of the snapshot as they are.
-pub(super) fn advice(step: &Step, reason: Reason) -> String {
+/// What to try next, in one sentence, for a packet that ended by the line `decided`. The text may hold names of the
+/// snapshot as they are.
+pub(super) fn advice(step: &Step, reason: Reason, decided: &str) -> String {
     let at = At::new(step);
+    if reason == Reason::Rule {
+        return rule_advice(&at, decided);
+    }
     link_advice(&at, reason)
         .or_else(|| route_advice(&at, reason))
         .or_else(|| tunnel_advice(&at, reason))
@@ -112,10 +116,21 @@ fn tunnel_advice(at: &At, reason: Reason) -> Option<String> {
     })
 }
 
+/// Rules that Kubernetes writes are changed by changing what they were made of.
+fn rule_advice(at: &At, rule: &str) -> String {
+    let At { place, source, destination, .. } = at;
+    if rule.contains("has no endpoints") || rule.contains("has no local endpoints") {
+        "`kubectl get endpointslices,pods -A -o wide`: the service has no ready pod (on this node) behind it".to_owned()
+    } else if ["KUBE-NWPLCY", "KUBE-POD-FW", "-A cali-"].iter().any(|chain| rule.contains(chain)) {
+        format!("`kubectl get networkpolicies -A`: one that selects {source} or {destination} doesn't allow this")
+    } else {
+        format!("put a rule that accepts {source} to {destination} before this one {place}")
+    }
+}
+
 fn rest_advice(at: &At, reason: Reason) -> String {
     let At { place, source, destination, .. } = at;
     match reason {
-        Reason::Rule => format!("put a rule that accepts {source} to {destination} before this one {place}"),
         Reason::Policy => {
             format!("add a rule {place} that accepts {source} to {destination}: the policy drops the rest")
         }
@@ -152,7 +167,7 @@ mod tests {
         let packet = Packet::new(ip, Transport::Udp { source: Some(1), destination: Some(2) }, 60);
         let step = Step { place, decision: Decision::Send, because: Vec::new(), packet, tried: Vec::new() };
         for &reason in Reason::ALL {
-            let text = advice(&step, reason);
+            let text = advice(&step, reason, "");
             assert!(!text.starts_with("`-v` shows"), "{reason} has no advice");
         }
     }

@@ -12,9 +12,12 @@ use super::Style;
 use super::pen::{Pen, Tone};
 use super::reference::references;
 use super::rows::{answer, place};
+use super::rules;
 
 /// How many columns of a quoted line are shown.
 const QUOTE: usize = 94;
+/// How many columns stay for what follows the word that is pointed at.
+const AFTER: usize = 12;
 /// How many lines are quoted; the rest stands in the trace.
 const QUOTES: usize = 3;
 
@@ -23,20 +26,32 @@ pub(super) fn end(trace: &Trace) -> Option<&Step> {
     trace.steps.last().filter(|_| !trace.arrived())
 }
 
+/// Why a trace ended, from the word to the details: `rule: filter KUBE-SERVICES: "shop/none has no endpoints"`.
+pub(super) fn causes(step: &Step, style: Style, files: &Files) -> Vec<String> {
+    let Decision::End { reason, detail, .. } = &step.decision else { return Vec::new() };
+    let mut causes: Vec<String> = reason.iter().map(|reason| reason.as_str().to_owned()).collect();
+    causes.extend(detail.as_ref().map(|detail| style.clean(detail)));
+    if matches!(reason, Some(Reason::Rule | Reason::Policy)) {
+        let comment = step.because.iter().find_map(|&line| rules::comment(files.text(line)));
+        causes.extend(comment.map(|comment| format!("\"{}\"", style.clean(comment))));
+    }
+    causes
+}
+
 /// Prints where and why a trace ended, and what to try.
 pub(super) fn diagnosis(pen: &mut Pen<'_>, subject: &str, step: &Step, style: Style, files: &Files) -> io::Result<()> {
-    let Decision::End { verdict, reason, detail, .. } = &step.decision else { return Ok(()) };
+    let Decision::End { verdict, reason, .. } = &step.decision else { return Ok(()) };
     let tone = if *verdict == Verdict::Undetermined { Tone::Unsure } else { Tone::Bad };
     let mut title = vec![format!("{} at {}", phrase(*verdict), place(step, style))];
-    title.extend(reason.map(|reason| reason.as_str().to_owned()));
-    title.extend(detail.as_ref().map(|detail| style.clean(detail)));
+    title.extend(causes(step, style, files));
     title.extend(answer(step));
     pen.paragraph(&format!("{subject} "), &title.join(": "), tone)?;
     for &line in step.because.iter().take(QUOTES) {
         quote(pen, line, *reason, step, style, files)?;
     }
     if let Some(reason) = reason {
-        pen.paragraph("Try: ", &style.clean(advice(step, *reason)), Tone::Strong)?;
+        let decided = step.because.first().map_or("", |&line| files.text(line));
+        pen.paragraph("Try: ", &style.clean(advice(step, *reason, decided)), Tone::Strong)?;
     }
     Ok(())
 }
@@ -116,20 +131,24 @@ fn window(text: &str, start: usize, len: usize, style: Style) -> (String, usize,
         return (text.to_owned(), before.width(), word.width());
     }
     let dots = style.symbols().ellipsis;
-    let room = QUOTE.saturating_sub(2 * dots.width());
-    let word: String = fit(word.chars(), room.min(60)).collect();
-    let lead = room.saturating_sub(word.width());
-    let (head, cut) = if before.width() <= lead {
-        (before.to_owned(), "")
-    } else {
-        let tail: Vec<char> = fit(before.chars().rev(), lead.min(40)).collect();
-        (tail.into_iter().rev().collect(), dots)
-    };
-    let used = cut.width() + head.width() + word.width();
+    let word: String = fit(word.chars(), QUOTE / 2).collect();
+    let lead = before_window(before, QUOTE.saturating_sub(word.width() + AFTER), dots);
+    let used = lead.width() + word.width();
     let after = text.get(start + len..).unwrap_or("");
     let tail: String = fit(after.chars(), QUOTE.saturating_sub(used + dots.width())).collect();
     let end = if tail.len() < after.len() { dots } else { "" };
-    (format!("{cut}{head}{word}{tail}{end}"), cut.width() + head.width(), word.width())
+    (format!("{lead}{word}{tail}{end}"), lead.width(), word.width())
+}
+
+/// What stands before the word, its middle left out where it is too long.
+fn before_window(before: &str, room: usize, dots: &str) -> String {
+    if before.width() <= room {
+        return before.to_owned();
+    }
+    let head: String = fit(before.chars(), room / 2).collect();
+    let rest = room.saturating_sub(head.width() + dots.width());
+    let tail: Vec<char> = fit(before.chars().rev(), rest).collect();
+    format!("{head}{dots}{}", tail.into_iter().rev().collect::<String>())
 }
 
 /// The characters that fit into so many columns.
@@ -154,7 +173,7 @@ mod tests {
         assert!(shown.width() <= QUOTE, "{shown}");
         let under: String = shown.chars().skip(column).take(len).collect();
         assert_eq!(under, "-j DROP");
-        assert!(shown.starts_with('…') && shown.ends_with('…'));
+        assert!(shown.starts_with("-A FORWARD") && shown.ends_with('…'));
         assert_eq!(span("a = 1 b", 2, "= "), (2, 3));
     }
 }

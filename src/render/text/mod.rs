@@ -64,15 +64,15 @@ fn header(pen: &mut Pen<'_>, view: &View<'_>, style: Style) -> io::Result<()> {
     let indent = " ".repeat(label.len());
     if let [path] = view.answer.paths.as_slice() {
         let mut line = summary::counts(&path.forward);
-        line.extend(summary::outcome(path, style).map(|outcome| format!("; {outcome}")));
+        line.extend(summary::outcome(path, style, view.files).map(|outcome| format!("; {outcome}")));
         if let Some(step) = end::end(&path.forward) {
-            pen.paragraph(&indent, &summary::fate(step, style), Tone::Plain)?;
+            pen.paragraph(&indent, &summary::fate(step, style, view.files), Tone::Plain)?;
         }
         return pen.paragraph(&indent, &line, Tone::Plain);
     }
     for (number, path) in (1..).zip(&view.answer.paths) {
         let label = format!("{indent}{number:>2}  {:<9} ", summary::share(path.probability));
-        pen.paragraph(&label, &listed(path, style), Tone::Plain)?;
+        pen.paragraph(&label, &listed(path, style, view), Tone::Plain)?;
     }
     match view.answer.unexplored {
         Some(rest) => {
@@ -88,13 +88,13 @@ fn header(pen: &mut Pen<'_>, view: &View<'_>, style: Style) -> io::Result<()> {
 }
 
 /// A path in one line, for the list of all.
-fn listed(path: &Path, style: Style) -> String {
+fn listed(path: &Path, style: Style, view: &View<'_>) -> String {
     let mut text = match (path.forward.steps.last(), end::end(&path.forward)) {
-        (_, Some(step)) => summary::fate(step, style),
+        (_, Some(step)) => summary::fate(step, style, view.files),
         (Some(step), None) => format!("{} to {}", path.forward.verdict.as_str(), summary::receiver(step, style)),
         (None, None) => path.forward.verdict.as_str().to_owned(),
     };
-    text.extend(summary::outcome(path, style).map(|outcome| format!("; {outcome}")));
+    text.extend(summary::outcome(path, style, view.files).map(|outcome| format!("; {outcome}")));
     text
 }
 

@@ -1,5 +1,7 @@
 //! A packet in words, and what has changed on it.
 
+use std::net::IpAddr;
+
 use crate::net::{Encapsulation, Packet, Protocol, Transport};
 
 use super::super::endpoint;
@@ -20,19 +22,30 @@ pub(super) fn addresses(packet: &Packet) -> String {
 
 /// The source address and port.
 pub(super) fn source(packet: &Packet) -> String {
-    endpoint(packet.ip.source, packet.source_port())
+    endpoint_of(packet.protocol(), packet.ip.source, packet.source_port())
 }
 
 /// The destination address and port.
 pub(super) fn destination(packet: &Packet) -> String {
-    endpoint(packet.ip.destination, packet.destination_port())
+    endpoint_of(packet.protocol(), packet.ip.destination, packet.destination_port())
+}
+
+/// An address with its port, which is `?` where the protocol has one and nobody can know it.
+pub(super) fn endpoint_of(protocol: Protocol, address: IpAddr, port: Option<u16>) -> String {
+    match (port, address) {
+        (None, IpAddr::V4(v4)) if protocol.has_ports() => format!("{v4}:?"),
+        (None, IpAddr::V6(v6)) if protocol.has_ports() => format!("[{v6}]:?"),
+        _ => endpoint(address, port),
+    }
 }
 
 /// The outermost addresses and the tunnel's number, in braces.
 pub(super) fn tunnel(packet: &Packet) -> String {
+    // The outer source port is a hash that nobody can know: not worth a word.
+    let source = endpoint(packet.ip.source, packet.source_port());
     match packet.encapsulation {
-        Some(Encapsulation::Vxlan(vni)) => format!("{{{} vni {vni}}}", addresses(packet)),
-        _ => format!("{{{}}}", addresses(packet)),
+        Some(Encapsulation::Vxlan(vni)) => format!("{{{source} > {} vni {vni}}}", destination(packet)),
+        _ => format!("{{{source} > {}}}", destination(packet)),
     }
 }
 

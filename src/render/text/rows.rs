@@ -1,10 +1,9 @@
 //! A trace as rows: a number for each device, and under it what was decided there.
 
-use crate::evidence::Files;
+use crate::evidence::{Evidence, Files};
 use crate::net::{NetnsName, Packet};
 use crate::trace::{CtState, Decision, NatChange, Reason, Step, Trace, Verdict};
 
-use super::super::endpoint;
 use super::Style;
 use super::packet::{self, Version};
 use super::pen::{Margin, Row};
@@ -125,14 +124,30 @@ impl<'a> Rows<'a> {
                 (Margin::Blank, "send".to_owned(), sent(&step.packet))
             }
             Decision::Nat { .. } => self.nat(step)?,
+            Decision::Encapsulate { .. } => {
+                self.shown = Some(&step.packet);
+                let (label, body) = self.lookup(step)?;
+                (Margin::Blank, label.to_owned(), body)
+            }
             Decision::End { .. } => self.end(step)?,
             _ => {
                 let (label, body) = self.lookup(step)?;
                 (Margin::Blank, label.to_owned(), body)
             }
         };
-        let evidence = references(&step.because, self.style, self.files);
+        let evidence = references(&self.decisive(step), self.style, self.files);
         Some(Row { margin, label, body, short: None, evidence })
+    }
+
+    /// The lines worth naming. That the main table was asked, by the rule that every namespace has, decides nothing.
+    fn decisive(&self, step: &Step) -> Vec<Evidence> {
+        let usual = matches!(step.decision, Decision::Route { rule_priority: Some(0 | 32766 | 32767), .. });
+        let is_rule = |line: &Evidence| {
+            let path = self.files.path(*line);
+            path.rsplit('/').next().is_some_and(|name| name.starts_with("rule"))
+        };
+        let keep = |line: &Evidence| self.style.verbose || !usual || step.because.len() < 2 || !is_rule(line);
+        step.because.iter().copied().filter(keep).collect()
     }
 
     /// What a table said: the label and the text, or nothing where it is only for the verbose form.
@@ -204,7 +219,9 @@ impl<'a> Rows<'a> {
             NatChange::DnatReply => "un-DNAT",
         };
         let becomes = self.style.symbols().becomes;
-        let (from, to) = (endpoint(from_endpoint.0, from_endpoint.1), endpoint(to_endpoint.0, to_endpoint.1));
+        let protocol = step.packet.protocol();
+        let from = packet::endpoint_of(protocol, from_endpoint.0, from_endpoint.1);
+        let to = packet::endpoint_of(protocol, to_endpoint.0, to_endpoint.1);
         let comment = step.because.iter().find_map(|&line| rules::comment(self.files.text(line)));
         let comment = comment.map(|comment| format!("  \"{}\"", self.style.clean(comment))).unwrap_or_default();
         Some((Margin::Rewritten, label.to_owned(), format!("{from} {becomes} {to}{comment}")))
@@ -221,8 +238,12 @@ impl<'a> Rows<'a> {
         let answer = answer(step);
         let reason = reason.map(Reason::as_str).map(str::to_owned);
         let mut parts: Vec<String> = [reason, detail, answer].into_iter().flatten().collect();
-        if *verdict == Verdict::Delivered && parts.is_empty() {
-            parts.push(format!("to {}", place(step, self.style)));
+        match verdict {
+            Verdict::Delivered if parts.is_empty() => parts.push(format!("to {}", place(step, self.style))),
+            Verdict::Left if parts.is_empty() => {
+                parts.push(format!("for {}", packet::destination(step.packet.innermost())));
+            }
+            _ => {}
         }
         Some((margin, verdict.as_str().to_owned(), parts.join(": ")))
     }
@@ -272,11 +293,10 @@ fn neighbor(decision: &Decision, style: Style) -> Option<String> {
         let state = state.map(|state| format!(" ({state})")).unwrap_or_default();
         return Some(format!("{address} dev {device} has no link address{state}"));
     };
-    let known = match (state, assumed) {
-        (Some(state), _) => (*state).to_owned(),
-        (None, true) => "assumed".to_owned(),
-        (None, false) => "answered by its owner".to_owned(),
-    };
+    if *assumed {
+        return Some(format!("{address} dev {device} is assumed to answer: not in the snapshot"));
+    }
+    let known = state.unwrap_or("answered by its owner");
     Some(format!("{address} lladdr {lladdr} {known}"))
 }
 

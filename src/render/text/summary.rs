@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::evidence::Files;
 use crate::net::{NetnsName, NodeName};
 use crate::trace::{Decision, NatChange, Path, Step, Trace, Verdict};
 
@@ -62,7 +63,7 @@ pub(super) fn counts(trace: &Trace) -> String {
 }
 
 /// How a path's packet and its answer fared: the last words of the summary.
-pub(super) fn outcome(path: &Path, style: Style) -> Option<String> {
+pub(super) fn outcome(path: &Path, style: Style, files: &Files) -> Option<String> {
     let reply = path.reply.as_ref()?;
     if path.forward.verdict == Verdict::Rejected {
         return Some(match path.error_delivered {
@@ -83,7 +84,7 @@ pub(super) fn outcome(path: &Path, style: Style) -> Option<String> {
     Some(match (reply.verdict, end::end(reply)) {
         (Verdict::Delivered, _) => format!("the reply is delivered too{rewritten}"),
         (Verdict::Left, _) => format!("the reply leaves for the client too{rewritten}"),
-        (_, Some(step)) => format!("but the reply {}", fate(step, style)),
+        (_, Some(step)) => format!("but the reply {}", fate(step, style, files)),
         (verdict, None) => format!("but the reply is {}", verdict.as_str()),
     })
 }
@@ -93,17 +94,15 @@ fn is_reversal(decision: &Decision) -> bool {
 }
 
 /// How it ended and where: `is dropped at n1 host: rp-filter`.
-pub(super) fn fate(step: &Step, style: Style) -> String {
-    let Decision::End { verdict, reason, detail, .. } = &step.decision else { return String::new() };
+pub(super) fn fate(step: &Step, style: Style, files: &Files) -> String {
+    let Decision::End { verdict, .. } = &step.decision else { return String::new() };
     let word = match verdict {
         Verdict::Undetermined => "is undetermined".to_owned(),
         verdict => format!("is {}", verdict.as_str()),
     };
-    let mut text = format!("{word} at {}", place(step, style));
-    for more in [reason.map(|reason| reason.as_str().to_owned()), detail.as_ref().map(|text| style.clean(text))] {
-        text.extend(more.map(|more| format!(": {more}")));
-    }
-    text
+    let mut parts = vec![format!("{word} at {}", place(step, style))];
+    parts.extend(end::causes(step, style, files));
+    parts.join(": ")
 }
 
 /// A probability as people say it: a fraction with a small denominator, or else percent.

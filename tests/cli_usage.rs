@@ -1,0 +1,181 @@
+//! The command line: wrong questions, exit codes, and what goes to which stream.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests may panic")]
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+struct Run {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn flowtrace(args: &[&str]) -> Run {
+    let output = Command::new(env!("CARGO_BIN_EXE_flowtrace"))
+        .args(args)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_remove("CLICOLOR_FORCE")
+        .output()
+        .unwrap();
+    Run {
+        code: output.status.code().expect("no signal"),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Exit 2, nothing on stdout, and a message that holds the given words.
+fn refused(args: &[&str], words: &[&str]) {
+    let run = flowtrace(args);
+    assert_eq!((run.code, run.out.as_str()), (2, ""), "{args:?}: {}", run.err);
+    for word in words {
+        assert!(run.err.contains(word), "{args:?}: {word:?} is missing in {:?}", run.err);
+    }
+    assert!(!run.err.contains("panicked"), "{args:?}: {}", run.err);
+}
+
+const DEMO: &[&str] = &["explain", "--demo", "default/pod1", "default/pod2"];
+
+fn demo(more: &[&str]) -> Vec<String> {
+    DEMO.iter().chain(more).map(|word| (*word).to_owned()).collect()
+}
+
+fn run_demo(more: &[&str]) -> Run {
+    let args = demo(more);
+    flowtrace(&args.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_wrong_command_line_is_refused_with_a_hint() {
+    refused(&[], &["Usage"]);
+    refused(&["explian"], &["explain"]);
+    refused(&["explain"], &["FROM"]);
+    refused(&["explain", "a"], &["TO"]);
+    refused(&["explain", "a", "b"], &["--snapshot", "--demo"]);
+    refused(&["explain", "--demo", "--snapshot", "x", "a", "b"], &["cannot be used with"]);
+    refused(&["explain", "--demo", "a", "b", "--prto", "tcp"], &["--proto"]);
+    refused(&["explain", "--demo", "a", "b", "--proto", "tpc"], &["tcp"]);
+    refused(&["explain", "--demo", "a", "b", "--ttl", "0"], &["--ttl"]);
+    refused(&["explain", "--demo", "a", "b", "--mark", "0xzz"], &["--mark"]);
+    refused(&["explain", "--demo", "a", "b", "-4", "-6"], &["cannot be used with"]);
+    refused(&["explain", "--demo", "a", "b", "--max-paths", "0"], &["--max-paths"]);
+}
+
+#[test]
+fn what_is_not_built_yet_says_so() {
+    for command in ["decode", "correlate", "collect", "capture", "rules", "check", "completions", "man"] {
+        refused(&[command], &["not built yet", command]);
+        refused(&[command, "--some", "thing", "-o", "jsonl"], &["not built yet"]);
+    }
+    refused(&["explain", "--pcap", "x.pcap"], &["not built yet"]);
+    refused(&["explain", "--demo", "a", "b", "-o", "html"], &["not built yet"]);
+}
+
+#[test]
+fn a_snapshot_that_is_none_is_refused_by_name() {
+    let folder = std::env::temp_dir().join(format!("flowtrace-cli-{}", std::process::id()));
+    fs::create_dir_all(folder.join("empty")).unwrap();
+    fs::write(folder.join("noise"), b"\x00\xff\x1f\x8b not an archive").unwrap();
+    fs::write(folder.join("cut.tar.gz"), b"\x1f\x8b\x08\x00\x00\x00").unwrap();
+    for name in ["empty", "noise", "cut.tar.gz", "absent"] {
+        let path = folder.join(name);
+        refused(&["explain", "--snapshot", path.to_str().unwrap(), "a/b", "c/d"], &[name]);
+    }
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn unknown_names_are_refused_with_the_nearest_ones() {
+    refused(&["explain", "--demo", "default/pod11", "default/pod2"], &["default/pod1"]);
+    refused(&["explain", "--demo", "default/pod1", "svc/kube-system/kube-dsn"], &["kube-dns"]);
+    refused(&["explain", "--demo", "node/n9", "default/pod1"], &["n1"]);
+}
+
+#[test]
+fn names_on_the_command_line_reach_no_terminal_raw() {
+    for args in [
+        vec!["explain", "--demo", "de\x1b[31mfault/x", "default/pod2"],
+        vec!["explain", "--demo", "--\x1b[31m", "x"],
+        vec!["explain", "--snapshot", "/no\x1b[31mwhere", "x", "y"],
+        vec!["\x1b[31m"],
+    ] {
+        let run = flowtrace(&args);
+        assert_eq!(run.code, 2);
+        assert!(!run.err.contains('\x1b') && !run.out.contains('\x1b'), "{:?}", run.err);
+    }
+}
+
+#[test]
+fn options_that_contradict_the_packet_are_refused() {
+    for (args, word) in [
+        (&["--icmp-type", "3", "--proto", "tcp", "--port", "80"][..], "--icmp-type"),
+        (&["--tcp-flags", "ACK"], "--tcp-flags"),
+        (&["--proto", "udp"], "port"),
+        (&["--port", "80", "--proto", "icmp"], "--port"),
+        (&["--size", "10"], "--size"),
+        (&["--size", "70000"], "--size"),
+    ] {
+        let run = run_demo(args);
+        assert_eq!((run.code, run.out.as_str()), (2, ""), "{args:?}");
+        assert!(run.err.contains(word), "{args:?}: {}", run.err);
+    }
+}
+
+#[test]
+fn the_demo_needs_no_files() {
+    let run = run_demo(&[]);
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    assert!(run.out.starts_with("DELIVERED  icmp"), "{}", run.out);
+}
+
+#[test]
+fn every_format_is_printed() {
+    assert!(run_demo(&["-o", "json"]).out.starts_with("{\n  \"schema\": \"flowtrace/explain/1\""));
+    assert!(run_demo(&["-o", "dot"]).out.starts_with("digraph"));
+    assert!(run_demo(&["-o", "mermaid"]).out.starts_with("flowchart"));
+    assert!(run_demo(&["--ascii"]).out.is_ascii());
+    assert!(run_demo(&["-v"]).out.lines().count() > run_demo(&[]).out.lines().count());
+    assert!(run_demo(&["--no-reply"]).out.lines().count() < run_demo(&[]).out.lines().count());
+}
+
+#[test]
+fn colour_comes_only_where_it_is_wanted() {
+    assert!(!run_demo(&[]).out.contains('\x1b'), "a pipe is no terminal");
+    assert!(run_demo(&["--color", "always"]).out.contains('\x1b'));
+    assert!(!run_demo(&["--color", "never"]).out.contains('\x1b'));
+}
+
+#[test]
+fn help_and_version_go_to_stdout() {
+    for args in [&["--help"][..], &["--version"], &["explain", "--help"], &["-h"]] {
+        let run = flowtrace(args);
+        assert_eq!((run.code, run.err.as_str()), (0, ""), "{args:?}");
+        assert!(run.out.contains("flowtrace"), "{args:?}");
+    }
+    assert!(flowtrace(&["explain", "--help"]).out.contains("Examples:"));
+}
+
+#[test]
+fn a_reader_who_leaves_early_is_no_error() {
+    for args in [&["schema"][..], DEMO] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_flowtrace"))
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{args:?}");
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let Ok(full) = fs::OpenOptions::new().write(true).open("/dev/full") else { return };
+    let output = Command::new(env!("CARGO_BIN_EXE_flowtrace")).arg("schema").stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!output.stderr.is_empty());
+}
