@@ -10,4 +10,4 @@ pub use addr::{Family, IfName, MacAddr, Mark, NodeName, PodName, TableId, Vni};
 pub use hook::Hook;
 pub use netns::{NetnsId, NetnsName};
 pub use packet::{Encapsulation, Fragments, Ip, Link, Packet, Protocol, Transport};
-pub use route::{RouteScope, RouteType};
+pub use route::{AddrScope, RouteScope, RouteType};

@@ -1,4 +1,4 @@
-//! The words that say what a route is.
+//! The words that say what a route is, and how far it and an address reach.
 
 use std::fmt;
 use std::str::FromStr;
@@ -79,5 +79,35 @@ impl FromStr for RouteScope {
             "nowhere" => Ok(Self::NOWHERE),
             _ => text.parse().map(Self).map_err(|_| ()),
         }
+    }
+}
+
+/// The scope of an address, narrower is greater (`/etc/iproute2/rt_scopes`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AddrScope(pub u8);
+
+impl AddrScope {
+    /// `global`.
+    pub const GLOBAL: Self = Self(0);
+    /// `site` (IPv6).
+    pub const SITE: Self = Self(200);
+    /// `link`.
+    pub const LINK: Self = Self(253);
+    /// `host`.
+    pub const HOST: Self = Self(254);
+}
+
+impl fmt::Display for AddrScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        RouteScope(self.0).fmt(f)
+    }
+}
+
+impl FromStr for AddrScope {
+    type Err = ();
+
+    /// Reads a number or one of the names that iproute2 always knows.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        text.parse().map(|RouteScope(scope)| Self(scope))
     }
 }

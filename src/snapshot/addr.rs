@@ -1,12 +1,9 @@
 //! Addresses of devices.
 
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 
-use super::RouteScope;
 use crate::evidence::Evidence;
-use crate::net::IfName;
+use crate::net::{AddrScope, IfName};
 
 /// An address of a device: an `inet` or `inet6` row of `ip addr show`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,35 +49,5 @@ impl Addr {
             noprefixroute: false,
             evidence,
         }
-    }
-}
-
-/// The scope of an address, narrower is greater (`/etc/iproute2/rt_scopes`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AddrScope(pub u8);
-
-impl AddrScope {
-    /// `global`.
-    pub const GLOBAL: Self = Self(0);
-    /// `site` (IPv6).
-    pub const SITE: Self = Self(200);
-    /// `link`.
-    pub const LINK: Self = Self(253);
-    /// `host`.
-    pub const HOST: Self = Self(254);
-}
-
-impl fmt::Display for AddrScope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        RouteScope(self.0).fmt(f)
-    }
-}
-
-impl FromStr for AddrScope {
-    type Err = ();
-
-    /// Reads a number or one of the names that iproute2 always knows.
-    fn from_str(text: &str) -> Result<Self, ()> {
-        text.parse().map(|RouteScope(scope)| Self(scope))
     }
 }

@@ -21,10 +21,10 @@ pub mod topology;
 use std::collections::BTreeMap;
 
 use crate::evidence::{Files, Gap};
+pub use crate::net::{AddrScope, NetnsId, NetnsName, RouteScope, RouteType};
 use crate::net::{IfName, NodeName, PodName};
-pub use crate::net::{NetnsId, NetnsName, RouteScope, RouteType};
 
-pub use addr::{Addr, AddrScope};
+pub use addr::Addr;
 pub use conntrack::{ConntrackEntry, ConntrackTuple};
 pub use fdb::{BridgeVlan, FdbEntry};
 pub use ipset::*;
