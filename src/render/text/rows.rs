@@ -290,8 +290,10 @@ fn neighbor(decision: &Decision, style: Style) -> Option<String> {
     let Decision::Neighbor { address, device, lladdr, state, assumed, .. } = decision else { return None };
     let device = style.clean(device);
     let Some(lladdr) = lladdr else {
-        let state = state.map(|state| format!(" ({state})")).unwrap_or_default();
-        return Some(format!("{address} dev {device} has no link address{state}"));
+        return Some(match state {
+            Some(state) => format!("{address} dev {device} has no link address: {state}"),
+            None => format!("{address} dev {device}: its link address is not known"),
+        });
     };
     if *assumed {
         return Some(format!("{address} dev {device} is assumed to answer: not in the snapshot"));
