@@ -3,12 +3,26 @@
 use crate::net::{NetnsName, Packet};
 use crate::trace::{Reason, Step};
 
-/// What to try next, in one sentence, for a packet that ended by the line `decided`. The text may hold names of the
-/// snapshot as they are.
-pub(super) fn advice(step: &Step, reason: Reason, decided: &str) -> String {
-    let at = At::new(step);
-    if reason == Reason::Rule {
-        return rule_advice(&at, decided);
+/// An end that advice is wanted for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Case<'a> {
+    /// The last step.
+    pub(super) step: &'a Step,
+    /// Why it was the last.
+    pub(super) reason: Reason,
+    /// The line that decided, empty where none did.
+    pub(super) decided: &'a str,
+    /// Whether the packet didn't get anywhere at all.
+    pub(super) at_start: bool,
+}
+
+/// What to try next, in one sentence. The text may hold names of the snapshot as they are.
+pub(super) fn advice(case: Case<'_>) -> String {
+    let (at, reason) = (At::new(case.step), case.reason);
+    match reason {
+        Reason::Rule => return rule_advice(&at, case.decided),
+        Reason::NobodyOwns if case.at_start => return no_way_back(&at),
+        _ => {}
     }
     link_advice(&at, reason)
         .or_else(|| route_advice(&at, reason))
@@ -19,6 +33,7 @@ pub(super) fn advice(step: &Step, reason: Reason, decided: &str) -> String {
 /// The names that advice is about.
 struct At {
     place: String,
+    node: String,
     device: String,
     source: String,
     destination: String,
@@ -36,6 +51,7 @@ impl At {
         let device = step.place.device.as_ref().map_or_else(|| "DEVICE".to_owned(), ToString::to_string);
         Self {
             place,
+            node: step.place.node.to_string(),
             device,
             source: packet.ip.source.to_string(),
             destination: packet.ip.destination.to_string(),
@@ -46,7 +62,7 @@ impl At {
 }
 
 fn route_advice(at: &At, reason: Reason) -> Option<String> {
-    let At { place, device, source, destination, ip, length } = at;
+    let At { place, device, source, destination, ip, length, .. } = at;
     Some(match reason {
         Reason::NoRoute => format!("`{ip} route get {destination}` {place}; add the route that should answer"),
         Reason::Blackhole | Reason::Unreachable | Reason::Prohibit => {
@@ -116,6 +132,15 @@ fn tunnel_advice(at: &At, reason: Reason) -> Option<String> {
     })
 }
 
+/// An answer to an address that whoever was asked can't reach.
+fn no_way_back(at: &At) -> String {
+    let At { destination, .. } = at;
+    format!(
+        "masquerade the packet where it leaves the cluster, or give the network there a route back to {destination}: \
+         `iptables-save -t nat` shows whether a MASQUERADE rule is missing"
+    )
+}
+
 /// Rules that Kubernetes writes are changed by changing what they were made of.
 fn rule_advice(at: &At, rule: &str) -> String {
     let At { place, source, destination, .. } = at;
@@ -129,14 +154,14 @@ fn rule_advice(at: &At, rule: &str) -> String {
 }
 
 fn rest_advice(at: &At, reason: Reason) -> String {
-    let At { place, source, destination, .. } = at;
+    let At { place, node, source, destination, ip, .. } = at;
     match reason {
         Reason::Policy => {
             format!("add a rule {place} that accepts {source} to {destination}: the policy drops the rest")
         }
         Reason::ReplyNotMatched => format!(
             "let the answer pass the node that rewrote the packet: masquerade the request, or set \
-             net.bridge.bridge-nf-call-iptables=1 {place} where client and server share a bridge"
+             net.bridge.bridge-nf-call-iptables=1 on {node} where client and server share a bridge"
         ),
         Reason::NobodyOwns => {
             format!("look who should own {destination}: no namespace of the snapshot on this way does")
@@ -167,7 +192,7 @@ mod tests {
         let packet = Packet::new(ip, Transport::Udp { source: Some(1), destination: Some(2) }, 60);
         let step = Step { place, decision: Decision::Send, because: Vec::new(), packet, tried: Vec::new() };
         for &reason in Reason::ALL {
-            let text = advice(&step, reason, "");
+            let text = advice(Case { step: &step, reason, decided: "", at_start: false });
             assert!(!text.starts_with("`-v` shows"), "{reason} has no advice");
         }
     }

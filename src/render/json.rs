@@ -10,7 +10,7 @@ use super::escape::clean_json;
 use super::lines::Lines;
 use super::{View, endpoint};
 use crate::evidence::{Evidence, Files, Gap};
-use crate::net::{Encapsulation, IfName, MacAddr, Packet, RouteType, Transport};
+use crate::net::{Encapsulation, IfName, Packet, RouteType, Transport};
 use crate::trace::{Decision, Path, Reason, Step, Trace, Verdict};
 
 /// The name and version of the format.
@@ -414,7 +414,7 @@ impl<'a> DecisionJson<'a> {
             Decision::Neighbor { address, device, lladdr, state, assumed, .. } => Self::Neighbor {
                 address: *address,
                 device: device.as_str(),
-                lladdr: lladdr.filter(|lladdr| *lladdr != MacAddr::ZERO).map(|lladdr| lladdr.to_string()),
+                lladdr: lladdr.map(|lladdr| lladdr.to_string()),
                 state: *state,
                 assumed: *assumed,
             },

@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr as _;
 use crate::evidence::{Evidence, Files};
 use crate::trace::{Decision, Reason, Step, Trace, Verdict};
 
-use super::super::advice::advice;
+use super::super::advice::{Case, advice};
 use super::Style;
 use super::pen::{Pen, Tone};
 use super::reference::references;
@@ -32,14 +32,20 @@ pub(super) fn causes(step: &Step, style: Style, files: &Files) -> Vec<String> {
     let mut causes: Vec<String> = reason.iter().map(|reason| reason.as_str().to_owned()).collect();
     causes.extend(detail.as_ref().map(|detail| style.clean(detail)));
     if matches!(reason, Some(Reason::Rule | Reason::Policy)) {
-        let comment = step.because.iter().find_map(|&line| rules::comment(files.text(line)));
-        causes.extend(comment.map(|comment| format!("\"{}\"", style.clean(comment))));
+        causes.extend(step.because.first().map(|&line| style.clean(rules::title(files.text(line)))));
     }
     causes
 }
 
 /// Prints where and why a trace ended, and what to try.
-pub(super) fn diagnosis(pen: &mut Pen<'_>, subject: &str, step: &Step, style: Style, files: &Files) -> io::Result<()> {
+pub(super) fn diagnosis(
+    pen: &mut Pen<'_>,
+    subject: &str,
+    trace: &Trace,
+    style: Style,
+    files: &Files,
+) -> io::Result<()> {
+    let Some(step) = end(trace) else { return Ok(()) };
     let Decision::End { verdict, reason, .. } = &step.decision else { return Ok(()) };
     let tone = if *verdict == Verdict::Undetermined { Tone::Unsure } else { Tone::Bad };
     let mut title = vec![format!("{} at {}", phrase(*verdict), place(step, style))];
@@ -51,7 +57,8 @@ pub(super) fn diagnosis(pen: &mut Pen<'_>, subject: &str, step: &Step, style: St
     }
     if let Some(reason) = reason {
         let decided = step.because.first().map_or("", |&line| files.text(line));
-        pen.paragraph("Try: ", &style.clean(advice(step, *reason, decided)), Tone::Strong)?;
+        let case = Case { step, reason: *reason, decided, at_start: trace.steps.len() == 1 };
+        pen.paragraph("Try: ", &style.clean(advice(case)), Tone::Strong)?;
     }
     Ok(())
 }

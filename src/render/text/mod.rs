@@ -169,14 +169,15 @@ fn ends(pen: &mut Pen<'_>, view: &View<'_>, style: Style) -> io::Result<()> {
             _ => "The reply",
         };
         let traces = [("The packet", Some(&path.forward)), (reply, path.reply.as_ref())];
-        for (subject, step) in traces.into_iter().filter_map(|(name, trace)| Some((name, end::end(trace?)?))) {
+        for (subject, trace) in traces {
+            let Some((trace, step)) = trace.and_then(|trace| Some((trace, end::end(trace)?))) else { continue };
             let known = told.iter().any(|known| known.decision == step.decision && known.because == step.because);
             if known || told.len() == ENDS {
                 continue;
             }
             told.push(step);
             pen.gap()?;
-            end::diagnosis(pen, subject, step, style, view.files)?;
+            end::diagnosis(pen, subject, trace, style, view.files)?;
         }
     }
     Ok(())

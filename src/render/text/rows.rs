@@ -289,23 +289,24 @@ fn sent(packet: &Packet) -> String {
 fn neighbor(decision: &Decision, style: Style) -> Option<String> {
     let Decision::Neighbor { address, device, lladdr, state, assumed, .. } = decision else { return None };
     let device = style.clean(device);
+    if *assumed {
+        return Some(format!("{address} dev {device} is assumed to answer: not in the snapshot"));
+    }
     let Some(lladdr) = lladdr else {
         return Some(match state {
             Some(state) => format!("{address} dev {device} has no link address: {state}"),
             None => format!("{address} dev {device}: its link address is not known"),
         });
     };
-    if *assumed {
-        return Some(format!("{address} dev {device} is assumed to answer: not in the snapshot"));
-    }
     let known = state.unwrap_or("answered by its owner");
     Some(format!("{address} lladdr {lladdr} {known}"))
 }
 
 fn fdb(decision: &Decision, style: Style) -> Option<String> {
-    let Decision::Fdb { lladdr, port, vtep, flooded, .. } = decision else { return None };
+    let Decision::Fdb { device, lladdr, port, vtep, flooded } = decision else { return None };
     let way = match (vtep, port) {
         (Some(vtep), _) => format!("dst {vtep}"),
+        (None, Some(port)) if port == device => format!("is {}'s own", style.clean(port)),
         (None, Some(port)) => format!("port {}", style.clean(port)),
         (None, None) => "no entry".to_owned(),
     };

@@ -137,11 +137,7 @@ fn sets(mark: Option<String>, tos: Option<u8>, ttl: Option<u8>) -> Option<String
 
 /// A rule without its counters and chain.
 pub(super) fn bare(text: &str) -> &str {
-    let text = text.trim();
-    let text = match text.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
-        Some((_, rest)) => rest,
-        None => text,
-    };
+    let text = without_counters(text.trim());
     match text.strip_prefix("-A ").and_then(|rest| rest.split_once(' ')) {
         Some((_, rest)) => rest,
         None => text,
@@ -174,6 +170,23 @@ pub(super) fn comment(text: &str) -> Option<String> {
     let place = words.iter().position(|word| word == "--comment")?;
     let comment = words.get(place + 1)?;
     Some(comment.trim_matches('"').to_owned())
+}
+
+/// What a rule or a policy is best known by: its comment, or else its text without counters.
+pub(super) fn title(text: &str) -> String {
+    if let Some(comment) = comment(text) {
+        return format!("\"{comment}\"");
+    }
+    let text = without_counters(text.trim());
+    let text = text.strip_prefix("-A ").or(text.strip_prefix(':')).unwrap_or(text);
+    text.split(" [").next().unwrap_or(text).to_owned()
+}
+
+fn without_counters(text: &str) -> &str {
+    match text.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
+        Some((_, rest)) => rest,
+        None => text,
+    }
 }
 
 /// The words of a rule; a quoted one stays whole, quotes included.
@@ -219,5 +232,7 @@ mod tests {
         assert_eq!(condition(rule), "! -s 10.244.0.0/16 -p tcp");
         assert_eq!(comment(rule).as_deref(), Some(r#"a \"b\" c"#));
         assert_eq!(condition("-A FORWARD -j DROP"), "");
+        assert_eq!(title("[0:0] -A FORWARD -j DROP"), "FORWARD -j DROP");
+        assert_eq!(title(":FORWARD DROP [0:0]"), "FORWARD DROP");
     }
 }
