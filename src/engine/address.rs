@@ -119,7 +119,7 @@ fn label(address: IpAddr) -> u8 {
         2
     } else if first == 0x2001 && second == 0 {
         6
-    } else if first & 0xfff0 == 0x2001 && second & 0xfff0 == 0x10 {
+    } else if first == 0x2001 && second & 0xfff0 == 0x10 {
         7
     } else if first & 0xfe00 == 0xfc00 {
         5

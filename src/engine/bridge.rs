@@ -241,13 +241,12 @@ fn ingress_vlan(netns: &Netns, bridge: &IfName, port: &IfName) -> Stage<Option<u
         let what = format!("{}/bridge-vlan.txt is missing, and {bridge} filters VLANs", netns.dir);
         return Err(End::undetermined(Reason::MissingTable, what));
     };
-    match vlans.iter().find(|vlan| vlan.dev == *port && vlan.pvid) {
-        Some(vlan) => Ok(Some(vlan.vid)),
-        None => {
-            let detail = format!("{port} has no VLAN for untagged frames, and {bridge} filters VLANs");
-            Err(End::dropped(Reason::PortNotForwarding).detail(detail))
-        }
+    let pvid = vlans.iter().find(|vlan| vlan.dev == *port && vlan.pvid).map(|vlan| vlan.vid);
+    if pvid.is_none() {
+        let detail = format!("{port} has no VLAN for untagged frames, and {bridge} filters VLANs");
+        return Err(End::dropped(Reason::PortNotForwarding).detail(detail));
     }
+    Ok(pvid)
 }
 
 /// Whether the frame's VLAN may leave by a port (`br_allowed_egress`).

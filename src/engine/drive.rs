@@ -80,8 +80,6 @@ pub(super) struct Leg {
     pub packet: Packet,
     /// The namespace at its end.
     pub netns: NetnsId,
-    /// The device at its end.
-    pub device: Option<IfName>,
     /// What an error needs to know of the packet's end.
     pub cause: Option<Cause>,
 }
@@ -132,11 +130,11 @@ fn go_and_return(course: &mut Course) -> (Leg, Option<Trace>, Option<bool>) {
     match forward.trace.verdict {
         Verdict::Delivered | Verdict::Left if is_answered(&forward.packet.transport) => {
             let reply = reply::walk(course, &forward, &sent);
-            (forward, reply, None)
+            (forward, Some(reply), None)
         }
         Verdict::Undetermined if reply::would_have_arrived(&forward.trace) => {
             let reply = reply::walk(course, &forward, &sent);
-            (forward, reply, None)
+            (forward, Some(reply), None)
         }
         Verdict::Rejected => error::walk(course, forward, &sent),
         _ => (forward, None, None),
@@ -240,11 +238,11 @@ impl<'s> Course<'s, '_> {
                 Ok(Next::LocalOut) => ip_local_out(&mut walk),
             };
         };
-        self.end(walk, end)
+        self.end(walk, *end)
     }
 
     /// Records the end and takes back what the walk gathered.
-    fn end(&mut self, mut walk: Walk<'s>, mut end: Box<End>) -> Leg {
+    fn end(&mut self, mut walk: Walk<'s>, mut end: End) -> Leg {
         let certain = walk.unsure.is_empty() || !matches!(end.verdict, Verdict::Delivered | Verdict::Left);
         if !certain {
             let what = walk.unsure.first().cloned().unwrap_or_default();
@@ -274,13 +272,7 @@ impl<'s> Course<'s, '_> {
         let Finished { steps, tracker, choices, gaps, .. } = walk.finish();
         (self.tracker, self.choices) = (tracker, choices);
         self.gaps.extend(gaps.into_iter().filter(|gap| !self.gaps.contains(gap)).collect::<Vec<_>>());
-        Leg {
-            trace: Trace { steps, verdict: end.verdict, reason: end.reason },
-            packet,
-            netns: place.netns,
-            device: place.device,
-            cause,
-        }
+        Leg { trace: Trace { steps, verdict: end.verdict, reason: end.reason }, packet, netns: place.netns, cause }
     }
 }
 

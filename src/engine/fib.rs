@@ -188,13 +188,9 @@ fn fib_rules_lookup<'s>(netns: &'s Netns, routes: &'s Routes, rules: &'s [Policy
             RuleAction::Nop => continue,
             RuleAction::Goto(target) => {
                 // `ip rule` refuses to jump backwards, so the search only ever goes on.
-                let ahead = rules.iter().skip(place).position(|other| other.priority >= target);
-                match ahead {
-                    Some(ahead) if rules.get(place + ahead).is_some_and(|other| other.priority == target) => {
-                        place += ahead
-                    }
-                    _ => {}
-                }
+                // A target that isn't there is as if the rule weren't.
+                let ahead = rules.iter().skip(place).position(|other| other.priority == target);
+                place += ahead.unwrap_or(0);
                 continue;
             }
             RuleAction::Blackhole => return failed("EINVAL", rule),
@@ -290,7 +286,7 @@ fn fib_table_lookup<'s>(netns: &'s Netns, covering: impl Iterator<Item = &'s Rou
         if !matches_flow(route, flow) {
             continue;
         }
-        let error = route_error(route.kind, flow.family);
+        let error = route_error(route.kind);
         if route.kind == RouteType::Throw {
             return TableAnswer::Nothing;
         }
@@ -368,13 +364,11 @@ fn matches_flow(route: &Route, flow: &Flow) -> bool {
 }
 
 /// The error that a route type stands for (`fib_props` in `net/ipv4/fib_semantics.c`, `ip6_rt_type_to_error`).
-fn route_error(kind: RouteType, family: Family) -> Option<&'static str> {
-    match (kind, family) {
-        (RouteType::Blackhole | RouteType::Nat, _) => Some("EINVAL"),
-        (RouteType::Unreachable, Family::Inet) => Some("EHOSTUNREACH"),
-        // The kernel's own `unreachable default … error -101` says so; one that a person made says EHOSTUNREACH.
-        (RouteType::Unreachable, Family::Inet6) => Some("EHOSTUNREACH"),
-        (RouteType::Prohibit, _) => Some("EACCES"),
+fn route_error(kind: RouteType) -> Option<&'static str> {
+    match kind {
+        RouteType::Blackhole | RouteType::Nat => Some("EINVAL"),
+        RouteType::Unreachable => Some("EHOSTUNREACH"),
+        RouteType::Prohibit => Some("EACCES"),
         _ => None,
     }
 }
@@ -387,10 +381,9 @@ enum Unusable {
 /// The ways of a route that a packet may take (`fib_lookup_good_nhc`).
 fn usable_ways(netns: &Netns, route: &Route, flow: &Flow) -> Result<(Vec<NextHop>, Vec<Evidence>), Unusable> {
     let (ways, because) = all_ways(netns, route)?;
-    let skip_linkdown = !flow.ignore_linkstate;
     let good = |way: &NextHop| {
         !way.dead
-            && !(skip_linkdown && way.linkdown && ignores_linkdown(netns, way.dev.as_ref()))
+            && (flow.ignore_linkstate || !way.linkdown || !ignores_linkdown(netns, way.dev.as_ref()))
             && (flow.oif.is_none() || flow.oif == way.dev)
     };
     // A local or broadcast route without a device still answers.

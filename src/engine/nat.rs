@@ -39,13 +39,13 @@ impl Manip {
 }
 
 /// `DNAT`.
-pub(super) fn dnat(walk: &mut Walk, range: &NatRange, _hook: Hook, because: Evidence) -> Stage<()> {
-    nf_nat_setup_info(walk, range, Manip::Dst, because)
+pub(super) fn dnat(walk: &mut Walk, range: &NatRange, because: Evidence) {
+    nf_nat_setup_info(walk, range, Manip::Dst, Some(because));
 }
 
 /// `SNAT`.
-pub(super) fn snat(walk: &mut Walk, range: &NatRange, _hook: Hook, because: Evidence) -> Stage<()> {
-    nf_nat_setup_info(walk, range, Manip::Src, because)
+pub(super) fn snat(walk: &mut Walk, range: &NatRange, because: Evidence) {
+    nf_nat_setup_info(walk, range, Manip::Src, Some(because));
 }
 
 /// `MASQUERADE`: the source that the outgoing device gives (`nf_nat_masquerade_ipv4`, `nf_nat_masquerade_ipv6`).
@@ -62,8 +62,9 @@ pub(super) fn masquerade(walk: &mut Walk, range: &NatRange, outdev: &IfName, bec
         let detail = format!("{outdev} has no address to masquerade with");
         return Err(End::dropped(Reason::NatFailed).detail(detail).because([because]));
     };
-    let range = NatRange { addrs: Some((source, source)), ..range.clone() };
-    nf_nat_setup_info(walk, &range, Manip::Src, because)
+    let range = NatRange { addrs: Some((source, source)), ..*range };
+    nf_nat_setup_info(walk, &range, Manip::Src, Some(because));
+    Ok(())
 }
 
 /// `REDIRECT`: to the address of the device that the packet came in by, or to loopback (`nf_nat_redirect`).
@@ -80,8 +81,9 @@ pub(super) fn redirect(walk: &mut Walk, range: &NatRange, state: &HookState, bec
         let detail = "the device that the packet came in by has no address to redirect to";
         return Err(End::dropped(Reason::NatFailed).detail(detail).because([because]));
     };
-    let range = NatRange { addrs: Some((address, address)), ..range.clone() };
-    nf_nat_setup_info(walk, &range, Manip::Dst, because)
+    let range = NatRange { addrs: Some((address, address)), ..*range };
+    nf_nat_setup_info(walk, &range, Manip::Dst, Some(because));
+    Ok(())
 }
 
 /// Whether the nat rules for this half have been asked (`nf_nat_initialized`).
@@ -94,31 +96,27 @@ pub(super) fn is_initialized(walk: &Walk, manip: Manip) -> bool {
 
 /// No rule matched: the connection keeps its address, and its port unless another one has it
 /// (`nf_nat_alloc_null_binding`).
-pub(super) fn null_binding(walk: &mut Walk, manip: Manip) -> Stage<()> {
-    let Some(entry) = conntrack::entry(walk) else { return Ok(()) };
+pub(super) fn null_binding(walk: &mut Walk, manip: Manip) {
+    let Some(entry) = conntrack::entry(walk) else { return };
     let address = match manip {
         Manip::Src => entry.reply.destination,
         Manip::Dst => entry.reply.source,
     };
     let range = NatRange { addrs: Some((address, address)), ..NatRange::default() };
-    setup(walk, &range, manip, None)
-}
-
-fn nf_nat_setup_info(walk: &mut Walk, range: &NatRange, manip: Manip, because: Evidence) -> Stage<()> {
-    setup(walk, range, manip, Some(because))
+    nf_nat_setup_info(walk, &range, manip, None);
 }
 
 /// Chooses the connection's new tuple (`nf_nat_setup_info`).
-fn setup(walk: &mut Walk, range: &NatRange, manip: Manip, because: Option<Evidence>) -> Stage<()> {
-    let Nfct::Entry(ct) = walk.skb.nfct else { return Ok(()) };
-    let Some(entry) = walk.tracker.entries.get(ct.id) else { return Ok(()) };
+fn nf_nat_setup_info(walk: &mut Walk, range: &NatRange, manip: Manip, because: Option<Evidence>) {
+    let Nfct::Entry(ct) = walk.skb.nfct else { return };
+    let Some(entry) = walk.tracker.entries.get(ct.id) else { return };
     if entry.confirmed || is_initialized(walk, manip) {
-        return Ok(());
+        return;
     }
     let protocol = entry.protocol;
-    let Some(current) = conntrack::invert(protocol, &entry.reply) else { return Ok(()) };
+    let Some(current) = conntrack::invert(protocol, &entry.reply) else { return };
     let wanted = get_unique_tuple(walk, ct.id, protocol, &current, range, manip);
-    let Some(entry) = walk.tracker.entries.get_mut(ct.id) else { return Ok(()) };
+    let Some(entry) = walk.tracker.entries.get_mut(ct.id) else { return };
     if wanted != current
         && let Some(reply) = conntrack::invert(protocol, &wanted)
     {
@@ -132,7 +130,6 @@ fn setup(walk: &mut Walk, range: &NatRange, manip: Manip, because: Option<Eviden
         Manip::Src => entry.snat_done = true,
         Manip::Dst => entry.dnat_done = true,
     }
-    Ok(())
 }
 
 /// The tuple within the range that no other connection has (`get_unique_tuple`). A port that the kernel draws at
@@ -227,8 +224,8 @@ fn words(address: IpAddr) -> [u32; 4] {
     match address {
         IpAddr::V4(v4) => [v4.to_bits(), 0, 0, 0],
         IpAddr::V6(v6) => {
-            let [a, b, c, d, e, f, g, h] = v6.segments().map(u32::from);
-            [a << 16 | b, c << 16 | d, e << 16 | f, g << 16 | h]
+            let bits = v6.to_bits();
+            [96, 64, 32, 0].map(|shift| u32::try_from(bits >> shift & u128::from(u32::MAX)).unwrap_or(0))
         }
     }
 }

@@ -194,5 +194,6 @@ fn ask_nat_tables(walk: &mut Walk, netns: &Netns, state: &HookState, manip: Mani
             return Ok(());
         }
     }
-    nat::null_binding(walk, manip)
+    nat::null_binding(walk, manip);
+    Ok(())
 }

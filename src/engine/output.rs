@@ -5,10 +5,9 @@
 use crate::net::{Family, Packet};
 use crate::trace::{Decision, Hook, Reason};
 
-use super::fib::{self, Flow, Lookup};
 use super::neigh::neigh_output;
 use super::netfilter::nf_hook;
-use super::route::{Dst, ip_route_output, loopback, unknown};
+use super::route::{Dst, ip_route_output, loopback};
 use super::walk::{End, ErrorReply, Next, Stage, Walk};
 
 /// A socket sends: the route gives the source, then the packet exists (`ip_queue_xmit`, `udp_sendmsg`, `raw_sendmsg`).
@@ -114,21 +113,11 @@ fn pieces(packet: &Packet, mtu: u32) -> (u32, u32) {
 }
 
 /// Routes a packet of the namespace's own again, after a rule changed what routing looks at (`ip_route_me_harder`,
-/// `ip6_route_me_harder`). The lookup knows neither protocol nor ports.
+/// `ip6_route_me_harder`).
 pub(super) fn ip_route_me_harder(walk: &mut Walk) -> Stage<()> {
-    let mut flow = Flow::of(walk.packet(), loopback());
-    if flow.family == Family::Inet {
-        (flow.protocol, flow.sport, flow.dport) = (None, None, None);
-    }
-    let netns = walk.netns();
-    match fib::fib_lookup(netns, &flow) {
-        Lookup::Unknown(what, because) => Err(unknown(what, because)),
-        _ => {
-            let dst = ip_route_output(walk, None)?;
-            walk.skb.dst = Some(dst);
-            Ok(())
-        }
-    }
+    let dst = ip_route_output(walk, None)?;
+    walk.skb.dst = Some(dst);
+    Ok(())
 }
 
 fn no_dst() -> Box<End> {

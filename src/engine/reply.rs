@@ -7,7 +7,7 @@ use super::drive::{Course, Leg};
 use super::sysctl;
 
 /// Walks the answer to a packet, and checks that its receiver takes it.
-pub(super) fn walk(course: &mut Course, forward: &Leg, sent: &Packet) -> Option<Trace> {
+pub(super) fn walk(course: &mut Course, forward: &Leg, sent: &Packet) -> Trace {
     let arrived_outside = match forward.trace.verdict {
         Verdict::Delivered => false,
         Verdict::Left => true,
@@ -22,7 +22,7 @@ pub(super) fn walk(course: &mut Course, forward: &Leg, sent: &Packet) -> Option<
         course.send(forward.netns, packet)
     };
     check_receiver(course, &mut leg, sent);
-    Some(leg.trace)
+    leg.trace
 }
 
 /// Whether the walk got to the end, though something was missing on the way.

@@ -58,7 +58,7 @@ pub(super) fn ip_route_input(walk: &mut Walk, dev: &IfName) -> Stage<Dst> {
     };
     match found.route.kind {
         RouteType::Local | RouteType::Anycast => {
-            reverse_path(walk, dev)?;
+            reverse_path(walk, dev, None)?;
             let chosen = Chosen { way: found.ways.first().cloned(), found };
             Ok(take_route(walk, chosen, true, None))
         }
@@ -81,10 +81,8 @@ fn forward_route(walk: &mut Walk, dev: &IfName, found: Found) -> Stage<Dst> {
         }
     }
     let way = select_path(walk, &found);
-    if walk.packet().family() == Family::Inet {
-        reverse_path(walk, dev)?;
-    }
-    Ok(take_route(walk, Chosen { way, found }, false, None))
+    reverse_path(walk, dev, way.as_ref().and_then(|way| way.dev.as_ref()))?;
+    Ok(take_route(walk, Chosen { found, way }, false, None))
 }
 
 /// A routing decision for a packet that the namespace sends (`ip_route_output_key_hash_rcu`, `ip6_route_output`). The
@@ -116,7 +114,7 @@ pub(super) fn ip_route_output(walk: &mut Walk, oif: Option<&IfName>) -> Stage<Ds
         _ => {
             let way = select_path(walk, &found);
             let source = if unspecified { Some(source_for(walk, &found, way.as_ref())?) } else { None };
-            Ok(take_route(walk, Chosen { way, found }, false, source))
+            Ok(take_route(walk, Chosen { found, way }, false, source))
         }
     }
 }
@@ -231,8 +229,8 @@ fn check_loopback(walk: &mut Walk) -> Stage<()> {
     Ok(())
 }
 
-/// The reverse path check (`fib_validate_source` and `__fib_validate_source` in `net/ipv4/fib_frontend.c`).
-fn reverse_path(walk: &mut Walk, dev: &IfName) -> Stage<()> {
+/// The reverse path check, before a packet is delivered or leaves by `out` (`fib_validate_source` and `__fib_validate_source` in `net/ipv4/fib_frontend.c`).
+fn reverse_path(walk: &mut Walk, dev: &IfName, out: Option<&IfName>) -> Stage<()> {
     if walk.packet().family() == Family::Inet6 {
         return Ok(());
     }
@@ -247,7 +245,7 @@ fn reverse_path(walk: &mut Walk, dev: &IfName) -> Stage<()> {
         1 => ReverseMode::Strict,
         _ => ReverseMode::Loose,
     };
-    let outcome = validate_source(walk, dev, mode)?;
+    let outcome = validate_source(walk, dev, out, mode)?;
     let passed = outcome.is_none();
     if mode != ReverseMode::Off || !passed {
         walk.take(Decision::ReversePath { device: dev.clone(), mode, passed }, line);
@@ -260,7 +258,7 @@ fn reverse_path(walk: &mut Walk, dev: &IfName) -> Stage<()> {
 
 type Refusal = (Reason, String, Vec<Evidence>);
 
-fn validate_source(walk: &mut Walk, dev: &IfName, mode: ReverseMode) -> Stage<Option<Refusal>> {
+fn validate_source(walk: &mut Walk, dev: &IfName, out: Option<&IfName>, mode: ReverseMode) -> Stage<Option<Refusal>> {
     let netns = walk.netns();
     let source = walk.packet().ip.source;
     let accept_local = sysctl::any_of_all(netns, dev, "accept_local");
@@ -270,7 +268,8 @@ fn validate_source(walk: &mut Walk, dev: &IfName, mode: ReverseMode) -> Stage<Op
         }
         return Ok(None);
     }
-    let mut flow = Flow::of(walk.packet(), loopback());
+    // The lookup asks as if an answer came in by the device that the packet will leave by.
+    let mut flow = Flow::of(walk.packet(), out.cloned().unwrap_or_else(loopback));
     std::mem::swap(&mut flow.source, &mut flow.destination);
     std::mem::swap(&mut flow.sport, &mut flow.dport);
     if !sysctl::any_of_all(netns, dev, "src_valid_mark") {
@@ -334,10 +333,13 @@ fn input_error(walk: &mut Walk, dev: &IfName, failure: &Failure) -> Box<End> {
     .because(because)
 }
 
-/// What the sender's own call says.
+/// What the sender's own call says, if a call sends.
 fn output_error(walk: &mut Walk, failure: &Failure) -> Box<End> {
     let because = no_route_step(walk, failure);
-    End::errno(reason_of(failure), failure.errno).because(because)
+    let reason = reason_of(failure);
+    // What a tunnel device or the kernel itself sends has no caller to tell.
+    let end = if walk.skb.own { End::errno(reason, failure.errno) } else { End::dropped(reason) };
+    end.because(because)
 }
 
 fn no_route_step(walk: &mut Walk, failure: &Failure) -> Vec<Evidence> {

@@ -60,17 +60,14 @@ pub(super) fn local_port_range(netns: &Netns) -> (u16, u16) {
 /// A setting that decides: where the snapshot lacks it, the walk goes on with `otherwise` and can't be sure any more.
 pub(super) fn decisive(walk: &mut Walk, key: &str, otherwise: i64) -> (i64, Option<Evidence>) {
     let netns = walk.netns();
-    match number(netns, key) {
-        Some((value, evidence)) => (value, Some(evidence)),
-        None => {
-            let what = match netns.sysctls {
-                Some(_) => format!("{}/sysctl does not say {key}; {otherwise} is taken", netns.dir),
-                None => format!("{}/sysctl is missing: {key} is not known; {otherwise} is taken", netns.dir),
-            };
-            walk.unsure(what);
-            (otherwise, None)
-        }
+    if let Some((value, evidence)) = number(netns, key) {
+        return (value, Some(evidence));
     }
+    walk.unsure(match netns.sysctls {
+        Some(_) => format!("{}/sysctl does not say {key}; {otherwise} is taken", netns.dir),
+        None => format!("{}/sysctl is missing: {key} is not known; {otherwise} is taken", netns.dir),
+    });
+    (otherwise, None)
 }
 
 /// Whether packets that come in by a device may be forwarded (`IN_DEV_FORWARD` in `include/linux/inetdevice.h`; for

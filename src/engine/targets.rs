@@ -81,25 +81,32 @@ fn reject(walk: &Walk, with: RejectWith, because: Evidence) -> Stage<Action> {
 fn translate(walk: &mut Walk, state: &HookState, rule: &Rule) -> Stage<()> {
     let because = rule.evidence;
     match &rule.target {
-        Target::Dnat(range) => nat::dnat(walk, range, state.hook, because),
-        Target::Snat(range) => nat::snat(walk, range, state.hook, because),
-        Target::Redirect(range) => nat::redirect(walk, range, state, because),
-        Target::Masquerade(range) => match &state.outdev {
-            Some(outdev) => nat::masquerade(walk, range, outdev, because),
-            None => Err(End::undetermined(Reason::NotModelled, "MASQUERADE without an outgoing device")),
-        },
+        Target::Dnat(range) => nat::dnat(walk, range, because),
+        Target::Snat(range) => nat::snat(walk, range, because),
         Target::Netmap(to) => netmap(walk, to, state.hook, because),
-        _ => Ok(()),
+        Target::Redirect(range) => nat::redirect(walk, range, state, because)?,
+        Target::Masquerade(range) => {
+            let Some(outdev) = &state.outdev else {
+                return Err(End::undetermined(Reason::NotModelled, "MASQUERADE without an outgoing device"));
+            };
+            nat::masquerade(walk, range, outdev, because)?;
+        }
+        _ => {}
     }
+    Ok(())
 }
 
 /// `NETMAP`: the network part of the address is replaced (`xt_NETMAP.c`).
-fn netmap(walk: &mut Walk, to: &AddrMask, hook: Hook, because: Evidence) -> Stage<()> {
+fn netmap(walk: &mut Walk, to: &AddrMask, hook: Hook, because: Evidence) {
     let of_source = matches!(hook, Hook::Postrouting | Hook::Input);
     let ip = walk.packet().ip;
     let addr = mapped(if of_source { ip.source } else { ip.destination }, to);
     let range = NatRange { addrs: Some((addr, addr)), ..NatRange::default() };
-    if of_source { nat::snat(walk, &range, hook, because) } else { nat::dnat(walk, &range, hook, because) }
+    if of_source {
+        nat::snat(walk, &range, because);
+    } else {
+        nat::dnat(walk, &range, because);
+    }
 }
 
 fn mapped(addr: IpAddr, to: &AddrMask) -> IpAddr {

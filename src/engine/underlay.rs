@@ -31,7 +31,7 @@ fn receiver_on_segment(walk: &Walk, netns: NetnsId, dev: &IfName) -> Option<DevR
     if let Some(owner) = walk.skb.next_hop.as_ref().and_then(|next_hop| next_hop.owner.clone())
         && owner.0 != netns
     {
-        return Some(entrance(walk, owner));
+        return Some(entrance(walk, &owner));
     }
     let lladdr = walk.packet().link?.destination;
     if lladdr == MacAddr::ZERO {
@@ -50,8 +50,8 @@ fn receiver_on_segment(walk: &Walk, netns: NetnsId, dev: &IfName) -> Option<DevR
 }
 
 /// The outermost device through which a frame for a device comes in: a bridge's underlay port.
-fn entrance(walk: &Walk, owner: DevRef) -> DevRef {
-    let (netns, dev) = &owner;
+fn entrance(walk: &Walk, owner: &DevRef) -> DevRef {
+    let (netns, dev) = owner;
     let tables = walk.snapshot.netns(*netns);
     let is_bridge = matches!(tables.link(dev).map(|link| &link.kind), Some(LinkKind::Bridge(_)));
     let port = is_bridge
@@ -71,7 +71,7 @@ fn underlay_owner(walk: &Walk, address: IpAddr) -> Option<DevRef> {
     let owners = walk.snapshot.owner_of(address);
     owners
         .into_iter()
-        .map(|owner| entrance(walk, owner))
+        .map(|owner| entrance(walk, &owner))
         .find(|(netns, dev)| walk.snapshot.topology.is_underlay(*netns, dev))
 }
 
@@ -83,8 +83,8 @@ fn through_router(walk: &mut Walk, next_hop: Option<IpAddr>, owner: DevRef) -> S
     }
     let router = next_hop.map_or("a router".to_owned(), |next_hop| format!("the router {next_hop}"));
     let node = walk.snapshot.netns(owner.0).node.clone();
-    let note = format!("{router} is not in the snapshot and is taken to forward to {node}");
-    walk.take(Decision::Underlay { assumed: true, note: Some(note), routers: 1 }, None);
+    let words = format!("{router} is not in the snapshot and is taken to forward to {node}");
+    walk.take(Decision::Underlay { assumed: true, note: Some(words), routers: 1 }, None);
     hand_over(walk, owner)
 }
 
@@ -111,5 +111,5 @@ fn hand_over(walk: &mut Walk, (netns, dev): DevRef) -> Stage<Next> {
         let detail = format!("{dev} of {} is down", walk.snapshot.netns(netns).node);
         return Err(End::dropped(Reason::DeviceDown).detail(detail).because([link.evidence]));
     }
-    arrive(walk, netns, dev)
+    Ok(arrive(walk, netns, dev))
 }

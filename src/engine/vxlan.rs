@@ -64,7 +64,7 @@ fn route_outer(walk: &mut Walk, link: &Link, oif: Option<&crate::net::IfName>) -
         let detail = format!("{source}, the local address of {}, is not an address of this namespace", link.name);
         return Err(End::dropped(Reason::NoSource).detail(detail).because([link.evidence]));
     }
-    let dst = ip_route_output(walk, oif).map_err(silent)?;
+    let dst = ip_route_output(walk, oif)?;
     if dst.dev == link.name {
         let detail = format!("the tunnel packet's own route leads into {}", link.name);
         return Err(End::dropped(Reason::TunnelLoop).detail(detail).because(dst.because));
@@ -75,15 +75,6 @@ fn route_outer(walk: &mut Walk, link: &Link, oif: Option<&crate::net::IfName>) -
     }
     walk.skb.dst = Some(dst);
     Ok(Next::LocalOut)
-}
-
-/// An error that nobody hears of.
-fn silent(mut end: Box<End>) -> Box<End> {
-    if end.verdict == crate::trace::Verdict::Rejected {
-        end.verdict = crate::trace::Verdict::Dropped;
-        (end.error, end.errno) = (None, None);
-    }
-    end
 }
 
 /// The entry for the frame's destination, or the default one; without either the frame is dropped silently.

@@ -180,7 +180,6 @@ pub(super) struct Finished {
     pub tracker: Tracker,
     pub choices: Choices,
     pub gaps: Vec<Gap>,
-    pub unsure: Vec<String>,
 }
 
 /// A packet on its way through a snapshot.
@@ -336,13 +335,7 @@ impl<'s> Walk<'s> {
     /// The walk's record and what the answer's walk goes on with.
     pub(super) fn finish(mut self) -> Finished {
         self.complete_send();
-        Finished {
-            steps: self.steps,
-            tracker: self.tracker,
-            choices: self.choices,
-            gaps: self.gaps,
-            unsure: self.unsure,
-        }
+        Finished { steps: self.steps, tracker: self.tracker, choices: self.choices, gaps: self.gaps }
     }
 
     /// A socket's packet has no source until its first route gives it one; the step that sends it shows it so.

@@ -43,7 +43,7 @@ fn without_link(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
     }
     if let Some((owner, other)) = walk.skb.next_hop.as_ref().and_then(|next_hop| next_hop.owner.clone()) {
         walk.take(Decision::Transmit { device: dev.clone() }, None);
-        return arrive(walk, owner, other);
+        return Ok(arrive(walk, owner, other));
     }
     let what = format!("{}/link.txt is missing: what {dev} is, and where it leads, is not known", netns.dir);
     Err(End::undetermined(Reason::MissingTable, what))
@@ -59,7 +59,7 @@ fn to_the_wire(walk: &mut Walk, link: &Link) -> Stage<Next> {
         return underlay::carry(walk, &link.name);
     }
     if let Some((owner, other)) = walk.skb.next_hop.as_ref().and_then(|next_hop| next_hop.owner.clone()) {
-        return arrive(walk, owner, other);
+        return Ok(arrive(walk, owner, other));
     }
     let what = match &link.kind {
         LinkKind::Other(kind) => {
@@ -74,7 +74,7 @@ fn to_the_wire(walk: &mut Walk, link: &Link) -> Stage<Next> {
 /// To the other end of a veth pair, which takes frames up to its own MTU and a VLAN tag (`veth_xmit`,
 /// `____dev_forward_skb`).
 fn veth_xmit(walk: &mut Walk, netns: NetnsId, peer: IfName) -> Stage<Next> {
-    let Some(link) = walk.snapshot.netns(netns).link(&peer) else { return arrive(walk, netns, peer) };
+    let Some(link) = walk.snapshot.netns(netns).link(&peer) else { return Ok(arrive(walk, netns, peer)) };
     if !link.up {
         let detail = format!("{peer}, the other end, is down");
         return Err(End::dropped(Reason::DeviceDown).detail(detail).because([link.evidence]));
@@ -84,14 +84,14 @@ fn veth_xmit(walk: &mut Walk, netns: NetnsId, peer: IfName) -> Stage<Next> {
         let detail = format!("{length} bytes don't fit the MTU of {peer}, {mtu}");
         return Err(End::dropped(Reason::TooBig).detail(detail).because([link.evidence]));
     }
-    arrive(walk, netns, peer)
+    Ok(arrive(walk, netns, peer))
 }
 
 /// The packet is in another device's hands: what the sender's stack kept beside it is gone (`skb_scrub_packet`).
-pub(super) fn arrive(walk: &mut Walk, netns: NetnsId, dev: IfName) -> Stage<Next> {
+pub(super) fn arrive(walk: &mut Walk, netns: NetnsId, dev: IfName) -> Next {
     walk.skb.nfct = Nfct::None;
     walk.skb.dst = None;
     walk.skb.dst_error = None;
     walk.skb.nf_bridge = None;
-    Ok(Next::Receive(netns, dev))
+    Next::Receive(netns, dev)
 }
