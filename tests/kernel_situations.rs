@@ -167,7 +167,7 @@ faults! {
     a_vtep_without_neighbour_entry_is_asked_for_in_vain: "neigh-missing",
     a_failed_neighbour_fails_again: "neigh-failed",
     a_tunnel_without_forwarding_entry_swallows: "fdb-missing",
-    a_forwarding_entry_to_a_host_without_vtep_is_refused_there: "fdb-no-vtep",
+    a_forwarding_entry_to_a_third_node_ends_there: "fdb-wrong-host",
     a_forwarding_entry_to_nobody_ends_at_the_neighbour: "fdb-unused",
     an_inner_address_of_another_device_is_another_hosts: "mac-rewritten",
     another_network_identifier_is_nobodys: "vni-mismatch",

@@ -62,16 +62,13 @@ impl<'a> Seen<'a> {
         let copies = flood_copies(scenario, observation);
         for (n, sighting) in observation.sightings.iter().enumerate() {
             let Some(place) = places.get(&sighting.space) else { continue };
-            if is_later_fragment(&sighting.header) || copies.contains(&n) {
+            if sighting.header.is_later_fragment() || copies.contains(&n) {
                 continue;
             }
             sightings.entry(place.clone()).or_default().push(sighting);
         }
         let mut hits: BTreeMap<Where, Vec<&RuleHit>> = BTreeMap::new();
         for hit in observation.hits.iter().filter(|hit| hit.index.is_some()) {
-            if hit.header.as_ref().is_some_and(is_later_fragment) {
-                continue;
-            }
             if let Some(place) = places.get(&hit.space) {
                 hits.entry(place.clone()).or_default().push(hit);
             }
@@ -162,7 +159,9 @@ impl<'a> Seen<'a> {
         if matches!(verdict, "delivered" | "left") && !path["reply"].is_null() {
             let reply = path["reply"]["verdict"].as_str().unwrap_or_default();
             let answered = outcome == Outcome::Answered;
-            if answered != (reply == "delivered") {
+            // Outside the snapshot an answer has left, and been delivered there.
+            let outside = !self.places.contains_key(&self.probe.space);
+            if answered != (reply == "delivered" || outside && reply == "left") {
                 differences.push(format!("explain's reply is {reply}, the kernel's {outcome:?}"));
             }
         }
@@ -244,11 +243,6 @@ fn flood_copies(scenario: &Scenario, observation: &Observation) -> Vec<usize> {
     copies
 }
 
-fn is_later_fragment(header: &Header) -> bool {
-    let late = |header: &Header| header.fragment.is_some_and(|(_, offset)| offset > 0);
-    late(header) || late(header.innermost())
-}
-
 fn steps(path: &Value) -> impl Iterator<Item = &Value> {
     let part = |name: &str| path[name]["steps"].as_array().map_or(&[][..], Vec::as_slice);
     part("forward").iter().chain(part("reply"))
@@ -261,7 +255,9 @@ fn place_of(step: &Value) -> Where {
 
 fn rule_of_step(step: &Value) -> String {
     let word = |name: &str| step[name].as_str().unwrap_or("?");
-    format!("{} {} {} {} {}", word("family"), word("table"), word("chain"), step["index"], word("verdict"))
+    // To the kernel a rule that rejects is one that drops.
+    let verdict = if word("verdict") == "reject" { "drop" } else { word("verdict") };
+    format!("{} {} {} {} {verdict}", word("family"), word("table"), word("chain"), step["index"])
 }
 
 fn rule_of_hit(hit: &RuleHit) -> String {

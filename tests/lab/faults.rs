@@ -110,7 +110,7 @@ pub const BETWEEN_NODES: &[Fault] = &[
         },
     },
     Fault { name: "fdb-missing", make: |at| at.change_fdb(None) },
-    Fault { name: "fdb-no-vtep", make: |at| at.change_fdb(Some("192.0.2.200")) },
+    Fault { name: "fdb-wrong-host", make: |at| at.change_fdb(Some("192.0.2.13")) },
     Fault { name: "fdb-unused", make: |at| at.change_fdb(Some("192.0.2.250")) },
     Fault {
         name: "mac-rewritten",

@@ -1,6 +1,6 @@
 //! Sends a probe and sees what becomes of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
@@ -75,7 +75,7 @@ impl<'lab> Observer<'lab> {
 
     /// Sends one probe.
     pub fn ask(&mut self, probe: &Probe) -> Observation {
-        self.forget_connections();
+        self.forget();
         self.drain();
         let before = self.delivered();
         let mut seen = Seen::default();
@@ -106,6 +106,7 @@ impl<'lab> Observer<'lab> {
                 last = Instant::now();
             }
         }
+        seen.hits = self.traces.iter_mut().flat_map(RuleTrace::take).collect();
         let mut seen = seen.finish(probe, outcome.unwrap_or(Outcome::Silence));
         if seen.receiver.is_none() && seen.outcome == Outcome::Silence {
             seen.receiver = self.silent_receiver(probe, &seen, &before);
@@ -143,18 +144,29 @@ impl<'lab> Observer<'lab> {
         (now > expected).then(|| last.space.clone())
     }
 
-    /// Connection tracking must know as little as the snapshot says: what earlier probes left behind goes.
-    fn forget_connections(&mut self) {
-        if std::mem::replace(&mut self.asked, true) {
-            for trace in &self.traces {
-                let _ = self.lab.netns(trace.space()).enter(|| run("conntrack", &["-F"], ""));
-            }
+    /// The kernel must know as little as the snapshot says: connections, neighbours and `recent` lists that
+    /// earlier probes left behind go.
+    fn forget(&mut self) {
+        if !std::mem::replace(&mut self.asked, true) {
+            return;
+        }
+        for trace in &self.traces {
+            self.lab.netns(trace.space()).enter(|| {
+                let _ = run("conntrack", &["-F"], "");
+                for list in std::fs::read_dir("/proc/thread-self/net/xt_recent").into_iter().flatten().flatten() {
+                    let _ = std::fs::write(list.path(), "/");
+                }
+            });
+        }
+        for space in self.lab.scenario.spaces.iter().filter(|space| space.folder().is_some()) {
+            let _ = self.lab.netns(&space.name).enter(|| run("ip", &["neigh", "flush", "all"], ""));
         }
     }
 
     fn drain(&mut self) {
         let mut seen = Seen::default();
         self.read(&mut seen);
+        self.traces.iter_mut().for_each(|trace| drop(trace.take()));
     }
 
     /// Waits for anything at all; whether something came, and whether it came at the sender.
@@ -183,7 +195,8 @@ impl<'lab> Observer<'lab> {
             tap.read(&mut seen.sightings, &mut seen.resolutions);
         }
         for trace in &mut self.traces {
-            trace.read(&mut seen.hits);
+            trace.read();
+            seen.events += trace.events();
         }
     }
 }
@@ -213,12 +226,13 @@ struct Seen {
     sightings: Vec<Sighting>,
     resolutions: Vec<Resolution>,
     hits: Vec<RuleHit>,
+    events: usize,
     receiver: Option<String>,
 }
 
 impl Seen {
     fn amount(&self) -> usize {
-        self.sightings.len() + self.resolutions.len() + self.hits.len()
+        self.sightings.len() + self.resolutions.len() + self.events
     }
 
     /// Whether some neighbour was asked for and has not answered.
@@ -230,8 +244,20 @@ impl Seen {
 
     fn finish(mut self, probe: &Probe, outcome: Outcome) -> Observation {
         self.sightings = merged(self.sightings);
+        // A rule trace shows of a tunnelled packet only the outside, so the taps must say what else came by.
+        let wanted = |header: &Header| is_of_probe(probe, header) && !header.is_later_fragment();
+        let identities = |keep: bool| {
+            let some = self.sightings.iter().filter(move |sighting| wanted(&sighting.header) == keep);
+            some.map(|sighting| sighting.header.identity()).collect::<BTreeSet<_>>()
+        };
+        let (of_probe, others) = (identities(true), identities(false));
+        self.hits.retain(|hit| {
+            hit.header.as_ref().is_none_or(|header| {
+                let identity = header.identity();
+                wanted(header) && (of_probe.contains(&identity) || !others.contains(&identity))
+            })
+        });
         self.sightings.retain(|sighting| is_of_probe(probe, &sighting.header));
-        self.hits.retain(|hit| hit.header.as_ref().is_none_or(|header| is_of_probe(probe, header)));
         let answered = self.receiver.clone().or_else(|| {
             let sighting = self.sightings.iter().find(|sighting| {
                 sighting.direction == Direction::Transmit && is_answer(probe, sighting.header.innermost())

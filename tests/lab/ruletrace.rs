@@ -53,7 +53,9 @@ pub struct RuleTrace {
     space: String,
     socket: OwnedFd,
     places: BTreeMap<(&'static str, String, u64), usize>,
-    header: Option<Header>,
+    headers: BTreeMap<u64, Header>,
+    hits: Vec<(u64, Option<RuleHit>)>,
+    events: usize,
 }
 
 impl RuleTrace {
@@ -68,7 +70,14 @@ impl RuleTrace {
             let _ = setsockopt(&socket, sockopt::RcvBufForce, &(8 << 20));
             bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 1 << (NFNLGRP_NFTRACE - 1)))
                 .map_err(|error| format!("netlink bind: {error}"))?;
-            Ok(Self { space: netns.name.clone(), socket, places, header: None })
+            Ok(Self {
+                space: netns.name.clone(),
+                socket,
+                places,
+                headers: BTreeMap::new(),
+                hits: Vec::new(),
+                events: 0,
+            })
         })
     }
 
@@ -82,8 +91,19 @@ impl RuleTrace {
         &self.space
     }
 
+    /// How many events the last `read` found.
+    pub fn events(&self) -> usize {
+        self.events
+    }
+
+    /// What has been read since the last call, in order.
+    pub fn take(&mut self) -> Vec<RuleHit> {
+        std::mem::take(&mut self.hits).into_iter().filter_map(|(_, hit)| hit).collect()
+    }
+
     /// Reads all that waits.
-    pub fn read(&mut self, hits: &mut Vec<RuleHit>) {
+    pub fn read(&mut self) {
+        self.events = 0;
         let mut buffer = vec![0_u8; 65_536];
         while let Ok(length) = recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
             let mut rest = &buffer[..length];
@@ -93,15 +113,33 @@ impl RuleTrace {
                     break;
                 }
                 if u16::from_ne_bytes([rest[4], rest[5]]) == NFT_MSG_TRACE {
-                    hits.extend(self.read_event(rest[16], &rest[20..size]));
+                    self.events += 1;
+                    let (id, hit) = self.read_event(rest[16], &rest[20..size]);
+                    self.keep(id, hit);
                 }
                 rest = &rest[size.next_multiple_of(4).min(rest.len())..];
             }
         }
     }
 
-    fn read_event(&mut self, family: u8, attributes: &[u8]) -> Option<RuleHit> {
+    /// A rule that rejects is told of after the error that it has sent has gone its way (net/netfilter/nf_tables_core.c
+    /// traces a rule when its target has run), but it came first: right after the packet's own last event.
+    fn keep(&mut self, id: u64, hit: Option<RuleHit>) {
+        let dropped = hit.as_ref().filter(|hit| hit.verdict == "drop" && hit.index.is_some());
+        let at = dropped.and_then(|dropped| {
+            let own = self.hits.iter().rposition(|(known, _)| *known == id).map(|at| at + 1);
+            own.or_else(|| self.hits.iter().position(|(_, known)| is_answer_of_reject(known.as_ref(), dropped)))
+        });
+        self.hits.insert(at.unwrap_or(self.hits.len()), (id, hit));
+    }
+
+    fn read_event(&mut self, family: u8, attributes: &[u8]) -> (u64, Option<RuleHit>) {
         let event = attributes_of(attributes);
+        let id = event.get(&NFTA_TRACE_ID).map_or(0, |bytes| number(bytes));
+        (id, self.read_hit(id, family, &event))
+    }
+
+    fn read_hit(&mut self, id: u64, family: u8, event: &BTreeMap<u16, &[u8]>) -> Option<RuleHit> {
         let text = |kind: u16| {
             let bytes = event.get(&kind)?;
             Some(String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned())
@@ -110,7 +148,10 @@ impl RuleTrace {
         if let Some(network) = event.get(&NFTA_TRACE_NETWORK_HEADER) {
             let mut bytes = network.to_vec();
             bytes.extend_from_slice(event.get(&NFTA_TRACE_TRANSPORT_HEADER).copied().unwrap_or_default());
-            self.header = Header::from_ip(&bytes);
+            match Header::from_ip(&bytes) {
+                Some(header) => self.headers.insert(id, header),
+                None => self.headers.remove(&id),
+            };
         }
         let (table, chain) = (text(NFTA_TRACE_TABLE)?, text(NFTA_TRACE_CHAIN)?);
         let family = family_name(family);
@@ -133,7 +174,7 @@ impl RuleTrace {
             chain,
             index,
             verdict: verdict.to_owned(),
-            header: self.header.clone(),
+            header: self.headers.get(&id).cloned(),
         })
     }
 }
@@ -145,11 +186,21 @@ const NFTA_TRACE_CHAIN: u16 = 2;
 const NFTA_TRACE_RULE_HANDLE: u16 = 3;
 const NFTA_TRACE_TYPE: u16 = 4;
 const NFTA_TRACE_VERDICT: u16 = 5;
+const NFTA_TRACE_ID: u16 = 6;
 const NFTA_TRACE_NETWORK_HEADER: u16 = 8;
 const NFTA_TRACE_TRANSPORT_HEADER: u16 = 9;
 const NFTA_TRACE_POLICY: u16 = 16;
 const NFT_TRACETYPE_POLICY: u64 = 1;
 const NFT_TRACETYPE_RULE: u64 = 3;
+
+/// Whether one hit is of the error or the reset with which the other's rule answered its packet.
+fn is_answer_of_reject(answer: Option<&RuleHit>, rejecting: &RuleHit) -> bool {
+    let (Some(answer), Some(packet)) = (answer.and_then(|hit| hit.header.as_ref()), &rejecting.header) else {
+        return false;
+    };
+    let reset = answer.tcp_flags.is_some_and(|flags| flags & 0x14 == 0x14) && answer.source == packet.destination;
+    answer.destination == packet.source && (answer.is_icmp_error() || reset)
+}
 
 fn family_name(number: u8) -> &'static str {
     match number {

@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 
 use super::faults::{Between, Fault, fault};
-use super::flannel::{CLIENT4, Cluster, FlannelBackend, INTERNET4};
+use super::flannel::{CLIENT4, Cluster, FlannelBackend, INTERNET4, Node};
 use super::kube_proxy::Service;
 use super::scenario::{Probe, Proto, Scenario, Want};
 
@@ -427,7 +427,7 @@ const BUNDLED: [&str; 20] = [
     "neigh-missing",
     "neigh-failed",
     "fdb-missing",
-    "fdb-no-vtep",
+    "fdb-wrong-host",
     "fdb-unused",
     "mac-rewritten",
     "vni-mismatch",
@@ -503,7 +503,8 @@ fn on_one_node(cluster: &Cluster, scenario: &mut Scenario) {
 
 /// One fault between two nodes, with a pod on each, asked in every protocol and both ways.
 pub fn one_fault(name: &str) -> Scenario {
-    let cluster = two_pods(name, FlannelBackend::Vxlan);
+    let mut cluster = two_pods(name, FlannelBackend::Vxlan);
+    cluster.nodes.push(Node::new(3));
     let mut scenario = cluster.scenario();
     scenario.words.push(format!("fault {name}"));
     let (near, far) = (&cluster.nodes[0], &cluster.nodes[1]);

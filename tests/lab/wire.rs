@@ -31,6 +31,8 @@ pub struct Header {
     pub length: u32,
     /// `(more fragments follow, offset in bytes)`.
     pub fragment: Option<(bool, u32)>,
+    /// IPv4's identification.
+    pub id: u16,
     /// Don't fragment.
     pub df: bool,
     /// ICMP type and code.
@@ -67,6 +69,7 @@ impl Header {
                     tos: bytes[1],
                     length: ip.total_len().into(),
                     fragment: ip.is_fragmenting_payload().then(|| (ip.more_fragments(), offset)),
+                    id: ip.identification(),
                     df: ip.dont_fragment(),
                     ..Self::blank(payload.ip_number.0)
                 }
@@ -103,6 +106,7 @@ impl Header {
             tos: 0,
             length: 0,
             fragment: None,
+            id: 0,
             df: false,
             icmp: None,
             tcp_flags: None,
@@ -153,6 +157,17 @@ impl Header {
         }
     }
 
+    /// What tells the packet from others of its flow, as far as a rule trace shows it.
+    pub fn identity(&self) -> (u8, IpAddr, IpAddr, Option<u16>, Option<u16>, u16, u32) {
+        (self.protocol, self.source, self.destination, self.source_port, self.destination_port, self.id, self.length)
+    }
+
+    /// Whether it is a fragment after the first, or carries one.
+    pub fn is_later_fragment(&self) -> bool {
+        let late = |header: &Self| header.fragment.is_some_and(|(_, offset)| offset > 0);
+        late(self) || late(self.innermost())
+    }
+
     /// The packet that tunnels carry, or the packet itself.
     pub fn innermost(&self) -> &Self {
         self.inner.as_ref().map_or(self, |(_, inner)| inner.innermost())
@@ -160,6 +175,9 @@ impl Header {
 
     /// What goes on in every network without anybody's asking: neighbour discovery, group membership, redirects.
     pub fn is_background(&self) -> bool {
+        if self.destination.is_multicast() {
+            return true;
+        }
         match (self.protocol, self.icmp) {
             (58, Some((kind, _))) => (130..=137).contains(&kind) || kind == 143,
             (1, Some((kind, _))) => kind == 5,
