@@ -159,11 +159,11 @@ impl Names<'_> {
         let announced = object.into_iter().flat_map(|object| object.internal_ips.iter().copied());
         let own = host.map(|host| address::of_netns(self.snapshot.netns(host))).unwrap_or_default();
         let end = End::new(Kind::Node(node), home, address::one_each(announced.chain(own)));
-        self.with_address(end, &format!("node/{name}"))
+        Self::with_address(end, &format!("node/{name}"))
     }
 
     /// An end that has an address; an error for one of which none is known.
-    fn with_address(&self, end: End, name: &str) -> Result<End, Error> {
+    fn with_address(end: End, name: &str) -> Result<End, Error> {
         if end.addresses.is_empty() {
             return Err(usage(format!("{name}: the snapshot holds no address of it (addr.txt, route.txt, cluster/)")));
         }

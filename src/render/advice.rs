@@ -163,9 +163,10 @@ fn rest_advice(at: &At, reason: Reason) -> String {
             "let the answer pass the node that rewrote the packet: masquerade the request, or set \
              net.bridge.bridge-nf-call-iptables=1 on {node} where client and server share a bridge"
         ),
-        Reason::NobodyOwns => {
-            format!("look who should own {destination}: no namespace of the snapshot on this way does")
-        }
+        Reason::NobodyOwns => format!(
+            "`{ip} route get {destination}` {place}: this way leads to where nobody has the address; look for the route \
+             that is missing"
+        ),
         Reason::UnknownEntry => "`--at NODE/DEVICE` says where the packet comes in".to_owned(),
         Reason::MissingTable => "take the missing files into the snapshot, and ask again".to_owned(),
         Reason::NotModelled => "look at the line above: flowtrace does not know what it does".to_owned(),

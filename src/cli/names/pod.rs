@@ -83,7 +83,7 @@ impl Names<'_> {
         let home = folder.map_or_else(|| missing(&name, object), Home::Netns);
         let mut end = End::new(Kind::Pod(name), home, address::one_each(announced.iter().copied().chain(own)));
         end.gaps = netns.map(|netns| contradictions(netns, object, &announced)).unwrap_or_default();
-        self.with_address(end, &text)
+        Self::with_address(end, &text)
     }
 
     /// The pod's namespace. A folder of it on two nodes is decided by its object.
