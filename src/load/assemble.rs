@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::evidence::{FileId, Files, Gap};
 use crate::net::{Family, NetnsId, NetnsName, NodeName, PodName};
-use crate::snapshot::{Netns, Routes, Snapshot, Topology};
+use crate::snapshot::{Netfilter, Netns, PolicyRule, RecentEntry, Route, Routes, Snapshot, Topology};
 
+use super::forms::{self, Row};
 use super::ip_route::RouteFile;
 use super::layout::Slot;
 use super::{
@@ -44,7 +45,7 @@ pub(super) fn assemble(files: Vec<(String, Arc<str>)>, folders: &BTreeSet<String
     snapshot.kube = kube::read(&mut snapshot.files, &cluster, &mut snapshot.gaps);
     for (folder, tables) in &tables {
         let Some((node, name)) = namespace(folder, &mut snapshot.gaps) else { continue };
-        let netns = Reading { files: &mut snapshot.files, tables, gaps: &mut snapshot.gaps }.netns(folder, node, name);
+        let netns = Reading { folder, files: &mut snapshot.files, tables, gaps: &mut snapshot.gaps }.netns(node, name);
         add_namespace(&mut snapshot, netns);
     }
     relay::fill(&mut snapshot);
@@ -106,14 +107,15 @@ fn add_namespace(snapshot: &mut Snapshot, netns: Netns) {
 
 /// The reading of one folder.
 struct Reading<'a> {
+    folder: &'a str,
     files: &'a mut Files,
     tables: &'a Tables,
     gaps: &'a mut Vec<Gap>,
 }
 
 impl Reading<'_> {
-    fn netns(mut self, folder: &str, node: NodeName, name: NetnsName) -> Netns {
-        let mut netns = Netns::new(node, name, folder);
+    fn netns(mut self, node: NodeName, name: NetnsName) -> Netns {
+        let mut netns = Netns::new(node, name, self.folder);
         netns.links = self.table("link", ip_link::parse, ip_link::parse_json);
         netns.addrs = self.table("addr", ip_addr::parse, ip_addr::parse_json);
         (netns.routes, netns.routes6) = self.routes();
@@ -135,19 +137,23 @@ impl Reading<'_> {
     }
 
     /// A table that has a text form and a JSON form. The text is read where both stand.
-    fn table<T>(
+    fn table<T: Row>(
         &mut self,
         name: &str,
         text: impl FnOnce(FileId, &str, &mut Vec<Gap>) -> Vec<T>,
         json: impl FnOnce(FileId, &str, &mut Vec<Gap>) -> (Vec<T>, Vec<String>),
     ) -> Option<Vec<T>> {
-        if let Some((file, content)) = self.file(&format!("{name}.txt")) {
-            return Some(text(file, &content, self.gaps));
+        let by_text = self.file(&format!("{name}.txt")).map(|(file, content)| text(file, &content, self.gaps));
+        let by_json = self.file(&format!("{name}.json")).map(|(file, content)| {
+            let (rows, lines) = json(file, &content, self.gaps);
+            self.files.set_rows(file, lines);
+            rows
+        });
+        if let (Some(text), Some(json)) = (&by_text, &by_json) {
+            let (text, json): (Vec<&T>, Vec<&T>) = (text.iter().collect(), json.iter().collect());
+            forms::compare(&format!("{}/{name}", self.folder), &text, &json, self.gaps);
         }
-        let (file, content) = self.file(&format!("{name}.json"))?;
-        let (rows, lines) = json(file, &content, self.gaps);
-        self.files.set_rows(file, lines);
-        Some(rows)
+        by_text.or(by_json)
     }
 
     /// A table that has one form.
@@ -161,7 +167,7 @@ impl Reading<'_> {
         Some((id, self.files.get(id)?.text.clone()))
     }
 
-    fn rules(&mut self, name: &str, family: Family) -> Option<Vec<crate::snapshot::PolicyRule>> {
+    fn rules(&mut self, name: &str, family: Family) -> Option<Vec<PolicyRule>> {
         let text = |file, text: &str, gaps: &mut Vec<Gap>| ip_rule::parse(file, text, family, gaps);
         let json = |file, text: &str, gaps: &mut Vec<Gap>| ip_rule::parse_json(file, text, family, gaps);
         let mut rules = self.table(name, text, json)?;
@@ -193,16 +199,25 @@ impl Reading<'_> {
     }
 
     fn route_file(&mut self, name: &str, family: Family) -> Option<RouteFile> {
-        if let Some((file, content)) = self.file(&format!("{name}.txt")) {
-            return Some(ip_route::parse(file, &content, family, self.gaps));
+        let text = self.file(&format!("{name}.txt"));
+        let by_text = text.map(|(file, content)| ip_route::parse(file, &content, family, self.gaps));
+        let by_json = self.file(&format!("{name}.json")).map(|(file, content)| {
+            let (routes, lines) = ip_route::parse_json(file, &content, family, self.gaps);
+            self.files.set_rows(file, lines);
+            routes
+        });
+        if let (Some(text), Some(json)) = (&by_text, &by_json) {
+            // One form may hold the other family's rows too.
+            let [text, json] = [text, json].map(|file| {
+                let rows: Vec<&Route> = file.rows.iter().filter(|route| route.family() == family).collect();
+                rows
+            });
+            forms::compare(&format!("{}/{name}", self.folder), &text, &json, self.gaps);
         }
-        let (file, content) = self.file(&format!("{name}.json"))?;
-        let (routes, lines) = ip_route::parse_json(file, &content, family, self.gaps);
-        self.files.set_rows(file, lines);
-        Some(routes)
+        by_text.or(by_json)
     }
 
-    fn netfilter(&mut self) -> crate::snapshot::Netfilter {
+    fn netfilter(&mut self) -> Netfilter {
         let file = |name: &str| self.tables.files.get(name).copied();
         let sources = netfilter::Sources {
             iptables: file("iptables-save"),
@@ -215,7 +230,7 @@ impl Reading<'_> {
         netfilter::parse(self.files, &sources, self.gaps)
     }
 
-    fn recent(&mut self) -> Option<BTreeMap<String, Vec<crate::snapshot::RecentEntry>>> {
+    fn recent(&mut self) -> Option<BTreeMap<String, Vec<RecentEntry>>> {
         let mut lists = BTreeMap::new();
         for (list, id) in self.tables.recent.as_ref()? {
             let Some(text) = self.files.get(*id).map(|file| file.text.clone()) else { continue };

@@ -89,3 +89,6 @@ fn find_strangers(netns: &Netns, gaps: &mut Vec<Gap>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

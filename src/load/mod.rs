@@ -3,6 +3,7 @@
 mod assemble;
 mod bundle;
 mod derive;
+mod forms;
 mod layout;
 mod objects;
 mod relay;

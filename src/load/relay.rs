@@ -87,3 +87,80 @@ fn local(netns: &Netns, own: &KubeNode) -> Option<IpAddr> {
     let mut announced = own.flannel.public_ip.into_iter().chain(own.internal_ips.iter().copied());
     announced.find(|address| address.is_ipv4() && netns.addr(*address).is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::snapshot::{Relay, Snapshot};
+
+    fn node(name: &str, annotations: &str, cidr: &str) -> String {
+        format!(
+            r#"{{"metadata": {{"name": "{name}", "annotations": {{{annotations}}}}}, "spec": {{"podCIDR": "{cidr}"}}}}"#
+        )
+    }
+
+    fn annotations(backend: &str, ip: &str) -> String {
+        format!(
+            r#""flannel.alpha.coreos.com/backend-type": "{backend}", "flannel.alpha.coreos.com/backend-data": "null",
+               "flannel.alpha.coreos.com/public-ip": "{ip}", "flannel.alpha.coreos.com/kube-subnet-manager": "true""#
+        )
+    }
+
+    /// Node n1 with these tables, and the objects of the cluster's nodes.
+    fn snapshot(nodes: &[String], tuntap: &str) -> Snapshot {
+        let nodes = format!(r#"{{"items": [{}]}}"#, nodes.join(",\n"));
+        let local = "local 192.0.2.11 dev eth0 table local proto kernel scope host src 192.0.2.11\n";
+        let files = [
+            ("cluster/nodes.json", nodes.as_str()),
+            ("nodes/n1/host/tuntap.txt", tuntap),
+            ("nodes/n1/host/route.txt", local),
+        ];
+        let files = files.map(|(path, text)| (path.to_owned(), Arc::from(text)));
+        crate::load::load_files(files).unwrap()
+    }
+
+    fn relays(nodes: &[String], tuntap: &str) -> Vec<Relay> {
+        snapshot(nodes, tuntap).namespaces.remove(0).relays
+    }
+
+    #[test]
+    fn each_managed_peer_is_a_row() {
+        let nodes = [
+            node("n1", &annotations("", "192.0.2.11"), "10.244.1.0/24"),
+            node("n2", &annotations("", "192.0.2.12"), "10.244.2.0/24"),
+            node("n3", &annotations("vxlan", "192.0.2.13"), "10.244.3.0/24"),
+            node("n4", r#""flannel.alpha.coreos.com/public-ip": "192.0.2.14""#, "10.244.4.0/24"),
+            node("n5", &annotations("", "192.0.2.15"), "10.244.1.0/24"),
+        ];
+        let found = snapshot(&nodes, "flannel0: tun\n");
+        let rows = &found.namespaces[0].relays;
+        let shown: Vec<String> =
+            rows.iter().map(|relay| format!("{} {} {}", relay.dev, relay.prefix, relay.peer)).collect();
+        assert_eq!(shown, ["flannel0 10.244.2.0/24 192.0.2.12", "flannel0 10.244.3.0/24 192.0.2.13"]);
+        assert_eq!((rows[0].port, rows[0].ttl_cost, rows[0].local), (8285, 1, Some([192, 0, 2, 11].into())));
+        let texts: Vec<&str> = rows[0].evidence.iter().map(|evidence| found.files.text(*evidence)).collect();
+        assert_eq!(texts, ["node/n2", "node/n1"]);
+    }
+
+    #[test]
+    fn other_backends_and_other_devices_have_no_relay() {
+        let two = |backend: &str| {
+            [
+                node("n1", &annotations(backend, "192.0.2.11"), "10.244.1.0/24"),
+                node("n2", &annotations(backend, "192.0.2.12"), "10.244.2.0/24"),
+            ]
+        };
+        assert_eq!(relays(&two(""), "flannel0: tun\n").len(), 1);
+        assert_eq!(relays(&two("vxlan"), "flannel0: tun\n"), []);
+        assert_eq!(relays(&two(""), "tun0: tun\n"), []);
+        assert_eq!(relays(&two(""), "flannel0: tap\n"), []);
+        assert_eq!(relays(&two(""), ""), []);
+    }
+
+    #[test]
+    fn a_tun_device_without_the_nodes_object_is_a_gap() {
+        let found = snapshot(&[], "flannel0: tun\n");
+        assert!(found.gaps.iter().any(|gap| gap.what.contains("behind flannel0")), "{:?}", found.gaps);
+    }
+}

@@ -80,7 +80,7 @@ fn address(address: IpAddr, row: &Route, net: &Route) -> Option<Addr> {
         secondary: row.prefsrc.is_some_and(|primary| primary != address),
         deprecated: false,
         tentative: false,
-        noprefixroute: is_own(row) && is_single(&net.dst),
+        noprefixroute: false,
         evidence: row.evidence,
     })
 }
