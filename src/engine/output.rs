@@ -5,6 +5,7 @@
 use crate::net::{Family, Packet};
 use crate::trace::{Decision, Hook, Reason};
 
+use super::bridge::frame_length;
 use super::neigh::neigh_output;
 use super::netfilter::nf_hook;
 use super::route::{Dst, ip_route_output, loopback};
@@ -55,7 +56,8 @@ fn ip_finish_output(walk: &mut Walk) -> Stage<Next> {
     // A nat or mangle rule after routing may have moved the packet to another route.
     let Some(dst) = walk.skb.dst.clone() else { return Err(no_dst()) };
     if let Some(mtu) = mtu(walk, &dst)
-        && walk.packet().length > mtu
+        // What came in pieces that fit goes on in pieces (`frag_max_size`).
+        && frame_length(walk) > mtu
     {
         fragment(walk, mtu)?;
     }
