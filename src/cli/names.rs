@@ -159,15 +159,7 @@ impl Names<'_> {
         let announced = object.into_iter().flat_map(|object| object.internal_ips.iter().copied());
         let own = host.map(|host| address::of_netns(self.snapshot.netns(host))).unwrap_or_default();
         let end = End::new(Kind::Node(node), home, address::one_each(announced.chain(own)));
-        Self::with_address(end, &format!("node/{name}"))
-    }
-
-    /// An end that has an address; an error for one of which none is known.
-    fn with_address(end: End, name: &str) -> Result<End, Error> {
-        if end.addresses.is_empty() {
-            return Err(usage(format!("{name}: the snapshot holds no address of it (addr.txt, route.txt, cluster/)")));
-        }
-        Ok(end)
+        with_address(end, &format!("node/{name}"))
     }
 
     fn unknown_node(&self, name: &str) -> Error {
@@ -176,6 +168,14 @@ impl Names<'_> {
         let hint = near::hint(name, known.map(|node| format!("node/{node}")), |near| near.trim_start_matches("node/"));
         usage(format!("no node {name:?} under nodes/ or in cluster/nodes.json{hint}"))
     }
+}
+
+/// An end that has an address; an error for one of which none is known.
+fn with_address(end: End, name: &str) -> Result<End, Error> {
+    if end.addresses.is_empty() {
+        return Err(usage(format!("{name}: the snapshot holds no address of it (addr.txt, route.txt, cluster/)")));
+    }
+    Ok(end)
 }
 
 /// Splits a port off the end. Names have no colons, so that there is one at most.

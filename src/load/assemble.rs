@@ -12,7 +12,7 @@ use super::ip_route::RouteFile;
 use super::layout::Slot;
 use super::{
     bridge_fdb, bridge_link, bridge_vlan, conntrack_list, derive, ip_addr, ip_link, ip_neigh, ip_nexthop, ip_route,
-    ip_rule, ipset_save, kube, netfilter, recent, relay, sysctl, tuntap,
+    ip_rule, ipset_save, kube, meta, netfilter, recent, relay, sysctl, tuntap,
 };
 
 /// Reads every file and puts the snapshot together. `folders` are namespaces even without files.
@@ -28,8 +28,9 @@ pub(super) fn assemble(files: Vec<(String, Arc<str>)>, folders: &BTreeSet<String
     let mut cluster = BTreeMap::new();
     for (path, text) in files {
         let place = place(&path);
-        let id = snapshot.files.add(path, text);
+        let id = snapshot.files.add(path, Arc::clone(&text));
         match place {
+            Place::Meta => meta::read(id, &text, &mut snapshot.gaps),
             Place::Cluster(name) => {
                 cluster.insert(name, id);
             }
@@ -65,6 +66,7 @@ struct Tables {
 
 /// Where a file belongs.
 enum Place {
+    Meta,
     Cluster(String),
     Table(String, String),
     Recent(String, String),
@@ -77,7 +79,8 @@ fn place(path: &str) -> Place {
         Some(Slot::Cluster) => Place::Cluster(path.rsplit('/').next().unwrap_or(path).to_owned()),
         Some(Slot::Table { name, .. }) => Place::Table(up(path), name.to_owned()),
         Some(Slot::Recent { list, .. }) => Place::Recent(up(&up(path)), list.to_owned()),
-        Some(Slot::Meta | Slot::Folder { .. } | Slot::RecentFolder { .. }) | None => Place::Other,
+        Some(Slot::Meta) => Place::Meta,
+        Some(Slot::Folder { .. } | Slot::RecentFolder { .. }) | None => Place::Other,
     }
 }
 

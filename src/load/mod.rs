@@ -25,6 +25,7 @@ mod iptables_save;
 mod json;
 mod kube;
 mod lines;
+mod meta;
 mod netfilter;
 mod nft_json;
 mod nft_list;

@@ -8,7 +8,7 @@ use crate::evidence::Gap;
 use crate::net::{NetnsId, NodeName, PodName};
 use crate::snapshot::{Netns, Pod};
 
-use super::{End, Home, Kind, Names, address, near, usage};
+use super::{End, Home, Kind, Names, address, near, usage, with_address};
 
 impl Names<'_> {
     /// A pod without its namespace: in the one of `-n`; else in `default`; else the only one of that name.
@@ -83,7 +83,7 @@ impl Names<'_> {
         let home = folder.map_or_else(|| missing(&name, object), Home::Netns);
         let mut end = End::new(Kind::Pod(name), home, address::one_each(announced.iter().copied().chain(own)));
         end.gaps = netns.map(|netns| contradictions(netns, object, &announced)).unwrap_or_default();
-        Self::with_address(end, &text)
+        with_address(end, &text)
     }
 
     /// The pod's namespace. A folder of it on two nodes is decided by its object.

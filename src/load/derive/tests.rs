@@ -88,15 +88,15 @@ fn the_inet6_local_table_has_anycast_addresses_where_the_device_forwards() {
     let sysctl = "net.ipv6.conf.eth0.forwarding = 1\n";
     let route6 = "fd00:1::/64 dev eth0 proto kernel metric 256 pref medium\n";
     let files = [("link.txt", LINK), ("addr.txt", ADDR), ("route6.txt", route6), ("sysctl", sysctl)];
-    let router = [
+    let forwarding = [
         "local ::1 dev lo table local proto kernel metric 0",
         "local fd00:1::11 dev eth0 table local proto kernel metric 0",
         "anycast fd00:1:: dev eth0 table local proto kernel metric 0",
         "multicast ff00::/8 dev eth0 table local proto kernel metric 256",
     ];
-    assert_eq!(derived(&snapshot(&files), Family::Inet6), router);
-    let host: Vec<&str> = router.into_iter().filter(|row| !row.starts_with("anycast")).collect();
-    assert_eq!(derived(&snapshot(&files[..3]), Family::Inet6), host);
+    assert_eq!(derived(&snapshot(&files), Family::Inet6), forwarding);
+    let still: Vec<&str> = forwarding.into_iter().filter(|row| !row.starts_with("anycast")).collect();
+    assert_eq!(derived(&snapshot(&files[..3]), Family::Inet6), still);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::net::{NetnsId, NetnsName};
+use crate::net::{IfName, NetnsId, NetnsName};
 use crate::snapshot::{Kube, LinkKind, Netns, Route, RouteType, Routes};
 
 use super::DevRef;
@@ -68,10 +68,12 @@ impl Reach {
     /// What goes into a tunnel, and what pods send to their gateway although it isn't their default route (the CNI
     /// plugin's route for flannel's whole network), is the pods'.
     fn add_routes(&mut self, netns: &Netns) {
+        let links = netns.links.iter().flatten();
+        let tunnels: HashSet<&IfName> = links.filter(|link| is_tunnel(&link.kind)).map(|link| &link.name).collect();
         let routes = [&netns.routes, &netns.routes6].into_iter().flatten().flat_map(Routes::rows);
         for route in routes.filter(|route| route.kind == RouteType::Unicast) {
             let of_pods = match netns.name {
-                NetnsName::Host => into_tunnel(netns, route),
+                NetnsName::Host => leaves_by(route).is_some_and(|dev| tunnels.contains(dev)),
                 NetnsName::Pod(_) => route.nexthops.iter().any(|hop| hop.via.is_some()),
             };
             if of_pods {
@@ -103,11 +105,14 @@ impl Reach {
     }
 }
 
-fn into_tunnel(netns: &Netns, route: &Route) -> bool {
-    let dev = route.nexthops.first().and_then(|hop| hop.dev.as_ref());
-    dev.and_then(|dev| netns.link(dev)).is_some_and(|link| match &link.kind {
+fn leaves_by(route: &Route) -> Option<&IfName> {
+    route.nexthops.first()?.dev.as_ref()
+}
+
+fn is_tunnel(kind: &LinkKind) -> bool {
+    match kind {
         LinkKind::Vxlan(_) | LinkKind::Tun { tap: false } => true,
-        LinkKind::Other(kind) => matches!(kind.as_str(), "wireguard" | "ipip" | "geneve" | "gre" | "sit"),
+        LinkKind::Other(kind) => matches!(kind.as_str(), "vxlan" | "wireguard" | "ipip" | "geneve" | "gre" | "sit"),
         _ => false,
-    })
+    }
 }
