@@ -150,24 +150,32 @@ fn physdev_mt(walk: &Walk, physdev: &PhysdevMatch) -> bool {
         && physdev.output.as_ref().is_none_or(|pattern| outdev.is_some() && matches(pattern, outdev))
 }
 
-/// `xt_owner.c`. Only what the namespace sends itself has a socket, and whose it is no snapshot says.
+/// `xt_owner.c`. Only what the namespace sends itself has a socket, and whose it is no snapshot says. The kernel's own
+/// socket for ICMP errors is nobody's.
 fn owner_mt(walk: &Walk, state: &HookState, owner: &OwnerMatch) -> Answer {
     let inverted = |test: Option<bool>| test.is_none_or(|invert| invert);
-    let (uid, gid) = (owner.uid.map(|test| test.invert), owner.gid.map(|test| test.invert));
+    let nobodys = inverted(owner.uid.map(|test| test.invert)) && inverted(owner.gid.map(|test| test.invert));
     let socket = owner.socket.map(|test| test.invert);
     let local = walk.skb.iif.is_none() && matches!(state.hook, Hook::Output | Hook::Postrouting);
-    if !local {
-        return Answer::from(inverted(uid) && inverted(gid) && inverted(socket));
+    let icmp = matches!(walk.packet().transport, Transport::Icmp { .. });
+    if !local || (!walk.skb.own && !icmp) {
+        return Answer::from(nobodys && inverted(socket));
     }
     if socket == Some(true) {
         return Answer::No;
     }
-    let wanted = |name: &str, test: Option<Test<(u32, u32)>>| {
-        test.map(|test| format!("{name} {}{}-{}", if test.invert { "not " } else { "" }, test.value.0, test.value.1))
-    };
-    let asked: Vec<String> = [wanted("user", owner.uid), wanted("group", owner.gid)].into_iter().flatten().collect();
-    if asked.is_empty() {
-        return Answer::from(true);
+    if !walk.skb.own || (owner.uid.is_none() && owner.gid.is_none()) {
+        return Answer::from(nobodys);
     }
-    Answer::unknown(format!("the sender's {} is who sends from {}", asked.join(" and "), walk.place().netns.0))
+    let who = |name: &str, test: Test<(u32, u32)>| {
+        let (low, high) = test.value;
+        let ids = if low == high { low.to_string() } else { format!("{low}-{high}") };
+        let place = walk.place();
+        Answer::unknown(format!("the sender on {} {} is of {name} {ids}", place.node, place.name)).inverted(test.invert)
+    };
+    match (owner.uid, owner.gid) {
+        (Some(uid), None) => who("user", uid),
+        (None, Some(gid)) => who("group", gid),
+        _ => Answer::unknowable("the sender's user and group are what the rule asks for"),
+    }
 }

@@ -307,6 +307,12 @@ impl<'l> Loaded<'l> {
                 let value = args.parse(name::dscp_class)?;
                 Match::Tos(Test { value: (value << 2, 0xfc), invert: args.invert })
             }
+            ("ecn", "--ecn-tcp-cwr") => {
+                Match::TcpFlags(Test { value: TcpFlags { mask: 0x80, set: 0x80 }, invert: args.invert })
+            }
+            ("ecn", "--ecn-tcp-ece") => {
+                Match::TcpFlags(Test { value: TcpFlags { mask: 0x40, set: 0x40 }, invert: args.invert })
+            }
             ("ecn", "--ecn-ip-ect") => Match::Ecn(Test { value: args.parse(small)?, invert: args.invert }),
             ("pkttype", "--pkt-type") => Match::PktType(Test { value: args.parse(pkt_type)?, invert: args.invert }),
             ("mac", "--mac-source") => {

@@ -146,7 +146,20 @@ impl Section {
             ("-j NOTRACK", "raw"),
             ("-j CT ", "raw"),
         ];
+        // `iptables -S` prints a policy for each built-in chain of its table.
+        const CHAINS: &[(&[&str], &str)] = &[
+            (&["INPUT", "FORWARD", "OUTPUT"], "filter"),
+            (&["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"], "nat"),
+            (&["PREROUTING", "OUTPUT"], "raw"),
+            (&["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"], "mangle"),
+        ];
         let has = |name: &str| self.names.contains_key(name);
+        let built_in: Vec<&&str> = BUILT_IN.iter().filter(|name| has(name)).collect();
+        if self.declared
+            && let Some((_, name)) = CHAINS.iter().find(|(chains, _)| chains.iter().eq(built_in.iter().copied()))
+        {
+            return (Arc::from(*name), Some(format!("the file doesn't name its table: by its chains it is {name}")));
+        }
         let by_target = TARGETS.iter().find(|(target, _)| text.contains(target)).map(|(_, table)| *table);
         let by_chain = if has("PREROUTING") || has("POSTROUTING") { "nat" } else { "filter" };
         let name = by_target.unwrap_or(by_chain);

@@ -171,5 +171,5 @@ pub(super) fn probability(text: &str) -> Option<u32> {
 
 /// A port or a range of NAT: `PORT` or `LOW-HIGH`.
 pub(super) fn nat_ports(text: &str) -> Option<(u16, u16)> {
-    ranged(text, '-', name::port)
+    name::port(text).map(|port| (port, port)).or_else(|| ranged(text, '-', name::port))
 }
