@@ -1,13 +1,17 @@
 //! Routes, and the index that finds the longest prefix.
 
+mod prefixes;
+
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, RouteScope, RouteType, TableId};
+
+use prefixes::Prefixes;
 
 /// A row of `ip -d route show table all`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,26 +101,22 @@ pub struct Routes {
     all_tables: bool,
 }
 
-/// The index of one table: the rows for each prefix length, longest first.
-#[derive(Debug, Default)]
+/// The index of one table.
+#[derive(Debug)]
 pub struct RouteTable {
-    lengths: Vec<(u8, Places)>,
+    inet: Prefixes<u32>,
+    inet6: Prefixes<u128>,
 }
-
-/// The rows of each prefix, by its bits.
-type Places = HashMap<u128, Vec<u32>, foldhash::quality::RandomState>;
 
 impl Routes {
     /// Indexes rows in the order of the file. `all_tables` says whether every table was listed.
     #[must_use]
     pub fn new(rows: Vec<Route>, all_tables: bool) -> Self {
-        let mut tables: BTreeMap<TableId, RouteTable> = BTreeMap::new();
+        let mut places: BTreeMap<TableId, Vec<u32>> = BTreeMap::new();
         for (place, route) in (0u32..).zip(&rows) {
-            tables.entry(route.table).or_default().insert(route.dst, place);
+            places.entry(route.table).or_default().push(place);
         }
-        for (id, table) in &mut tables {
-            table.sort(&rows, *id);
-        }
+        let tables = places.into_iter().map(|(id, places)| (id, RouteTable::new(&rows, places))).collect();
         Self { rows, tables, all_tables }
     }
 
@@ -136,10 +136,7 @@ impl Routes {
     /// of the file, which is the kernel's.
     pub fn covering(&self, table: TableId, address: IpAddr) -> impl Iterator<Item = &Route> {
         let table = self.tables.get(&table).into_iter();
-        table
-            .flat_map(move |table| table.covering(address))
-            .filter_map(|place| self.rows.get(place as usize))
-            .filter(move |route| route.family() == Family::of(address))
+        table.flat_map(move |table| table.covering(address)).filter_map(|place| self.rows.get(place as usize))
     }
 
     /// The same as [`Self::covering`] by reading every row: what the index is tested against.
@@ -147,52 +144,38 @@ impl Routes {
     pub fn covering_by_scan(&self, table: TableId, address: IpAddr) -> Vec<&Route> {
         let mut found: Vec<&Route> =
             self.rows.iter().filter(|route| route.table == table && route.dst.contains(&address)).collect();
-        found.sort_by_key(|route| {
-            (std::cmp::Reverse(route.dst.prefix_len()), std::cmp::Reverse(route.tos), route.metric)
-        });
+        found.sort_by_key(|route| (Reverse(route.dst.prefix_len()), Reverse(route.tos), route.metric));
         found
     }
 }
 
 impl RouteTable {
-    fn insert(&mut self, dst: IpNet, place: u32) {
-        let length = dst.prefix_len();
-        let at = self.lengths.partition_point(|(other, _)| *other > length);
-        if self.lengths.get(at).is_none_or(|(other, _)| *other != length) {
-            self.lengths.insert(at, (length, HashMap::default()));
-        }
-        if let Some((_, routes)) = self.lengths.get_mut(at) {
-            routes.entry(key(dst.network(), length)).or_default().push(place);
-        }
-    }
-
-    /// Orders the rows of one prefix as the kernel does (`fib_insert_alias`): TOS descending, then metric.
-    fn sort(&mut self, rows: &[Route], _table: TableId) {
-        for places in self.lengths.iter_mut().flat_map(|(_, routes)| routes.values_mut()) {
-            if places.len() > 1 {
-                places.sort_by_key(|place| {
-                    rows.get(*place as usize).map(|route| (std::cmp::Reverse(route.tos), route.metric))
-                });
+    /// Indexes the rows at some places. Those of one prefix come in the kernel's order (`fib_insert_alias`): TOS
+    /// descending, then metric, then the order of the file.
+    fn new(rows: &[Route], mut places: Vec<u32>) -> Self {
+        let row = |place: &u32| rows.get(*place as usize);
+        places.sort_by_key(|place| row(place).map(|route| (Reverse(route.tos), route.metric)));
+        let (mut inet, mut inet6) = (Vec::new(), Vec::new());
+        for place in places {
+            match row(&place).map(|route| route.dst) {
+                Some(IpNet::V4(dst)) => inet.push((dst.network().to_bits(), dst.broadcast().to_bits(), place)),
+                Some(IpNet::V6(dst)) => inet6.push((dst.network().to_bits(), dst.broadcast().to_bits(), place)),
+                None => {}
             }
         }
+        Self { inet: Prefixes::new(inet), inet6: Prefixes::new(inet6) }
     }
 
     fn covering(&self, address: IpAddr) -> impl Iterator<Item = u32> {
-        self.lengths
-            .iter()
-            .filter_map(move |(length, routes)| routes.get(&key(address, *length)))
-            .flat_map(|places| places.iter().copied())
+        let mut cursor = match address {
+            IpAddr::V4(address) => self.inet.find(address.to_bits()),
+            IpAddr::V6(address) => self.inet6.find(address.to_bits()),
+        };
+        std::iter::from_fn(move || match address {
+            IpAddr::V4(address) => self.inet.next(&mut cursor, address.to_bits()),
+            IpAddr::V6(address) => self.inet6.next(&mut cursor, address.to_bits()),
+        })
     }
-}
-
-/// The first `length` bits of an address, at the top of 128.
-fn key(address: IpAddr, length: u8) -> u128 {
-    let bits = match address {
-        IpAddr::V4(v4) => u128::from(v4.to_bits()) << 96,
-        IpAddr::V6(v6) => v6.to_bits(),
-    };
-    let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
-    bits & mask
 }
 
 impl Route {
@@ -262,7 +245,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_index_finds_what_a_scan_finds(
-            rows in proptest::collection::vec((prefixes(), 0u32..3, 0u8..2), 0..40),
+            rows in proptest::collection::vec((prefixes(), 0u32..3, 0u8..2), 0..200),
             address in prefixes(),
         ) {
             let rows: Vec<Route> = rows.into_iter().map(|(dst, metric, tos)| route(dst, metric, tos * 4)).collect();

@@ -1,0 +1,101 @@
+//! What processes cost: CPU time (of the program and of the kernel for it), time by the clock, and memory.
+
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::time::{ClockId, clock_gettime};
+
+/// What something cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    /// User and system time.
+    pub cpu: Duration,
+    /// Time by the clock.
+    pub wall: Duration,
+}
+
+/// The costs of one thing in several rounds.
+#[derive(Clone, Debug, Default)]
+pub struct Rounds(Vec<Cost>);
+
+impl Rounds {
+    /// Adds a round.
+    pub fn push(&mut self, cost: Cost) {
+        self.0.push(cost);
+    }
+
+    /// The CPU time of the cheapest round, which other programs disturbed least.
+    pub fn min(&self) -> f64 {
+        self.0.iter().map(|cost| cost.cpu.as_secs_f64()).fold(f64::INFINITY, f64::min)
+    }
+
+    /// The median CPU time.
+    pub fn median(&self) -> f64 {
+        median(self.0.iter().map(|cost| cost.cpu))
+    }
+
+    /// The median time by the clock.
+    pub fn wall(&self) -> f64 {
+        median(self.0.iter().map(|cost| cost.wall))
+    }
+}
+
+fn median(times: impl Iterator<Item = Duration>) -> f64 {
+    let mut times: Vec<f64> = times.map(|time| time.as_secs_f64()).collect();
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Runs a program to its end.
+pub fn run(command: &mut Command) -> Result<(Cost, Output), String> {
+    let before = children()?.0;
+    let start = Instant::now();
+    let output = command.output().map_err(|err| format!("{}: {err}", command.get_program().to_string_lossy()))?;
+    let wall = start.elapsed();
+    Ok((Cost { cpu: children()?.0.saturating_sub(before), wall }, output))
+}
+
+/// The most memory that any program run so far has had, in KiB.
+pub fn peak() -> Result<u64, String> {
+    Ok(children()?.1)
+}
+
+/// The CPU time of every program run so far, and the most memory that one of them had.
+fn children() -> Result<(Duration, u64), String> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(|err| format!("getrusage: {err}"))?;
+    let time = [usage.user_time(), usage.system_time()].map(|time| {
+        let micros = time.tv_sec() * 1_000_000 + time.tv_usec();
+        Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+    });
+    Ok((time.into_iter().sum(), u64::try_from(usage.max_rss()).unwrap_or(0)))
+}
+
+/// What a piece of this program costs.
+pub fn within<T>(work: impl FnOnce() -> T) -> (Cost, T) {
+    let (before, start) = (cpu(), Instant::now());
+    let done = work();
+    (Cost { cpu: cpu().saturating_sub(before), wall: start.elapsed() }, done)
+}
+
+fn cpu() -> Duration {
+    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
+/// Moves this program, and what it will run, into a network namespace of its own: `iptables-nft-restore` asks the
+/// kernel for its tables, and those of the machine are none of its business. Without root it takes a user namespace.
+pub fn leave_network() -> Result<(), String> {
+    if unshare(CloneFlags::CLONE_NEWNET).is_ok() {
+        return Ok(());
+    }
+    let (user, group) = (nix::unistd::getuid(), nix::unistd::getgid());
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).map_err(|err| format!("unshare: {err}"))?;
+    let write = |file: &str, text: String| {
+        let path = format!("/proc/self/{file}");
+        std::fs::write(&path, text).map_err(|err| format!("{path}: {err}"))
+    };
+    write("setgroups", "deny".to_owned())?;
+    write("uid_map", format!("0 {user} 1"))?;
+    write("gid_map", format!("0 {group} 1"))
+}
