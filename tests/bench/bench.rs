@@ -10,6 +10,7 @@ mod process;
 mod routes;
 mod walk;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, io};
@@ -68,6 +69,10 @@ impl Goal {
 }
 
 fn main() -> ExitCode {
+    let mut args = env::args_os().skip(1);
+    if args.next().is_some_and(|word| word == process::PEAK) {
+        return print_peak(args);
+    }
     if cfg!(debug_assertions) {
         eprintln!("this is a debug build; try: cargo run --release --example bench");
         return ExitCode::from(2);
@@ -83,6 +88,15 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+fn print_peak(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    match args.next().map(|program| process::peak_of(&program, args)) {
+        Some(Ok(peak)) => println!("{peak}"),
+        Some(Err(error)) => println!("{error}"),
+        None => println!("no program"),
+    }
+    ExitCode::SUCCESS
 }
 
 fn goals() -> Result<Vec<Goal>, String> {
@@ -124,8 +138,6 @@ fn explain(flowtrace: &Path, large: &Cluster, network: Result<(), String>) -> Re
         Ok::<_, String>(output)
     };
     let first = answer()?;
-    // Before any other program has run, because the peak is that of the largest.
-    let peak = process::peak()? as f64 / 1024.0;
     if first.status.code() != Some(0) {
         let why = format!("explain ended with {}: {}", first.status, String::from_utf8_lossy(&first.stderr));
         return Ok(vec![Goal::untried("explain on 5,000 services", "exit 0", why)]);
@@ -158,6 +170,7 @@ fn explain(flowtrace: &Path, large: &Cluster, network: Result<(), String>) -> Re
             Goal::at_most(TIME, 0.125, share, "", numbers)
         }
     };
+    let peak = process::peak(&command)? as f64 / 1024.0;
     let size = std::fs::metadata(large.dump()).map_or(0, |metadata| metadata.len()) as f64 / 1e6;
     let memory = Goal::at_most("explain, peak memory", 200.0, peak, " MiB", format!("the dump has {size:.1} MB"));
     Ok(vec![time, memory])

@@ -1,5 +1,6 @@
 //! What processes cost: CPU time (of the program and of the kernel for it), time by the clock, and memory.
 
+use std::ffi::{OsStr, OsString};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -57,8 +58,22 @@ pub fn run(command: &mut Command) -> Result<(Cost, Output), String> {
     Ok((Cost { cpu: children()?.0.saturating_sub(before), wall }, output))
 }
 
-/// The most memory that any program run so far has had, in KiB.
-pub fn peak() -> Result<u64, String> {
+/// The word by which this program is told to run another one and to print the most memory that it had.
+pub const PEAK: &str = "peak";
+
+/// The most memory that a program has at any time, in KiB. The kernel only tells that of all programs together that
+/// this one has run, so another process of this program runs it.
+pub fn peak(command: &Command) -> Result<u64, String> {
+    let me = std::env::current_exe().map_err(|err| err.to_string())?;
+    let output = Command::new(me).arg(PEAK).arg(command.get_program()).args(command.get_args()).output();
+    let output = output.map_err(|err| err.to_string())?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    printed.trim().parse().map_err(|_| format!("no peak: {printed:?}"))
+}
+
+/// What that process prints.
+pub fn peak_of(program: &OsStr, args: impl Iterator<Item = OsString>) -> Result<u64, String> {
+    run(Command::new(program).args(args))?;
     Ok(children()?.1)
 }
 
