@@ -42,7 +42,9 @@ fn chosen<'a>(names: &'a [&str]) -> impl Iterator<Item = &'static Situation> + '
 fn write(folder: &Path, (name, make): &Situation) -> Result<(), String> {
     let target = folder.join(name);
     let _ = std::fs::remove_dir_all(&target);
-    lab::build::Lab::build(&make())?.snapshot(&target, lab::snapshot::Form::Text)?;
+    let built = lab::build::Lab::build(&make())?;
+    built.settle();
+    built.snapshot(&target, lab::snapshot::Form::Text)?;
     println!("{}", target.display());
     Ok(())
 }

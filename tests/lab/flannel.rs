@@ -342,6 +342,7 @@ impl Cluster {
                 set(&format!("ipv6/conf/{scope}/{key}"), value);
             }
         }
+        set("ipv4/igmp_link_local_mcast_reports", 0);
         set("ipv4/conf/lo/rp_filter", self.rp_filter);
         set("bridge/bridge-nf-call-iptables", 0);
         set("bridge/bridge-nf-call-ip6tables", 0);
