@@ -177,6 +177,8 @@ fn write_space(space: &Space, folder: &Path, form: Form) -> Result<(), String> {
     let settled = |file: &str, text: String| match file {
         "tuntap.txt" => one_process(&text),
         "link.txt" => without_timers(&text),
+        // The kernel lists them in the order of a hash that is another one each time.
+        "neigh.txt" => sorted(&text),
         _ => text,
     };
     for (file, command) in tables.iter().chain(host_tables.iter().filter(|_| host)) {
@@ -222,6 +224,12 @@ fn undated(text: &str) -> String {
         kept.push('\n');
     }
     kept
+}
+
+fn sorted(text: &str) -> String {
+    let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+    lines.sort_unstable();
+    lines.concat()
 }
 
 /// Stops a bridge's timers, which are never the same twice.
