@@ -114,7 +114,9 @@ impl Lab {
         std::thread::sleep(Duration::from_millis(1500));
         for space in self.scenario.spaces.iter().filter(|space| space.folder().is_some()) {
             self.netns(&space.name).enter(|| {
-                let _ = run("ip", &["neigh", "flush", "all"], "");
+                for state in ["incomplete", "reachable", "stale", "delay", "probe"] {
+                    let _ = run("ip", &["neigh", "flush", "nud", state], "");
+                }
                 for backend in space.rules.keys() {
                     for table in ["raw", "mangle", "nat", "filter"] {
                         let _ = run(program(*backend), &["-t", table, "-Z"], "");
