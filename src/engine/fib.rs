@@ -11,6 +11,8 @@ use crate::snapshot::{
     Neigh, NeighState, Netns, NextHop, PolicyRule, Route, RouteScope, RouteType, Routes, RuleAction,
 };
 
+use super::walk::Walk;
+
 /// What a lookup asks with (`struct flowi4`, `struct flowi6`).
 #[derive(Clone, Debug)]
 pub(super) struct Flow {
@@ -34,6 +36,24 @@ pub(super) struct Flow {
 }
 
 impl Flow {
+    /// A lookup between two addresses, of no protocol.
+    pub(super) fn bare(source: IpAddr, destination: IpAddr, iif: IfName) -> Self {
+        Self {
+            family: Family::of(destination),
+            source,
+            destination,
+            tos: 0,
+            mark: Mark(0),
+            protocol: None,
+            sport: None,
+            dport: None,
+            sport_bounds: None,
+            iif,
+            oif: None,
+            ignore_linkstate: false,
+        }
+    }
+
     /// The lookup that a packet asks for. `iif` is `lo` for the namespace's own packets.
     pub(super) fn of(packet: &Packet, iif: IfName) -> Self {
         Self {
@@ -87,8 +107,21 @@ pub(super) struct Failure<'s> {
     pub rule: Option<&'s PolicyRule>,
 }
 
-/// Looks a flow up (`fib_lookup` in `include/net/ip_fib.h`, `fib6_rule_lookup`).
+/// Looks a packet's flow up. Where nobody can know whether a policy rule matches, the walk goes both ways.
+pub(super) fn fib_lookup_for<'s>(walk: &mut Walk<'s>, netns: &'s Netns, flow: &Flow) -> Lookup<'s> {
+    lookup(netns, flow, &mut |rule| Some(chosen(walk, rule)))
+}
+
+/// Looks a flow up in a namespace's tables (`fib_lookup` in `include/net/ip_fib.h`, `fib6_rule_lookup`). A rule of
+/// which nobody can know whether it matches makes the answer unknown.
 pub(super) fn fib_lookup<'s>(netns: &'s Netns, flow: &Flow) -> Lookup<'s> {
+    lookup(netns, flow, &mut |_| None)
+}
+
+/// Says whether a rule matches that can't be decided from the tables.
+type Decide<'d> = &'d mut dyn FnMut(&PolicyRule) -> Option<bool>;
+
+fn lookup<'s>(netns: &'s Netns, flow: &Flow, decide: Decide) -> Lookup<'s> {
     let Some(routes) = routes(netns, flow.family) else {
         let file = if flow.family == Family::Inet { "route.txt" } else { "route6.txt" };
         return Lookup::Unknown(format!("{}/{file} is missing: the routes are not known", netns.dir), Vec::new());
@@ -106,7 +139,7 @@ pub(super) fn fib_lookup<'s>(netns: &'s Netns, flow: &Flow) -> Lookup<'s> {
     if flow.family == Family::Inet && has_default_rules(rules) {
         return lookup_merged(netns, routes, rules, flow);
     }
-    fib_rules_lookup(netns, routes, rules, flow)
+    fib_rules_lookup(netns, routes, rules, flow, decide)
 }
 
 /// The routes of a family.
@@ -169,20 +202,20 @@ fn lookup_merged<'s>(netns: &'s Netns, routes: &'s Routes, rules: &'s [PolicyRul
 }
 
 /// Asks the rules in order (`fib_rules_lookup` in `net/core/fib_rules.c`).
-fn fib_rules_lookup<'s>(netns: &'s Netns, routes: &'s Routes, rules: &'s [PolicyRule], flow: &Flow) -> Lookup<'s> {
+fn fib_rules_lookup<'s>(
+    netns: &'s Netns,
+    routes: &'s Routes,
+    rules: &'s [PolicyRule],
+    flow: &Flow,
+    decide: Decide,
+) -> Lookup<'s> {
     let mut place = 0;
     while let Some(rule) = rules.get(place) {
         place += 1;
-        match fib_rule_match(rule, flow) {
-            Some(false) => continue,
-            None => {
-                let what = format!(
-                    "the policy rule with priority {} tests something that is not modelled or not known",
-                    rule.priority
-                );
-                return Lookup::Unknown(what, vec![rule.evidence]);
-            }
+        match fib_rule_match(rule, flow).or_else(|| decide(rule)) {
             Some(true) => {}
+            Some(false) => continue,
+            None => return Lookup::Unknown(undecided(rule), vec![rule.evidence]),
         }
         let table = match rule.action {
             RuleAction::Nop => continue,
@@ -218,6 +251,18 @@ fn fib_rules_lookup<'s>(netns: &'s Netns, routes: &'s Routes, rules: &'s [Policy
         }
     }
     Lookup::Failed(Failure { errno: "ENETUNREACH", route: None, rule: None })
+}
+
+/// A rule that tests what nobody can know (a port drawn at random), or what is not modelled.
+fn undecided(rule: &PolicyRule) -> String {
+    match rule.unmodelled.as_slice() {
+        [] => format!("whether the policy rule with priority {} matches can't be known", rule.priority),
+        words => format!("the policy rule with priority {} is not modelled: {}", rule.priority, words.join(" ")),
+    }
+}
+
+fn chosen(walk: &mut Walk, rule: &PolicyRule) -> bool {
+    walk.choose_unknown(undecided(rule), Some(rule.evidence))
 }
 
 fn failed<'s>(errno: &'static str, rule: &'s PolicyRule) -> Lookup<'s> {

@@ -6,13 +6,14 @@ use std::net::IpAddr;
 
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, MacAddr};
-use crate::snapshot::{LinkKind, Neigh, NeighState, Netns, NetnsId, Snapshot};
+use crate::snapshot::{LinkKind, Neigh, NeighState, Netns, NetnsId, RouteScope, Snapshot};
 use crate::trace::{Decision, Reason};
 
+use super::address;
 use super::fib;
 use super::link::Reach;
 use super::ndisc;
-use super::route::Dst;
+use super::route::{self, Dst};
 use super::walk::{DevRef, End, Next, NextHopOnLink, Stage, Walk};
 
 /// Gives the frame its addresses and hands it to the device (`ip_finish_output2`, `neigh_resolve_output`).
@@ -58,16 +59,33 @@ pub(super) fn resolve(
     let owner = reach.stacks.iter().find(|(netns, _)| walk.snapshot.netns(*netns).addr(address).is_some());
     let owner = owner.cloned().or_else(|| assumed_owner(walk.snapshot, walk.netns_id(), dev, address));
     let hop = Hop { dev, address, is_gateway, source };
+    let assumed = link.is_none();
     if let Some(owner) = owner {
         if let IpAddr::V6(v6) = address
             && let Err(unheard) = ndisc::solicit(walk, dev, v6, &owner)
         {
             return Err(fail(walk, &hop, row, unheard.what, unheard.because));
         }
+        if address.is_ipv4() && !assumed && !route::answers_arp(walk, &owner, asks_from(walk, dev), address) {
+            let detail = format!("{} has {address}, but takes no request from this sender", owner.1);
+            return Err(fail(walk, &hop, row, detail, Vec::new()));
+        }
         answered(walk, &hop, owner);
         return Ok(());
     }
     unanswered(walk, &hop, row, &reach)
+}
+
+/// The address that a request is sent from: the packet's own source where the namespace has it, else one of the
+/// device's (`arp_solicit` with `arp_announce` 0).
+fn asks_from(walk: &Walk, dev: &IfName) -> IpAddr {
+    let source = walk.packet().ip.source;
+    let netns = walk.netns();
+    if address::is_local_address(netns, source) {
+        return source;
+    }
+    let next_hop = walk.skb.next_hop.as_ref().map(|next_hop| next_hop.address);
+    address::inet_select_addr(netns, dev, next_hop, RouteScope::LINK).unwrap_or(source)
 }
 
 /// Where links were not collected: the one device of the node that has the gateway's address.

@@ -12,7 +12,7 @@ use crate::trace::{Decision, Reason, ReverseMode, Verdict};
 use super::address::{is_local_address, select_source};
 use super::fib::{self, Failure, Flow, Found, Lookup};
 use super::sysctl;
-use super::walk::{End, Stage, Walk, Why};
+use super::walk::{DevRef, End, Stage, Walk, Why};
 
 /// Where a packet goes next (`struct dst_entry`).
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ pub(super) fn ip_route_input(walk: &mut Walk, dev: &IfName) -> Stage<Dst> {
     let mut flow = Flow::of(walk.packet(), dev.clone());
     flow.sport_bounds = walk.skb.sport_bounds;
     let netns = walk.netns();
-    let found = match fib::fib_lookup(netns, &flow) {
+    let found = match fib::fib_lookup_for(walk, netns, &flow) {
         Lookup::Found(found) => found,
         Lookup::Failed(failure) => return Err(input_error(walk, dev, &failure)),
         Lookup::Unknown(what, because) => return Err(unknown(what, because)),
@@ -92,7 +92,7 @@ pub(super) fn ip_route_output(walk: &mut Walk, oif: Option<&IfName>) -> Stage<Ds
     flow.oif = oif.cloned();
     flow.sport_bounds = walk.skb.sport_bounds;
     let netns = walk.netns();
-    let found = match fib::fib_lookup(netns, &flow) {
+    let found = match fib::fib_lookup_for(walk, netns, &flow) {
         Lookup::Found(found) => found,
         Lookup::Failed(failure) => return Err(output_error(walk, &failure)),
         Lookup::Unknown(what, because) => return Err(unknown(what, because)),
@@ -240,12 +240,11 @@ fn reverse_path(walk: &mut Walk, dev: &IfName, out: Option<&IfName>) -> Stage<()
         None if netns.sysctls.is_some() => (0, None),
         None => sysctl::decisive(walk, &format!("net.ipv4.conf.{}.rp_filter", sysctl::escape(dev)), 0),
     };
-    let mode = match mode {
-        0 => ReverseMode::Off,
-        1 => ReverseMode::Strict,
-        _ => ReverseMode::Loose,
-    };
-    let outcome = validate_source(walk, dev, out, mode)?;
+    let mode = reverse_mode(mode);
+    let mut flow = Flow::of(walk.packet(), out.cloned().unwrap_or_else(loopback));
+    std::mem::swap(&mut flow.source, &mut flow.destination);
+    std::mem::swap(&mut flow.sport, &mut flow.dport);
+    let outcome = validate_source(walk, netns, dev, flow, mode)?;
     let passed = outcome.is_none();
     if mode != ReverseMode::Off || !passed {
         walk.take(Decision::ReversePath { device: dev.clone(), mode, passed }, line);
@@ -258,9 +257,16 @@ fn reverse_path(walk: &mut Walk, dev: &IfName, out: Option<&IfName>) -> Stage<()
 
 type Refusal = (Reason, String, Vec<Evidence>);
 
-fn validate_source(walk: &mut Walk, dev: &IfName, out: Option<&IfName>, mode: ReverseMode) -> Stage<Option<Refusal>> {
-    let netns = walk.netns();
-    let source = walk.packet().ip.source;
+/// Whether a source address may come in by a device. The flow is the answer's: from the packet's destination to its
+/// source, as if it came in by the device that the packet will leave by.
+fn validate_source<'s>(
+    walk: &mut Walk<'s>,
+    netns: &'s Netns,
+    dev: &IfName,
+    mut flow: Flow,
+    mode: ReverseMode,
+) -> Stage<Option<Refusal>> {
+    let source = flow.destination;
     let accept_local = sysctl::any_of_all(netns, dev, "accept_local");
     if mode == ReverseMode::Off && !needs_full_check(netns) {
         if !accept_local && is_local_address(netns, source) {
@@ -268,16 +274,12 @@ fn validate_source(walk: &mut Walk, dev: &IfName, out: Option<&IfName>, mode: Re
         }
         return Ok(None);
     }
-    // The lookup asks as if an answer came in by the device that the packet will leave by.
-    let mut flow = Flow::of(walk.packet(), out.cloned().unwrap_or_else(loopback));
-    std::mem::swap(&mut flow.source, &mut flow.destination);
-    std::mem::swap(&mut flow.sport, &mut flow.dport);
     if !sysctl::any_of_all(netns, dev, "src_valid_mark") {
         flow.mark = crate::net::Mark(0);
     }
     let refused =
         |because: Vec<Evidence>| Ok(Some((Reason::RpFilter, format!("{source} is not reached by {dev}"), because)));
-    let found = match fib::fib_lookup(netns, &flow) {
+    let found = match fib::fib_lookup_for(walk, netns, &flow) {
         Lookup::Found(found) => found,
         Lookup::Unknown(what, because) => return Err(unknown(what, because)),
         Lookup::Failed(_) if mode == ReverseMode::Off => return Ok(None),
@@ -296,6 +298,29 @@ fn validate_source(walk: &mut Walk, dev: &IfName, out: Option<&IfName>, mode: Re
         ReverseMode::Strict => refused(found.because),
         ReverseMode::Loose if no_address => refused(found.because),
         _ => Ok(None),
+    }
+}
+
+/// Whether a namespace answers an ARP request for one of its addresses: a request is routed in like any packet
+/// (`arp_process` in `net/ipv4/arp.c` calls `ip_route_input_noref`).
+pub(super) fn answers_arp(walk: &mut Walk, owner: &DevRef, sender: IpAddr, target: IpAddr) -> bool {
+    let netns = walk.snapshot.netns(owner.0);
+    let mode = reverse_mode(sysctl::max_of_all(netns, &owner.1, "rp_filter").map_or(0, |(value, _)| value));
+    let inward = Flow::bare(sender, target, owner.1.clone());
+    let local = match fib::fib_lookup_for(walk, netns, &inward) {
+        Lookup::Found(found) => found.route.kind == RouteType::Local,
+        Lookup::Failed(_) => false,
+        Lookup::Unknown(..) => true,
+    };
+    let back = Flow::bare(target, sender, loopback());
+    local && !matches!(validate_source(walk, netns, &owner.1, back, mode), Ok(Some(_)))
+}
+
+fn reverse_mode(value: i64) -> ReverseMode {
+    match value {
+        0 => ReverseMode::Off,
+        1 => ReverseMode::Strict,
+        _ => ReverseMode::Loose,
     }
 }
 

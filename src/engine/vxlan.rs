@@ -128,6 +128,12 @@ fn outer_packet(walk: &Walk, settings: &Vxlan, entry: &FdbEntry, vtep: IpAddr, l
     outer
 }
 
+/// Whether any VXLAN device of the snapshot uses a port.
+fn is_tunnel_port(walk: &Walk, port: Option<u16>) -> bool {
+    let links = walk.snapshot.namespaces.iter().flat_map(|netns| netns.links.iter().flatten());
+    links.into_iter().any(|link| matches!(&link.kind, LinkKind::Vxlan(settings) if Some(settings.port) == port))
+}
+
 /// The family of the socket that a device listens on: IPv6 where an address of its own says so (`VXLAN_F_IPV6`).
 fn underlay_family(settings: &Vxlan) -> Family {
     settings.local.or(settings.remote).map_or(Family::Inet, Family::of)
@@ -151,6 +157,10 @@ pub(super) fn vxlan_rcv(walk: &mut Walk) -> Stage<Option<Next>> {
     let mut listening = links.iter().filter(listens).peekable();
     let Some(first) = listening.peek().map(|link| link.evidence) else {
         let detail = format!("no VXLAN device listens on UDP port {}", port.unwrap_or(0));
+        if !is_tunnel_port(walk, port) {
+            // A rule has sent the tunnel packet elsewhere: whether some program listens there is not known.
+            return Err(End::dropped(Reason::NoVtep).detail(detail));
+        }
         let (kind, code) = if walk.packet().family() == Family::Inet { (3, 3) } else { (1, 4) };
         return Err(End::icmp(Reason::NoVtep, kind, code).detail(detail));
     };
