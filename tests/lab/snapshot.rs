@@ -114,8 +114,10 @@ impl Lab {
         std::thread::sleep(Duration::from_millis(1500));
         for space in self.scenario.spaces.iter().filter(|space| space.folder().is_some()) {
             self.netns(&space.name).enter(|| {
-                for state in ["incomplete", "reachable", "stale", "delay", "probe"] {
-                    let _ = run("ip", &["neigh", "flush", "nud", state], "");
+                let _ = run("ip", &["neigh", "flush", "all"], "");
+                // A failed neighbour is collected as garbage within a second or two.
+                for line in space.late.iter().filter(|line| line.starts_with("neigh ")) {
+                    let _ = run("ip", &["-batch", "-"], &format!("{line}\n"));
                 }
                 for backend in space.rules.keys() {
                     for table in ["raw", "mangle", "nat", "filter"] {
