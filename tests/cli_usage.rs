@@ -93,6 +93,42 @@ fn unknown_names_are_refused_with_the_nearest_ones() {
 }
 
 #[test]
+fn ends_that_do_not_fit_together_are_refused() {
+    refused(&["explain", "--demo", "external", "external"], &["both outside"]);
+    refused(&["explain", "--demo", "default/pod1", "default/pod2", "-6"], &["IPv6"]);
+    refused(&["explain", "--demo", "default/pod1", "[fd00::1]:80"], &["same family"]);
+    refused(&["explain", "--demo", "svc/shop/web", "default/pod1"], &["a service sends nothing"]);
+    refused(&["explain", "--demo", "default/pod1", "default/pod2", "--source", "10.9.9.9"], &["no such address"]);
+    refused(&["explain", "--demo", "external", "node/n1", "--source", "10.9.9.9"], &["FROM is the source"]);
+}
+
+#[test]
+fn a_place_to_enter_has_to_be_there() {
+    let at = |at: &str, word: &str| refused(&["explain", "--demo", "external", "default/pod1", "--at", at], &[word]);
+    at("n1/eth9", "flannel.1");
+    at("n9/eth0", "n1, n2");
+    at("n1", "NODE/DEVICE");
+    let run = flowtrace(&["explain", "--demo", "external", "default/pod1", "--at", "n2/eth0", "--no-reply"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert!(run.out.contains("\nn2 host\n  1 eth0"), "{}", run.out);
+}
+
+#[test]
+fn a_client_from_outside_may_enter_at_any_node() {
+    let run = flowtrace(&["explain", "--demo", "external", "svc/shop/web", "--no-reply"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert!(run.out.contains("enters at n1/eth0") && run.out.contains("enters at n2/eth0"), "{}", run.out);
+    assert_eq!(run.out.matches("  1/4  ").count(), 4, "{}", run.out);
+}
+
+#[test]
+fn ways_that_were_not_walked_leave_the_answer_open() {
+    let run = flowtrace(&["explain", "--demo", "default/pod1", "svc/shop/web", "--max-paths", "1", "-o", "json"]);
+    assert_eq!(run.code, 3, "{}", run.err);
+    assert!(run.out.contains("\"truncated\": true,\n  \"unexplored\": 0.5"), "{}", run.out);
+}
+
+#[test]
 fn names_on_the_command_line_reach_no_terminal_raw() {
     for args in [
         vec!["explain", "--demo", "de\x1b[31mfault/x", "default/pod2"],

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests may panic")]
 
+#[path = "sample/graphviz.rs"]
+mod graphviz;
 #[path = "sample/schema.rs"]
 mod schema;
 
@@ -235,6 +237,16 @@ fn the_shares_of_all_paths_add_up_to_one() {
         if let Some(shares) = shares.into_iter().collect::<Option<Vec<f64>>>() {
             let sum: f64 = shares.iter().sum::<f64>() + answer["unexplored"].as_f64().unwrap_or(0.0);
             assert!((sum - 1.0).abs() < 1e-9, "{}: {sum}", question.command());
+        }
+    }
+}
+
+#[test]
+fn graphviz_draws_every_situation() {
+    for case in cases().iter().filter(|case| case.question.keeps_json) {
+        let graph = run(&format!("{} -o dot", case.question.command())).output;
+        if !graphviz::draws(&graph) {
+            return graphviz::skip("graphviz_draws_every_situation");
         }
     }
 }

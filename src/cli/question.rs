@@ -113,6 +113,10 @@ fn start(typed: &Explain, from: &Named<'_>, to: &End, family: Family, snapshot: 
     match &from.end.home {
         Home::Netns(netns) => Ok(Start::Known(Origin::Socket { netns: *netns })),
         Home::Missing(folder) => Ok(Start::Missing(folder.clone())),
+        Home::Nowhere if to.kind == Kind::External => Err(Error::Usage(format!(
+            "{} and TO are both outside: one of them has to be in the snapshot, or --at NODE/DEVICE",
+            from.typed
+        ))),
         Home::Nowhere => match entry::entries(to, family, snapshot) {
             entries if entries.is_empty() => Err(Error::Usage(format!(
                 "{} is outside, and no device of a node is known to face there: --at NODE/DEVICE says where the \

@@ -1,6 +1,7 @@
 //! Hand-made answers for the tests of the views.
 #![allow(dead_code, reason = "each test program uses a part")]
 
+pub mod graphviz;
 pub mod schema;
 
 use std::net::IpAddr;
