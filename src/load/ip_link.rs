@@ -120,6 +120,8 @@ fn link(block: &[Segment<'_>], notes: &mut Notes<'_>) -> Option<Link> {
             word if is_about_others(word) => {}
             word if word.ends_with("_slave") => port::slave(&mut link, &mut words, (notes, segment.evidence)),
             _ if kind.is_none() => kind = kind::kind(&mut link, &mut words, (notes, segment.evidence)),
+            // Kinds that aren't modelled may have more lines of their own.
+            _ if matches!(kind, Some(LinkKind::Other(_))) => {}
             word => notes.add(segment.evidence, format_args!("{} is not understood", lines::quote(word))),
         }
     }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::lines::{Notes, push_shown};
+use super::lines::{Notes, write_shown};
 use crate::evidence::{Evidence, FileId};
 
 /// An object's fields in their order. A key may come twice: `ip -j route` prints a route's `dst` and its `encap`'s.
@@ -230,12 +230,8 @@ impl fmt::Display for Row {
     /// The row on one line, with nothing in it that could steer a terminal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, word) in self.0.iter().enumerate() {
-            let mut shown = String::with_capacity(word.len());
-            word.chars().for_each(|char| push_shown(&mut shown, char));
-            if place > 0 {
-                f.write_str(" ")?;
-            }
-            f.write_str(&shown)?;
+            f.write_str(if place == 0 { "" } else { " " })?;
+            word.chars().try_for_each(|char| write_shown(f, char))?;
         }
         Ok(())
     }

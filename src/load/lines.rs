@@ -1,6 +1,6 @@
 //! What every text form has in common: lines, words, and what to say of those that aren't understood.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use crate::evidence::{Evidence, FileId, Gap};
@@ -180,7 +180,7 @@ impl<'g> Notes<'g> {
     }
 
     /// Says what isn't understood or known about a line.
-    pub fn add(&mut self, evidence: Evidence, what: impl std::fmt::Display) {
+    pub fn add(&mut self, evidence: Evidence, what: impl fmt::Display) {
         if self.named < MOST_GAPS {
             self.named += 1;
             self.gaps.push(Gap::new(format!("{}: {what}", self.tool), vec![evidence]));
@@ -211,26 +211,25 @@ impl Drop for Notes<'_> {
 }
 
 /// A text as it may be shown: shortened, and with every character that could steer a terminal written out.
-pub(super) fn quote(text: &str) -> String {
-    let mut shown = String::from("`");
-    for (count, char) in text.chars().enumerate() {
-        if count == 60 {
-            shown.push('…');
-            break;
-        }
-        push_shown(&mut shown, char);
+pub(super) fn quote(text: &str) -> Quoted<'_> {
+    Quoted(text)
+}
+
+/// What [`quote`] shows; written only where it is wanted.
+pub(super) struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut chars = self.0.chars();
+        f.write_str("`")?;
+        chars.by_ref().take(60).try_for_each(|char| write_shown(f, char))?;
+        f.write_str(if chars.next().is_some() { "…`" } else { "`" })
     }
-    shown.push('`');
-    shown
 }
 
 /// Writes a character, or its escape where it could steer a terminal.
-pub(super) fn push_shown(text: &mut String, char: char) {
-    if matches!(char, '\'' | '"' | '\\') {
-        text.push(char);
-    } else {
-        let _ = write!(text, "{}", char.escape_debug());
-    }
+pub(super) fn write_shown(f: &mut fmt::Formatter<'_>, char: char) -> fmt::Result {
+    if matches!(char, '\'' | '"' | '\\') { f.write_char(char) } else { write!(f, "{}", char.escape_debug()) }
 }
 
 #[cfg(test)]
@@ -270,8 +269,8 @@ mod tests {
 
     #[test]
     fn a_quote_never_holds_an_escape_sequence() {
-        assert_eq!(quote("\x1b[31mred"), r"`\u{1b}[31mred`");
-        assert_eq!(quote(&"x".repeat(100)), format!("`{}…`", "x".repeat(60)));
+        assert_eq!(quote("\x1b[31mred").to_string(), r"`\u{1b}[31mred`");
+        assert_eq!(quote(&"x".repeat(100)).to_string(), format!("`{}…`", "x".repeat(60)));
     }
 
     #[test]

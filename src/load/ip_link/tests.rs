@@ -167,6 +167,7 @@ fn vlan_vrf_and_unknown_kinds_are_read() {
 7: wg0: <POINTOPOINT,NOARP,UP,LOWER_UP> mtu 1420
     link/none
     wireguard addrgenmode none
+      with a line of its own
 8: d0: <BROADCAST,NOARP,UP,LOWER_UP> mtu 1500
     link/ether ee:be:e9:28:70:70 brd ff:ff:ff:ff:ff:ff
     dummy addrgenmode eui64";
