@@ -79,8 +79,8 @@ impl Place {
             self.details = true;
         } else if let Some(inet) = self.inet(words) {
             self.details = false;
-            match &self.dev {
-                Some(dev) => rows.extend(addr(dev, inet, notes, evidence)),
+            match self.dev.clone().or_else(|| label(inet)) {
+                Some(dev) => rows.extend(addr(&dev, inet, notes, evidence)),
                 None => notes.expected(evidence, "a device above its address", &words.join(" ")),
             }
         } else if let ["valid_lft", _, "preferred_lft", "0sec", ..] = words {
@@ -103,6 +103,23 @@ impl Place {
     }
 }
 
+/// The device of an IPv4 address that stands alone, as `grep inet` leaves it: its label, which starts with the name.
+fn label(inet: &[&str]) -> Option<IfName> {
+    let ["inet", _, .., before, label] = inet else { return None };
+    let is_value = matches!(*before, "scope" | "brd" | "peer" | "any" | "mcast" | "metric" | "proto" | "flags");
+    let is_word = is_flag(label)
+        || matches!(*label, "secondary" | "deprecated" | "tentative" | "dadfailed" | "optimistic" | "noprefixroute");
+    (!is_value && !is_word).then(|| IfName::new(label.split(':').next().unwrap_or(label)))
+}
+
+/// Flags that an address may have and that don't matter to where packets go.
+fn is_flag(word: &str) -> bool {
+    matches!(
+        word,
+        "dynamic" | "temporary" | "nodad" | "home" | "mngtmpaddr" | "autojoin" | "stable-privacy" | "permanent"
+    )
+}
+
 fn addr(dev: &IfName, all: &[&str], notes: &mut Notes<'_>, evidence: Evidence) -> Option<Addr> {
     let mut words = Words::new(all);
     words.pass(1)?;
@@ -123,8 +140,7 @@ fn addr(dev: &IfName, all: &[&str], notes: &mut Notes<'_>, evidence: Evidence) -
             "tentative" | "dadfailed" => addr.tentative = true,
             "optimistic" => optimistic = true,
             "noprefixroute" => addr.noprefixroute = true,
-            "dynamic" | "temporary" | "nodad" | "home" | "mngtmpaddr" | "autojoin" | "stable-privacy" | "permanent" => {
-            }
+            _ if is_flag(word) => {}
             "any" | "mcast" | "metric" | "proto" | "flags" => words.pass(1)?,
             // The label, which IPv4 addresses have at the end: the device's name, perhaps an older one.
             _ if address.is_ipv4() && words.peek().is_none() => {}
@@ -252,6 +268,16 @@ mod tests {
     }
 
     #[test]
+    fn an_ipv4_address_without_its_device_s_line_is_its_label_s() {
+        let text =
+            "    inet 10.0.5.1/24 scope global cni0\n inet 10.0.6.1/24 brd 10.0.6.255 scope global secondary eth0:1";
+        let addrs = clean(|gaps| parse(FILE, text, gaps));
+        assert_eq!(addrs.iter().map(|addr| addr.dev.as_str()).collect::<Vec<_>>(), ["cni0", "eth0"]);
+        let text = "inet6 fe80::1/64 scope link\ninet 10.0.5.1/24 scope global\ninet 10.0.5.1/24 brd 10.0.5.255\ninet 10.0.5.1/24 scope global secondary";
+        assert_eq!(gappy(|gaps| parse(FILE, text, gaps)).1.len(), 4);
+    }
+
+    #[test]
     fn details_and_counters_of_the_device_change_nothing() {
         let text = "\
 2: eth0: <UP,LOWER_UP> mtu 1500 qdisc noqueue state UP
@@ -269,7 +295,7 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_a_gap() {
-        let text = "    inet 10.0.0.1/24 scope global eth0\n2: eth0: <UP>\n    inet 10.0.0.1/33 scope global eth0\n    inet6 fe80::/64 scope li\nwhat";
+        let text = "    inet6 fe80::1/64 scope link\n2: eth0: <UP>\n    inet 10.0.0.1/33 scope global eth0\n    inet6 fe80::/64 scope li\nwhat";
         let (addrs, gaps) = gappy(|gaps| parse(FILE, text, gaps));
         assert_eq!((addrs.len(), gaps.iter().map(|gap| gap.0).collect::<Vec<_>>()), (1, vec![1, 3, 4, 5]));
     }
