@@ -10,12 +10,14 @@ use crate::net::{Family, Protocol};
 use crate::snapshot::{IpSet, SetEntry, SetIface, SetPart};
 
 use super::iptables_save::name;
+use super::lines::Notes;
 
 /// The most elements that a set may have where ranges stand for several; `ipset save` itself prints no ranges.
 const EXPANDED: usize = 1 << 18;
 
 /// Reads the sets that an `ipset save` printed.
 pub(super) fn parse(file: FileId, text: &str, gaps: &mut Vec<Gap>) -> BTreeMap<String, IpSet> {
+    let mut notes = Notes::new(file, "`ipset save`", gaps);
     let mut sets: BTreeMap<String, (IpSet, Options, Vec<SetEntry>)> = BTreeMap::new();
     for (line, number) in text.lines().zip(1u32..) {
         let at = Evidence::line(file, number);
@@ -35,7 +37,7 @@ pub(super) fn parse(file: FileId, text: &str, gaps: &mut Vec<Gap>) -> BTreeMap<S
             _ => None,
         };
         if read.is_none() {
-            gaps.push(Gap::new("this line of the ipsets is not understood", vec![at]));
+            notes.add(at, "this line is not understood");
             doubt(&mut sets, &words, line);
         }
     }

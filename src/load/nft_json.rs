@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use crate::evidence::{Evidence, FileId, Gap};
 use crate::snapshot::{ChainPolicy, Nft, NftChain, NftHook, NftRule, NftTable};
 
+use super::lines::Notes;
 use super::nft_list::{acts, new_table, nft_family, nft_hook, policy, tracks};
 
 #[derive(Deserialize)]
@@ -55,8 +56,9 @@ struct RuleObject<'j> {
 pub(super) fn parse(file: FileId, text: &str, gaps: &mut Vec<Gap>) -> (Nft, Vec<String>) {
     let mut nft = Nft::default();
     let mut rows = Vec::new();
+    let mut notes = Notes::new(file, "`nft -j list ruleset`", gaps);
     let Ok(whole) = serde_json::from_str::<Whole<'_>>(text) else {
-        gaps.push(Gap::new("nft's rule set is not the JSON that nft -j prints", vec![Evidence::line(file, 1)]));
+        notes.add(Evidence::line(file, 1), "this is not the JSON that it prints");
         return (unknown(Evidence::line(file, 1)), rows);
     };
     let (mut line, mut from) = (1u32, 0);
@@ -68,7 +70,7 @@ pub(super) fn parse(file: FileId, text: &str, gaps: &mut Vec<Gap>) -> (Nft, Vec<
         let here = Evidence::object(file, line, index);
         let row = serde_json::from_str::<Object<'_>>(raw.get()).ok().and_then(|object| add(&mut nft, &object, here));
         if row.is_none() {
-            gaps.push(Gap::new("this object of nft's rule set is not understood", vec![here]));
+            notes.add(here, "this object is not understood");
         }
         rows.push(row.unwrap_or_default());
     }

@@ -1,6 +1,7 @@
 //! `nft list ruleset` and `nft -j list ruleset`: which tables, base chains and rules there are. The rules are not
 //! evaluated; their words tell whether they could end or change a packet.
 
+use super::lines::Notes;
 use crate::evidence::{Evidence, FileId, Gap};
 use crate::snapshot::{ChainPolicy, Nft, NftChain, NftFamily, NftHook, NftRule, NftTable};
 use crate::trace::Hook;
@@ -35,17 +36,18 @@ const TRACKERS: &[&str] = &["ct", "dnat", "snat", "masquerade", "redirect", "flo
 /// Reads the text form.
 pub(super) fn parse(file: FileId, text: &str, gaps: &mut Vec<Gap>) -> Nft {
     let mut reader = Reader { nft: Nft::default(), at: Place::Top, warned: false, depth: 0 };
+    let mut notes = Notes::new(file, "`nft list ruleset`", gaps);
     let mut last = 1;
     for (line, number) in text.lines().zip(1u32..) {
         let here = Evidence::line(file, number);
         if !reader.line(line.trim(), here) {
-            gaps.push(Gap::new("this line of nft's rule set is not understood", vec![here]));
+            notes.add(here, "this line is not understood");
         }
         last = number;
     }
     if !matches!(reader.at, Place::Top) || reader.depth > 0 {
         let here = Evidence::line(file, last);
-        gaps.push(Gap::new("nft's rule set ends within a table, so rules may be missing", vec![here]));
+        notes.add(here, "it ends within a table, so rules may be missing");
         reader.doubt_last(here);
     }
     reader.nft

@@ -9,9 +9,12 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use super::lines::{Notes, quote};
 use crate::evidence::{Evidence, FileId};
 
+/// After so many objects that don't fit, the rest of a file isn't looked at: it is something else.
+const MOST_BAD: u32 = 1000;
+
 /// Every object of a file with its place.
 pub(super) fn objects<T: DeserializeOwned>(file: FileId, text: &str, notes: &mut Notes<'_>) -> Vec<(T, Evidence)> {
-    let mut scan = Scan { text, at: 0, file, line: 1, counted: 0 };
+    let mut scan = Scan { text, at: 0, file, line: 1, counted: 0, bad: 0 };
     scan.space();
     if scan.rest().is_empty() {
         return Vec::new();
@@ -32,6 +35,8 @@ struct Scan<'a> {
     /// The line of `counted`, the place up to which lines are counted.
     line: u32,
     counted: usize,
+    /// How many objects were not understood.
+    bad: u32,
 }
 
 impl<'a> Scan<'a> {
@@ -131,7 +136,11 @@ impl<'a> Scan<'a> {
         let evidence = Evidence::object(self.file, self.line(), index);
         match self.value() {
             Ok(object) => found.push((object, evidence)),
+            Err(_) if self.bad >= MOST_BAD => {
+                return Err("too many objects are not understood: what follows was not read".to_owned());
+            }
             Err(what) => {
+                self.bad += 1;
                 self.value::<IgnoredAny>()?;
                 notes.add(evidence, format_args!("object {index} is not understood: {what}"));
             }

@@ -15,20 +15,24 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::evidence::{Evidence, FileId, Gap};
 use crate::net::Family;
 use crate::snapshot::{Backend, RuleLine, Ruleset};
 
+use super::lines::Notes;
 use section::Section;
+
+const TOOL: &str = "`iptables-save`";
 
 /// Reads what an `iptables-save` printed. The backend is nft's where its header says so, or legacy's.
 pub(super) fn parse(file: FileId, text: &Arc<str>, family: Family, gaps: &mut Vec<Gap>) -> Ruleset {
     let mut reader = Reader {
         ruleset: Ruleset::new(family, Backend::Legacy, file, Arc::clone(text)),
         section: None,
-        gaps,
+        notes: Notes::new(file, TOOL, gaps),
         number: 0,
     };
     let mut start = 0;
@@ -44,7 +48,7 @@ pub(super) fn parse(file: FileId, text: &Arc<str>, family: Family, gaps: &mut Ve
 struct Reader<'g> {
     ruleset: Ruleset,
     section: Option<Section>,
-    gaps: &'g mut Vec<Gap>,
+    notes: Notes<'g>,
     number: u32,
 }
 
@@ -76,9 +80,9 @@ impl Reader<'_> {
         Evidence::line(self.ruleset.file, self.number)
     }
 
-    fn gap(&mut self, what: impl Into<String>) {
+    fn gap(&mut self, what: impl fmt::Display) {
         let here = self.here();
-        self.gaps.push(Gap::new(what, vec![here]));
+        self.notes.add(here, what);
     }
 
     fn comment(&mut self, line: &str) {
@@ -163,13 +167,14 @@ impl Reader<'_> {
     fn close(&mut self, cut: bool) {
         let Some(section) = self.section.take() else { return };
         let last = self.here();
-        let table = section.finish(cut.then_some(last), &self.ruleset.text, self.gaps);
-        if table.assumed.is_some() {
+        let table = section.finish(cut.then_some(last), &self.ruleset.text);
+        if let Some(why) = &table.assumed {
+            self.notes.add(table.evidence, why);
             self.ruleset.partial.get_or_insert(table.evidence);
         }
         if let Some(old) = self.ruleset.tables.iter_mut().find(|old| old.name == table.name) {
             let what = format!("the table {} stands twice, and the later one counts", table.name.escape_debug());
-            self.gaps.push(Gap::new(what, vec![old.evidence, table.evidence]));
+            self.notes.add(table.evidence, what);
             *old = table;
         } else {
             self.ruleset.tables.push(table);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use crate::evidence::{Evidence, Gap};
+use crate::evidence::Evidence;
 use crate::snapshot::{Chain, ChainId, ChainPolicy, RuleLine, Table};
 
 use super::rule::read_rule;
@@ -90,7 +90,7 @@ impl Section {
     }
 
     /// The table. `cut` is the last line of one that has no end.
-    pub(super) fn finish(mut self, cut: Option<Evidence>, text: &str, gaps: &mut Vec<Gap>) -> Table {
+    pub(super) fn finish(mut self, cut: Option<Evidence>, text: &str) -> Table {
         if let Some(cut) = cut {
             self.open_from_last(cut);
         } else if !self.declared {
@@ -102,9 +102,6 @@ impl Section {
             Some(name) => (name, None),
             None => self.guess(text),
         };
-        if let Some(why) = &assumed {
-            gaps.push(Gap::new(why.clone(), vec![self.evidence]));
-        }
         Table { name, chains: self.chains, assumed, evidence: self.evidence, names: self.names, lines, read: read_rule }
     }
 
