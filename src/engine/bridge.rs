@@ -5,11 +5,12 @@
 use crate::evidence::Evidence;
 use crate::net::{IfName, MacAddr};
 use crate::snapshot::{Bridge, BridgePort, FdbEntry, Link, LinkKind, Netns, PortState};
-use crate::trace::{Decision, Reason, Verdict};
+use crate::trace::{Decision, Hook, Reason, Verdict};
 
 use super::br_netfilter;
 use super::input::ip_rcv;
 use super::link::{Reach, ports};
+use super::nft;
 use super::walk::{End, Next, Stage, Walk};
 
 /// Where a bridge sends a frame.
@@ -36,6 +37,7 @@ pub(super) fn br_handle_frame(walk: &mut Walk, bridge: &IfName, port: &IfName) -
         return Err(End::dropped(Reason::DeviceDown).detail(detail).because([bridge_link.evidence]));
     }
     ingress_vlan(netns, bridge, port)?;
+    nft::nf_bridge(walk, Hook::Prerouting)?;
     if br_netfilter::is_on(walk, bridge) {
         return br_netfilter::br_nf_pre_routing(walk, bridge, port);
     }
@@ -144,6 +146,7 @@ pub(super) fn br_pass_frame_up(walk: &mut Walk, bridge: &IfName, evidence: Optio
     if evidence.is_some() {
         take_fdb(walk, bridge, Some(bridge.clone()), Vec::new(), evidence);
     }
+    nft::nf_bridge(walk, Hook::Input)?;
     let netns = walk.netns_id();
     walk.receive(netns, bridge, None);
     walk.skb.iif = Some(bridge.clone());
@@ -184,6 +187,8 @@ fn br_forward(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>, out: &IfN
         return Err(refusal);
     }
     egress_vlan(netns, bridge, from, out)?;
+    nft::nf_bridge(walk, if from.is_some() { Hook::Forward } else { Hook::Output })?;
+    nft::nf_bridge(walk, Hook::Postrouting)?;
     if from.is_some() {
         br_netfilter::br_nf_forward(walk, bridge, out)?;
         br_netfilter::br_nf_post_routing(walk, bridge)?;

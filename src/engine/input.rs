@@ -11,6 +11,7 @@ use crate::trace::{Decision, Forwarded, Hook, Reason, Verdict};
 
 use super::bridge;
 use super::netfilter::nf_hook;
+use super::nft;
 use super::output::{ip_output, mtu, too_big};
 use super::route::{Dst, ip_route_input};
 use super::sysctl;
@@ -27,6 +28,7 @@ pub(super) fn netif_receive_skb(walk: &mut Walk, netns: NetnsId, dev: &IfName) -
     walk.skb.iif = Some(dev.clone());
     walk.skb.next_hop = None;
     walk.skb.to_host = false;
+    nft::nf_device(walk, Hook::Ingress, dev)?;
     let link = walk.netns().link(dev);
     let Some(master) = link.and_then(|link| link.master.as_ref()) else { return ip_rcv(walk, dev) };
     match walk.netns().link(master).map(|link| &link.kind) {

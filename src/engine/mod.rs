@@ -20,6 +20,7 @@ mod nat;
 mod ndisc;
 mod neigh;
 mod netfilter;
+mod nft;
 mod output;
 mod reply;
 mod route;

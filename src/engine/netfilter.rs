@@ -5,11 +5,12 @@
 
 use crate::net::{Family, IfName, Protocol};
 use crate::snapshot::{Backend, Netns, Ruleset};
-use crate::trace::{CtState, Hook, Reason};
+use crate::trace::{CtState, Hook};
 
 use super::conntrack::{self, Nfct};
 use super::iptables::ipt_do_table;
 use super::nat::{self, Manip};
+use super::nft;
 use super::output::ip_route_me_harder;
 use super::walk::{End, Stage, Walk};
 
@@ -98,15 +99,7 @@ fn note_missing(walk: &mut Walk, family: Family) {
 /// A base chain of nft's own that can end or change the packet, and that is not evaluated.
 fn refuse_unmodelled(netns: &Netns, state: &HookState) -> Stage<()> {
     let chains = netns.netfilter.native_chains(state.family, state.hook);
-    let Some((table, chain)) = chains.first() else { return Ok(()) };
-    let what = format!(
-        "nft's chain {} of table {} {} runs at {} and is not modelled",
-        chain.name,
-        table.family.as_str(),
-        table.name,
-        state.hook.as_str()
-    );
-    Err(End::undetermined(Reason::NotModelled, what).because([chain.evidence]))
+    chains.first().map_or(Ok(()), |(table, chain)| Err(nft::not_modelled(table, chain, state.hook)))
 }
 
 fn tables(walk: &mut Walk, netns: &Netns, name: &str, state: &HookState) -> Stage<()> {

@@ -4,10 +4,11 @@
 
 use crate::net::IfName;
 use crate::snapshot::{Link, LinkKind, NetnsId};
-use crate::trace::{Decision, Reason};
+use crate::trace::{Decision, Hook, Reason};
 
 use super::bridge::{br_dev_xmit, frame_length};
 use super::conntrack::Nfct;
+use super::nft;
 use super::tun;
 use super::underlay;
 use super::vxlan;
@@ -23,6 +24,7 @@ pub(super) fn dev_queue_xmit(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
         return Err(End::dropped(Reason::DeviceDown).detail(format!("{dev} {what}")).because([link.evidence]));
     }
     walk.take(Decision::Transmit { device: dev.clone() }, None);
+    nft::nf_device(walk, Hook::Egress, dev)?;
     match &link.kind {
         LinkKind::Loopback => Ok(Next::Receive(walk.netns_id(), dev.clone())),
         LinkKind::Bridge(_) => br_dev_xmit(walk, dev),

@@ -6,13 +6,16 @@ use crate::snapshot::{
 };
 use crate::trace::CtState;
 
-use super::super::conntrack::{self, CtEntry};
+use super::super::conntrack::{self, CtEntry, Nfct};
 use super::super::walk::Walk;
 use super::Answer;
 
 /// `conntrack_mt` in `net/netfilter/xt_conntrack.c`.
 pub(super) fn conntrack_mt(walk: &Walk, asked: &ConntrackMatch) -> Answer {
     let entry = conntrack::entry(walk);
+    if matches!(walk.skb.nfct, Nfct::Template(_)) && *asked != only_states(asked) {
+        return Answer::unknowable("what a connection's template holds is what the rule asks for");
+    }
     if asked.states.is_some_and(|test| !test.of(state_bits(walk, entry) & test.value.0 != 0)) {
         return Answer::No;
     }
@@ -39,9 +42,16 @@ pub(super) fn conntrack_mt(walk: &Walk, asked: &ConntrackMatch) -> Answer {
     }
 }
 
+/// The condition without anything but the states.
+fn only_states(asked: &ConntrackMatch) -> ConntrackMatch {
+    ConntrackMatch { states: asked.states, ..ConntrackMatch::default() }
+}
+
 /// `XT_CONNTRACK_STATE_BIT`, and the bits for NAT.
 fn state_bits(walk: &Walk, entry: Option<&CtEntry>) -> u8 {
     let state = match conntrack::state(walk) {
+        // `CT` attaches a template, which looks like a new connection until it is tracked.
+        _ if matches!(walk.skb.nfct, Nfct::Template(_)) => CtStates::NEW,
         CtState::New => CtStates::NEW,
         CtState::Established => CtStates::ESTABLISHED,
         CtState::Related => CtStates::RELATED,
