@@ -8,6 +8,7 @@
 //! | 0 words | [`net`], [`evidence`] |
 //! | 1 data | [`snapshot`], [`trace`] |
 //! | 2 readers, walker | [`load`], [`engine`] |
+//! | 3 judgement | [`diagnose`] |
 //! | 4 views | [`render`] |
 //! | 6 shell | [`cli`] |
 //!
@@ -15,6 +16,7 @@
 //! flannel; `snapshot` has no parser; `render` decides nothing and never sees a snapshot.
 
 pub mod cli;
+pub mod diagnose;
 pub mod engine;
 pub mod error;
 pub mod evidence;

@@ -122,6 +122,19 @@ fn a_client_from_outside_may_enter_at_any_node() {
 }
 
 #[test]
+fn a_service_that_rewrites_nothing_says_why() {
+    let note = |to: &str| flowtrace(&["explain", "--demo", "default/pod1", to, "-o", "json", "--no-reply"]).out;
+    let ping = note("10.96.0.10");
+    assert!(ping.contains("answers only to its ports (53/udp (dns), 53/tcp (dns-tcp))"), "{ping}");
+    assert!(ping.contains("out by eth0 of n1"), "{ping}");
+    assert!(note("10.96.0.20:81").contains("has no port 81/tcp; its ports are 80/tcp (http)"));
+    assert!(note("svc/shop/none").contains("no rule sends this packet for svc/shop/none (10.96.0.40) to an endpoint"));
+    assert!(note("svc/shop/web").contains("\"findings\": []"));
+    let first = note("svc/kube-system/kube-dns");
+    assert!(first.contains("is asked at 53/udp (dns), the first port that fits"), "{first}");
+}
+
+#[test]
 fn ways_that_were_not_walked_leave_the_answer_open() {
     let run = flowtrace(&["explain", "--demo", "default/pod1", "svc/shop/web", "--max-paths", "1", "-o", "json"]);
     assert_eq!(run.code, 3, "{}", run.err);

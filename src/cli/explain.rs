@@ -5,13 +5,14 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use crate::diagnose;
 use crate::engine;
 use crate::error::Error;
 use crate::render::{self, Charset, Style, View};
 use crate::snapshot::Snapshot;
 
 use super::args::{Color, Explain, Format};
-use super::question::{self, Asked};
+use super::question::{self, Asked, Resolved};
 use super::{Outcome, demo, exit, missing};
 
 /// How long the terminal may stay silent.
@@ -21,17 +22,18 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) fn explain(typed: &Explain) -> Result<Outcome, Error> {
     refuse_later(typed)?;
     let (from, to) = ends(typed)?;
-    let (snapshot, answer) = patiently(|| {
+    let (snapshot, answer, findings) = patiently(|| {
         let snapshot = snapshot(typed)?;
-        let (asked, gaps) = question::question(typed, from, to, &snapshot)?;
+        let Resolved { asked, gaps, mut findings } = question::question(typed, from, to, &snapshot)?;
         let mut answer = match &asked {
             Asked::Walk(question) => engine::explain(&snapshot, question),
             Asked::Missing { folder, packet } => missing::answer(folder, packet),
         };
         answer.gaps.splice(0..0, gaps);
-        Ok::<_, Error>((snapshot, answer))
+        findings.extend(diagnose::findings(&snapshot, &answer));
+        Ok::<_, Error>((snapshot, answer, findings))
     })?;
-    let view = View { from, to, answer: &answer, files: &snapshot.files };
+    let view = View { from, to, answer: &answer, findings: &findings, files: &snapshot.files };
     Ok(Outcome { output: show(&view, typed)?, code: exit::code(&answer) })
 }
 

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::evidence::Gap;
 use crate::net::{Family, NetnsId, NetnsName, NodeName, PodName, Protocol};
 use crate::snapshot::Snapshot;
+use crate::trace::Finding;
 
 /// One end of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub(super) struct End {
     pub(super) protocol: Option<Protocol>,
     /// What the snapshot contradicts itself about.
     pub(super) gaps: Vec<Gap>,
+    /// What was chosen where the name left it open.
+    pub(super) findings: Vec<Finding>,
 }
 
 /// What a name stands for.
@@ -73,11 +76,13 @@ pub(super) struct Names<'a> {
     pub(super) namespace: Option<&'a str>,
     /// `--proto`.
     pub(super) protocol: Option<Protocol>,
+    /// `--port`.
+    pub(super) port: Option<u16>,
 }
 
 impl End {
     fn new(kind: Kind, home: Home, addresses: Vec<IpAddr>) -> Self {
-        Self { kind, home, addresses, port: None, protocol: None, gaps: Vec::new() }
+        Self { kind, home, addresses, port: None, protocol: None, gaps: Vec::new(), findings: Vec::new() }
     }
 
     /// The address of a family.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::error::Error;
 use crate::net::{Ip, Mark, Packet, Protocol, Transport};
 
-use super::args::{PacketOptions, Proto};
+use super::args::{PacketOptions, Proto, State};
 
 /// What names give to the packet: its addresses, and what a service or a port in TO says.
 #[derive(Clone, Copy, Debug)]
@@ -25,13 +25,19 @@ const SOURCE_PORT: u16 = 40000;
 /// An echo's identifier.
 const ECHO_ID: u16 = 1;
 const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
 
 /// Builds the packet as it is first sent.
-pub(super) fn packet(ends: Ends, options: &PacketOptions) -> Result<Packet, Error> {
+pub(super) fn packet(ends: Ends, options: &PacketOptions, state: State) -> Result<Packet, Error> {
+    let default_flags = match state {
+        State::New => SYN,
+        State::Established => ACK,
+    };
+    let flags = options.tcp_flags.unwrap_or(default_flags);
     let protocol = protocol(ends, options);
     let port = port(ends, options, protocol)?;
     refuse_foreign(protocol, options)?;
-    let transport = transport(protocol, port, options, ends.destination.is_ipv6());
+    let transport = transport(protocol, port, flags, options, ends.destination.is_ipv6());
     let length = length(protocol, options, ends.destination.is_ipv6())?;
     let ip = Ip {
         source: ends.source,
@@ -84,10 +90,10 @@ fn refuse_foreign(protocol: Proto, options: &PacketOptions) -> Result<(), Error>
     Ok(())
 }
 
-fn transport(protocol: Proto, destination: Option<u16>, options: &PacketOptions, v6: bool) -> Transport {
+fn transport(protocol: Proto, destination: Option<u16>, flags: u8, options: &PacketOptions, v6: bool) -> Transport {
     let source = Some(options.sport.unwrap_or(SOURCE_PORT));
     match protocol {
-        Proto::Tcp => Transport::Tcp { source, destination, flags: options.tcp_flags.unwrap_or(SYN) },
+        Proto::Tcp => Transport::Tcp { source, destination, flags },
         Proto::Udp => Transport::Udp { source, destination },
         Proto::Sctp => Transport::Sctp { source, destination },
         Proto::Icmp => {
@@ -136,7 +142,8 @@ mod tests {
     #[test]
     fn the_protocol_comes_from_the_option_then_the_service_then_the_port() {
         let proto = |ends, proto| {
-            packet(ends, &PacketOptions { proto, ..PacketOptions::default() }).map(|packet| packet.protocol())
+            packet(ends, &PacketOptions { proto, ..PacketOptions::default() }, State::New)
+                .map(|packet| packet.protocol())
         };
         assert_eq!(proto(ends(None, None), None).unwrap(), Protocol::ICMP);
         assert_eq!(proto(ends(Some(80), None), None).unwrap(), Protocol::TCP);
@@ -147,26 +154,28 @@ mod tests {
 
     #[test]
     fn an_echo_has_84_bytes_and_the_rest_60() {
-        let icmp = packet(ends(None, None), &PacketOptions::default()).unwrap();
+        let icmp = packet(ends(None, None), &PacketOptions::default(), State::New).unwrap();
         assert_eq!((icmp.length, icmp.ip.ttl, icmp.ip.df), (84, 64, false));
         assert_eq!(icmp.transport, Transport::Icmp { kind: 8, code: 0, id: Some(1), quoted: None });
-        let tcp = packet(ends(Some(80), None), &PacketOptions::default()).unwrap();
+        let tcp = packet(ends(Some(80), None), &PacketOptions::default(), State::New).unwrap();
         assert_eq!((tcp.length, tcp.source_port()), (60, Some(40000)));
         assert_eq!(tcp.transport, Transport::Tcp { source: Some(40000), destination: Some(80), flags: SYN });
+        let later = packet(ends(Some(80), None), &PacketOptions::default(), State::Established).unwrap();
+        assert!(matches!(later.transport, Transport::Tcp { flags: ACK, .. }));
     }
 
     #[test]
     fn an_ipv6_echo_is_type_128_and_never_fragmented() {
         let v6 =
             Ends { source: "fd00::1".parse().unwrap(), destination: "fd00::2".parse().unwrap(), ..ends(None, None) };
-        let echo = packet(v6, &PacketOptions::default()).unwrap();
+        let echo = packet(v6, &PacketOptions::default(), State::New).unwrap();
         assert!(echo.ip.df && echo.protocol() == Protocol::ICMPV6);
         assert!(matches!(echo.transport, Transport::Icmp { kind: 128, .. }));
     }
 
     #[test]
     fn what_has_no_meaning_is_refused() {
-        let refused = |options: PacketOptions, port| packet(ends(port, None), &options).is_err();
+        let refused = |options: PacketOptions, port| packet(ends(port, None), &options, State::New).is_err();
         let none = PacketOptions::default;
         assert!(refused(PacketOptions { tcp_flags: Some(2), ..none() }, None));
         assert!(refused(PacketOptions { icmp_type: Some(3), ..none() }, Some(80)));

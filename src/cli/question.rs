@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::evidence::Gap;
 use crate::net::{Family, IfName, NetnsId, NetnsName, NodeName, Packet, Protocol};
 use crate::snapshot::Snapshot;
+use crate::trace::Finding;
 
 use super::args::{Explain, PacketOptions, Proto, State};
 use super::entry;
@@ -39,10 +40,21 @@ struct Named<'a> {
     end: End,
 }
 
-/// Resolves the question. The gaps are what the names contradict each other about.
-pub(super) fn question(typed: &Explain, from: &str, to: &str, snapshot: &Snapshot) -> Result<(Asked, Vec<Gap>), Error> {
+/// A question with what resolving its names brought up.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    /// What is asked.
+    pub(super) asked: Asked,
+    /// What the snapshot contradicts itself about.
+    pub(super) gaps: Vec<Gap>,
+    /// What was chosen where a name left it open.
+    pub(super) findings: Vec<Finding>,
+}
+
+/// Resolves the question.
+pub(super) fn question(typed: &Explain, from: &str, to: &str, snapshot: &Snapshot) -> Result<Resolved, Error> {
     let protocol = typed.packet.proto.map(protocol);
-    let names = Names { snapshot, namespace: typed.namespace.as_deref(), protocol };
+    let names = Names { snapshot, namespace: typed.namespace.as_deref(), protocol, port: typed.packet.port };
     let sender = Named { typed: from, end: names.resolve(from, Role::From)? };
     let target = Named { typed: to, end: names.resolve(to, Role::To)? };
     let family = family(&typed.packet, &sender, &target)?;
@@ -50,13 +62,13 @@ pub(super) fn question(typed: &Explain, from: &str, to: &str, snapshot: &Snapsho
     let source = source(&typed.packet, &sender.end, family, &start, snapshot)?;
     let Some(destination) = target.end.address(family) else { return Err(no_address(to, family)) };
     let ends = Ends { source, destination, port: target.end.port, protocol: target.end.protocol };
-    let packet = packet::packet(ends, &typed.packet)?;
+    let packet = packet::packet(ends, &typed.packet, typed.state)?;
     let gaps = sender.end.gaps.into_iter().chain(target.end.gaps).collect();
     let asked = match start {
         Start::Missing(folder) => Asked::Missing { folder, packet: Box::new(packet) },
         Start::Known(from) => Asked::Walk(walk(typed, packet, from)),
     };
-    Ok((asked, gaps))
+    Ok(Resolved { asked, gaps, findings: target.end.findings })
 }
 
 fn walk(typed: &Explain, packet: Packet, from: Origin) -> Question {

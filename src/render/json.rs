@@ -11,7 +11,7 @@ use super::lines::Lines;
 use super::{View, endpoint};
 use crate::evidence::{Evidence, Files, Gap};
 use crate::net::{Encapsulation, IfName, Packet, RouteType, Transport};
-use crate::trace::{Decision, Path, Reason, Step, Trace, Verdict};
+use crate::trace::{Decision, Finding, Path, Reason, Step, Trace, Verdict};
 
 /// The name and version of the format.
 pub(super) const SCHEMA: &str = "flowtrace/explain/1";
@@ -35,7 +35,7 @@ struct ExplanationJson<'a> {
     unexplored: Option<f64>,
     paths: Vec<PathJson<'a>>,
     gaps: Vec<GapJson<'a>>,
-    findings: [(); 0],
+    findings: Vec<GapJson<'a>>,
 }
 
 #[derive(Serialize)]
@@ -64,6 +64,7 @@ struct TraceJson<'a> {
     steps: Vec<StepJson<'a>>,
 }
 
+/// A gap or a finding: what, and the lines that show it.
 #[derive(Serialize)]
 struct GapJson<'a> {
     what: &'a str,
@@ -268,7 +269,7 @@ impl<'a> ExplanationJson<'a> {
             unexplored: answer.unexplored,
             paths: answer.paths.iter().map(|path| PathJson::new(path, files)).collect(),
             gaps: answer.gaps.iter().map(|gap| GapJson::new(gap, files)).collect(),
-            findings: [],
+            findings: view.findings.iter().map(|finding| GapJson::of_finding(finding, files)).collect(),
         }
     }
 }
@@ -312,6 +313,10 @@ impl<'a> StepJson<'a> {
 }
 
 impl<'a> GapJson<'a> {
+    fn of_finding(finding: &'a Finding, files: &'a Files) -> Self {
+        Self { what: &finding.what, evidence: evidence(&finding.evidence, files) }
+    }
+
     fn new(gap: &'a Gap, files: &'a Files) -> Self {
         Self { what: &gap.what, evidence: evidence(&gap.evidence, files) }
     }

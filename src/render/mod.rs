@@ -14,7 +14,7 @@ mod text;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::evidence::Files;
-use crate::trace::Answer;
+use crate::trace::{Answer, Finding};
 
 pub use dot::dot;
 pub use escape::{Charset, clean};
@@ -32,6 +32,8 @@ pub struct View<'a> {
     pub to: &'a str,
     /// What the walk found.
     pub answer: &'a Answer,
+    /// What is worth knowing beyond it.
+    pub findings: &'a [Finding],
     /// The snapshot's files.
     pub files: &'a Files,
 }

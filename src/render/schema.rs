@@ -23,7 +23,7 @@ pub fn explain_schema() -> Value {
         ("verdict", words(&VERDICTS.map(Verdict::as_str), "mixed where the paths differ")),
         ("paths", list(&reference("path"))),
         ("gaps", list(&reference("gap"))),
-        ("findings", json!({"type": "array"})),
+        ("findings", list(&reference("finding"))),
     ]);
     let optional = [
         ("truncated", json!({"const": true, "description": "--max-paths cut the list of paths"})),
@@ -56,6 +56,7 @@ fn definitions() -> Value {
         "packet": packet(),
         "evidence": evidence(),
         "gap": object(&[("what", text()), ("evidence", list(&reference("evidence")))]),
+        "finding": object(&[("what", text()), ("evidence", list(&reference("evidence")))]),
         "path": path(),
         "trace": object(&[
             ("verdict", words(&VERDICTS.map(Verdict::as_str), "how it ended")),

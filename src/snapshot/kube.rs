@@ -1,5 +1,6 @@
 //! The Kubernetes objects of a snapshot: of each the few fields that names and relays need.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -117,6 +118,16 @@ pub struct ServicePort {
     pub node_port: Option<u16>,
     /// The pods' port, a number or a name.
     pub target_port: Option<String>,
+}
+
+impl fmt::Display for ServicePort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.port, self.protocol)?;
+        match &self.name {
+            Some(name) => write!(f, " ({name})"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// An `EndpointSlice` object.

@@ -75,6 +75,15 @@ pub struct Answer {
     pub gaps: Vec<Gap>,
 }
 
+/// Something worth knowing about an answer, beyond what the walk itself says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is, in one sentence.
+    pub what: String,
+    /// The lines that show it.
+    pub evidence: Vec<Evidence>,
+}
+
 impl Trace {
     /// Whether the packet got where it was meant to go.
     #[must_use]

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::load;
 use crate::net::Protocol;
 use crate::snapshot::{Service, ServicePort};
+use crate::trace::Finding;
 
 use super::{End, Home, Kind, Names, address, near, usage};
 
@@ -38,11 +39,17 @@ impl Names<'_> {
     pub(super) fn service(&self, namespace: &str, name: &str, port: Option<Port<'_>>) -> Result<End, Error> {
         let service = self.known_service(namespace, name)?;
         self.refuse_without_address(service)?;
+        let port = port.or(self.port.map(Port::Number));
         let chosen = self.choose(service, port)?;
         let kind = Kind::Service(namespace.to_owned(), name.to_owned());
         let end = End::new(kind, Home::Nowhere, address::one_each(service.cluster_ips.iter().copied()));
         Ok(match (chosen, port) {
-            (Some(found), _) => End { port: Some(found.port), protocol: Some(found.protocol), ..end },
+            (Some(found), _) => End {
+                port: Some(found.port),
+                protocol: Some(found.protocol),
+                findings: self.choice(service, found, port).into_iter().collect(),
+                ..end
+            },
             (None, Some(Port::Number(number))) => End { port: Some(number), ..end },
             (None, _) => end,
         })
@@ -96,6 +103,20 @@ impl Names<'_> {
             .collect()
     }
 
+    /// Says which port is taken where the name fits several: the first.
+    fn choice(&self, service: &Service, taken: &ServicePort, asked: Option<Port<'_>>) -> Option<Finding> {
+        let protocol = |found: &&ServicePort| self.protocol.is_none_or(|protocol| protocol == found.protocol);
+        let fits = |found: &&ServicePort| match asked {
+            Some(Port::Number(number)) => found.port == number,
+            Some(Port::Name(_)) => false,
+            None => true,
+        };
+        let several = service.ports.iter().filter(protocol).filter(fits).count() > 1;
+        let what =
+            || format!("{} is asked at {taken}, the first port that fits: {}", full_name(service), listed(service));
+        several.then(|| Finding { what: what(), evidence: vec![service.evidence] })
+    }
+
     /// The port that is meant. `None` where the question needs none (a ping), or names a number that the service
     /// doesn't have, which is as good a question.
     fn choose<'s>(&self, service: &'s Service, port: Option<Port<'_>>) -> Result<Option<&'s ServicePort>, Error> {
@@ -108,9 +129,12 @@ impl Names<'_> {
                 None => Err(usage(format!("{} has no port {name:?}; {}", full_name(service), listed(service)))),
             },
             None if matches!(self.protocol, Some(Protocol::ICMP | Protocol::ICMPV6)) => Ok(None),
-            None => match service.ports.iter().filter(fits).collect::<Vec<_>>().as_slice() {
-                [found] => Ok(Some(found)),
-                _ => Err(usage(format!("{} wants a port: {}", full_name(service), listed(service)))),
+            None => match ports.find(fits) {
+                Some(first) => Ok(Some(first)),
+                None => {
+                    let protocol = self.protocol.map(|protocol| format!(" for {protocol}")).unwrap_or_default();
+                    Err(usage(format!("{} has no port{protocol}: {}", full_name(service), listed(service))))
+                }
             },
         }
     }
@@ -132,12 +156,8 @@ fn full_name(service: &Service) -> String {
 }
 
 fn listed(service: &Service) -> String {
-    let port = |port: &ServicePort| match &port.name {
-        Some(name) => format!("{}/{} ({name})", port.port, port.protocol),
-        None => format!("{}/{}", port.port, port.protocol),
-    };
     match service.ports.as_slice() {
         [] => "it has none".to_owned(),
-        ports => format!("it has {}", ports.iter().map(port).collect::<Vec<_>>().join(", ")),
+        ports => format!("it has {}", ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
     }
 }

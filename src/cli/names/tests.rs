@@ -60,7 +60,7 @@ fn cluster() -> Snapshot {
 }
 
 fn names(snapshot: &Snapshot) -> Names<'_> {
-    Names { snapshot, namespace: None, protocol: None }
+    Names { snapshot, namespace: None, protocol: None, port: None }
 }
 
 fn to(snapshot: &Snapshot, text: &str) -> End {
@@ -186,16 +186,30 @@ fn a_service_has_the_port_that_fits() {
 }
 
 #[test]
-fn a_service_with_several_ports_wants_one_unless_the_protocol_tells() {
+fn of_several_ports_the_first_that_fits_is_taken_and_named() {
     let cluster = cluster();
-    let text = refusal(names(&cluster), "svc/kube-system/kube-dns");
-    assert!(text.contains("53/udp (dns), 53/tcp (dns-tcp), 9153/tcp (metrics)"), "{text}");
-    let udp = Names { protocol: Some(Protocol::UDP), ..names(&cluster) };
-    assert_eq!(udp.resolve("svc/kube-system/kube-dns", Role::To).unwrap().port, Some(53));
-    let tcp = Names { protocol: Some(Protocol::TCP), ..names(&cluster) };
-    assert!(refusal(tcp, "svc/kube-system/kube-dns").contains("wants a port"));
-    let ping = Names { protocol: Some(Protocol::ICMP), ..names(&cluster) };
-    assert_eq!(ping.resolve("svc/kube-system/kube-dns", Role::To).unwrap().port, None);
+    let ask = |names: Names, text: &str| {
+        let end = names.resolve(text, Role::To).unwrap();
+        (end.port, end.protocol, end.findings.first().map(|finding| finding.what.clone()))
+    };
+    let dns = "svc/kube-system/kube-dns";
+    let listed = "it has 53/udp (dns), 53/tcp (dns-tcp), 9153/tcp (metrics)";
+    let first = |taken: &str| Some(format!("{dns} is asked at {taken}, the first port that fits: {listed}"));
+    let any = names(&cluster);
+    assert_eq!(ask(any, dns), (Some(53), Some(Protocol::UDP), first("53/udp (dns)")));
+    assert_eq!(ask(any, "kube-dns.kube-system.svc.cluster.local").2, first("53/udp (dns)"));
+    assert_eq!(ask(any, "svc/kube-system/kube-dns:53").2, first("53/udp (dns)"));
+    assert_eq!(ask(any, "svc/kube-system/kube-dns:metrics").2, None);
+    let udp = Names { protocol: Some(Protocol::UDP), ..any };
+    assert_eq!(ask(udp, dns), (Some(53), Some(Protocol::UDP), None));
+    let tcp = Names { protocol: Some(Protocol::TCP), ..any };
+    assert_eq!(ask(tcp, dns), (Some(53), Some(Protocol::TCP), first("53/tcp (dns-tcp)")));
+    let metrics = Names { port: Some(9153), ..any };
+    assert_eq!(ask(metrics, dns), (Some(9153), Some(Protocol::TCP), None));
+    let sctp = Names { protocol: Some(Protocol::SCTP), ..any };
+    assert!(refusal(sctp, dns).contains("no port for sctp"));
+    let ping = Names { protocol: Some(Protocol::ICMP), ..any };
+    assert_eq!(ask(ping, dns), (None, None, None));
 }
 
 #[test]

@@ -38,6 +38,7 @@ pub struct Style {
 pub fn text(view: &View<'_>, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let mut pen = Pen::new(style, out);
     header(&mut pen, view, style)?;
+    notes(&mut pen, view, style)?;
     for (place, path) in view.answer.paths.iter().enumerate() {
         let common = if place == 0 || style.verbose { 0 } else { common(view.answer.paths.first(), path) };
         section(&mut pen, view, place, style)?;
@@ -85,6 +86,16 @@ fn header(pen: &mut Pen<'_>, view: &View<'_>, style: Style) -> io::Result<()> {
         }
         None => Ok(()),
     }
+}
+
+/// What is worth knowing, under the header.
+fn notes(pen: &mut Pen<'_>, view: &View<'_>, style: Style) -> io::Result<()> {
+    for finding in view.findings {
+        let places = reference::references(&finding.evidence, style, view.files);
+        let places = if places.is_empty() { String::new() } else { format!(" ({})", places.join(" ")) };
+        pen.paragraph("     note: ", &format!("{}{places}", style.clean(&finding.what)), Tone::Unsure)?;
+    }
+    Ok(())
 }
 
 /// A path in one line, for the list of all.
