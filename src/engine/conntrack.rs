@@ -33,6 +33,9 @@ impl Dir {
     }
 }
 
+/// Which port it is that nobody knows: two ports drawn at random are not the same one. 0 where every port is known.
+pub(super) type UnknownPort = u32;
+
 /// A packet's connection (`skb->_nfct`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CtRef {
@@ -76,6 +79,9 @@ pub(super) struct CtEntry {
     pub expected: bool,
     /// TCP's state, where the snapshot says it.
     pub tcp_state: Option<String>,
+    /// Which unknown port stands in the tuple of each direction.
+    pub original_unknown: UnknownPort,
+    pub reply_unknown: UnknownPort,
     /// The row of the snapshot.
     pub evidence: Option<Evidence>,
     /// The rules that rewrote the source and the destination.
@@ -102,8 +108,31 @@ pub(super) struct Tracker {
     pub recent: Vec<Written>,
     /// The ipsets that `SET` rules changed.
     pub changed_sets: Vec<(NetnsId, String)>,
+    /// The unknown source ports of tunnel packets: a flow's is always the same one.
+    pub tunnel_ports: Vec<(ConntrackTuple, UnknownPort, UnknownPort)>,
+    /// How many unknown ports there are.
+    pub unknown_ports: UnknownPort,
     /// Link addresses that answered when they were asked for: every bridge on the way has learned them.
     pub resolved: Vec<MacAddr>,
+}
+
+impl Tracker {
+    /// A port that nobody knows, and that is none of those before.
+    pub(super) fn draw_port(&mut self) -> UnknownPort {
+        self.unknown_ports += 1;
+        self.unknown_ports
+    }
+
+    /// The source port of the tunnel packets that carry a flow: a hash of it, so that one flow has one.
+    pub(super) fn tunnel_port(&mut self, flow: ConntrackTuple, unknown: UnknownPort) -> UnknownPort {
+        let known = self.tunnel_ports.iter().find(|(tuple, id, _)| *tuple == flow && *id == unknown);
+        if let Some((_, _, port)) = known {
+            return *port;
+        }
+        let port = self.draw_port();
+        self.tunnel_ports.push((flow, unknown, port));
+        port
+    }
 }
 
 /// A packet's tuple (`nf_ct_get_tuple`).
@@ -238,13 +267,14 @@ fn inet_error(walk: &mut Walk, quoted: &Packet, zone: u16) -> Option<Evidence> {
 /// as itself only: the two directions of a tunnel have source ports of their own.
 fn find(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, zone: u16) -> Option<(CtId, Dir)> {
     let netns = walk.netns_id();
+    let unknown = walk.skb.unknown_port;
     let direction = |entry: &CtEntry| {
         let ours = entry.netns == netns && entry.protocol == protocol && entry.zone == zone && entry.confirmed;
         if !ours {
             None
-        } else if entry.original == *tuple {
+        } else if entry.original == *tuple && entry.original_unknown == unknown {
             Some(Dir::Original)
-        } else if entry.reply == *tuple {
+        } else if entry.reply == *tuple && entry.reply_unknown == unknown {
             Some(Dir::Reply)
         } else {
             None
@@ -307,6 +337,8 @@ fn from_row(netns: NetnsId, row: &ConntrackEntry) -> CtEntry {
         confirmed: true,
         expected: false,
         tcp_state: row.state.clone(),
+        original_unknown: 0,
+        reply_unknown: 0,
         evidence: Some(row.evidence),
         snat_because: Some(row.evidence),
         dnat_because: Some(row.evidence),
@@ -322,7 +354,7 @@ fn init_conntrack(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, z
         _ => {}
     }
     let reply = invert(protocol, tuple)?;
-    walk.tracker.entries.push(CtEntry {
+    let entry = CtEntry {
         netns: walk.netns_id(),
         protocol,
         original: *tuple,
@@ -338,10 +370,13 @@ fn init_conntrack(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, z
         confirmed: false,
         expected: false,
         tcp_state: None,
+        original_unknown: walk.skb.unknown_port,
+        reply_unknown: walk.skb.unknown_port,
         evidence: None,
         snat_because: None,
         dnat_because: None,
-    });
+    };
+    walk.tracker.entries.push(entry);
     Some(walk.tracker.entries.len() - 1)
 }
 

@@ -8,7 +8,7 @@ use crate::net::{IfName, Packet, Transport};
 use crate::snapshot::{NetnsId, Snapshot};
 use crate::trace::{Answer, Decision, Path, Reason, Trace, Verdict};
 
-use super::conntrack::{Nfct, Tracker};
+use super::conntrack::{Nfct, Tracker, UnknownPort};
 use super::error::{self, Cause};
 use super::input::{is_answered, netif_receive_skb};
 use super::output::{ip_local_out, send, send_kernel};
@@ -80,6 +80,8 @@ pub(super) struct Leg {
     pub packet: Packet,
     /// The namespace at its end.
     pub netns: NetnsId,
+    /// Which port of it nobody knows.
+    pub unknown_port: UnknownPort,
     /// What an error needs to know of the packet's end.
     pub cause: Option<Cause>,
 }
@@ -145,16 +147,16 @@ fn go_and_return(course: &mut Course) -> (Leg, Option<Trace>, Option<bool>) {
 fn go(course: &mut Course) -> Leg {
     let packet = course.question.packet.clone();
     match course.question.from.clone() {
-        Origin::Socket { netns } => course.send(netns, packet),
-        Origin::Device { netns, device } => course.receive(netns, &device, packet),
+        Origin::Socket { netns } => course.send(netns, packet, 0),
+        Origin::Device { netns, device } => course.receive(netns, &device, packet, 0),
         Origin::Outside { entries } => {
             course.outside.push(packet.ip.source);
             match entries.as_slice() {
                 [] => course.nowhere(packet),
-                [(netns, device)] => course.receive(*netns, device, packet),
+                [(netns, device)] => course.receive(*netns, device, packet, 0),
                 several => {
                     let (netns, device) = course.choose_entry(several);
-                    course.receive(netns, &device, packet)
+                    course.receive(netns, &device, packet, 0)
                 }
             }
         }
@@ -184,50 +186,53 @@ impl<'s> Course<'s, '_> {
     }
 
     /// A socket of a namespace sends a packet.
-    pub(super) fn send(&mut self, netns: NetnsId, packet: Packet) -> Leg {
-        self.run(netns, packet, Nfct::None, |walk| send(walk))
+    pub(super) fn send(&mut self, netns: NetnsId, packet: Packet, unknown: UnknownPort) -> Leg {
+        self.run(netns, packet, |walk| {
+            walk.skb.unknown_port = unknown;
+            send(walk)
+        })
     }
 
     /// The kernel of a namespace sends an error, which belongs to the connection of the packet that it is about.
-    pub(super) fn send_error(&mut self, netns: NetnsId, packet: Packet, nfct: Nfct) -> Leg {
-        self.run(netns, packet, nfct, send_kernel)
+    pub(super) fn send_error(&mut self, netns: NetnsId, packet: Packet, nfct: Nfct, unknown: UnknownPort) -> Leg {
+        self.run(netns, packet, |walk| {
+            walk.skb.nfct = nfct;
+            walk.skb.unknown_port = unknown;
+            send_kernel(walk)
+        })
     }
 
     /// A packet is put on a device, past every hook.
     pub(super) fn transmit(&mut self, netns: NetnsId, device: &IfName, packet: Packet) -> Leg {
-        self.run(netns, packet, Nfct::None, |_| Ok(Next::Xmit(device.clone())))
+        self.run(netns, packet, |_| Ok(Next::Xmit(device.clone())))
     }
 
     /// A packet arrives at a device.
-    pub(super) fn receive(&mut self, netns: NetnsId, device: &IfName, packet: Packet) -> Leg {
-        self.run(netns, packet, Nfct::None, |walk| match walk.netns().link(device) {
+    pub(super) fn receive(&mut self, netns: NetnsId, device: &IfName, packet: Packet, unknown: UnknownPort) -> Leg {
+        self.run(netns, packet, |walk| match walk.netns().link(device) {
             Some(link) if !link.up => {
                 let detail = format!("{device} is down");
                 Err(End::dropped(Reason::DeviceDown).detail(detail).because([link.evidence]))
             }
-            _ => Ok(Next::Receive(netns, device.clone())),
+            _ => {
+                walk.skb.unknown_port = unknown;
+                Ok(Next::Receive(netns, device.clone()))
+            }
         })
     }
 
     /// A packet from outside that enters nowhere.
     pub(super) fn nowhere(&mut self, packet: Packet) -> Leg {
         let destination = packet.ip.destination;
-        self.run(NetnsId(0), packet, Nfct::None, |_| {
+        self.run(NetnsId(0), packet, |_| {
             let detail =
                 format!("nobody on the network between nodes has {destination}, so that nothing can be sent to it");
             Err(End::new(Verdict::Lost, Reason::NobodyOwns).detail(detail))
         })
     }
 
-    fn run(
-        &mut self,
-        netns: NetnsId,
-        packet: Packet,
-        nfct: Nfct,
-        first: impl FnOnce(&mut Walk<'s>) -> Stage<Next>,
-    ) -> Leg {
+    fn run(&mut self, netns: NetnsId, packet: Packet, first: impl FnOnce(&mut Walk<'s>) -> Stage<Next>) -> Leg {
         let mut walk = self.start(netns, packet);
-        walk.skb.nfct = nfct;
         let mut next = first(&mut walk);
         let end = loop {
             next = match next {
@@ -267,12 +272,14 @@ impl<'s> Course<'s, '_> {
             errno: end.errno,
         };
         walk.take(decision, end.because.iter().copied());
+        let unknown_port = walk.skb.unknown_port;
         let packet = walk.packet().clone();
         let place = walk.place().clone();
         let Finished { steps, tracker, choices, gaps, .. } = walk.finish();
         (self.tracker, self.choices) = (tracker, choices);
         self.gaps.extend(gaps.into_iter().filter(|gap| !self.gaps.contains(gap)).collect::<Vec<_>>());
-        Leg { trace: Trace { steps, verdict: end.verdict, reason: end.reason }, packet, netns: place.netns, cause }
+        let trace = Trace { steps, verdict: end.verdict, reason: end.reason };
+        Leg { trace, packet, netns: place.netns, unknown_port, cause }
     }
 }
 

@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use crate::net::{Family, IfName, Ip, Mark, Packet, Transport};
 use crate::trace::{Decision, Trace, Verdict};
 
-use super::conntrack::{CtRef, Nfct};
+use super::address::ipv6_dev_get_saddr;
+use super::conntrack::{CtRef, Nfct, UnknownPort};
 use super::drive::{Course, Leg, is_reset};
 use super::sysctl;
 use super::walk::{ErrorReply, Walk};
@@ -23,6 +24,10 @@ pub(super) struct Cause {
     local: bool,
     /// The bridge port that the packet came in by, while it is being bridged.
     physin: Option<IfName>,
+    /// The device that the packet came in by; `None` for the namespace's own.
+    iif: Option<IfName>,
+    /// Which of the ports that nobody knows the packet's is.
+    unknown_port: UnknownPort,
 }
 
 impl Cause {
@@ -32,6 +37,8 @@ impl Cause {
             nfct: walk.skb.nfct,
             local: walk.skb.dst.as_ref().is_some_and(|dst| dst.local),
             physin: walk.skb.nf_bridge.as_ref().and_then(|nf_bridge| nf_bridge.physin.clone()),
+            iif: walk.skb.iif.clone(),
+            unknown_port: walk.skb.unknown_port,
         }
     }
 }
@@ -89,7 +96,7 @@ fn send(course: &mut Course, forward: &Leg, cause: &Cause, packet: Packet) -> Le
         // A reset for a bridged packet goes straight back out of the port that it came in by.
         return course.transmit(forward.netns, port, packet);
     }
-    course.send_error(forward.netns, packet, reversed(cause.nfct))
+    course.send_error(forward.netns, packet, reversed(cause.nfct), cause.unknown_port)
 }
 
 /// The error belongs to the packet's connection, in the other direction (`nf_conntrack_attach`).
@@ -113,12 +120,17 @@ fn error_packet(course: &Course, forward: &Leg, cause: &Cause) -> Option<Packet>
     let ttl = sysctl::number(netns, ttl_key).and_then(|(value, _)| u8::try_from(value).ok()).unwrap_or(64);
     let reflect_key = if inet { "net.ipv4.fwmark_reflect" } else { "net.ipv6.fwmark_reflect" };
     let mark = if sysctl::is_set(netns, reflect_key) { original.mark } else { Mark(0) };
-    let local = if cause.local { original.ip.destination } else { unspecified };
+    let source = match &cause.iif {
+        _ if cause.local => original.ip.destination,
+        // An ICMPv6 error is sent from the device that the packet came in by, whatever way it goes back (seen on 6.18).
+        Some(iif) if !inet => ipv6_dev_get_saddr(netns, iif, original.ip.source).unwrap_or(unspecified),
+        _ => unspecified,
+    };
     let mut packet = match cause.error {
         ErrorReply::TcpReset if is_reset(original) => return None,
         ErrorReply::TcpReset => reset(original),
         ErrorReply::Icmp { .. } if original.is_icmp_error() => return None,
-        ErrorReply::Icmp { kind, code, .. } => icmp_error(original, kind, code, local),
+        ErrorReply::Icmp { kind, code, .. } => icmp_error(original, kind, code, source),
     };
     packet.ip.ttl = ttl;
     packet.mark = mark;

@@ -10,7 +10,7 @@ use crate::snapshot::{ConntrackTuple, NatRange, RouteScope};
 use crate::trace::{CtState, Decision, Hook, NatChange, Reason};
 
 use super::address::select_source;
-use super::conntrack::{self, CtEntry, CtId, Dir, Nfct};
+use super::conntrack::{self, CtEntry, CtId, Dir, Nfct, UnknownPort};
 use super::netfilter::HookState;
 use super::walk::{End, Stage, Walk};
 
@@ -116,11 +116,14 @@ fn nf_nat_setup_info(walk: &mut Walk, range: &NatRange, manip: Manip, because: O
     let protocol = entry.protocol;
     let Some(current) = conntrack::invert(protocol, &entry.reply) else { return };
     let wanted = get_unique_tuple(walk, ct.id, protocol, &current, range, manip);
+    let drawn = wanted != current && port_of(protocol, &wanted, manip).is_none() && has_port(protocol);
+    let unknown = drawn.then(|| walk.tracker.draw_port());
     let Some(entry) = walk.tracker.entries.get_mut(ct.id) else { return };
     if wanted != current
         && let Some(reply) = conntrack::invert(protocol, &wanted)
     {
         entry.reply = reply;
+        entry.reply_unknown = unknown.unwrap_or(entry.reply_unknown);
         match manip {
             Manip::Src => (entry.snat, entry.snat_because) = (true, because),
             Manip::Dst => (entry.dnat, entry.dnat_because) = (true, because),
@@ -275,9 +278,13 @@ fn is_icmp(protocol: Protocol) -> bool {
     matches!(protocol, Protocol::ICMP | Protocol::ICMPV6)
 }
 
+fn has_port(protocol: Protocol) -> bool {
+    protocol.has_ports() || is_icmp(protocol)
+}
+
 /// Maps the port into the range (`nf_nat_l4proto_unique_tuple`); more than one to choose from is unknown.
 fn unique_port(protocol: Protocol, tuple: &mut ConntrackTuple, range: &NatRange, manip: Manip) {
-    if !protocol.has_ports() && !is_icmp(protocol) {
+    if !has_port(protocol) {
         return;
     }
     if range.ports.is_none() && manip == Manip::Dst && !is_icmp(protocol) {
@@ -308,9 +315,19 @@ pub(super) fn nf_nat_packet(walk: &mut Walk, manip: Manip) {
     }
     let Some(target) = conntrack::invert(entry.protocol, entry.tuple(ct.dir.other())) else { return };
     let because = because(entry, manip, ct.dir);
+    let unknown = unknown_after(entry, ct.dir);
     let mut packet = walk.packet().clone();
     manip_packet(&mut packet, &target, manip);
+    walk.skb.unknown_port = unknown;
     take_nat(walk, packet, manip, ct.dir, because);
+}
+
+/// Which unknown port a packet has after it was rewritten: that of its connection's other side.
+fn unknown_after(entry: &CtEntry, dir: Dir) -> UnknownPort {
+    match dir {
+        Dir::Original => entry.reply_unknown,
+        Dir::Reply => entry.original_unknown,
+    }
 }
 
 /// Whether this half of the packet is rewritten: an answer's halves change places.
@@ -376,6 +393,8 @@ pub(super) fn icmp_reply_translation(walk: &mut Walk, hook: Hook) {
     let other = *entry.tuple(ct.dir.other());
     let Some(outer) = conntrack::invert(entry.protocol, &other) else { return };
     let because = because(entry, manip, ct.dir);
+    let unknown = unknown_after(entry, ct.dir);
+    walk.skb.unknown_port = unknown;
     let mut packet = walk.packet().clone();
     if let Transport::Icmp { quoted: Some(quoted), .. } = &mut packet.transport {
         manip_packet(quoted, &other, manip.other());

@@ -3,6 +3,7 @@
 use crate::net::{Family, Packet, Transport};
 use crate::trace::{Decision, Reason, Trace, Verdict};
 
+use super::conntrack::UnknownPort;
 use super::drive::{Course, Leg};
 use super::sysctl;
 
@@ -16,10 +17,10 @@ pub(super) fn walk(course: &mut Course, forward: &Leg, sent: &Packet) -> Trace {
     let mut packet = answer_to(&forward.packet);
     let mut leg = if arrived_outside {
         packet.link = None;
-        from_outside(course, packet)
+        from_outside(course, packet, forward.unknown_port)
     } else {
         packet.ip.ttl = default_ttl(course, forward);
-        course.send(forward.netns, packet)
+        course.send(forward.netns, packet, forward.unknown_port)
     };
     check_receiver(course, &mut leg, sent);
     leg.trace
@@ -38,14 +39,14 @@ fn delivered_inside(trace: &Trace) -> bool {
 }
 
 /// The outside answers: the packet enters where its destination address is.
-fn from_outside(course: &mut Course, packet: Packet) -> Leg {
+fn from_outside(course: &mut Course, packet: Packet, unknown: UnknownPort) -> Leg {
     let destination = packet.ip.destination;
     course.outside.push(packet.ip.source);
     let snapshot = course.snapshot;
     let entries = snapshot.owner_of(destination);
     let entry = entries.into_iter().find(|(netns, dev)| snapshot.topology.is_underlay(*netns, dev));
     match entry {
-        Some((netns, device)) => course.receive(netns, &device, packet),
+        Some((netns, device)) => course.receive(netns, &device, packet, unknown),
         None => course.nowhere(packet),
     }
 }

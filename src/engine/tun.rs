@@ -56,6 +56,8 @@ fn relay_send(walk: &mut Walk, relay: &Relay) -> Stage<Next> {
     walk.skb.nfct = Nfct::None;
     walk.skb.nf_bridge = None;
     walk.skb.iif = None;
+    walk.skb.inner_unknown_ports.push(walk.skb.unknown_port);
+    walk.skb.unknown_port = 0;
     let dst = ip_route_output(walk, None)?;
     walk.skb.dst = Some(dst);
     Ok(Next::LocalOut)
@@ -85,6 +87,7 @@ pub(super) fn relay_rcv(walk: &mut Walk) -> Stage<Option<Next>> {
     walk.take(Decision::Userspace { device: dev.clone(), program, ttl_cost }, because);
     walk.skb.nfct = Nfct::None;
     walk.skb.dst = None;
+    walk.skb.unknown_port = walk.skb.inner_unknown_ports.pop().unwrap_or(0);
     Ok(Some(Next::Receive(walk.netns_id(), dev)))
 }
 

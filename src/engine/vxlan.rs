@@ -9,7 +9,7 @@ use crate::net::{Encapsulation, Family, Ip, MacAddr, Packet, Transport};
 use crate::snapshot::{FdbEntry, Link, LinkKind, Vxlan, VxlanTtl};
 use crate::trace::{Decision, Reason};
 
-use super::conntrack::Nfct;
+use super::conntrack::{Nfct, tuple_of};
 use super::route::ip_route_output;
 use super::sysctl;
 use super::walk::{End, Next, Stage, Walk};
@@ -41,10 +41,14 @@ pub(super) fn vxlan_xmit(walk: &mut Walk, link: &Link, settings: &Vxlan) -> Stag
         [entry.evidence],
     );
     let vni = entry.vni.unwrap_or(settings.vni);
+    let flow = tuple_of(walk.packet());
+    let tunnel_port = walk.tracker.tunnel_port(flow, walk.skb.unknown_port);
     walk.take(
         Decision::Encapsulate { device: link.name.clone(), tunnel: "vxlan", vni: Some(vni), packet: Box::new(outer) },
         [link.evidence],
     );
+    walk.skb.inner_unknown_ports.push(walk.skb.unknown_port);
+    walk.skb.unknown_port = tunnel_port;
     // `udp_flow_src_port`: the hash is folded into the range of ephemeral ports.
     walk.skb.sport_bounds = Some(sysctl::local_port_range(walk.netns()));
     route_outer(walk, link, via.as_ref())
@@ -177,6 +181,7 @@ pub(super) fn vxlan_rcv(walk: &mut Walk) -> Stage<Option<Next>> {
     let (name, evidence) = (link.name.clone(), link.evidence);
     walk.take(Decision::Decapsulate { device: name.clone(), tunnel: "vxlan", vni: Some(vni) }, [evidence]);
     walk.skb.sport_bounds = None;
+    walk.skb.unknown_port = walk.skb.inner_unknown_ports.pop().unwrap_or(0);
     walk.skb.nfct = Nfct::None;
     walk.skb.dst = None;
     walk.skb.nf_bridge = None;

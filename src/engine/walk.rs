@@ -9,7 +9,7 @@ use crate::net::{IfName, Link, Packet};
 use crate::snapshot::{Netns, NetnsId, Snapshot};
 use crate::trace::{Decision, Place, Reason, Step, Verdict};
 
-use super::conntrack::{Nfct, Tracker};
+use super::conntrack::{Nfct, Tracker, UnknownPort};
 use super::route::Dst;
 
 /// The most steps that one direction may have before the walk gives up: TTL ends a routing loop long before.
@@ -111,6 +111,9 @@ pub(super) struct Skb {
     pub own: bool,
     /// The frame is for this host whatever its destination address says (`PACKET_HOST`).
     pub to_host: bool,
+    /// Which port of the packet nobody knows, and those of the packets inside.
+    pub unknown_port: UnknownPort,
+    pub inner_unknown_ports: Vec<UnknownPort>,
     /// Between which ports an unknown source port is.
     pub sport_bounds: Option<(u16, u16)>,
     /// The next hop on the link, and who answers for it where the neighbour table doesn't say.
