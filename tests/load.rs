@@ -262,3 +262,53 @@ fn a_recent_folder_without_lists_is_known_to_be_empty() {
     assert_eq!(snapshot.namespaces[1].recent.as_ref().and_then(|lists| lists.get("KUBE-SEP-A")).map(Vec::len), Some(1));
     assert!(snapshot.namespaces[2].recent.is_none());
 }
+
+/// A small generator, so that a failure can be run again.
+struct Seeded(u64);
+
+impl Seeded {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % limit.max(1)
+    }
+}
+
+#[test]
+fn broken_files_of_every_kind_load_with_gaps_and_never_panic() {
+    let mut files = Vec::new();
+    collect(&testdata(), "", &mut files);
+    files.sort();
+    let alphabet: Vec<char> = "\n\t {}[]\",:/-0f\u{1b}ü".chars().collect();
+    for seed in 0..60 {
+        let mut random = Seeded(seed);
+        let broken = files.iter().map(|(path, text)| {
+            let mut chars: Vec<char> = text.chars().collect();
+            for _ in 0..random.below(4) {
+                let at = random.below(chars.len());
+                if let Some(place) = chars.get_mut(at) {
+                    *place = alphabet[random.below(alphabet.len())];
+                }
+            }
+            if random.below(3) == 0 {
+                chars.truncate(random.below(chars.len()));
+            }
+            (path.clone(), Arc::from(chars.into_iter().collect::<String>()))
+        });
+        let snapshot = load_files(broken).unwrap();
+        assert!(!snapshot.gaps.is_empty() && snapshot.gaps.len() < 20_000, "seed {seed}: {}", snapshot.gaps.len());
+    }
+}
+
+#[test]
+fn a_snapshot_without_any_one_of_its_files_loads() {
+    let mut files = Vec::new();
+    collect(&testdata(), "", &mut files);
+    let mut names: Vec<String> = files.iter().map(|(path, _)| path.rsplit('/').next().unwrap().to_owned()).collect();
+    names.sort();
+    names.dedup();
+    for name in names {
+        let rest = files.iter().filter(|(path, _)| !path.ends_with(&format!("/{name}"))).cloned();
+        let snapshot = load_files(rest).unwrap();
+        assert!(snapshot.namespaces.len() > 4, "{name}");
+    }
+}
