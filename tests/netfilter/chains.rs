@@ -1,0 +1,87 @@
+//! Jumps, returns, policies, files that were cut short.
+
+use super::*;
+
+const CHAINS: &str = ":INPUT ACCEPT\n:A - [0:0]\n:B - [0:0]\n:C - [0:0]";
+
+fn input(rules: &str) -> Host {
+    host(&[("iptables-save", &table("filter", CHAINS, rules))])
+}
+
+#[test]
+fn a_return_goes_back_behind_the_jump() {
+    let host = input("-A INPUT -j A\n-A INPUT -j DROP\n-A A -j B\n-A A -j ACCEPT\n-A B -j RETURN\n-A B -j DROP");
+    assert_eq!(matched(&host.path().forward), ["INPUT 1", "A 1", "B 1", "A 2"]);
+}
+
+#[test]
+fn the_end_of_a_chain_is_a_return() {
+    let host = input("-A INPUT -j A\n-A INPUT -j ACCEPT\n-A A -p udp -j DROP");
+    assert_eq!(matched(&host.path().forward), ["INPUT 1", "INPUT 2"]);
+}
+
+#[test]
+fn a_goto_returns_to_the_caller_of_its_chain() {
+    let host = input("-A INPUT -j A\n-A INPUT -j ACCEPT\n-A A -g B\n-A A -j DROP\n-A B -j RETURN");
+    assert_eq!(matched(&host.path().forward), ["INPUT 1", "A 1", "B 1", "INPUT 2"]);
+}
+
+#[test]
+fn a_goto_from_a_base_chain_ends_at_its_policy() {
+    let host = input("-A INPUT -g A\n-A INPUT -j DROP\n-A A -p udp -j DROP");
+    assert_eq!(matched(&host.path().forward), ["INPUT 1", "INPUT policy"]);
+}
+
+#[test]
+fn a_return_in_a_base_chain_ends_at_its_policy() {
+    let host = input("-A INPUT -j RETURN\n-A INPUT -j ACCEPT");
+    let dropping = host.files.iter().any(|(_, text)| text.contains(":INPUT DROP"));
+    assert!(!dropping);
+    assert_eq!(matched(&host.path().forward), ["INPUT 1", "INPUT policy"]);
+}
+
+#[test]
+fn a_policy_drops() {
+    let host = host(&[("iptables-save", &table("filter", ":INPUT DROP", "-A INPUT -p udp -j ACCEPT"))]);
+    let path = host.path();
+    assert_eq!((path.forward.verdict, path.forward.reason), (Verdict::Dropped, Some(Reason::Policy)));
+}
+
+#[test]
+fn chains_that_lead_in_a_circle_end_the_walk() {
+    let host = input("-A INPUT -j A\n-A A -j B\n-A B -j A");
+    assert_eq!(host.path().forward.verdict, Verdict::Undetermined);
+    let host = input("-A INPUT -g A\n-A A -g B\n-A B -g A");
+    assert_eq!(host.path().forward.verdict, Verdict::Undetermined);
+}
+
+#[test]
+fn a_chain_that_may_go_on_leaves_the_end_undetermined() {
+    let cut = table("filter", ":INPUT ACCEPT", "-A INPUT -p udp -j DROP").replace("COMMIT\n", "");
+    let host = host(&[("iptables-save", &cut)]);
+    assert_eq!(host.path().forward.verdict, Verdict::Undetermined);
+    let dropped = host.with(packet(CLIENT, US, udp(53))).path();
+    assert_eq!(dropped.forward.verdict, Verdict::Dropped);
+}
+
+#[test]
+fn both_backends_have_a_say() {
+    let legacy = table("filter", ":INPUT ACCEPT", "-A INPUT -p tcp -j DROP").replace("(nf_tables) ", "");
+    let nft = table("filter", ":INPUT ACCEPT", "-A INPUT -j ACCEPT");
+    let host = host(&[("iptables-save", &nft), ("iptables-legacy-save", &legacy)]);
+    assert!(host.is_dropped());
+    assert!(!host.with(packet(CLIENT, US, udp(53))).is_dropped());
+}
+
+#[test]
+fn a_verbose_walk_names_what_it_tried_whether_indexed_or_not() {
+    let accept = |n: u32| format!("-A INPUT -d 203.0.113.{n}/32 -j DROP\n");
+    for count in [3, 40] {
+        let rules: String = (1..=count).map(accept).collect();
+        let mut host = filter(&format!("{rules}-A INPUT -j ACCEPT"));
+        host.verbose = true;
+        let path = host.path();
+        let step = path.forward.steps.iter().find(|step| matches!(step.decision, Decision::Rule { .. })).unwrap();
+        assert_eq!(step.tried.len(), count as usize);
+    }
+}

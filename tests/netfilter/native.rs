@@ -1,0 +1,101 @@
+//! nft's own tables, and those that iptables-nft keeps there.
+
+use super::*;
+
+const HARMLESS: &str = "\
+table inet fw { # handle 1
+\tset s { # handle 5
+\t\ttype ipv4_addr
+\t\tflags interval
+\t\telements = { 10.0.0.0/8, 192.0.2.1 }
+\t}
+
+\tchain sub { # handle 1
+\t\tcounter packets 0 bytes 0 # handle 7
+\t\treturn # handle 8
+\t}
+
+\tchain in { # handle 2
+\t\ttype filter hook input priority filter + 10; policy accept;
+\t\tct state established accept # handle 9
+\t\tip saddr { 1.2.3.4, 5.6.7.8 } counter packets 0 bytes 0 accept comment \"drop it\" # handle 11
+\t\tjump sub # handle 12
+\t}
+}
+";
+
+const IPTABLES: &str = "\
+table ip filter {
+\tchain INPUT {
+\t\ttype filter hook input priority filter; policy accept;
+\t\tmeta l4proto tcp counter packets 0 bytes 0 drop
+\t}
+}
+";
+
+const JSON: &str = r#"{"nftables": [{"metainfo": {"version": "1.0.6", "json_schema_version": 1}},
+    {"table": {"family": "inet", "name": "fw", "handle": 1}},
+    {"map": {"family": "inet", "name": "m", "table": "fw", "type": "inet_service", "map": "verdict"}},
+    {"chain": {"family": "inet", "table": "fw", "name": "sub", "handle": 1}},
+    {"chain": {"family": "inet", "table": "fw", "name": "in", "type": "filter", "hook": "input", "prio": 10, "policy": "accept"}},
+    {"rule": {"family": "inet", "table": "fw", "chain": "sub", "expr": [{"counter": {"packets": 0}}, WHAT]}},
+    {"rule": {"family": "inet", "table": "fw", "chain": "in", "expr": [{"jump": {"target": "sub"}}]}}]}"#;
+
+fn verdict(files: &[(&str, &str)]) -> Verdict {
+    host(files).path().forward.verdict
+}
+
+#[test]
+fn a_chain_that_can_do_nothing_is_passed_by() {
+    assert_eq!(verdict(&[("nft.txt", HARMLESS)]), Verdict::Delivered);
+    assert_eq!(verdict(&[("nft.txt", "")]), Verdict::Delivered);
+    assert_eq!(verdict(&[("nft.json", &JSON.replace("WHAT", "{\"return\": null}"))]), Verdict::Delivered);
+}
+
+#[test]
+fn a_chain_that_can_end_the_packet_leaves_it_undetermined() {
+    let dropping = HARMLESS.replace("return #", "tcp dport 80 drop #");
+    assert_eq!(verdict(&[("nft.txt", &dropping)]), Verdict::Undetermined);
+    assert_eq!(verdict(&[("nft.txt", &HARMLESS.replace("policy accept", "policy drop"))]), Verdict::Undetermined);
+    assert_eq!(verdict(&[("nft.json", &JSON.replace("WHAT", "{\"drop\": null}"))]), Verdict::Undetermined);
+    let marking = "{\"mangle\": {\"key\": {\"meta\": {\"key\": \"mark\"}}, \"value\": 1}}";
+    assert_eq!(verdict(&[("nft.json", &JSON.replace("WHAT", marking))]), Verdict::Undetermined);
+}
+
+#[test]
+fn only_packets_of_the_family_and_the_hook_meet_a_chain() {
+    let forward = HARMLESS.replace("hook input", "hook forward").replace("policy accept", "policy drop");
+    assert_eq!(verdict(&[("nft.txt", &forward)]), Verdict::Delivered);
+    let six = forward.replace("table inet", "table ip6").replace("hook forward", "hook input");
+    assert_eq!(verdict(&[("nft.txt", &six)]), Verdict::Delivered);
+    let dormant = HARMLESS.replace("policy accept", "policy drop").replace("\tset s", "\tflags dormant\n\tset s");
+    assert_eq!(verdict(&[("nft.txt", &dormant)]), Verdict::Delivered);
+}
+
+#[test]
+fn devices_have_chains_of_their_own() {
+    let chain = |dev: &str| {
+        format!(
+            "table netdev nd {{\n\tchain e {{\n\t\ttype filter hook ingress device \"{dev}\" priority 0; policy accept;\n                 \t\tdrop\n\t}}\n}}\n"
+        )
+    };
+    assert_eq!(verdict(&[("nft.txt", &chain("eth0"))]), Verdict::Undetermined);
+    assert_eq!(verdict(&[("nft.txt", &chain("eth1"))]), Verdict::Delivered);
+}
+
+#[test]
+fn a_table_that_iptables_printed_runs_once() {
+    let saved = table("filter", ":INPUT ACCEPT", "-A INPUT -p udp -j DROP");
+    assert_eq!(verdict(&[("iptables-save", &saved), ("nft.txt", IPTABLES)]), Verdict::Delivered);
+    // Without a header it is told by its chains.
+    let bare = saved.replace(EMPTY, "");
+    let path = host(&[("iptables-save", &bare), ("nft.txt", IPTABLES)]).path();
+    assert_eq!(path.forward.verdict, Verdict::Delivered);
+    let backends = path.forward.steps.iter().filter_map(|step| match step.decision {
+        Decision::Policy { backend, .. } => Some(backend),
+        _ => None,
+    });
+    assert_eq!(backends.collect::<Vec<_>>(), ["nft"]);
+    // What iptables-save did not print is nft's own.
+    assert_eq!(verdict(&[("iptables-save", EMPTY), ("nft.txt", IPTABLES)]), Verdict::Undetermined);
+}
