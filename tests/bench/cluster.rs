@@ -1,39 +1,59 @@
-//! A snapshot on disk around a large dump: the bundled two-node snapshot, with the dump in place of its first node's.
+//! A snapshot on disk around a large dump: the bundled two-node snapshot, with the dump in place of a node's.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::dump::{self, Size};
+use super::objects;
 
 /// A snapshot in a folder that goes away with this.
 #[derive(Debug)]
 pub struct Cluster {
+    /// What it is called in the table of goals.
+    pub name: &'static str,
     /// Its folder.
     pub dir: PathBuf,
     /// What its first node's dump was made for.
     pub size: Size,
 }
 
-/// The node that has the dump.
-const DUMP: &str = "nodes/n1/host/iptables-save";
+/// Writes a large file from the small one.
+type Enlarge = fn(base: &str, size: Size, to: &mut dyn Write) -> io::Result<()>;
 
 impl Cluster {
-    /// Writes it.
-    pub fn write(size: Size) -> io::Result<Self> {
+    /// Writes one whose first node has the large dump.
+    pub fn one_node(name: &'static str, size: Size) -> io::Result<Self> {
+        Self::write(name, size, &[("nodes/n1/host/iptables-save", dump::write)])
+    }
+
+    /// Writes one whose two nodes have it, with the Kubernetes objects that they have it from.
+    pub fn whole(name: &'static str, size: Size) -> io::Result<Self> {
+        let files: [(_, Enlarge); 4] = [
+            ("nodes/n1/host/iptables-save", dump::write),
+            ("nodes/n2/host/iptables-save", dump::write),
+            ("cluster/services.json", objects::write_services),
+            ("cluster/endpointslices.json", objects::write_slices),
+        ];
+        Self::write(name, size, &files)
+    }
+
+    fn write(name: &'static str, size: Size, files: &[(&str, Enlarge)]) -> io::Result<Self> {
         let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/vxlan");
-        let name = format!("flowtrace-bench-{}-{}", std::process::id(), size.services);
-        let cluster = Self { dir: std::env::temp_dir().join(name), size };
+        let folder = format!("flowtrace-bench-{}-{}-{}", std::process::id(), size.services, files.len());
+        let cluster = Self { name, dir: std::env::temp_dir().join(folder), size };
         copy(&base, &cluster.dir)?;
-        let mut file = BufWriter::new(File::create(cluster.dump())?);
-        dump::write(&fs::read_to_string(base.join(DUMP))?, size, &mut file)?;
-        file.flush()?;
+        for (path, enlarge) in files {
+            let mut file = BufWriter::new(File::create(cluster.dir.join(path))?);
+            enlarge(&fs::read_to_string(base.join(path))?, size, &mut file)?;
+            file.flush()?;
+        }
         Ok(cluster)
     }
 
-    /// The dump.
+    /// The first node's dump.
     pub fn dump(&self) -> PathBuf {
-        self.dir.join(DUMP)
+        self.dir.join("nodes/n1/host/iptables-save")
     }
 }
 

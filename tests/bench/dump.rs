@@ -23,7 +23,8 @@ impl Size {
         self.services * (2 + 3 * self.endpoints)
     }
 
-    fn each(self) -> impl Iterator<Item = Service> {
+    /// Each of the services.
+    pub fn each(self) -> impl Iterator<Item = Service> {
         (0..self.services).map(move |number| Service { number, endpoints: self.endpoints })
     }
 }
@@ -46,31 +47,43 @@ impl Service {
         Ipv4Addr::from_bits(Ipv4Addr::new(10, 100, 0, 1).to_bits() + self.number)
     }
 
-    fn name(self) -> String {
-        format!("team-{}/service-{}:http", self.number % 40, self.number)
+    /// The namespace of the Kubernetes object.
+    pub fn namespace(self) -> String {
+        format!("team-{}", self.number % 40)
+    }
+
+    /// The name of the Kubernetes object.
+    pub fn name(self) -> String {
+        format!("service-{}", self.number)
+    }
+
+    /// The name of its port, as kube-proxy writes it.
+    fn port_name(self) -> String {
+        format!("{}/{}:http", self.namespace(), self.name())
     }
 
     fn svc(self) -> String {
-        format!("KUBE-SVC-{}", chain_hash(&self.name()))
+        format!("KUBE-SVC-{}", chain_hash(&self.port_name()))
     }
 
-    fn endpoints(self) -> impl Iterator<Item = Endpoint> {
+    /// Its endpoints.
+    pub fn endpoints(self) -> impl Iterator<Item = Endpoint> {
         (0..self.endpoints).map(move |number| {
             let all = self.number * self.endpoints + number;
             let pod = PODS.get(number as usize % PODS.len()).copied().unwrap_or(Ipv4Addr::UNSPECIFIED);
             let to = format!("{pod}:{}", 8080 + all);
-            let sep = format!("KUBE-SEP-{}", chain_hash(&format!("{}{to}", self.name())));
+            let sep = format!("KUBE-SEP-{}", chain_hash(&format!("{}{to}", self.port_name())));
             Endpoint { pod, to, sep }
         })
     }
 
     fn portal(self) -> String {
-        let (ip, name) = (self.cluster_ip(), self.name());
+        let (ip, name) = (self.cluster_ip(), self.port_name());
         format!("-d {ip}/32 -p tcp -m comment --comment \"{name} cluster IP\" -m tcp --dport 80")
     }
 
     fn svc_rules(self) -> String {
-        let (svc, name, portal) = (self.svc(), self.name(), self.portal());
+        let (svc, name, portal) = (self.svc(), self.port_name(), self.portal());
         let mut text = format!("[0:0] -A {svc} ! -s 10.244.0.0/16 {portal} -j KUBE-MARK-MASQ\n");
         for (left, Endpoint { to, sep, .. }) in (1..=self.endpoints).rev().zip(self.endpoints()) {
             let _ = write!(text, "[0:0] -A {svc} -m comment --comment \"{name} -> {to}\" ");
@@ -83,7 +96,7 @@ impl Service {
     }
 
     fn sep_rules(self) -> String {
-        let name = self.name();
+        let name = self.port_name();
         self.endpoints().fold(String::new(), |mut text, Endpoint { pod, to, sep }| {
             let _ = writeln!(text, "[0:0] -A {sep} -s {pod}/32 -m comment --comment \"{name}\" -j KUBE-MARK-MASQ");
             let dnat = format!("-m tcp -j DNAT --to-destination {to}");
@@ -93,8 +106,10 @@ impl Service {
     }
 }
 
-struct Endpoint {
-    pod: Ipv4Addr,
+/// A pod behind a service.
+pub struct Endpoint {
+    /// The pod's address.
+    pub pod: Ipv4Addr,
     to: String,
     sep: String,
 }
@@ -110,30 +125,42 @@ fn chain_hash(text: &str) -> String {
     (0..16).map(letter).collect()
 }
 
+/// Lines of one service that go before the small cluster's first line of a kind.
+struct Lines {
+    before: &'static str,
+    of: fn(Service) -> String,
+}
+
+const LINES: [Lines; 5] = [
+    Lines {
+        before: ":KUBE-SEP-",
+        of: |service| {
+            service.endpoints().fold(String::new(), |text, Endpoint { sep, .. }| text + ":" + &sep + " - [0:0]\n")
+        },
+    },
+    Lines { before: ":KUBE-SVC-", of: |service| format!(":{} - [0:0]\n", service.svc()) },
+    Lines { before: "[0:0] -A KUBE-SEP-", of: Service::sep_rules },
+    Lines {
+        before: "[0:0] -A KUBE-SERVICES ",
+        of: |service| format!("[0:0] -A KUBE-SERVICES {} -j {}\n", service.portal(), service.svc()),
+    },
+    Lines { before: "[0:0] -A KUBE-SVC-", of: Service::svc_rules },
+];
+
 /// Writes a small cluster's dump with the services added, each chain's rules together and in kube-proxy's order.
 pub fn write(base: &str, size: Size, to: &mut dyn Write) -> io::Result<()> {
-    let mut missing: Vec<(&str, fn(Service) -> String)> = vec![
-        (":KUBE-SEP-", |service| {
-            service.endpoints().fold(String::new(), |text, endpoint| text + ":" + &endpoint.sep + " - [0:0]\n")
-        }),
-        (":KUBE-SVC-", |service| format!(":{} - [0:0]\n", service.svc())),
-        ("[0:0] -A KUBE-SEP-", Service::sep_rules),
-        ("[0:0] -A KUBE-SERVICES ", |service| {
-            format!("[0:0] -A KUBE-SERVICES {} -j {}\n", service.portal(), service.svc())
-        }),
-        ("[0:0] -A KUBE-SVC-", Service::svc_rules),
-    ];
-    let mut nat = false;
-    for line in base.lines() {
-        nat |= line == "*nat";
-        let place = missing.iter().position(|(start, _)| nat && line.starts_with(start));
-        if let Some((_, text)) = place.map(|place| missing.remove(place)) {
-            size.each().try_for_each(|service| to.write_all(text(service).as_bytes()))?;
+    let (before, nat) = base.split_at(base.find("*nat\n").unwrap_or(base.len()));
+    to.write_all(before.as_bytes())?;
+    let mut missing = Vec::from(LINES);
+    for line in nat.lines() {
+        if let Some(place) = missing.iter().position(|lines| line.starts_with(lines.before)) {
+            let lines = missing.remove(place);
+            size.each().try_for_each(|service| to.write_all((lines.of)(service).as_bytes()))?;
         }
         writeln!(to, "{line}")?;
     }
     match missing.as_slice() {
         [] => Ok(()),
-        [(start, _), ..] => Err(io::Error::other(format!("the small dump has no line that starts with {start:?}"))),
+        [first, ..] => Err(io::Error::other(format!("the small dump has no line that starts with {:?}", first.before))),
     }
 }

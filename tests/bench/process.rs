@@ -22,22 +22,27 @@ pub struct Cost {
 pub struct Rounds(Vec<Cost>);
 
 impl Rounds {
+    /// Rounds that have been run.
+    pub fn new(costs: impl IntoIterator<Item = Cost>) -> Self {
+        Self(costs.into_iter().collect())
+    }
+
     /// Adds a round.
     pub fn push(&mut self, cost: Cost) {
         self.0.push(cost);
     }
 
-    /// The CPU time of the cheapest round, which other programs disturbed least.
+    /// The CPU time of the cheapest round, in seconds: other programs disturbed it least.
     pub fn min(&self) -> f64 {
         self.0.iter().map(|cost| cost.cpu.as_secs_f64()).fold(f64::INFINITY, f64::min)
     }
 
-    /// The median CPU time.
+    /// The median CPU time, in seconds.
     pub fn median(&self) -> f64 {
         median(self.0.iter().map(|cost| cost.cpu))
     }
 
-    /// The median time by the clock.
+    /// The median time by the clock, in seconds.
     pub fn wall(&self) -> f64 {
         median(self.0.iter().map(|cost| cost.wall))
     }
@@ -61,30 +66,39 @@ pub fn run(command: &mut Command) -> Result<(Cost, Output), String> {
 /// The word by which this program is told to run another one and to print the most memory that it had.
 pub const PEAK: &str = "peak";
 
-/// The most memory that a program has at any time, in KiB. The kernel only tells that of all programs together that
+/// The most memory that a program has at any time, in KiB, once it has succeeded. The kernel only tells that of all programs together that
 /// this one has run, so another process of this program runs it.
-pub fn peak(command: &Command) -> Result<u64, String> {
+pub fn peak(command: &Command) -> Result<f64, String> {
     let me = std::env::current_exe().map_err(|err| err.to_string())?;
     let output = Command::new(me).arg(PEAK).arg(command.get_program()).args(command.get_args()).output();
     let output = output.map_err(|err| err.to_string())?;
     let printed = String::from_utf8_lossy(&output.stdout);
-    printed.trim().parse().map_err(|_| format!("no peak: {printed:?}"))
+    printed.trim().parse().map_err(|_| printed.trim().to_owned())
 }
 
 /// What that process prints.
-pub fn peak_of(program: &OsStr, args: impl Iterator<Item = OsString>) -> Result<u64, String> {
-    run(Command::new(program).args(args))?;
+pub fn peak_of(program: &OsStr, args: impl Iterator<Item = OsString>) -> Result<i64, String> {
+    let (_, output) = run(Command::new(program).args(args))?;
+    succeeded(&program.to_string_lossy(), &output)?;
     Ok(children()?.1)
 }
 
+/// A program that fails early would be cheap for the wrong reason.
+pub fn succeeded(name: &str, output: &Output) -> Result<(), String> {
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{name}: {}, {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
+}
+
 /// The CPU time of every program run so far, and the most memory that one of them had.
-fn children() -> Result<(Duration, u64), String> {
+fn children() -> Result<(Duration, i64), String> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(|err| format!("getrusage: {err}"))?;
     let time = [usage.user_time(), usage.system_time()].map(|time| {
         let micros = time.tv_sec() * 1_000_000 + time.tv_usec();
         Duration::from_micros(u64::try_from(micros).unwrap_or(0))
     });
-    Ok((time.into_iter().sum(), u64::try_from(usage.max_rss()).unwrap_or(0)))
+    Ok((time.into_iter().sum(), usage.max_rss()))
 }
 
 /// What a piece of this program costs.

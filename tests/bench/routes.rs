@@ -9,20 +9,27 @@ use flowtrace::snapshot::{Route, Routes};
 use ipnet::{IpNet, Ipv4Net};
 use prefix_trie::PrefixMap;
 
+use super::goal::Goal;
 use super::process::{Rounds, within};
 
 const ROUTES: usize = 100_000;
-const LOOKUPS: usize = 200_000;
+const LOOKUPS: u32 = 200_000;
 const ROUNDS: usize = 9;
 
-/// The same lookups in both.
-pub struct Lookups {
-    /// flowtrace's.
-    pub ours: Rounds,
-    /// The crate's.
-    pub theirs: Rounds,
-    /// How many there were in a round.
-    pub count: usize,
+const RATIO: (f64, &str) = (1.6, "");
+
+/// Compares the two.
+pub fn goal() -> Goal {
+    const WHAT: &str = "100,000 routes: a lookup, against the crate prefix-trie's";
+    match lookups() {
+        Err(why) => Goal::untried(WHAT, RATIO, why),
+        Ok((ours, theirs)) => {
+            let each = |rounds: &Rounds| rounds.min() * 1e9 / f64::from(LOOKUPS);
+            let medians = ours.median() / theirs.median();
+            let numbers = format!("{:.0} ns against {:.0} ns; by medians {medians:.3}", each(&ours), each(&theirs));
+            Goal::at_most(WHAT, RATIO, ours.min() / theirs.min(), numbers)
+        }
+    }
 }
 
 /// xorshift64*: the same numbers on every run.
@@ -53,7 +60,7 @@ impl Random {
 }
 
 /// Looks the same addresses up in both, and checks that both find the same route.
-pub fn lookups() -> Result<Lookups, String> {
+fn lookups() -> Result<(Rounds, Rounds), String> {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut trie = PrefixMap::new();
     let mut rows = vec![route(Ipv4Net::default())];
@@ -80,7 +87,7 @@ pub fn lookups() -> Result<Lookups, String> {
         flowtrace.push(within(|| addresses.iter().for_each(|address| _ = black_box(ours(address)))).0);
         crates.push(within(|| addresses.iter().for_each(|address| _ = black_box(theirs(address)))).0);
     }
-    Ok(Lookups { ours: flowtrace, theirs: crates, count: LOOKUPS })
+    Ok((flowtrace, crates))
 }
 
 fn same(one: Option<&Route>, other: Option<&Route>) -> bool {
@@ -96,7 +103,7 @@ fn address(random: &mut Random, rows: &[Route]) -> Ipv4Addr {
     let any = random.next();
     let row = rows.get(random.next() as usize % rows.len().max(1));
     match row.map(|row| row.dst) {
-        Some(IpNet::V4(prefix)) if any % 2 == 0 => {
+        Some(IpNet::V4(prefix)) if any.is_multiple_of(2) => {
             Ipv4Addr::from_bits(prefix.network().to_bits() | (any & prefix.hostmask().to_bits()))
         }
         _ => Ipv4Addr::from_bits(any),
