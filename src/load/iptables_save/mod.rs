@@ -45,6 +45,12 @@ pub(super) fn parse(file: FileId, text: &Arc<str>, family: Family, gaps: &mut Ve
     reader.ruleset
 }
 
+/// What follows `[packets:bytes] -A `.
+fn after_counters(line: &str) -> Option<&str> {
+    let end = memchr::memchr(b']', line.as_bytes())?;
+    line.get(end..)?.strip_prefix("] -A ")
+}
+
 struct Reader<'g> {
     ruleset: Ruleset,
     section: Option<Section>,
@@ -61,8 +67,8 @@ impl Reader<'_> {
         match trimmed.as_bytes() {
             [] => {}
             [b'-', b'A', b' ', ..] => self.rule(trimmed.get(3..).unwrap_or(""), at),
-            [b'[', ..] => match trimmed.split_once("] -A ") {
-                Some((_, rest)) => self.rule(rest, at),
+            [b'[', ..] => match after_counters(trimmed) {
+                Some(rest) => self.rule(rest, at),
                 None => self.garbage(at),
             },
             [b'#', ..] => self.comment(trimmed),

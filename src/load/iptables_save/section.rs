@@ -55,15 +55,19 @@ impl Section {
 
     /// A rule's line. True where its chain should have been declared and was not.
     pub(super) fn rule(&mut self, chain: &str, at: RuleLine, evidence: Evidence) -> bool {
-        let last = self.rules.last().filter(|(id, _)| self.chain(*id).is_some_and(|last| &*last.name == chain));
-        if let Some((id, _)) = last {
-            self.rules.push((*id, at));
-            return false;
-        }
-        let new = !self.names.contains_key(chain);
-        let id = self.add(chain, evidence);
+        let known = self.chain_nearby(chain).or_else(|| self.names.get(chain).copied());
+        let id = known.unwrap_or_else(|| self.add(chain, evidence));
         self.rules.push((id, at));
-        new && self.declared
+        known.is_none() && self.declared
+    }
+
+    /// The chain with this name, if it is that of the rule above or one of those declared next: `iptables-save`
+    /// prints the rules in the order of the declarations.
+    fn chain_nearby(&self, name: &str) -> Option<ChainId> {
+        const NEARBY: u32 = 4;
+        let last = self.rules.last().map_or(0, |(id, _)| id.0);
+        let mut ids = (last..last.saturating_add(NEARBY)).map(ChainId);
+        ids.find(|id| self.chain(*id).is_some_and(|chain| &*chain.name == name))
     }
 
     /// A line that stands for a rule of the chain above it.
