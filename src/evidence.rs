@@ -1,5 +1,6 @@
 //! Where a statement comes from: a file of the snapshot and a line of it.
 
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 /// A file of the snapshot, as an index into [`Files`].
@@ -57,13 +58,44 @@ impl Gap {
     }
 }
 
+/// A file's text, shared by everything that points into it. It stays in the memory that it was read into: a large
+/// file's pages cost more than its parsing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text(Arc<String>);
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self(Arc::new(text))
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self::from(text.to_owned())
+    }
+}
+
+impl From<Arc<str>> for Text {
+    fn from(text: Arc<str>) -> Self {
+        Self::from(&*text)
+    }
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A file of the snapshot with its text.
 #[derive(Debug)]
 pub struct SourceFile {
     /// The path relative to the snapshot, with `/` between folders.
     pub path: String,
     /// The whole text.
-    pub text: Arc<str>,
+    pub text: Text,
     /// For JSON files: each listed object's row in the text form's syntax, by its place in the list.
     pub rows: Vec<String>,
     starts: OnceLock<Vec<u32>>,
@@ -77,9 +109,9 @@ pub struct Files {
 
 impl Files {
     /// Adds a file and gives its id.
-    pub fn add(&mut self, path: impl Into<String>, text: Arc<str>) -> FileId {
+    pub fn add(&mut self, path: impl Into<String>, text: impl Into<Text>) -> FileId {
         let id = FileId(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
-        self.files.push(SourceFile { path: path.into(), text, rows: Vec::new(), starts: OnceLock::new() });
+        self.files.push(SourceFile { path: path.into(), text: text.into(), rows: Vec::new(), starts: OnceLock::new() });
         id
     }
 

@@ -1,9 +1,8 @@
 //! From files to tables: each file goes to its reader, each folder becomes a namespace.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use crate::evidence::{FileId, Files, Gap};
+use crate::evidence::{FileId, Files, Gap, Text};
 use crate::net::{Family, NetnsId, NetnsName, NodeName, PodName};
 use crate::snapshot::{Netfilter, Netns, PolicyRule, RecentEntry, Route, Routes, Snapshot, Topology};
 
@@ -16,7 +15,7 @@ use super::{
 };
 
 /// Reads every file and puts the snapshot together. `folders` are namespaces even without files.
-pub(super) fn assemble(files: Vec<(String, Arc<str>)>, folders: &BTreeSet<String>, gaps: Vec<Gap>) -> Snapshot {
+pub(super) fn assemble(files: Vec<(String, Text)>, folders: &BTreeSet<String>, gaps: Vec<Gap>) -> Snapshot {
     let mut snapshot = Snapshot { gaps, ..Snapshot::default() };
     let mut tables: BTreeMap<String, Tables> = BTreeMap::new();
     for folder in folders {
@@ -28,7 +27,7 @@ pub(super) fn assemble(files: Vec<(String, Arc<str>)>, folders: &BTreeSet<String
     let mut cluster = BTreeMap::new();
     for (path, text) in files {
         let place = place(&path);
-        let id = snapshot.files.add(path, Arc::clone(&text));
+        let id = snapshot.files.add(path, text.clone());
         match place {
             Place::Meta => meta::read(id, &text, &mut snapshot.gaps),
             Place::Cluster(name) => {
@@ -165,7 +164,7 @@ impl Reading<'_> {
         Some(parse(file, &content, self.gaps))
     }
 
-    fn file(&self, name: &str) -> Option<(FileId, Arc<str>)> {
+    fn file(&self, name: &str) -> Option<(FileId, Text)> {
         let id = *self.tables.files.get(name)?;
         Some((id, self.files.get(id)?.text.clone()))
     }

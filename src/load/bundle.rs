@@ -7,10 +7,11 @@ mod zstd;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read};
-use std::sync::Arc;
 
 use flate2::bufread::MultiGzDecoder;
 use tar::{Archive, Entry, EntryType};
+
+use crate::evidence::Text;
 
 use super::layout;
 use zstd::Zstd;
@@ -66,23 +67,25 @@ pub(super) struct Refused {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Content {
     /// UTF-8.
-    Text(Arc<str>),
+    Text(Text),
     /// Text but for some bytes, which were replaced.
-    Lossy(Arc<str>),
+    Lossy(Text),
     /// NUL bytes, which no tool prints.
     Binary,
 }
 
 impl Content {
-    /// Copies the text out of a buffer. A byte order mark at its start is none of it.
-    pub(super) fn of(bytes: &[u8]) -> Self {
-        if memchr::memchr(0, bytes).is_some() {
+    /// The text in what was read. A byte order mark at its start is none of it.
+    pub(super) fn of(mut bytes: Vec<u8>) -> Self {
+        if memchr::memchr(0, &bytes).is_some() {
             return Self::Binary;
         }
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        match str::from_utf8(bytes) {
-            Ok(text) => Self::Text(Arc::from(text)),
-            Err(_) => Self::Lossy(Arc::from(String::from_utf8_lossy(bytes))),
+        if bytes.starts_with(b"\xef\xbb\xbf") {
+            bytes.drain(..3);
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => Self::Text(Text::from(text)),
+            Err(err) => Self::Lossy(Text::from(String::from_utf8_lossy(err.as_bytes()).into_owned())),
         }
     }
 }
@@ -161,8 +164,6 @@ fn read_entries<R: Read>(
     last: &mut String,
 ) -> io::Result<()> {
     let mut long_name = None;
-    // One buffer for all files: memory that was used before costs no page faults.
-    let mut buffer = Vec::new();
     // Raw entries, because the others read names of any length into memory.
     for (count, entry) in (0u32..).zip(archive.entries()?.raw(true)) {
         let mut entry = entry?;
@@ -170,37 +171,38 @@ fn read_entries<R: Read>(
             return Err(oversize(format!("has more than {} entries", limits.entries)));
         }
         match entry.header().entry_type() {
-            EntryType::GNULongName => long_name = Some(read_name(&mut entry, &mut buffer)?),
+            EntryType::GNULongName => long_name = Some(read_name(&mut entry)?),
             EntryType::XHeader => {
-                read_bounded(&mut entry, NAME_LIMIT, &mut buffer)?;
-                long_name = pax_path(&buffer).or(long_name);
+                long_name = pax_path(&read_bounded(&mut entry, NAME_LIMIT)?).or(long_name);
             }
             EntryType::GNULongLink | EntryType::XGlobalHeader => {}
             kind => {
                 let name = long_name.take().unwrap_or_else(|| entry.path_bytes().into_owned());
                 *last = String::from_utf8_lossy(&name).into_owned();
-                bundle.add(kind, &name, &mut entry, (&mut buffer, limits.file))?;
+                bundle.add(kind, &name, &mut entry, limits.file)?;
             }
         }
     }
     Ok(())
 }
 
-fn read_name(entry: &mut Entry<impl Read>, buffer: &mut Vec<u8>) -> io::Result<Vec<u8>> {
-    read_bounded(entry, NAME_LIMIT, buffer)?;
-    let end = buffer.iter().position(|byte| *byte == 0).unwrap_or(buffer.len());
-    Ok(buffer.get(..end).unwrap_or_default().to_vec())
+fn read_name(entry: &mut Entry<impl Read>) -> io::Result<Vec<u8>> {
+    let mut name = read_bounded(entry, NAME_LIMIT)?;
+    name.truncate(name.iter().position(|byte| *byte == 0).unwrap_or(name.len()));
+    Ok(name)
 }
 
 /// Reads an entry's whole content. A short read means that the archive ends in it, which `tar` doesn't mind.
-fn read_bounded(entry: &mut Entry<impl Read>, limit: u64, buffer: &mut Vec<u8>) -> io::Result<()> {
+fn read_bounded(entry: &mut Entry<impl Read>, limit: u64) -> io::Result<Vec<u8>> {
     let size = entry.size();
     if size > limit {
         return Err(oversize("has a name or an extended header of more than 64 KiB".to_owned()));
     }
-    buffer.clear();
-    entry.read_to_end(buffer)?;
-    if buffer.len() as u64 == size { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    // Not with the size at once, which an archive can claim as it likes.
+    let mut bytes = Vec::new();
+    entry.read_to_end(&mut bytes)?;
+    bytes.shrink_to_fit();
+    if bytes.len() as u64 == size { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 /// The `path` record of a pax extended header (`17 path=some/name\n`).
@@ -210,13 +212,7 @@ fn pax_path(records: &[u8]) -> Option<Vec<u8>> {
 }
 
 impl Bundle {
-    fn add(
-        &mut self,
-        kind: EntryType,
-        name: &[u8],
-        entry: &mut Entry<impl Read>,
-        (buffer, limit): (&mut Vec<u8>, u64),
-    ) -> io::Result<()> {
+    fn add(&mut self, kind: EntryType, name: &[u8], entry: &mut Entry<impl Read>, limit: u64) -> io::Result<()> {
         let path = match clean(name) {
             Ok(path) => path,
             Err(why) => {
@@ -229,7 +225,7 @@ impl Bundle {
         match kind {
             EntryType::Directory if folder => self.folders.push(path),
             EntryType::Directory => {}
-            EntryType::Regular | EntryType::Continuous if !folder => self.add_file(&path, entry, (buffer, limit))?,
+            EntryType::Regular | EntryType::Continuous if !folder => self.add_file(&path, entry, limit)?,
             EntryType::Symlink => self.refuse(&path, "is a symbolic link", false),
             EntryType::Link => self.refuse(&path, "is a hard link", false),
             EntryType::Char | EntryType::Block => self.refuse(&path, "is a device", false),
@@ -240,18 +236,13 @@ impl Bundle {
     }
 
     /// As when unpacking, the last entry of a name stays.
-    fn add_file(
-        &mut self,
-        path: &str,
-        entry: &mut Entry<impl Read>,
-        (buffer, limit): (&mut Vec<u8>, u64),
-    ) -> io::Result<()> {
+    fn add_file(&mut self, path: &str, entry: &mut Entry<impl Read>, limit: u64) -> io::Result<()> {
         if entry.size() > limit {
             self.refuse(path, TOO_LARGE, false);
             return Ok(());
         }
-        read_bounded(entry, limit, buffer)?;
-        if self.files.insert(path.to_owned(), Content::of(buffer)).is_some() {
+        let content = Content::of(read_bounded(entry, limit)?);
+        if self.files.insert(path.to_owned(), content).is_some() {
             self.refuse(path, "stands in the archive twice; the last one counts", false);
         }
         Ok(())

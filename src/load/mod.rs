@@ -41,7 +41,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::evidence::Gap;
+use crate::evidence::{Gap, Text};
 use crate::snapshot::Snapshot;
 
 use bundle::{Content, LIMITS};
@@ -78,7 +78,7 @@ pub fn load_files(files: impl IntoIterator<Item = (String, Arc<str>)>) -> Result
     let mut tree = Tree::default();
     for (path, text) in files {
         if Slot::of(&path).is_some_and(|slot| !slot.is_folder()) {
-            tree.files.push((path, text));
+            tree.files.push((path, Text::from(text)));
         }
     }
     tree.load(Path::new("snapshot"))
@@ -92,7 +92,7 @@ fn not_one(path: &Path, what: impl Into<String>) -> Error {
 #[derive(Debug, Default)]
 struct Tree {
     /// Paths relative to the snapshot, and texts.
-    files: Vec<(String, Arc<str>)>,
+    files: Vec<(String, Text)>,
     /// The folders of namespaces, which count even if they are empty.
     folders: BTreeSet<String>,
     gaps: Vec<Gap>,
@@ -169,7 +169,7 @@ impl Tree {
         let root = find_root(path)?;
         let canonical = fs::canonicalize(&root).map_err(|source| Error::Io { path: root.clone(), source })?;
         let mut tree = Self::default();
-        let mut reader = Reader { root: canonical, buffer: Vec::new(), tree: &mut tree };
+        let mut reader = Reader { root: canonical, tree: &mut tree };
         reader.read_file(layout::META, &root.join(layout::META))?;
         for name in layout::CLUSTER {
             reader.read_file(&format!("cluster/{name}"), &root.join("cluster").join(name))?;
@@ -243,8 +243,6 @@ fn entries(dir: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
 struct Reader<'a> {
     /// The snapshot's folder, without symbolic links.
     root: PathBuf,
-    /// One buffer for all files: memory that was used before costs no page faults.
-    buffer: Vec<u8>,
     tree: &'a mut Tree,
 }
 
@@ -306,15 +304,15 @@ impl Reader<'_> {
             self.tree.gap(path, "is not a file");
             return Ok(());
         }
-        match read_bounded(file, &mut self.buffer) {
-            Ok(true) => {
-                self.tree.read += self.buffer.len() as u64;
+        match read_bounded(file) {
+            Ok(Some(bytes)) => {
+                self.tree.read += bytes.len() as u64;
                 if self.tree.read > LIMITS.total {
                     return Err(not_one(&self.root, "holds more than 2 GiB, which no snapshot does"));
                 }
-                self.tree.add(path.to_owned(), Content::of(&self.buffer));
+                self.tree.add(path.to_owned(), Content::of(bytes));
             }
-            Ok(false) => self.tree.gap(path, bundle::TOO_LARGE),
+            Ok(None) => self.tree.gap(path, bundle::TOO_LARGE),
             Err(err) => self.tree.gap(path, format_args!("can't be read: {err}")),
         }
         Ok(())
@@ -336,15 +334,14 @@ impl Reader<'_> {
     }
 }
 
-/// Reads a file's content; false if it is too large.
-fn read_bounded(file: &Path, buffer: &mut Vec<u8>) -> std::io::Result<bool> {
+/// A file's content; `None` if it is too large.
+fn read_bounded(file: &Path) -> std::io::Result<Option<Vec<u8>>> {
     let file = File::open(file)?;
     let len = file.metadata()?.len();
     if len > LIMITS.file {
-        return Ok(false);
+        return Ok(None);
     }
-    buffer.clear();
-    buffer.reserve(usize::try_from(len).unwrap_or(0));
-    file.take(LIMITS.file + 1).read_to_end(buffer)?;
-    Ok(buffer.len() as u64 <= LIMITS.file)
+    let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
+    file.take(LIMITS.file + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= LIMITS.file).then_some(bytes))
 }

@@ -1,8 +1,6 @@
 //! What netfilter's files say together: which tables are the same under two names.
 
-use std::sync::Arc;
-
-use crate::evidence::{Evidence, FileId, Files, Gap};
+use crate::evidence::{Evidence, FileId, Files, Gap, Text};
 use crate::net::Family;
 use crate::snapshot::{Backend, Netfilter, Nft, NftFamily, NftTable, Ruleset, Table};
 
@@ -53,8 +51,8 @@ pub(super) fn parse(files: &mut Files, sources: &Sources, gaps: &mut Vec<Gap>) -
     netfilter
 }
 
-fn text(files: &Files, file: FileId) -> Arc<str> {
-    files.get(file).map_or_else(|| Arc::from(""), |file| Arc::clone(&file.text))
+fn text(files: &Files, file: FileId) -> Text {
+    files.get(file).map_or_else(|| Text::from(""), |file| file.text.clone())
 }
 
 /// Reads nft's rules, from the text form where both are there.

@@ -38,7 +38,7 @@ fn read(bytes: &[u8]) -> Result<Bundle, String> {
 }
 
 fn text(text: &str) -> Content {
-    Content::Text(Arc::from(text))
+    Content::Text(Text::from(text))
 }
 
 fn refused(bundle: &Bundle) -> Vec<(&str, &str)> {

@@ -15,12 +15,10 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
-use std::sync::Arc;
-
-use crate::evidence::{Evidence, FileId, Gap};
+use crate::evidence::{Evidence, FileId, Gap, Text};
 use crate::net::Family;
 use crate::snapshot::{Backend, RuleLine, Ruleset};
+use std::fmt;
 
 use super::lines::Notes;
 use section::Section;
@@ -28,9 +26,9 @@ use section::Section;
 const TOOL: &str = "`iptables-save`";
 
 /// Reads what an `iptables-save` printed. The backend is nft's where its header says so, or legacy's.
-pub(super) fn parse(file: FileId, text: &Arc<str>, family: Family, gaps: &mut Vec<Gap>) -> Ruleset {
+pub(super) fn parse(file: FileId, text: &Text, family: Family, gaps: &mut Vec<Gap>) -> Ruleset {
     let mut reader = Reader {
-        ruleset: Ruleset::new(family, Backend::Legacy, file, Arc::clone(text)),
+        ruleset: Ruleset::new(family, Backend::Legacy, file, text.clone()),
         section: None,
         notes: Notes::new(file, TOOL, gaps),
         number: 0,

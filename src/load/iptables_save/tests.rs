@@ -1,6 +1,4 @@
-use std::sync::Arc;
-
-use crate::evidence::{FileId, Gap};
+use crate::evidence::{FileId, Gap, Text};
 use crate::net::{Family, Protocol};
 use crate::snapshot::{Backend, ChainPolicy, CtStates, Match, Rule, Ruleset, Target};
 
@@ -8,7 +6,7 @@ use super::parse;
 
 fn read(text: &str) -> (Ruleset, Vec<Gap>) {
     let mut gaps = Vec::new();
-    let ruleset = parse(FileId(0), &Arc::from(text), Family::Inet, &mut gaps);
+    let ruleset = parse(FileId(0), &Text::from(text), Family::Inet, &mut gaps);
     (ruleset, gaps)
 }
 
@@ -28,7 +26,7 @@ fn rules(ruleset: &Ruleset, table: &str, chain: &str) -> Vec<Rule> {
 fn rule(family: Family, options: &str) -> Rule {
     let text = format!("*filter\n:X - [0:0]\n:Y - [0:0]\n-A X {options}\nCOMMIT\n");
     let mut gaps = Vec::new();
-    let ruleset = parse(FileId(0), &Arc::from(text), family, &mut gaps);
+    let ruleset = parse(FileId(0), &Text::from(text), family, &mut gaps);
     rules(&ruleset, "filter", "X").remove(0)
 }
 

@@ -6,9 +6,9 @@ mod nft;
 mod rule;
 mod target;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
-use crate::evidence::{Evidence, FileId};
+use crate::evidence::{Evidence, FileId, Text};
 use crate::net::Family;
 use crate::net::Hook;
 
@@ -100,14 +100,14 @@ pub struct Ruleset {
     pub partial: Option<Evidence>,
     /// Set where iptables warned that the other backend holds tables too, which it did not print.
     pub other_backend: Option<Evidence>,
-    pub(crate) text: Arc<str>,
+    pub(crate) text: Text,
     pub(crate) tracks: OnceLock<bool>,
 }
 
 impl Ruleset {
     /// A rule set without tables, over the text that its tables will point into.
     #[must_use]
-    pub fn new(family: Family, backend: Backend, file: FileId, text: Arc<str>) -> Self {
+    pub fn new(family: Family, backend: Backend, file: FileId, text: Text) -> Self {
         Self {
             family,
             backend,
