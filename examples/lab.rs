@@ -2,7 +2,11 @@
 //!
 //! - `cargo run --example lab -- write testdata/` makes the bundled snapshots anew,
 //! - `cargo run --example lab -- watch vxlan` shows what the kernel does with a situation's packets,
-//! - `cargo run --example lab -- judge vxlan` holds `explain` against it.
+//! - `cargo run --example lab -- judge vxlan` holds `explain` against it,
+//! - `cargo run --release --example lab -- random --seeds 0..2000 --jobs 2` does so in random scenarios, and prints what
+//!   they covered.
+//!
+//! `FLOWTRACE_BINARY` names the program under test; without it, it is the one beside this example's folder.
 
 #[path = "../tests/lab/mod.rs"]
 mod lab;
@@ -12,19 +16,27 @@ use std::process::ExitCode;
 
 use lab::situations::{ALL, Situation};
 
+const USAGE: &str = "usage: lab write FOLDER [SITUATION...]
+       lab watch [SITUATION...]
+       lab judge [SITUATION...]
+       lab build FROM..TO
+       lab random --seeds FROM..TO [--jobs N]";
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["write", folder, names @ ..] => chosen(names).try_for_each(|situation| write(Path::new(folder), situation)),
         ["watch", names @ ..] => chosen(names).try_for_each(watch),
-        ["build", seeds] => range(seeds).map(|seeds| {
+        ["build", seeds] => lab::judge::seeds(seeds).map(|seeds| {
             for error in seeds.filter_map(|seed| build(seed).err()) {
                 println!("{error}");
             }
         }),
+        ["random", "--seeds", seeds] => random(seeds, "2"),
+        ["random", "--seeds", seeds, "--jobs", jobs] => random(seeds, jobs),
         ["judge", names @ ..] => chosen(names).try_for_each(judge),
-        _ => Err("usage: lab write FOLDER [SITUATION...] | watch [SITUATION...] | judge [SITUATION...]".to_owned()),
+        _ => Err(USAGE.to_owned()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -73,15 +85,6 @@ fn judge((name, make): &Situation) -> Result<(), String> {
     Ok(())
 }
 
-/// `FROM..TO`, or one number.
-fn range(seeds: &str) -> Result<std::ops::Range<u64>, String> {
-    let number = |text: &str| text.parse::<u64>().map_err(|error| format!("{text:?}: {error}"));
-    match seeds.split_once("..") {
-        Some((from, to)) => Ok(number(from)?..number(to)?),
-        None => number(seeds).map(|seed| seed..seed + 1),
-    }
-}
-
 fn build(seed: u64) -> Result<(), String> {
     let scenario = lab::random::scenario(seed);
     let start = std::time::Instant::now();
@@ -96,4 +99,20 @@ fn build(seed: u64) -> Result<(), String> {
     }
     println!("seed {seed}: {stands:?} {open:?} {:?}{shown}", start.elapsed());
     Ok(())
+}
+
+fn random(seeds: &str, jobs: &str) -> Result<(), String> {
+    let seeds = lab::judge::seeds(seeds)?;
+    let jobs = jobs.parse().map_err(|error| format!("--jobs {jobs}: {error}"))?;
+    let run = lab::judge::run_seeds(seeds.clone(), jobs, |seed, told| match told {
+        Ok(told) if told.wrong.is_empty() => println!("seed {seed}: {} packets agree", told.asked),
+        Ok(told) => println!("seed {seed}: {}", told.wrong.join("\n\n")),
+        Err(error) => println!("seed {seed}: {error}"),
+    });
+    println!("\nseeds {seeds:?}\n{}", run.coverage.table());
+    println!("hit less than 20 times: {}", run.coverage.rare(20).join(", "));
+    let mut wrong: Vec<u64> = run.wrong.iter().map(|(seed, _)| *seed).collect();
+    wrong.sort_unstable();
+    wrong.dedup();
+    if wrong.is_empty() { Ok(()) } else { Err(format!("{} seeds disagree: {wrong:?}", wrong.len())) }
 }

@@ -98,7 +98,13 @@ impl Script {
         let payload = length_of(probe).saturating_sub(28).to_string();
         let mut command = Command::new("python3");
         command.args([path, probe.proto.as_str(), &probe.destination.to_string(), &probe.port.to_string()]);
-        command.args([&probe.sport.to_string(), &payload]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let number = |value: Option<u32>| value.unwrap_or(0).to_string();
+        let source = probe.source.map_or_else(|| "0.0.0.0".to_owned(), |source| source.to_string());
+        let (ttl, tos) = (number(probe.ttl.map(u32::from)), number(probe.tos.map(u32::from)));
+        command
+            .args([&probe.sport.to_string(), &payload, &source, &ttl, &tos, &number(probe.mark)])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut child = command.spawn().expect("python3 starts");
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().expect("stdout is piped"));
         let mut script = Self { child, stdin, stdout };

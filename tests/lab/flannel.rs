@@ -312,7 +312,7 @@ impl Cluster {
 
     fn host(&self, node: &Node) -> Space {
         let mut host = Space::new(node.name(), Place::Host { node: node.name() });
-        self.add_defaults(&mut host);
+        self.add_defaults(&mut host, self.rp_filter);
         host.sysctl("ipv4/ip_forward", 1);
         if self.dual_stack {
             host.sysctl("ipv6/conf/all/forwarding", 1);
@@ -324,10 +324,10 @@ impl Cluster {
     }
 
     /// A new namespace copies much from the machine's own; here every namespace starts from the same values.
-    fn add_defaults(&self, space: &mut Space) {
+    fn add_defaults(&self, space: &mut Space, rp_filter: u8) {
         let mut set = |name: &str, value: u8| space.defaults.push((name.to_owned(), value.to_string()));
         for scope in ["all", "default"] {
-            let wanted = [("rp_filter", self.rp_filter), ("forwarding", 0), ("accept_local", 0), ("route_localnet", 0)];
+            let wanted = [("rp_filter", rp_filter), ("forwarding", 0), ("accept_local", 0), ("route_localnet", 0)];
             for (key, value) in wanted {
                 set(&format!("ipv4/conf/{scope}/{key}"), value);
             }
@@ -343,14 +343,14 @@ impl Cluster {
             }
         }
         set("ipv4/igmp_link_local_mcast_reports", 0);
-        set("ipv4/conf/lo/rp_filter", self.rp_filter);
+        set("ipv4/conf/lo/rp_filter", rp_filter);
         set("bridge/bridge-nf-call-iptables", 0);
         set("bridge/bridge-nf-call-ip6tables", 0);
     }
 
     fn hidden(&self, name: &str) -> Space {
         let mut space = Space::new(name, Place::Hidden);
-        self.add_defaults(&mut space);
+        self.add_defaults(&mut space, 0);
         space
     }
 
@@ -390,9 +390,31 @@ impl Cluster {
         if self.dual_stack {
             client.ip(format!("addr add {CLIENT6}/64 dev eth0 nodad")).ip("route add default via 2001:db8:2::1");
         }
+        self.add_client_routes(&mut client);
         scenario.spaces.push(client);
         let mac = "52:54:00:00:00:c8".to_owned();
         self.plug_into_switch(scenario, 0, Plug { space: "client".to_owned(), dev: "eth0".to_owned(), index: 2, mac });
+    }
+
+    /// The client sends to pods by way of their node, and to service addresses by way of any.
+    fn add_client_routes(&self, client: &mut Space) {
+        let here = || self.nodes.iter().filter(|node| node.subnet == 0);
+        for &family in self.families() {
+            for node in here() {
+                let cidr = if family == 4 { node.pod_cidr4() } else { node.pod_cidr6() };
+                client.ip(format!("route add {cidr} via {}", node.address_of(family)));
+            }
+            let hops: String = here().map(|node| format!(" nexthop via {}", node.address_of(family))).collect();
+            let mut prefixes = vec![if family == 4 { "10.96.0.0/16".to_owned() } else { "fd00:10:96::/64".to_owned() }];
+            let lent = |service: &Service| [service.external_ips.clone(), service.load_balancer_ips.clone()].concat();
+            let lent = self.services.iter().flat_map(lent).filter(|ip| ip.is_ipv4() == (family == 4));
+            prefixes.extend(lent.map(|ip| ip.to_string()));
+            prefixes.sort();
+            prefixes.dedup();
+            for prefix in prefixes {
+                client.ip(format!("route add {prefix}{hops}"));
+            }
+        }
     }
 
     /// Joins a device to a subnet's switch.
@@ -520,7 +542,7 @@ impl Cluster {
         let node = self.node(pod.node).name();
         let place = Place::Pod { node, namespace: pod.namespace.clone(), pod: pod.name.clone() };
         let mut space = Space::new(pod.space(), place);
-        self.add_defaults(&mut space);
+        self.add_defaults(&mut space, self.rp_filter);
         space.ip(format!("addr add {}/24 brd + dev eth0", pod.address4())).ip("link set eth0 up");
         space.ip(format!("route add default via 10.244.{}.1 dev eth0", pod.node));
         space.ip(format!("route add {NETWORK4} via 10.244.{}.1 dev eth0", pod.node));

@@ -1,11 +1,16 @@
 //! Puts one scenario's questions to the kernel and to `explain`.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use serde_json::Value;
 
 use super::build::Lab;
 use super::client::Outcome;
 use super::compare::compare;
+use super::coverage::Coverage;
 use super::explain::explain;
 use super::observe::{Observation, Observer};
 use super::scenario::{Probe, Proto, Scenario, Want};
@@ -18,8 +23,8 @@ pub struct Verdict {
     pub asked: usize,
     /// Where the kernel and `explain` differ, or the kernel and the scenario's author.
     pub wrong: Vec<String>,
-    /// What was seen, one for each packet.
-    pub seen: Vec<(Probe, Observation)>,
+    /// What was seen.
+    pub coverage: Coverage,
 }
 
 /// A folder that goes away, unless it is to be looked at.
@@ -54,14 +59,15 @@ pub fn judge(scenario: &Scenario) -> Result<Verdict, String> {
     lab.snapshot(&folder.path, Form::Text)?;
     let mut observer = Observer::open(&lab)?;
     let mut told = Verdict::default();
+    told.coverage.scenarios = 1;
     for probe in packets(scenario) {
         let seen = observer.ask(&probe);
         told.asked += 1;
         let agreed = check_want(&probe, &seen).and_then(|()| hold_against(scenario, &probe, &seen, &folder.path));
-        if let Err(wrong) = agreed {
-            told.wrong.push(format!("{}\n{wrong}", question(&probe)));
+        match agreed {
+            Ok(answer) => told.coverage.count(scenario, &probe, &answer, &seen, &folder.path),
+            Err(wrong) => told.wrong.push(format!("{}\n{wrong}", question(&probe))),
         }
-        told.seen.push((probe, seen));
     }
     if !told.wrong.is_empty() {
         folder.keep = true;
@@ -95,9 +101,10 @@ pub fn packets(scenario: &Scenario) -> impl Iterator<Item = Probe> + '_ {
     (40000..).zip(all).map(|(sport, probe)| Probe { sport: probe.fixed_sport.unwrap_or(sport), ..probe.clone() })
 }
 
-fn hold_against(scenario: &Scenario, probe: &Probe, seen: &Observation, snapshot: &Path) -> Result<(), String> {
+fn hold_against(scenario: &Scenario, probe: &Probe, seen: &Observation, snapshot: &Path) -> Result<Value, String> {
     let (answer, by_hand) = explain(probe, snapshot)?;
-    compare(scenario, probe, seen, &answer).map_err(|wrong| format!("{by_hand}\n{wrong}"))
+    compare(scenario, probe, seen, &answer).map_err(|wrong| format!("{by_hand}\n{wrong}"))?;
+    Ok(answer)
 }
 
 /// The question in words.
@@ -134,5 +141,52 @@ pub fn check_want(probe: &Probe, seen: &Observation) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("the scenario means to show {want:?}, the kernel {outcome:?} at {receiver:?}"))
+    }
+}
+
+/// What came of a run of random scenarios.
+#[derive(Debug, Default)]
+pub struct Run {
+    /// What was covered.
+    pub coverage: Coverage,
+    /// The seeds where the kernel and `explain` differ, and how.
+    pub wrong: Vec<(u64, String)>,
+}
+
+/// Judges random scenarios, several at a time; `hear` is told of each as it is done.
+pub fn run_seeds(seeds: Range<u64>, jobs: usize, hear: impl Fn(u64, &Result<Verdict, String>) + Sync) -> Run {
+    let next = AtomicU64::new(seeds.start);
+    let run = Mutex::new(Run::default());
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        return;
+                    }
+                    let told = judge(&super::random::scenario(seed));
+                    hear(seed, &told);
+                    let mut run = run.lock().expect("no thread dies with the run");
+                    match told {
+                        Ok(told) => {
+                            run.coverage.add(&told.coverage);
+                            run.wrong.extend(told.wrong.into_iter().map(|wrong| (seed, wrong)));
+                        }
+                        Err(error) => run.wrong.push((seed, error)),
+                    }
+                }
+            });
+        }
+    });
+    run.into_inner().expect("no thread died with the run")
+}
+
+/// `FROM..TO`, or one number.
+pub fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let number = |text: &str| text.trim().parse::<u64>().map_err(|error| format!("seeds {text:?}: {error}"));
+    match text.split_once("..") {
+        Some((from, to)) => Ok(number(from)?..number(to)?),
+        None => number(text).map(|seed| seed..seed + 1),
     }
 }

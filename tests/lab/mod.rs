@@ -12,6 +12,7 @@ pub mod answer;
 pub mod build;
 pub mod client;
 pub mod compare;
+pub mod coverage;
 pub mod explain;
 pub mod faults;
 pub mod flannel;

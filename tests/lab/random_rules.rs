@@ -393,7 +393,8 @@ fn nat_target(at: At<'_>, words: &Words, rng: &mut Rng) -> (String, Option<&'sta
     let pod = words.pod(at.family, rng);
     let with_port =
         if at.family == 4 { format!("{pod}:{}", rng.pick(&LISTEN)) } else { format!("[{pod}]:{}", rng.pick(&LISTEN)) };
-    let proto = Some(rng.word(&["-p tcp", "-p udp"]));
+    // A tunnel packet that is led to another program would be answered by it, and nobody's snapshot holds programs.
+    let proto = Some(rng.word(&["-p tcp", "-p udp -m multiport ! --dports 8472,8285"]));
     match at.hook {
         "PREROUTING" | "OUTPUT" => match rng.below(4) {
             0 => (format!("DNAT --to-destination {pod}"), None),

@@ -2,7 +2,7 @@
 """Sends one packet that must not be fragmented, and waits for what comes back. `IP_MTU_DISCOVER` has no safe call in
 Rust.
 
-send_df.py udp|icmp DESTINATION PORT SOURCE-PORT PAYLOAD-BYTES
+send_df.py udp|icmp DESTINATION PORT SOURCE-PORT PAYLOAD-BYTES SOURCE TTL TOS MARK     (0: as the kernel has it)
 """
 import os
 import select
@@ -27,9 +27,9 @@ def checksum(data):
 def main():
     proto, destination = sys.argv[1], sys.argv[2]
     port, sport, size = (int(word) for word in sys.argv[3:6])
+    source, (ttl, tos, mark) = sys.argv[6], (int(word) for word in sys.argv[7:10])
     if proto == "udp":
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        sender.bind(("0.0.0.0", sport))
         data = b"f" * size
     else:
         sender = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
@@ -38,7 +38,14 @@ def main():
         port = 0
     sender.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
     sender.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+    if ttl:
+        sender.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
+    if tos:
+        sender.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
+    if mark:
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
     try:
+        sender.bind((source, sport if proto == "udp" else 0))
         sender.connect((destination, port))
         sender.send(data)
     except OSError as error:

@@ -5,8 +5,6 @@ use std::net::IpAddr;
 
 use etherparse::{LaxNetSlice, LaxSlicedPacket};
 
-/// The UDP ports on which the lab's VXLAN devices listen.
-const VXLAN_PORTS: [u16; 2] = [8472, 4789];
 /// The UDP port of flannel's userspace relay.
 pub const RELAY_PORT: u16 = 8285;
 
@@ -138,12 +136,14 @@ impl Header {
         }
     }
 
+    /// Tunnels are known by what they carry, since a rule may have changed the port.
     fn read_tunnel(&mut self, payload: &[u8]) {
-        let Some(port) = self.destination_port else { return };
-        if VXLAN_PORTS.contains(&port) && payload.len() >= 8 {
-            let vni = u32::from_be_bytes([0, payload[4], payload[5], payload[6]]);
-            self.inner = Self::from_ethernet(&payload[8..]).map(|inner| (Some(vni), Box::new(inner)));
-        } else if port == RELAY_PORT && self.source_port == Some(RELAY_PORT) {
+        if let [8, 0, 0, 0, a, b, c, 0, frame @ ..] = payload {
+            let vni = u32::from_be_bytes([0, *a, *b, *c]);
+            self.inner = Self::from_ethernet(frame).map(|inner| (Some(vni), Box::new(inner)));
+        } else if let [0x45, _, high, low, ..] = payload
+            && usize::from(u16::from_be_bytes([*high, *low])) == payload.len()
+        {
             self.inner = Self::from_ip(payload).map(|inner| (None, Box::new(inner)));
         }
     }

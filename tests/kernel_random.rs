@@ -1,0 +1,25 @@
+//! Scenarios from seeds: random clusters, faults, routes and rules, in which the kernel and `explain` must agree.
+//!
+//! `FLOWTRACE_SEEDS=0..2000 cargo test --test kernel_random` runs more of them, `FLOWTRACE_JOBS` several at a time.
+
+mod lab;
+
+use lab::judge::{run_seeds, seeds};
+
+#[test]
+fn random_scenarios_agree_with_the_kernel() {
+    if !lab::ready::ready() {
+        return;
+    }
+    let wanted = std::env::var("FLOWTRACE_SEEDS").unwrap_or_else(|_| "0..100".to_owned());
+    let jobs = std::env::var("FLOWTRACE_JOBS").ok().and_then(|jobs| jobs.parse().ok());
+    let jobs = jobs.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
+    let wanted = seeds(&wanted).expect("FLOWTRACE_SEEDS says FROM..TO");
+    let run = run_seeds(wanted.clone(), jobs, |_, _| {});
+    println!("seeds {wanted:?}\n{}", run.coverage.table());
+    let wrong: Vec<String> = run.wrong.iter().map(|(seed, wrong)| format!("seed {seed}: {wrong}")).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    if wanted.end - wanted.start >= 2000 {
+        assert!(run.coverage.rare(20).is_empty(), "hit less than 20 times: {}", run.coverage.rare(20).join(", "));
+    }
+}
