@@ -16,7 +16,7 @@ use super::tap::{Direction, Resolution, Sighting, Tap};
 use super::wire::Header;
 
 /// How long nothing must happen before a packet counts as lost.
-const QUIET: Duration = Duration::from_millis(60);
+const QUIET: Duration = Duration::from_millis(75);
 /// The same while a neighbour is being asked for, which happens every 60 ms in the lab.
 const QUIET_UNRESOLVED: Duration = Duration::from_millis(250);
 /// How long to look on once the answer is there.
@@ -77,7 +77,7 @@ impl<'lab> Observer<'lab> {
     pub fn ask(&mut self, probe: &Probe) -> Observation {
         self.forget();
         self.drain();
-        let before = self.delivered();
+        let before = self.delivered(probe);
         let mut seen = Seen::default();
         let (mut client, mut outcome) = match Client::send(self.lab.netns(&probe.space), probe) {
             Ok(client) => (Some(client), None),
@@ -100,7 +100,13 @@ impl<'lab> Observer<'lab> {
             if busy && seen.amount() > before || client_ready {
                 last = Instant::now();
             } else if last.elapsed() >= quiet {
-                if outcome.is_some() || !self.still_resolving() {
+                if outcome.is_some() {
+                    break;
+                }
+                let resolving = self.still_resolving();
+                // What happened while the neighbours were looked at.
+                self.read(&mut seen);
+                if !resolving && seen.amount() == before {
                     break;
                 }
                 last = Instant::now();
@@ -122,26 +128,20 @@ impl<'lab> Observer<'lab> {
         waiting.any(|neighbours| neighbours.is_ok_and(|text| !text.is_empty()))
     }
 
-    /// How many packets each namespace's stack has taken in.
-    fn delivered(&self) -> BTreeMap<String, u64> {
+    /// How many packets of the probe's protocol each namespace's stack has taken in.
+    fn delivered(&self, probe: &Probe) -> BTreeMap<String, u64> {
         let spaces = self.lab.scenario.spaces.iter();
-        spaces.map(|space| (space.name.clone(), self.lab.netns(&space.name).enter(in_delivers))).collect()
+        spaces.map(|space| (space.name.clone(), self.lab.netns(&space.name).enter(|| taken_in(probe)))).collect()
     }
 
     /// Who received a packet without being able to answer: the last place that it came to, if the stack there took it.
     fn silent_receiver(&self, probe: &Probe, seen: &Observation, before: &BTreeMap<String, u64>) -> Option<String> {
         let last = seen.sightings.iter().rfind(|sighting| !sighting.header.innermost().is_icmp_error())?;
-        let to_probe = last.space == probe.space && last.device != "lo";
-        let tunnelled = last.header.inner.is_some();
-        if last.direction == Direction::Transmit || to_probe || tunnelled || last.space.starts_with("switch") {
+        if last.direction == Direction::Transmit {
             return None;
         }
-        let now = self.lab.netns(&last.space).enter(in_delivers);
-        let tunnels = seen.sightings.iter().filter(|sighting| {
-            sighting.space == last.space && sighting.direction == Direction::Receive && sighting.header.inner.is_some()
-        });
-        let expected = before.get(&last.space)? + u64::try_from(tunnels.count()).ok()?;
-        (now > expected).then(|| last.space.clone())
+        let now = self.lab.netns(&last.space).enter(|| taken_in(probe));
+        (now > *before.get(&last.space)?).then(|| last.space.clone())
     }
 
     /// The kernel must know as little as the snapshot says: connections, neighbours and `recent` lists that
@@ -210,15 +210,24 @@ impl Drop for Observer<'_> {
     }
 }
 
-/// Packets that the calling thread's namespace has handed to a protocol: `InDelivers` of both families.
-fn in_delivers() -> u64 {
-    let v4 = std::fs::read_to_string("/proc/thread-self/net/snmp").unwrap_or_default();
-    let mut ip = v4.lines().filter_map(|line| line.strip_prefix("Ip: "));
-    let at = ip.next().and_then(|names| names.split(' ').position(|name| name == "InDelivers"));
-    let v4 = ip.next().and_then(|values| values.split(' ').nth(at?)?.parse::<u64>().ok()).unwrap_or(0);
-    let v6 = std::fs::read_to_string("/proc/thread-self/net/snmp6").unwrap_or_default();
-    let v6 = v6.lines().find_map(|line| line.strip_prefix("Ip6InDelivers")?.trim().parse::<u64>().ok()).unwrap_or(0);
-    v4 + v6
+/// Packets that the calling thread's namespace has handed to the receiver of a probe: echo requests and TCP segments.
+/// (A datagram is noticed by the program that answers.)
+fn taken_in(probe: &Probe) -> u64 {
+    let count = |file: &str, prefix: &str, name: &str| {
+        let text = std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix(prefix));
+        let at = lines.next()?.split(' ').position(|known| known == name)?;
+        lines.next()?.split(' ').nth(at)?.parse::<u64>().ok()
+    };
+    let counted = match (probe.proto, probe.destination.is_ipv4()) {
+        (Proto::Tcp, _) => count("snmp", "Tcp: ", "InSegs"),
+        (Proto::Icmp, true) => count("snmp", "Icmp: ", "InEchos"),
+        (Proto::Icmp, false) => std::fs::read_to_string("/proc/thread-self/net/snmp6")
+            .ok()
+            .and_then(|text| text.lines().find_map(|line| line.strip_prefix("Icmp6InEchos")?.trim().parse().ok())),
+        (Proto::Udp, _) => None,
+    };
+    counted.unwrap_or(0)
 }
 
 #[derive(Default)]

@@ -165,13 +165,16 @@ fn question(cluster: &Cluster, rng: &mut Rng) -> Probe {
     while space == "client" && [INTERNET4, INTERNET6].contains(&aim.1.as_str()) {
         aim = target(cluster, family, rng);
     }
-    let (to, destination, ports) = aim;
+    let (mut to, destination, ports) = aim;
     let mut proto = *rng.pick(&[Proto::Icmp, Proto::Udp, Proto::Tcp]);
     let mut port = *rng.pick(&LISTEN);
     if let Some((wanted, number)) = ports {
         port = number;
         if rng.percent(90) {
             proto = wanted;
+        } else if proto != wanted {
+            // The service has no such port, so its name would not do.
+            to.clone_from(&destination);
         }
     }
     let mut probe = Probe::new(&space, &from, &to, proto, &destination, port);
