@@ -62,7 +62,10 @@ pub fn arguments(probe: &Probe, snapshot: &Path) -> Vec<String> {
 pub fn explain(probe: &Probe, snapshot: &Path) -> Result<(Value, String), String> {
     let words = arguments(probe, snapshot);
     let by_hand = format!("flowtrace {}", words.join(" "));
-    let output = Command::new(program()).args(&words).output().map_err(|error| format!("{by_hand}: {error}"))?;
+    // An answer takes milliseconds; a program that hangs or eats the machine's memory must not take the lab with it.
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -v 4000000; exec timeout 60 \"$@\"", "sh"]).arg(program()).args(&words);
+    let output = command.output().map_err(|error| format!("{by_hand}: {error}"))?;
     let told = String::from_utf8_lossy(&output.stderr);
     let code = output.status.code();
     if !matches!(code, Some(0 | 1 | 3)) {
