@@ -43,9 +43,13 @@ fn mermaid(view: &View<'_>) -> String {
 
 /// A sample whose names and files try to do harm.
 fn hostile() -> (Sample, Answer) {
+    named("ve\x1b[31m\"th\"\u{9b}\u{202e}<b>\\")
+}
+
+/// A sample in which everything has the same name.
+fn named(name: &str) -> (Sample, Answer) {
     let sample = Sample::new();
     let mut answer = sample.dropped();
-    let name = "ve\x1b[31m\"th\"\u{9b}\u{202e}<b>\\";
     for step in &mut answer.paths[0].forward.steps {
         step.place.node = name.into();
         if let Decision::Receive { device } = &mut step.decision {
@@ -75,6 +79,23 @@ fn no_line_is_wider_than_100_columns() {
         for answer in sample.all() {
             for line in text(&sample, &answer, Style { verbose, ..Style::default() }).lines() {
                 assert!(line.width() <= 100, "{} columns: {line}", line.width());
+            }
+        }
+    }
+}
+
+#[test]
+fn names_of_any_length_are_wrapped() {
+    for name in ["x".repeat(400), "日本語".repeat(80), format!("{} {}", "a".repeat(150), "b\u{301}".repeat(90))] {
+        let (sample, answer) = named(&name);
+        for charset in [Charset::Unicode, Charset::Ascii] {
+            for verbose in [false, true] {
+                let view = View { from: &name, to: &name, ..view(&sample, &answer) };
+                let mut out = Vec::new();
+                render::text(&view, Style { verbose, charset, color: false }, &mut out).unwrap();
+                for line in String::from_utf8(out).unwrap().lines() {
+                    assert!(line.width() <= 100, "{} columns: {line}", line.width());
+                }
             }
         }
     }

@@ -15,6 +15,8 @@ const WIDTH: usize = 100;
 const BODY: usize = 4 + LABEL + 1;
 /// The label's column.
 const LABEL: usize = 12;
+/// A device's name has at most 15 characters, escapes aside.
+const WIDE_LABEL: usize = 30;
 
 /// One row of a trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -130,6 +132,9 @@ impl<'a> Pen<'a> {
 
     /// A row of a trace.
     pub(super) fn row(&mut self, row: &Row) -> io::Result<()> {
+        if row.label.width() > WIDE_LABEL {
+            return self.wide_row(row);
+        }
         let margin = self.margin(row.margin);
         let (head, start) = self.head(&margin, row);
         let evidence = row.evidence.join(" ");
@@ -142,6 +147,17 @@ impl<'a> Pen<'a> {
             }
             None => self.long_row(&head, start, row),
         }
+    }
+
+    /// A row whose label is no name that the kernel would take: the label has lines of its own.
+    fn wide_row(&mut self, row: &Row) -> io::Result<()> {
+        let mut margin = self.margin(row.margin);
+        let ink = self.ink(row.margin.tone().ink());
+        for piece in chop(&row.label, WIDTH - 4) {
+            writeln!(self.out, "{} {}", margin.style(ink), piece.style(ink))?;
+            margin = self.margin(Margin::Blank);
+        }
+        self.row(&Row { margin: Margin::Blank, label: String::new(), ..row.clone() })
     }
 
     /// A row whose text and evidence don't fit side by side: the text is wrapped, the evidence follows it.
