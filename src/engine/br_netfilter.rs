@@ -9,7 +9,7 @@ use crate::trace::{Decision, Hook, Reason, Verdict};
 use super::bridge::{br_handle_frame_finish, br_pass_frame_up, learn};
 use super::neigh;
 use super::netfilter::nf_hook;
-use super::route::{ip_route_input, ip_route_output};
+use super::route::ip_route_input;
 use super::sysctl;
 use super::walk::{End, Next, NfBridge, Stage, Walk};
 
@@ -70,7 +70,6 @@ pub(super) fn br_nf_pre_routing(walk: &mut Walk, bridge: &IfName, port: &IfName)
             (end.verdict, end.error) = (Verdict::Dropped, None);
             Err(end)
         }
-        Err(end) if end.reason == Some(Reason::NotForwarding) => not_forwarding(walk, bridge, port, end),
         Err(end) => {
             walk.skb.dst_error = Some(end);
             to_the_stack(walk, bridge, port)
@@ -80,17 +79,6 @@ pub(super) fn br_nf_pre_routing(walk: &mut Walk, bridge: &IfName, port: &IfName)
 
 fn is_martian(end: &End) -> bool {
     matches!(end.reason, Some(Reason::MartianSource | Reason::MartianDestination | Reason::RpFilter))
-}
-
-/// Bridged packets need no forwarding: a route that leaves by the bridge itself is good enough.
-fn not_forwarding(walk: &mut Walk, bridge: &IfName, port: &IfName, end: Box<End>) -> Stage<Next> {
-    match ip_route_output(walk, None) {
-        Ok(dst) if dst.dev == *bridge => {
-            let next_hop = dst.via.unwrap_or(walk.packet().ip.destination);
-            bridged_dnat(walk, bridge, port, next_hop)
-        }
-        _ => Err(end),
-    }
 }
 
 /// The new destination is behind the same bridge: the frame gets its address and is bridged

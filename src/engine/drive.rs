@@ -148,7 +148,12 @@ fn go(course: &mut Course) -> Leg {
     let packet = course.question.packet.clone();
     match course.question.from.clone() {
         Origin::Socket { netns } => course.send(netns, packet, 0),
-        Origin::Device { netns, device } => course.receive(netns, &device, packet, 0),
+        Origin::Device { netns, device } => {
+            if course.snapshot.owner_of(packet.ip.source).is_empty() {
+                course.outside.push(packet.ip.source);
+            }
+            course.receive(netns, &device, packet, 0)
+        }
         Origin::Outside { entries } => {
             course.outside.push(packet.ip.source);
             match entries.as_slice() {

@@ -52,6 +52,9 @@ pub(super) fn fields(error: Option<ErrorReply>) -> (Option<(u8, u8)>, bool) {
     }
 }
 
+/// The steps of an error that finds no route: it is sent, routed, and ends.
+const UNSENT: usize = 3;
+
 /// Walks the error's way back and says whether the sender hears of it.
 pub(super) fn walk(course: &mut Course, mut forward: Leg, sent: &Packet) -> (Leg, Option<Trace>, Option<bool>) {
     let Some(cause) = forward.cause.take() else {
@@ -63,6 +66,11 @@ pub(super) fn walk(course: &mut Course, mut forward: Leg, sent: &Packet) -> (Leg
         return (forward, None, None);
     };
     let back = send(course, &forward, &cause, packet);
+    if back.trace.steps.len() <= UNSENT && back.trace.verdict == Verdict::Dropped {
+        // Without a route the error is never made (`icmp_route_lookup`).
+        silence(&mut forward);
+        return (forward, None, None);
+    }
     if let Some(Decision::End { icmp: Some(_), icmp_source, .. }) =
         forward.trace.steps.last_mut().map(|step| &mut step.decision)
     {

@@ -24,7 +24,12 @@ pub(super) fn tun_net_xmit(walk: &mut Walk, dev: &IfName, link: &Link) -> Stage<
     let fitting = rows.filter(|relay| relay.prefix.contains(&destination));
     let Some(relay) = fitting.max_by_key(|relay| relay.prefix.prefix_len()) else {
         let detail = format!("the program behind {dev} has no peer for {destination}");
-        return Err(End::icmp(Reason::NoRelay, 3, 0).detail(detail).because([link.evidence]));
+        // flannel's relay tells the sender of anything but ICMP that the network is unreachable.
+        let end = match walk.packet().transport {
+            Transport::Icmp { .. } => End::dropped(Reason::NoRelay),
+            _ => End::icmp(Reason::NoRelay, 3, 0),
+        };
+        return Err(end.detail(detail).because([link.evidence]));
     };
     relay_send(walk, relay)
 }
@@ -33,7 +38,7 @@ fn relay_send(walk: &mut Walk, relay: &Relay) -> Stage<Next> {
     let ttl = walk.packet().ip.ttl;
     if ttl <= relay.ttl_cost {
         let detail = format!("TTL is {ttl}, and {} takes {}", relay.program, relay.ttl_cost);
-        return Err(End::icmp(Reason::TtlExceeded, 11, 0).detail(detail).because(relay.evidence.iter().copied()));
+        return Err(End::dropped(Reason::TtlExceeded).detail(detail).because(relay.evidence.iter().copied()));
     }
     walk.take(
         Decision::Userspace { device: relay.dev.clone(), program: relay.program.clone(), ttl_cost: relay.ttl_cost },

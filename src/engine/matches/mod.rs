@@ -130,8 +130,8 @@ fn settle_doubt(walk: &mut Walk, rule: &Rule, doubt: Doubt) -> bool {
     {
         return holds != doubt.invert;
     }
-    if rule.target == Target::Continue {
-        // Whether a rule that does nothing matched changes nothing.
+    if rule.target == Target::Continue && !doubt.fact {
+        // Whether a rule that does nothing matched changes nothing, and one that is only limited matches as a rule.
         walk.gap(format!("a rule without effect matches if {}", doubt.what), [rule.evidence]);
         return true;
     }
