@@ -263,7 +263,9 @@ fn the_readme_shows_what_the_program_prints() {
         let (command, after) = after.split_once('\n').unwrap();
         let (_, after) = after.split_once("```").unwrap();
         let run = run(command);
-        out.push_str(&format!("{before}```console\n$ flowtrace {command}\n{}```", run.output));
+        out.push_str(before);
+        out.push_str("```console\n$ flowtrace ");
+        out.push_str(&[command, "\n", &run.output, "```"].concat());
         rest = after;
         examples += 1;
     }

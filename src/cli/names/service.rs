@@ -129,13 +129,10 @@ impl Names<'_> {
                 None => Err(usage(format!("{} has no port {name:?}; {}", full_name(service), listed(service)))),
             },
             None if matches!(self.protocol, Some(Protocol::ICMP | Protocol::ICMPV6)) => Ok(None),
-            None => match ports.find(fits) {
-                Some(first) => Ok(Some(first)),
-                None => {
-                    let protocol = self.protocol.map(|protocol| format!(" for {protocol}")).unwrap_or_default();
-                    Err(usage(format!("{} has no port{protocol}: {}", full_name(service), listed(service))))
-                }
-            },
+            None => ports.find(fits).map(Some).ok_or_else(|| {
+                let protocol = self.protocol.map(|protocol| format!(" for {protocol}")).unwrap_or_default();
+                usage(format!("{} has no port{protocol}: {}", full_name(service), listed(service)))
+            }),
         }
     }
 }

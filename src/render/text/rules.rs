@@ -48,7 +48,7 @@ pub(super) fn row(step: &Step, next: Option<&Step>, stack: &mut Stack, style: St
             let key = [hook.as_str(), family, backend, table.as_str()].map(str::to_owned);
             stack.enter(key, chain, &step.because);
             let sets = sets(mark.map(|mark| mark.to_string()), *tos, *ttl);
-            let rewritten = matches!(next.map(|next| &next.decision), Some(Decision::Nat { .. }));
+            let rewritten = rewrites(text) && matches!(next.map(|next| &next.decision), Some(Decision::Nat { .. }));
             let decides = matches!(verdict, RuleVerdict::Accept | RuleVerdict::Drop | RuleVerdict::Reject);
             if !decides && *verdict != RuleVerdict::Queue && sets.is_none() && !rewritten {
                 return None;
@@ -70,6 +70,12 @@ pub(super) fn row(step: &Step, next: Option<&Step>, stack: &mut Stack, style: St
         }
         _ => None,
     }
+}
+
+/// Whether the rule is one that rewrites addresses, so that the next step shows what it did.
+fn rewrites(rule: &str) -> bool {
+    let rule = rule.to_ascii_lowercase();
+    ["dnat", "snat", "masquerade", "redirect", "netmap"].iter().any(|word| rule.contains(word))
 }
 
 fn folded(step: &Step, stack: &Stack, tail: &str, style: Style, files: &Files) -> Row {
