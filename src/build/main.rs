@@ -8,7 +8,7 @@ const DEMO: &str = "testdata/vxlan";
 
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed={DEMO}");
-    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=src/build/main.rs");
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join(DEMO);
     let mut files = Vec::new();
     list(&root, &mut files)?;
