@@ -84,6 +84,10 @@ fn sources() -> Vec<Source> {
 fn list(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        // The build script is no part of the program.
+        if path.ends_with("src/build") {
+            continue;
+        }
         if path.is_dir() {
             list(&path, files);
         } else if path.extension().is_some_and(|extension| extension == "rs") {

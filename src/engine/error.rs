@@ -76,8 +76,14 @@ pub(super) fn walk(course: &mut Course, mut forward: Leg, sent: &Packet) -> (Leg
     {
         *icmp_source = source_of(&back);
     }
-    let heard = hears(course, &back, sent);
+    let heard = told_at_once(&forward) || hears(course, &back, sent);
     (forward, Some(back.trace), Some(heard))
+}
+
+/// Whether the sender's own call failed too.
+fn told_at_once(forward: &Leg) -> bool {
+    let last = forward.trace.steps.last().map(|step| &step.decision);
+    matches!(last, Some(Decision::End { errno: Some(_), .. }))
 }
 
 /// The kernel makes no error about this packet after all: it ends silently.
@@ -187,10 +193,9 @@ fn hears(course: &Course, back: &Leg, sent: &Packet) -> bool {
             back.packet.source_port(),
         ),
     };
-    let port = |a: Option<u16>, b: Option<u16>| a.is_none() || b.is_none() || a == b;
     there
         && source == sent.ip.source
         && destination == sent.ip.destination
-        && port(sport, sent.source_port())
-        && port(dport, sent.destination_port())
+        && sport == sent.source_port()
+        && dport == sent.destination_port()
 }

@@ -115,11 +115,10 @@ fn nf_nat_setup_info(walk: &mut Walk, range: &NatRange, manip: Manip, because: O
     }
     let protocol = entry.protocol;
     let Some(current) = conntrack::invert(protocol, &entry.reply) else { return };
-    let wanted = get_unique_tuple(walk, ct.id, protocol, &current, range, manip);
-    let drawn = wanted != current && port_of(protocol, &wanted, manip).is_none() && has_port(protocol);
+    let (wanted, drawn) = get_unique_tuple(walk, ct.id, protocol, &current, range, manip);
     let unknown = drawn.then(|| walk.tracker.draw_port());
     let Some(entry) = walk.tracker.entries.get_mut(ct.id) else { return };
-    if wanted != current
+    if (wanted != current || drawn)
         && let Some(reply) = conntrack::invert(protocol, &wanted)
     {
         entry.reply = reply;
@@ -135,8 +134,8 @@ fn nf_nat_setup_info(walk: &mut Walk, range: &NatRange, manip: Manip, because: O
     }
 }
 
-/// The tuple within the range that no other connection has (`get_unique_tuple`). A port that the kernel draws at
-/// random is `None`.
+/// The tuple within the range that no other connection has (`get_unique_tuple`), and whether its port was drawn at
+/// random, in which case it is `None`.
 fn get_unique_tuple(
     walk: &Walk,
     id: CtId,
@@ -144,13 +143,13 @@ fn get_unique_tuple(
     original: &ConntrackTuple,
     range: &NatRange,
     manip: Manip,
-) -> ConntrackTuple {
+) -> (ConntrackTuple, bool) {
     let used = |tuple: &ConntrackTuple| {
         conntrack::invert(protocol, tuple).is_some_and(|reply| conntrack::is_used(walk, protocol, &reply, id))
     };
     let random = range.random || range.random_fully;
     if manip == Manip::Src && !random && in_range(original, range) && !used(original) {
-        return *original;
+        return (*original, false);
     }
     let zone = walk.tracker.entries.get(id).map_or(0, |entry| entry.zone);
     let mut tuple = *original;
@@ -166,11 +165,12 @@ fn get_unique_tuple(
             None => !used(&tuple),
         };
         if settled {
-            return tuple;
+            return (tuple, false);
         }
     }
     unique_port(protocol, &mut tuple, range, manip);
-    tuple
+    let drawn = has_port(protocol) && port_of(protocol, &tuple, manip).is_none() && moves_port(protocol, range, manip);
+    (tuple, drawn)
 }
 
 /// Whether a tuple's source is already what the range asks for (`nf_in_range`).
@@ -278,6 +278,11 @@ fn is_icmp(protocol: Protocol) -> bool {
     matches!(protocol, Protocol::ICMP | Protocol::ICMPV6)
 }
 
+/// A destination keeps its port unless a range of ports is given; an ICMP identifier is the same in both directions.
+fn moves_port(protocol: Protocol, range: &NatRange, manip: Manip) -> bool {
+    range.ports.is_some() || manip == Manip::Src || is_icmp(protocol)
+}
+
 fn has_port(protocol: Protocol) -> bool {
     protocol.has_ports() || is_icmp(protocol)
 }
@@ -287,7 +292,7 @@ fn unique_port(protocol: Protocol, tuple: &mut ConntrackTuple, range: &NatRange,
     if !has_port(protocol) {
         return;
     }
-    if range.ports.is_none() && manip == Manip::Dst && !is_icmp(protocol) {
+    if !moves_port(protocol, range, manip) {
         return;
     }
     let port = match (range.ports, range.base_port, port_of(protocol, tuple, manip)) {

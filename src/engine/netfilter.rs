@@ -125,8 +125,8 @@ fn run_table(walk: &mut Walk, ruleset: &Ruleset, table: &crate::snapshot::Table,
 /// TCP, which tries again (`ip_send_skb`; `tcp_connect` looks at `ECONNREFUSED` alone).
 fn tell_sender(walk: &Walk, state: &HookState, mut end: Box<End>) -> Box<End> {
     let sends = walk.skb.own && matches!(state.hook, Hook::Output | Hook::Postrouting);
-    let silent = end.verdict == crate::trace::Verdict::Dropped;
-    if sends && silent && walk.packet().protocol() != Protocol::TCP {
+    let ended = matches!(end.verdict, crate::trace::Verdict::Dropped | crate::trace::Verdict::Rejected);
+    if sends && ended && end.errno.is_none() && walk.packet().protocol() != Protocol::TCP {
         end.verdict = crate::trace::Verdict::Rejected;
         end.errno = Some("EPERM");
     }

@@ -117,6 +117,10 @@ fn pieces(packet: &Packet, mtu: u32) -> (u32, u32) {
 /// Routes a packet of the namespace's own again, after a rule changed what routing looks at (`ip_route_me_harder`,
 /// `ip6_route_me_harder`).
 pub(super) fn ip_route_me_harder(walk: &mut Walk) -> Stage<()> {
+    if walk.packet().ip.destination.is_multicast() {
+        // A neighbour solicitation: its group is on every link.
+        return Ok(());
+    }
     let dst = ip_route_output(walk, None)?;
     walk.skb.dst = Some(dst);
     Ok(())

@@ -98,11 +98,11 @@ fn check_receiver(course: &Course, leg: &mut Leg, sent: &Packet) {
         Verdict::Delivered | Verdict::Left => sent,
         _ => return,
     };
-    let port = |a: Option<u16>, b: Option<u16>| a.is_none() || b.is_none() || a == b;
     let matches = leg.packet.ip.source == expected.ip.destination
         && leg.packet.ip.destination == expected.ip.source
-        && port(leg.packet.source_port(), expected.destination_port())
-        && port(leg.packet.destination_port(), expected.source_port());
+        // A port that nobody knows was drawn at random, and is not the socket's.
+        && leg.packet.source_port() == expected.destination_port()
+        && leg.packet.destination_port() == expected.source_port();
     let here = match &course.question.from {
         super::Origin::Socket { netns } => leg.trace.verdict == Verdict::Delivered && leg.netns == *netns,
         super::Origin::Outside { .. } => leg.trace.verdict == Verdict::Left,

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use crate::evidence::{Evidence, Gap};
-use crate::net::{IfName, Link, Packet};
+use crate::net::{Family, IfName, Link, Packet};
 use crate::snapshot::{Netns, NetnsId, Snapshot};
 use crate::trace::{Decision, Place, Reason, Step, Verdict};
 
@@ -277,8 +277,20 @@ impl<'s> Walk<'s> {
             // `skb_scrub_packet`: a mark doesn't leave its namespace.
             self.packet.mark = crate::net::Mark(0);
         }
+        if self.is_reassembled() {
+            self.packet.fragments = None;
+        }
         self.place = place(self.snapshot, netns, Some(device.clone()));
         self.take(Decision::Receive { device: device.clone() }, because);
+    }
+
+    /// Connection tracking on the bridge has put the pieces together, and `ip_rcv` forgets how large they were.
+    fn is_reassembled(&self) -> bool {
+        let from_bridge = self.skb.nf_bridge.as_ref().is_some_and(|nf_bridge| nf_bridge.sabotage);
+        from_bridge
+            && self.packet.fragments.is_some()
+            && self.packet.family() == Family::Inet
+            && self.netns().netfilter.needs_conntrack(Family::Inet)
     }
 
     /// Whether the packet has been at this device before and looked the same.
