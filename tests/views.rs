@@ -188,6 +188,19 @@ fn several_paths_are_listed_with_their_shares_and_later_ones_only_where_they_dif
 }
 
 #[test]
+fn of_many_paths_each_way_to_end_is_shown_once() {
+    let sample = Sample::new();
+    let mut answer = sample.mixed();
+    let delivered = answer.paths[0].clone();
+    answer.paths.extend(std::iter::repeat_n(delivered, 8));
+    let short = plain(&sample, &answer);
+    assert!(short.contains("Path 1 of 10") && short.contains("Path 2 of 10") && !short.contains("Path 3 of 10"));
+    assert!(short.contains("8 more paths end like one of these; -v shows them"), "{short}");
+    assert!(short.contains("10  1/3       delivered to default/web-0"), "every path is listed:\n{short}");
+    assert!(text(&sample, &answer, Style { verbose: true, ..Style::default() }).contains("Path 10 of 10"));
+}
+
+#[test]
 fn the_json_is_what_the_schema_says() {
     let sample = Sample::new();
     let schema = render::explain_schema();

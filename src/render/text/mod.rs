@@ -23,6 +23,9 @@ const GAPS: usize = 8;
 /// How many ends are explained; further ones are in the list of paths.
 const ENDS: usize = 3;
 
+/// So many paths are all shown, each where it differs from the first; of more, one for each way to end.
+const FEW: usize = 4;
+
 /// How the text is to look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
@@ -39,7 +42,12 @@ pub fn text(view: &View<'_>, style: Style, out: &mut dyn Write) -> io::Result<()
     let mut pen = Pen::new(style, out);
     header(&mut pen, view, style)?;
     notes(&mut pen, view, style)?;
+    let mut left_out = 0;
     for (place, path) in view.answer.paths.iter().enumerate() {
+        if !style.verbose && is_told(view, place) {
+            left_out += 1;
+            continue;
+        }
         let common = if place == 0 || style.verbose { 0 } else { common(view.answer.paths.first(), path) };
         section(&mut pen, view, place, style)?;
         way(&mut pen, &path.forward, common, style, view)?;
@@ -49,8 +57,24 @@ pub fn text(view: &View<'_>, style: Style, out: &mut dyn Write) -> io::Result<()
             way(&mut pen, reply, 0, style, view)?;
         }
     }
+    if left_out > 0 {
+        pen.gap()?;
+        pen.heading(&format!("{left_out} more paths end like one of these; -v shows them"))?;
+    }
     gaps(&mut pen, view, style)?;
     ends(&mut pen, view, style)
+}
+
+/// Whether a path of many has nothing to tell that an earlier one hasn't told: it ends in the same way, and so does its
+/// answer.
+fn is_told(view: &View<'_>, place: usize) -> bool {
+    let paths = &view.answer.paths;
+    let fate = |trace: &Trace| (trace.verdict, trace.reason);
+    let same = |one: &Path, other: &Path| {
+        fate(&one.forward) == fate(&other.forward) && one.reply.as_ref().map(fate) == other.reply.as_ref().map(fate)
+    };
+    let told = |path: &Path| paths.iter().take(place).any(|earlier| same(earlier, path));
+    paths.len() > FEW && paths.get(place).is_some_and(told)
 }
 
 fn header(pen: &mut Pen<'_>, view: &View<'_>, style: Style) -> io::Result<()> {
