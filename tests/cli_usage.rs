@@ -135,6 +135,15 @@ fn a_service_that_rewrites_nothing_says_why() {
 }
 
 #[test]
+fn broadcasts_and_multicasts_are_not_guessed_at() {
+    for to in ["255.255.255.255", "224.0.0.1", "10.244.1.255"] {
+        let run = flowtrace(&["explain", "--demo", "default/pod1", to]);
+        assert_eq!(run.code, 3, "{to}: {}", run.out);
+        assert!(run.out.contains("not-unicast"), "{to}: {}", run.out);
+    }
+}
+
+#[test]
 fn ways_that_were_not_walked_leave_the_answer_open() {
     let run = flowtrace(&["explain", "--demo", "default/pod1", "svc/shop/web", "--max-paths", "1", "-o", "json"]);
     assert_eq!(run.code, 3, "{}", run.err);

@@ -42,6 +42,7 @@ pub(super) fn loopback() -> IfName {
 
 /// A routing decision for a packet that came in by a device (`ip_route_input_slow`, `ip6_route_input`).
 pub(super) fn ip_route_input(walk: &mut Walk, dev: &IfName) -> Stage<Dst> {
+    refuse_groups(walk)?;
     let family = walk.packet().family();
     if family == Family::Inet {
         check_martians(walk, dev)?;
@@ -62,13 +63,21 @@ pub(super) fn ip_route_input(walk: &mut Walk, dev: &IfName) -> Stage<Dst> {
             let chosen = Chosen { way: found.ways.first().cloned(), found };
             Ok(take_route(walk, chosen, true, None))
         }
-        RouteType::Broadcast | RouteType::Multicast => {
-            let because = found.because.clone();
-            Err(End::undetermined(Reason::NotUnicast, "broadcast and multicast packets are not walked")
-                .because(because))
-        }
+        RouteType::Broadcast | RouteType::Multicast => Err(not_unicast(found.because.clone())),
         _ => forward_route(walk, dev, found),
     }
+}
+
+/// Multicast and the limited broadcast need no route (`ip_route_input_rcu`, `ip_route_output_key_hash_rcu`), and are
+/// not walked.
+fn refuse_groups(walk: &Walk) -> Stage<()> {
+    let destination = walk.packet().ip.destination;
+    let limited = destination == IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
+    if limited || destination.is_multicast() { Err(not_unicast(Vec::new())) } else { Ok(()) }
+}
+
+fn not_unicast(because: Vec<Evidence>) -> Box<End> {
+    End::undetermined(Reason::NotUnicast, "broadcast and multicast packets are not walked").because(because)
 }
 
 /// A unicast route for a packet that is not for the namespace itself (`__mkroute_input`).
@@ -88,6 +97,7 @@ fn forward_route(walk: &mut Walk, dev: &IfName, found: Found) -> Stage<Dst> {
 /// A routing decision for a packet that the namespace sends (`ip_route_output_key_hash_rcu`, `ip6_route_output`). The
 /// source address is chosen where the packet has none.
 pub(super) fn ip_route_output(walk: &mut Walk, oif: Option<&IfName>) -> Stage<Dst> {
+    refuse_groups(walk)?;
     let mut flow = Flow::of(walk.packet(), loopback());
     flow.oif = oif.cloned();
     flow.sport_bounds = walk.skb.sport_bounds;
@@ -106,11 +116,7 @@ pub(super) fn ip_route_output(walk: &mut Walk, oif: Option<&IfName>) -> Stage<Ds
             dst.dev = loopback();
             Ok(dst)
         }
-        RouteType::Broadcast | RouteType::Multicast => {
-            let because = found.because.clone();
-            Err(End::undetermined(Reason::NotUnicast, "broadcast and multicast packets are not walked")
-                .because(because))
-        }
+        RouteType::Broadcast | RouteType::Multicast => Err(not_unicast(found.because.clone())),
         _ => {
             let way = select_path(walk, &found);
             let source = if unspecified { Some(source_for(walk, &found, way.as_ref())?) } else { None };
