@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests may panic")]
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 struct Run {
@@ -236,4 +237,67 @@ fn output_that_cannot_be_written_is_an_error() {
     let output = Command::new(env!("CARGO_BIN_EXE_flowtrace")).arg("schema").stdout(full).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(!output.stderr.is_empty());
+}
+
+/// A copy of a bundled snapshot in which something is broken.
+fn broken(name: &str, change: impl FnOnce(&Path)) -> PathBuf {
+    let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&root);
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/vxlan"), &root);
+    change(&root);
+    root
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn rows_on_the_way_that_could_not_be_read_are_told() {
+    let root = broken("unread-row", |root| {
+        let file = root.join("nodes/n1/host/route.txt");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(file, text.replace("10.244.2.0/24 via", "10.244.2.0/2X via")).unwrap();
+        let elsewhere = root.join("nodes/n2/pods/kube-system_coredns/route.txt");
+        fs::write(elsewhere, "default via nonsense\n").unwrap();
+    });
+    let run = flowtrace(&["explain", "--snapshot", root.to_str().unwrap(), "pod1", "pod2"]);
+    assert!(run.out.contains("What the snapshot leaves open"), "{}", run.out);
+    assert!(run.out.contains("(n1/host/route.txt:3)"), "{}", run.out);
+    assert!(!run.out.contains("kube-system_coredns"), "{}", run.out);
+}
+
+#[test]
+fn a_name_that_a_broken_file_may_hold_says_so() {
+    let root = broken("unread-names", |root| fs::write(root.join("cluster/services.json"), "{\"items\": [").unwrap());
+    let path = root.to_str().unwrap();
+    refused(
+        &["explain", "--snapshot", path, "pod1", "svc/shop/web"],
+        &["no service shop/web", "cluster/services.json:1 could not be read"],
+    );
+}
+
+#[test]
+fn a_node_without_a_folder_is_unknown_not_silent() {
+    let root = broken("absent-node", |root| fs::remove_dir_all(root.join("nodes/n2")).unwrap());
+    let run = flowtrace(&["explain", "--snapshot", root.to_str().unwrap(), "pod1", "pod2"]);
+    assert_eq!(run.code, 3, "{}", run.out);
+    assert!(run.out.contains("nodes/n2/host"), "{}", run.out);
+}
+
+#[test]
+fn policy_rules_compare_the_bits_of_the_tos_that_ipv4_keeps() {
+    let ask = ["explain", "--snapshot", "testdata/policy-routing", "node/n1", "external", "-o", "json", "--tos"];
+    for tos in ["0x10", "0xb0"] {
+        let run = flowtrace(&[&ask[..], &[tos]].concat());
+        assert!(run.out.contains("\"rule_priority\": 140"), "{tos}: {}", run.out);
+    }
 }

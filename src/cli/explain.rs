@@ -13,7 +13,7 @@ use crate::snapshot::Snapshot;
 
 use super::args::{Color, Explain, Format};
 use super::question::{self, Asked, Resolved};
-use super::{Outcome, demo, exit, missing};
+use super::{Outcome, demo, exit, missing, unread};
 
 /// How long the terminal may stay silent.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -30,6 +30,7 @@ pub(super) fn explain(typed: &Explain) -> Result<Outcome, Error> {
             Asked::Missing { folder, packet } => missing::answer(folder, packet),
         };
         answer.gaps.splice(0..0, gaps);
+        answer.gaps.extend(unread::on_the_way(&snapshot, &answer));
         findings.extend(diagnose::findings(&snapshot, &answer));
         Ok::<_, Error>((snapshot, answer, findings))
     })?;

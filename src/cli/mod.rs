@@ -9,6 +9,7 @@ mod missing;
 mod names;
 mod packet;
 mod question;
+mod unread;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

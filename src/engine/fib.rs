@@ -60,7 +60,8 @@ impl Flow {
             family: packet.family(),
             source: packet.ip.source,
             destination: packet.ip.destination,
-            tos: packet.ip.tos,
+            // IPv4 looks at no other bits (`IPTOS_RT_MASK`).
+            tos: packet.ip.tos & if packet.family() == Family::Inet { 0x1c } else { 0xff },
             mark: packet.mark,
             protocol: Some(packet.protocol()),
             sport: packet.source_port(),

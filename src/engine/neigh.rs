@@ -136,6 +136,13 @@ fn unanswered(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, reach: &Reach) ->
     if let Some(what) = missing(walk.netns(), dev, reach) {
         return Err(End::undetermined(Reason::MissingTable, what).because(because));
     }
+    if reach.underlay
+        && failed.is_none()
+        && let Some(node) = walk.snapshot.absent_node(address)
+    {
+        let what = format!("the snapshot has no nodes/{}/host, whose address {address} is", node.name);
+        return Err(End::undetermined(Reason::MissingTable, what).because([node.evidence]).because(because));
+    }
     Err(fail(walk, hop, row, format!("nobody answers for {address} on {dev}"), Vec::new()))
 }
 

@@ -92,6 +92,10 @@ fn through_router(walk: &mut Walk, next_hop: Option<IpAddr>, owner: DevRef) -> S
 fn nobody(walk: &mut Walk, next_hop: Option<IpAddr>, destination: IpAddr, routed: bool) -> Stage<Next> {
     let because = walk.steps().iter().rev().find(|step| matches!(step.decision, Decision::Neighbor { .. }));
     let because = because.map(|step| step.because.clone()).unwrap_or_default();
+    if let Some(node) = next_hop.into_iter().chain([destination]).find_map(|to| walk.snapshot.absent_node(to)) {
+        let what = format!("the snapshot has no nodes/{}/host, where the packet goes", node.name);
+        return Err(End::undetermined(Reason::MissingTable, what).because([node.evidence]).because(because));
+    }
     if walk.packet().inner.is_some() {
         let detail = format!("the tunnel packet goes to {destination}, which no node of the snapshot has");
         return Err(End::new(Verdict::Lost, Reason::NobodyOwns).detail(detail).because(because));

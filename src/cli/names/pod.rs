@@ -8,6 +8,7 @@ use crate::evidence::Gap;
 use crate::net::{NetnsId, NodeName, PodName};
 use crate::snapshot::{Netns, Pod};
 
+use super::super::unread;
 use super::{End, Home, Kind, Names, address, near, usage, with_address};
 
 impl Names<'_> {
@@ -39,7 +40,8 @@ impl Names<'_> {
         }
         let known = self.pods().into_iter().map(|pod| pod.to_string());
         let hint = near::hint(&format!("{namespace}/{name}"), known, |near| near);
-        Err(usage(format!("no pod {namespace}/{name} {}{hint}", self.searched())))
+        let unread = unread::of_file(self.snapshot, "cluster/pods.json");
+        Err(usage(format!("no pod {namespace}/{name} {}{hint}{unread}", self.searched())))
     }
 
     pub(super) fn unknown_pod(&self, name: &str) -> Error {
@@ -48,7 +50,8 @@ impl Names<'_> {
         let hint = near::hint(name, known, |near| near.split_once('/').map_or(near, |(_, name)| name));
         let node = self.snapshot.nodes.contains_key(name);
         let hint = if node { format!("; did you mean node/{name}?") } else { hint };
-        usage(format!("no pod {name:?}{namespace} {}{hint}", self.searched()))
+        let unread = unread::of_file(self.snapshot, "cluster/pods.json");
+        usage(format!("no pod {name:?}{namespace} {}{hint}{unread}", self.searched()))
     }
 
     fn searched(&self) -> &'static str {

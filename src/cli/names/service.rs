@@ -8,6 +8,7 @@ use crate::net::Protocol;
 use crate::snapshot::{Service, ServicePort};
 use crate::trace::Finding;
 
+use super::super::unread;
 use super::{End, Home, Kind, Names, address, near, usage};
 
 /// A service's port as typed.
@@ -62,8 +63,13 @@ impl Names<'_> {
         };
         self.snapshot.kube.service(namespace, name).ok_or_else(|| {
             let known = services.iter().map(|service| format!("svc/{}/{}", service.namespace, service.name));
-            let hint = near::hint(&format!("svc/{namespace}/{name}"), known, |near| near);
-            usage(format!("no service {namespace}/{name} in cluster/services.json{hint}"))
+            let known: Vec<String> = known.collect();
+            let hint = match near::hint(&format!("svc/{namespace}/{name}"), known.clone(), |near| near) {
+                none if none.is_empty() => near::hint(name, known, |near| near.rsplit('/').next().unwrap_or(near)),
+                hint => hint,
+            };
+            let unread = unread::of_file(self.snapshot, "cluster/services.json");
+            usage(format!("no service {namespace}/{name} in cluster/services.json{hint}{unread}"))
         })
     }
 

@@ -18,7 +18,7 @@ use petgraph::visit::EdgeRef;
 
 use crate::net::{IfName, NetnsId};
 
-use super::Snapshot;
+use super::{KubeNode, Snapshot};
 
 pub use reach::Reach;
 
@@ -208,5 +208,16 @@ impl Snapshot {
     #[must_use]
     pub fn is_cluster_address(&self, address: IpAddr) -> bool {
         self.topology.reach.is_cluster(address)
+    }
+
+    /// The Node object that has an address, where the node itself is not in the snapshot.
+    #[must_use]
+    pub fn absent_node(&self, address: IpAddr) -> Option<&KubeNode> {
+        let here = |node: &KubeNode| self.nodes.get(&node.name).is_some_and(|node| node.host.is_some());
+        let has = |node: &KubeNode| {
+            let flannel = [node.flannel.public_ip, node.flannel.public_ipv6];
+            node.internal_ips.iter().chain(&node.external_ips).chain(flannel.iter().flatten()).any(|ip| *ip == address)
+        };
+        self.kube.nodes.iter().flatten().find(|node| has(node) && !here(node))
     }
 }
