@@ -18,6 +18,7 @@ use lab::situations::{ALL, Situation};
 
 const USAGE: &str = "usage: lab write FOLDER [SITUATION...]
        lab watch [SITUATION...]
+       lab watch --seed FROM..TO
        lab judge [SITUATION...]
        lab build FROM..TO
        lab random --seeds FROM..TO [--jobs N]";
@@ -27,7 +28,10 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["write", folder, names @ ..] => chosen(names).try_for_each(|situation| write(Path::new(folder), situation)),
-        ["watch", names @ ..] => chosen(names).try_for_each(watch),
+        ["watch", "--seed", seed] => {
+            lab::judge::seeds(seed).and_then(|mut seeds| seeds.try_for_each(|seed| show(&lab::random::scenario(seed))))
+        }
+        ["watch", names @ ..] => chosen(names).try_for_each(|(_, make)| show(&make())),
         ["build", seeds] => lab::judge::seeds(seeds).map(|seeds| {
             for error in seeds.filter_map(|seed| build(seed).err()) {
                 println!("{error}");
@@ -61,13 +65,13 @@ fn write(folder: &Path, (name, make): &Situation) -> Result<(), String> {
     Ok(())
 }
 
-fn watch((name, make): &Situation) -> Result<(), String> {
-    let scenario = make();
-    let built = lab::build::Lab::build(&scenario)?;
+fn show(scenario: &lab::scenario::Scenario) -> Result<(), String> {
+    let built = lab::build::Lab::build(scenario)?;
     let mut observer = lab::observe::Observer::open(&built)?;
-    for probe in lab::judge::packets(&scenario) {
+    println!("== {}: {}", scenario.name, scenario.words.join("; "));
+    for probe in lab::judge::packets(scenario) {
         let seen = observer.ask(&probe);
-        println!("== {name}: {}", lab::judge::question(&probe));
+        println!("== {}: {}", scenario.name, lab::judge::question(&probe));
         if let Err(wrong) = lab::judge::check_want(&probe, &seen) {
             println!("!! {wrong}");
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use nix::errno::Errno;
 use serde_json::Value;
 
 use super::client::Outcome;
@@ -179,8 +180,12 @@ impl<'a> Seen<'a> {
             }
             return;
         }
-        if path["error_delivered"].as_bool() == Some(true) && !matches!(outcome, Outcome::Error(_))
-            || path["error_delivered"].as_bool() == Some(false) && outcome != Outcome::Silence
+        // A call that a rule of OUTPUT refuses says EPERM at once, and the socket hears of the error besides.
+        let called = outcome == Outcome::Refused(Errno::EPERM) && last["reason"] == "rule";
+        let sends = path["forward"]["steps"].as_array().and_then(|steps| steps.first()).map(place_of);
+        let called = called && sends == Some(place_of(last));
+        if path["error_delivered"].as_bool() == Some(true) && !(called || matches!(outcome, Outcome::Error(_)))
+            || path["error_delivered"].as_bool() == Some(false) && !(called || outcome == Outcome::Silence)
         {
             let told = &path["error_delivered"];
             differences.push(format!("explain says error_delivered {told}, the kernel {outcome:?}"));
@@ -195,6 +200,12 @@ impl<'a> Seen<'a> {
             return;
         }
         let error = packets.find(|header| header.is_icmp_error());
+        let reply = path["reply"]["steps"].as_array().map_or(&[][..], Vec::as_slice);
+        let stays = !reply.iter().any(|step| step["kind"] == "transmit" || step["kind"] == "rule");
+        if error.is_none() && stays && path["reply"]["verdict"] == "dropped" {
+            // An error without a way is none that anybody could see.
+            return;
+        }
         // Where the error leaves by a device, address translation may have changed its source, and the devices tell.
         let told = last["icmp_source"].as_str().unwrap_or_default().to_owned();
         let leaves = steps(path).skip_while(|step| *step != last).any(|step| step["kind"] == "transmit");
@@ -275,9 +286,9 @@ fn device_difference(step: &Value, seen: &Sighting) -> Option<String> {
     let packet = &step["packet"];
     let outer = &packet["outer"];
     let wrong = match (&seen.header.inner, outer.is_null()) {
-        (None, true) => packet_difference(packet, &seen.header),
-        (Some((vni, inner)), false) => packet_difference(outer, &seen.header)
-            .or_else(|| packet_difference(packet, inner))
+        (None, true) => packet_difference(packet, &seen.header, true),
+        (Some((vni, inner)), false) => packet_difference(outer, &seen.header, inner.fragment.is_none())
+            .or_else(|| packet_difference(packet, inner, true))
             .or_else(|| (vni.map(u64::from) != outer["vni"].as_u64()).then(|| format!("vni {vni:?}"))),
         (None, false) => Some("no tunnel".to_owned()),
         (Some(_), true) => Some("a tunnel".to_owned()),
@@ -286,7 +297,7 @@ fn device_difference(step: &Value, seen: &Sighting) -> Option<String> {
 }
 
 /// Which field of a packet differs from what was seen; null says that nobody can know it.
-fn packet_difference(packet: &Value, seen: &Header) -> Option<String> {
+fn packet_difference(packet: &Value, seen: &Header, whole: bool) -> Option<String> {
     let text = |name: &str| packet[name].as_str().map(str::to_owned);
     let number = |name: &str| packet[name].as_u64();
     let protocol = match seen.protocol {
@@ -314,7 +325,7 @@ fn packet_difference(packet: &Value, seen: &Header) -> Option<String> {
     if number("ttl").is_some_and(|wanted| wanted != u64::from(seen.ttl)) {
         return Some(format!("ttl {}", seen.ttl));
     }
-    let whole = seen.fragment.is_none() && packet["fragments"].is_null();
+    let whole = whole && seen.fragment.is_none() && packet["fragments"].is_null();
     if whole && number("length").is_some_and(|wanted| wanted != u64::from(seen.length)) {
         return Some(format!("length {}", seen.length));
     }

@@ -154,6 +154,11 @@ impl Node {
         format!("52:54:00:00:00:{:02x}", 0x10 + self.number)
     }
 
+    /// The link address of its second uplink.
+    pub fn second_uplink_mac(&self) -> String {
+        format!("52:54:00:00:01:{:02x}", 0x10 + self.number)
+    }
+
     /// The link address of its cni0.
     pub fn bridge_mac(&self) -> String {
         format!("ce:00:00:00:00:{:02x}", self.number)
@@ -358,6 +363,8 @@ impl Cluster {
     fn add_underlay(&self, scenario: &mut Scenario) {
         let mut world = self.hidden("world");
         world.sysctl("ipv4/ip_forward", 1);
+        // What lies behind the gateway is not on the link.
+        world.sysctl("ipv4/conf/all/arp_ignore", 1);
         world.ip(format!("addr add {INTERNET4}/32 dev lo")).ip("route add blackhole default");
         world.ip("route add local 203.0.113.0/24 dev lo");
         if self.dual_stack {
@@ -381,6 +388,7 @@ impl Cluster {
                 index: 2 + u32::from(subnet),
                 mac: format!("52:54:00:00:0{subnet}:01"),
             };
+            self.add_neighbours(&mut world, &plug.dev, subnet);
             self.plug_into_switch(scenario, subnet, plug);
         }
         scenario.spaces.push(world);
@@ -390,10 +398,25 @@ impl Cluster {
         if self.dual_stack {
             client.ip(format!("addr add {CLIENT6}/64 dev eth0 nodad")).ip("route add default via 2001:db8:2::1");
         }
+        self.add_neighbours(&mut client, "eth0", 0);
         self.add_client_routes(&mut client);
         scenario.spaces.push(client);
         let mac = "52:54:00:00:00:c8".to_owned();
         self.plug_into_switch(scenario, 0, Plug { space: "client".to_owned(), dev: "eth0".to_owned(), index: 2, mac });
+    }
+
+    /// Machines outside the snapshot are taken to know the nodes' link addresses.
+    fn add_neighbours(&self, space: &mut Space, dev: &str, subnet: u8) {
+        for node in &self.nodes {
+            let mac = if node.subnet == subnet { node.uplink_mac() } else { node.second_uplink_mac() };
+            if node.subnet == subnet {
+                for &family in self.families() {
+                    space.ip(format!("neigh add {} lladdr {mac} dev {dev} nud permanent", node.address_of(family)));
+                }
+            } else if node.second_uplink {
+                space.ip(format!("neigh add {} lladdr {mac} dev {dev} nud permanent", node.second_address4()));
+            }
+        }
     }
 
     /// The client sends to pods by way of their node, and to service addresses by way of any.
@@ -443,7 +466,7 @@ impl Cluster {
         self.plug_into_switch(scenario, node.subnet, plug);
         if node.second_uplink {
             host.ip(format!("addr add {}/24 brd + dev eth1", node.second_address4())).ip("link set eth1 up");
-            let mac = format!("52:54:00:00:01:{:02x}", 0x10 + node.number);
+            let mac = node.second_uplink_mac();
             self.plug_into_switch(scenario, 1, Plug { space: node.name(), dev: "eth1".to_owned(), index: 3, mac });
         }
     }

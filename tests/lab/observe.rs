@@ -140,6 +140,10 @@ impl<'lab> Observer<'lab> {
         if last.direction == Direction::Transmit {
             return None;
         }
+        let reset = last.header.innermost().tcp_flags.is_some_and(|flags| flags & 4 != 0);
+        if reset || last.space == probe.space && last.device != "lo" {
+            return None;
+        }
         let now = self.lab.netns(&last.space).enter(|| taken_in(probe));
         (now > *before.get(&last.space)?).then(|| last.space.clone())
     }
@@ -251,6 +255,28 @@ impl Seen {
         })
     }
 
+    /// An error that no tap sees shows little of what it is about, but who gets it: whoever answered.
+    fn drop_errors_about_answers(&mut self, probe: &Probe) {
+        let headers = self.hits.iter().filter_map(|hit| hit.header.as_ref());
+        let headers = headers.chain(self.sightings.iter().map(|sighting| sighting.header.innermost()));
+        let (mut asks, mut answers) = (BTreeSet::new(), BTreeSet::new());
+        for header in headers.filter(|header| !header.is_icmp_error()) {
+            if is_answer(probe, header) {
+                answers.insert(header.source);
+            } else {
+                asks.insert(header.source);
+            }
+        }
+        let seen: BTreeSet<_> = self.sightings.iter().map(|sighting| sighting.header.identity()).collect();
+        self.hits.retain(|hit| {
+            let Some(header) = hit.header.as_ref().filter(|header| header.is_icmp_error()) else { return true };
+            let about_answer = answers.contains(&header.destination) && !asks.contains(&header.destination);
+            // A neighbour's question or answer, quoted whole, has this length.
+            let about_neighbour = header.protocol == 58 && header.length == 120;
+            seen.contains(&header.identity()) || !(about_answer || about_neighbour)
+        });
+    }
+
     fn finish(mut self, probe: &Probe, outcome: Outcome) -> Observation {
         self.sightings = merged(self.sightings);
         // A rule trace shows of a tunnelled packet only the outside, so the taps must say what else came by.
@@ -266,6 +292,7 @@ impl Seen {
                 wanted(header) && (of_probe.contains(&identity) || !others.contains(&identity))
             })
         });
+        self.drop_errors_about_answers(probe);
         self.sightings.retain(|sighting| is_of_probe(probe, &sighting.header));
         let answered = self.receiver.clone().or_else(|| {
             let sighting = self.sightings.iter().find(|sighting| {
@@ -292,10 +319,13 @@ fn is_of_probe(probe: &Probe, header: &Header) -> bool {
     if inner.is_background() {
         return false;
     }
-    if let Some(quoted) = &inner.quoted
-        && is_answer(probe, quoted.innermost())
-    {
-        return false;
+    if let Some(quoted) = &inner.quoted {
+        let (about, udp) = (quoted.innermost(), probe.proto == Proto::Udp && quoted.innermost().protocol == 17);
+        // Errors about the answer, about neighbour discovery, and a further error for each further fragment.
+        let answer = is_answer(probe, about) || udp && about.destination_port == Some(probe.sport);
+        if answer || about.is_background() || quoted.is_later_fragment() {
+            return false;
+        }
     }
     match inner.tcp_flags {
         // The handshake's last packet, and the reset with which a stack answers a SYN-ACK that it didn't ask for.

@@ -393,11 +393,13 @@ fn nat_target(at: At<'_>, words: &Words, rng: &mut Rng) -> (String, Option<&'sta
     let pod = words.pod(at.family, rng);
     let with_port =
         if at.family == 4 { format!("{pod}:{}", rng.pick(&LISTEN)) } else { format!("[{pod}]:{}", rng.pick(&LISTEN)) };
-    // A tunnel packet that is led to another program would be answered by it, and nobody's snapshot holds programs.
+    // A tunnel packet that is led to another program would be answered by it, and nobody's snapshot holds programs. And
+    // translation breaks the checksum of a tunnel packet whose inner one is still to be made
+    // (`inet_proto_csum_replace4` in net/core/utils.c), which a veth pair forgives and a bridge doesn't.
     let proto = Some(rng.word(&["-p tcp", "-p udp -m multiport ! --dports 8472,8285"]));
     match at.hook {
         "PREROUTING" | "OUTPUT" => match rng.below(4) {
-            0 => (format!("DNAT --to-destination {pod}"), None),
+            0 => (format!("DNAT --to-destination {pod}"), proto),
             1 | 2 => (format!("DNAT --to-destination {with_port}"), proto),
             _ => (format!("REDIRECT --to-ports {}", rng.pick(&LISTEN)), proto),
         },
