@@ -13,7 +13,8 @@ fn random_scenarios_agree_with_the_kernel() {
     }
     let wanted = std::env::var("FLOWTRACE_SEEDS").unwrap_or_else(|_| "0..100".to_owned());
     let jobs = std::env::var("FLOWTRACE_JOBS").ok().and_then(|jobs| jobs.parse().ok());
-    let jobs = jobs.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
+    // Most of a scenario's time goes by waiting for packets that don't come.
+    let jobs = jobs.unwrap_or(3);
     let wanted = seeds(&wanted).expect("FLOWTRACE_SEEDS says FROM..TO");
     let run = run_seeds(wanted.clone(), jobs, |_, _| {});
     println!("seeds {wanted:?}\n{}", run.coverage.table());

@@ -39,7 +39,7 @@ pub enum Client {
 
 /// A socket that has sent its packet.
 pub struct Socket {
-    socket: OwnedFd,
+    fd: OwnedFd,
     proto: Proto,
     destination: IpAddr,
     id: u16,
@@ -73,7 +73,7 @@ impl Client {
     /// For `poll`.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Socket(socket) => socket.socket.as_fd(),
+            Self::Socket(socket) => socket.fd.as_fd(),
             Self::Script(script) => script.stdout.as_fd(),
         }
     }
@@ -154,7 +154,7 @@ impl Socket {
             Err(Errno::EINPROGRESS) if probe.proto == Proto::Tcp => {}
             other => other?,
         }
-        let client = Self { socket, proto: probe.proto, destination: probe.destination, id: probe.sport };
+        let client = Self { fd: socket, proto: probe.proto, destination: probe.destination, id: probe.sport };
         let header = if probe.destination.is_ipv4() { 20 } else { 40 };
         let payload = usize::try_from(length_of(probe)).unwrap_or(0).saturating_sub(header + 8);
         match probe.proto {
@@ -184,12 +184,12 @@ impl Socket {
 
     fn look(&self) -> Option<Outcome> {
         if self.proto == Proto::Tcp {
-            let error = getsockopt(&self.socket, sockopt::SocketError).unwrap_or(0);
+            let error = getsockopt(&self.fd, sockopt::SocketError).unwrap_or(0);
             return Some(if error == 0 { Outcome::Answered } else { Outcome::Error(Errno::from_raw(error)) });
         }
         let mut buffer = vec![0_u8; 70_000];
         loop {
-            match recvfrom::<SockaddrStorage>(self.socket.as_raw_fd(), &mut buffer) {
+            match recvfrom::<SockaddrStorage>(self.fd.as_raw_fd(), &mut buffer) {
                 Ok((length, _)) if self.is_answer(&buffer[..length]) => return Some(Outcome::Answered),
                 Ok(_) => {}
                 Err(Errno::EAGAIN) => return None,

@@ -116,8 +116,11 @@ impl Coverage {
                 continue;
             };
             let lines = texts.entry((&hit.space, file)).or_insert_with(|| {
-                let folder =
-                    scenario.spaces.iter().find(|space| space.name == hit.space).and_then(|space| space.folder());
+                let folder = scenario
+                    .spaces
+                    .iter()
+                    .find(|space| space.name == hit.space)
+                    .and_then(super::scenario::Space::folder);
                 let text = folder.and_then(|folder| fs::read_to_string(snapshot.join(folder).join(file)).ok());
                 text.unwrap_or_default().lines().map(str::to_owned).collect()
             });

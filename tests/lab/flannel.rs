@@ -427,7 +427,8 @@ impl Cluster {
                 let cidr = if family == 4 { node.pod_cidr4() } else { node.pod_cidr6() };
                 client.ip(format!("route add {cidr} via {}", node.address_of(family)));
             }
-            let hops: String = here().map(|node| format!(" nexthop via {}", node.address_of(family))).collect();
+            let hops: Vec<String> = here().map(|node| format!("nexthop via {}", node.address_of(family))).collect();
+            let hops = hops.join(" ");
             let mut prefixes = vec![if family == 4 { "10.96.0.0/16".to_owned() } else { "fd00:10:96::/64".to_owned() }];
             let lent = |service: &Service| [service.external_ips.clone(), service.load_balancer_ips.clone()].concat();
             let lent = self.services.iter().flat_map(lent).filter(|ip| ip.is_ipv4() == (family == 4));
@@ -435,7 +436,7 @@ impl Cluster {
             prefixes.sort();
             prefixes.dedup();
             for prefix in prefixes {
-                client.ip(format!("route add {prefix}{hops}"));
+                client.ip(format!("route add {prefix} {hops}"));
             }
         }
     }
@@ -452,6 +453,8 @@ impl Cluster {
         };
         let switch = scenario.spaces.iter_mut().find(|space| space.name == name).expect("the subnet has a switch");
         switch.ip(format!("link set {} master br0", port.dev)).ip(format!("link set {} up", port.dev));
+        // A switch that knows its machines floods to nobody else.
+        switch.bridge.push(format!("fdb add {} dev {} master static", plug.mac, port.dev));
         scenario.wires.push(Wire { a: plug, b: port, mtu: self.mtu });
     }
 
@@ -585,13 +588,13 @@ impl Cluster {
                 kube_proxy::add(self, node, family, rules);
             }
             if self.flannel_rules {
-                self.add_flannel_rules(node, family, rules);
+                Self::add_flannel_rules(node, family, rules);
             }
         }
     }
 
     /// What flannel's iptables traffic manager appends.
-    fn add_flannel_rules(&self, node: &Node, family: u8, rules: &mut super::scenario::Rules) {
+    fn add_flannel_rules(node: &Node, family: u8, rules: &mut super::scenario::Rules) {
         let (network, cidr, multicast) = match family {
             4 => (NETWORK4, node.pod_cidr4(), "224.0.0.0/4"),
             _ => (NETWORK6, node.pod_cidr6(), "ff00::/8"),

@@ -180,7 +180,7 @@ impl RuleTrace {
 }
 
 const NFNLGRP_NFTRACE: u32 = 9;
-const NFT_MSG_TRACE: u16 = (10 << 8) | 17;
+const NFT_MSG_TRACE: u16 = 0x0a11;
 const NFTA_TRACE_TABLE: u16 = 1;
 const NFTA_TRACE_CHAIN: u16 = 2;
 const NFTA_TRACE_RULE_HANDLE: u16 = 3;
@@ -262,7 +262,7 @@ fn places(ruleset: &str) -> BTreeMap<(&'static str, String, u64), usize> {
                     .into_iter()
                     .find(|known| known == of)
                     .unwrap_or("?");
-                table = (*name).to_owned();
+                (*name).clone_into(&mut table);
             }
             ["chain", _, "{", ..] => count = 0,
             ["set" | "map" | "flowtable", _, "{", ..] => {}

@@ -156,7 +156,7 @@ impl Space {
     }
 
     /// Sets a sysctl, named with `/` (`ipv4/ip_forward`).
-    pub fn sysctl(&mut self, name: impl Into<String>, value: impl ToString) -> &mut Self {
+    pub fn sysctl(&mut self, name: impl Into<String>, value: u8) -> &mut Self {
         let name = name.into();
         self.sysctls.retain(|(known, _)| *known != name);
         self.sysctls.push((name, value.to_string()));

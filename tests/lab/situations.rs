@@ -448,7 +448,6 @@ fn between_nodes(cluster: &Cluster, scenario: &mut Scenario) {
         let want = match name.as_str() {
             "rp-loose" | "small-bridge-mtu" => Want::Answered(to.clone()),
             "neigh-missing" | "neigh-failed" | "reject-before-flannel" => Want::Error(Errno::EHOSTUNREACH),
-            "device-forward-off" => Want::Silence,
             "no-route-back" => Want::Unheard(to.clone()),
             _ => Want::Silence,
         };

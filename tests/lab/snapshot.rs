@@ -209,7 +209,7 @@ fn write_rules(space: &Space, folder: &Path) -> Result<(), String> {
     for entry in fs::read_dir(lists).into_iter().flatten().flatten() {
         let folder = folder.join("recent");
         make(&folder)?;
-        let text = fs::read_to_string(entry.path()).map_err(|error| format!("{:?}: {error}", entry.path()))?;
+        let text = fs::read_to_string(entry.path()).map_err(|error| format!("{}: {error}", entry.path().display()))?;
         write(&folder.join(entry.file_name()), &text)?;
     }
     Ok(())

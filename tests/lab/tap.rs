@@ -119,7 +119,7 @@ impl Tap {
 
 /// What a frame asks or answers about a neighbour.
 fn resolution(frame: &[u8], header: Option<&Header>) -> Option<Resolution> {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     match header {
         None if frame.get(12..14)? == [0x08, 0x06] => {
             let asks = frame.get(20..22)? == [0, 1];

@@ -8,7 +8,7 @@
 //!
 //! `FLOWTRACE_BINARY` names the program under test; without it, it is the one beside this example's folder.
 
-#[path = "../tests/lab/mod.rs"]
+#[path = "mod.rs"]
 mod lab;
 
 use std::path::Path;
@@ -20,7 +20,6 @@ const USAGE: &str = "usage: lab write FOLDER [SITUATION...]
        lab watch [SITUATION...]
        lab watch --seed FROM..TO
        lab judge [SITUATION...]
-       lab build FROM..TO
        lab random --seeds FROM..TO [--jobs N]";
 
 fn main() -> ExitCode {
@@ -32,11 +31,6 @@ fn main() -> ExitCode {
             lab::judge::seeds(seed).and_then(|mut seeds| seeds.try_for_each(|seed| show(&lab::random::scenario(seed))))
         }
         ["watch", names @ ..] => chosen(names).try_for_each(|(_, make)| show(&make())),
-        ["build", seeds] => lab::judge::seeds(seeds).map(|seeds| {
-            for error in seeds.filter_map(|seed| build(seed).err()) {
-                println!("{error}");
-            }
-        }),
         ["random", "--seeds", seeds] => random(seeds, "2"),
         ["random", "--seeds", seeds, "--jobs", jobs] => random(seeds, jobs),
         ["judge", names @ ..] => chosen(names).try_for_each(judge),
@@ -86,22 +80,6 @@ fn judge((name, make): &Situation) -> Result<(), String> {
         println!("== {name}: {wrong}");
     }
     println!("{name}: {} questions, {} differ", told.asked, told.wrong.len());
-    Ok(())
-}
-
-fn build(seed: u64) -> Result<(), String> {
-    let scenario = lab::random::scenario(seed);
-    let start = std::time::Instant::now();
-    let built = lab::build::Lab::build(&scenario).map_err(|error| format!("seed {seed}: {error}"))?;
-    let stands = start.elapsed();
-    let mut observer = lab::observe::Observer::open(&built)?;
-    let open = start.elapsed();
-    let mut shown = String::new();
-    for probe in lab::judge::packets(&scenario) {
-        let seen = observer.ask(&probe);
-        shown.push_str(&format!(" {:?}", seen.outcome));
-    }
-    println!("seed {seed}: {stands:?} {open:?} {:?}{shown}", start.elapsed());
     Ok(())
 }
 
