@@ -108,8 +108,8 @@ pub(super) struct Tracker {
     pub recent: Vec<Written>,
     /// The ipsets that `SET` rules changed.
     pub changed_sets: Vec<(NetnsId, String)>,
-    /// The unknown source ports of tunnel packets: a flow's is always the same one.
-    pub tunnel_ports: Vec<(ConntrackTuple, UnknownPort, UnknownPort)>,
+    /// The unknown source ports of tunnel packets between two addresses.
+    pub tunnel_ports: Vec<(IpAddr, IpAddr, UnknownPort)>,
     /// How many unknown ports there are.
     pub unknown_ports: UnknownPort,
     /// Link addresses that answered when they were asked for: every bridge on the way has learned them.
@@ -123,14 +123,14 @@ impl Tracker {
         self.unknown_ports
     }
 
-    /// The source port of the tunnel packets that carry a flow: a hash of it, so that one flow has one.
-    pub(super) fn tunnel_port(&mut self, flow: ConntrackTuple, unknown: UnknownPort) -> UnknownPort {
-        let known = self.tunnel_ports.iter().find(|(tuple, id, _)| *tuple == flow && *id == unknown);
+    /// The source port of the tunnel packets that carry what goes between two addresses.
+    pub(super) fn tunnel_port(&mut self, one: IpAddr, other: IpAddr) -> UnknownPort {
+        let known = self.tunnel_ports.iter().find(|(a, b, _)| (*a, *b) == (one, other));
         if let Some((_, _, port)) = known {
             return *port;
         }
         let port = self.draw_port();
-        self.tunnel_ports.push((flow, unknown, port));
+        self.tunnel_ports.push((one, other, port));
         port
     }
 }

@@ -9,7 +9,7 @@ use crate::net::{Encapsulation, Family, Ip, MacAddr, Packet, Transport};
 use crate::snapshot::{FdbEntry, Link, LinkKind, Vxlan, VxlanTtl};
 use crate::trace::{Decision, Reason};
 
-use super::conntrack::{Nfct, tuple_of};
+use super::conntrack::{Nfct, UnknownPort};
 use super::route::ip_route_output;
 use super::sysctl;
 use super::walk::{End, Next, Stage, Walk};
@@ -41,8 +41,7 @@ pub(super) fn vxlan_xmit(walk: &mut Walk, link: &Link, settings: &Vxlan) -> Stag
         [entry.evidence],
     );
     let vni = entry.vni.unwrap_or(settings.vni);
-    let flow = tuple_of(walk.packet());
-    let tunnel_port = walk.tracker.tunnel_port(flow, walk.skb.unknown_port);
+    let tunnel_port = udp_flow_src_port(walk);
     walk.take(
         Decision::Encapsulate { device: link.name.clone(), tunnel: "vxlan", vni: Some(vni), packet: Box::new(outer) },
         [link.evidence],
@@ -52,6 +51,19 @@ pub(super) fn vxlan_xmit(walk: &mut Walk, link: &Link, settings: &Vxlan) -> Stag
     // `udp_flow_src_port`: the hash is folded into the range of ephemeral ports.
     walk.skb.sport_bounds = Some(sysctl::local_port_range(walk.netns()));
     route_outer(walk, link, via.as_ref())
+}
+
+/// Which unknown port the tunnel packet is sent from. A hash over ports is made once and stays with the packet through
+/// every tunnel; ICMP has no ports, so that its hash is made anew, of its addresses, and is the same both ways
+/// (`skb_clear_hash_if_not_l4`; `__flow_hash_consistentify` in `net/core/flow_dissector.c`).
+fn udp_flow_src_port(walk: &mut Walk) -> UnknownPort {
+    if let Transport::Icmp { .. } = walk.packet().transport {
+        let Ip { source, destination, .. } = walk.packet().ip;
+        return walk.tracker.tunnel_port(source.min(destination), source.max(destination));
+    }
+    let port = walk.skb.flow_hash.unwrap_or_else(|| walk.tracker.draw_port());
+    walk.skb.flow_hash = Some(port);
+    port
 }
 
 /// Routes the outer packet (`udp_tunnel_dst_lookup`): failures are silent, since they happen inside a device.
@@ -109,10 +121,17 @@ fn find_vtep<'s>(walk: &Walk<'s>, link: &Link) -> Stage<(&'s FdbEntry, IpAddr)> 
     Ok((entry, vtep))
 }
 
+/// The route's hop limit, which is the namespace's default (`ip4_dst_hoplimit`, `ip6_dst_hoplimit`).
+fn default_ttl(walk: &Walk, vtep: IpAddr) -> u8 {
+    let key = if vtep.is_ipv4() { "net.ipv4.ip_default_ttl" } else { "net.ipv6.conf.all.hop_limit" };
+    let value = sysctl::number(walk.netns(), key).and_then(|(value, _)| u8::try_from(value).ok());
+    value.filter(|ttl| *ttl > 0).unwrap_or(64)
+}
+
 fn outer_packet(walk: &Walk, settings: &Vxlan, entry: &FdbEntry, vtep: IpAddr, local: IpAddr) -> Packet {
     let inner = walk.packet();
     let ttl = match settings.ttl {
-        VxlanTtl::Auto => 64,
+        VxlanTtl::Auto => default_ttl(walk, vtep),
         VxlanTtl::Inherit => inner.ip.ttl,
         VxlanTtl::Fixed(ttl) => ttl,
     };

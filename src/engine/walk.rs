@@ -114,6 +114,8 @@ pub(super) struct Skb {
     /// Which port of the packet nobody knows, and those of the packets inside.
     pub unknown_port: UnknownPort,
     pub inner_unknown_ports: Vec<UnknownPort>,
+    /// The hash of the packet's ports, once a tunnel has asked for it (`skb->hash`).
+    pub flow_hash: Option<UnknownPort>,
     /// Between which ports an unknown source port is.
     pub sport_bounds: Option<(u16, u16)>,
     /// The next hop on the link, and who answers for it where the neighbour table doesn't say.
