@@ -2,14 +2,26 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use serde_json::Value;
 
 use super::client::length_of;
 use super::scenario::{Probe, Proto};
 
+/// Another program to test, instead of this crate's.
+static OTHER: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Tests another program from now on, or this crate's again.
+pub fn set_program(path: Option<PathBuf>) {
+    *OTHER.lock().expect("nobody dies with the lock") = path;
+}
+
 /// The program under test: cargo names it for integration tests; an example finds it beside its own folder.
 fn program() -> PathBuf {
+    if let Some(path) = OTHER.lock().expect("nobody dies with the lock").clone() {
+        return path;
+    }
     if let Some(path) = std::env::var_os("FLOWTRACE_BINARY") {
         return path.into();
     }

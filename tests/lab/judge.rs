@@ -101,7 +101,8 @@ pub fn packets(scenario: &Scenario) -> impl Iterator<Item = Probe> + '_ {
     (40000..).zip(all).map(|(sport, probe)| Probe { sport: probe.fixed_sport.unwrap_or(sport), ..probe.clone() })
 }
 
-fn hold_against(scenario: &Scenario, probe: &Probe, seen: &Observation, snapshot: &Path) -> Result<Value, String> {
+/// Asks `explain`, and compares its answer with what was seen.
+pub fn hold_against(scenario: &Scenario, probe: &Probe, seen: &Observation, snapshot: &Path) -> Result<Value, String> {
     let (answer, by_hand) = explain(probe, snapshot)?;
     compare(scenario, probe, seen, &answer).map_err(|wrong| format!("{by_hand}\n{wrong}"))?;
     Ok(answer)

@@ -18,6 +18,7 @@ pub mod faults;
 pub mod flannel;
 pub mod judge;
 pub mod kube_proxy;
+pub mod mutation;
 pub mod netns;
 pub mod objects;
 pub mod observe;

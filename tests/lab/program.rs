@@ -4,7 +4,9 @@
 //! - `cargo run --example lab -- watch vxlan` shows what the kernel does with a situation's packets,
 //! - `cargo run --example lab -- judge vxlan` holds `explain` against it,
 //! - `cargo run --release --example lab -- random --seeds 0..2000 --jobs 2` does so in random scenarios, and prints what
-//!   they covered.
+//!   they covered,
+//! - `cargo run --example lab -- mutations` builds the engine with one mistake after the other, each of which must be
+//!   noticed.
 //!
 //! `FLOWTRACE_BINARY` names the program under test; without it, it is the one beside this example's folder.
 
@@ -20,7 +22,8 @@ const USAGE: &str = "usage: lab write FOLDER [SITUATION...]
        lab watch [SITUATION...]
        lab watch --seed FROM..TO
        lab judge [SITUATION...]
-       lab random --seeds FROM..TO [--jobs N]";
+       lab random --seeds FROM..TO [--jobs N]
+       lab mutations";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
             lab::judge::seeds(seed).and_then(|mut seeds| seeds.try_for_each(|seed| show(&lab::random::scenario(seed))))
         }
         ["watch", names @ ..] => chosen(names).try_for_each(|(_, make)| show(&make())),
+        ["mutations"] => mutations(),
         ["random", "--seeds", seeds] => random(seeds, "2"),
         ["random", "--seeds", seeds, "--jobs", jobs] => random(seeds, jobs),
         ["judge", names @ ..] => chosen(names).try_for_each(judge),
@@ -97,4 +101,17 @@ fn random(seeds: &str, jobs: &str) -> Result<(), String> {
     wrong.sort_unstable();
     wrong.dedup();
     if wrong.is_empty() { Ok(()) } else { Err(format!("{} seeds disagree: {wrong:?}", wrong.len())) }
+}
+
+fn mutations() -> Result<(), String> {
+    let recordings = [lab::situations::vxlan(), lab::situations::faults()].map(lab::mutation::Recording::of);
+    let recordings = recordings.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let told = lab::mutation::judge_mutations(&recordings)?;
+    for (name, wrong) in &told {
+        println!("{wrong:4} packets wrong: {}", if name.is_empty() { "the engine as it is" } else { name });
+    }
+    match told.as_slice() {
+        [("", 0), mutations @ ..] if mutations.iter().all(|(_, wrong)| *wrong > 0) => Ok(()),
+        _ => Err("a mutation was not noticed, or the engine itself is wrong".to_owned()),
+    }
 }
