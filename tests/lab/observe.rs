@@ -16,9 +16,9 @@ use super::tap::{Direction, Resolution, Sighting, Tap};
 use super::wire::Header;
 
 /// How long nothing must happen before a packet counts as lost.
-const QUIET: Duration = Duration::from_millis(75);
+const QUIET: Duration = Duration::from_millis(150);
 /// The same while a neighbour is being asked for, which happens every 60 ms in the lab.
-const QUIET_UNRESOLVED: Duration = Duration::from_millis(250);
+const QUIET_UNRESOLVED: Duration = Duration::from_millis(350);
 /// How long to look on once the answer is there.
 const GRACE: Duration = Duration::from_millis(4);
 
