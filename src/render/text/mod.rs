@@ -93,23 +93,21 @@ fn header(pen: &mut Pen<'_>, view: &View<'_>, style: Style) -> io::Result<()> {
         if let Some(step) = end::end(&path.forward) {
             pen.paragraph(&indent, &summary::fate(step, style, view.files), Tone::Plain)?;
         }
-        return pen.paragraph(&indent, &line, Tone::Plain);
+        pen.paragraph(&indent, &line, Tone::Plain)?;
+        return unexplored(pen, view, &indent);
     }
     for (number, path) in (1..).zip(&view.answer.paths) {
         let label = format!("{indent}{number:>2}  {:<9} ", summary::share(path.probability));
         pen.paragraph(&label, &listed(path, style, view), Tone::Plain)?;
     }
-    match view.answer.unexplored {
-        Some(rest) => {
-            let rest = summary::share(Some(rest));
-            pen.paragraph(
-                &indent,
-                &format!("... and ways that were not walked ({rest}); see --max-paths"),
-                Tone::Unsure,
-            )
-        }
-        None => Ok(()),
-    }
+    unexplored(pen, view, &indent)
+}
+
+/// How much of the probability was not walked, where the list of ways was cut.
+fn unexplored(pen: &mut Pen<'_>, view: &View<'_>, indent: &str) -> io::Result<()> {
+    let Some(rest) = view.answer.unexplored else { return Ok(()) };
+    let rest = summary::share(Some(rest));
+    pen.paragraph(indent, &format!("... and ways that were not walked ({rest}); see --max-paths"), Tone::Unsure)
 }
 
 /// What is worth knowing, under the header.
