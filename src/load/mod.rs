@@ -165,7 +165,7 @@ impl Tree {
         let open = !text.is_empty() && !text.ends_with('\n');
         if open
             && path.starts_with("nodes/")
-            && !Path::new(&path).extension().is_some_and(|extension| extension == "json")
+            && Path::new(&path).extension().is_none_or(|extension| extension != "json")
         {
             self.gap(&path, "ends in the middle of a line: what followed is not known");
         }
