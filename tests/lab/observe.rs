@@ -19,6 +19,8 @@ use super::wire::Header;
 const QUIET: Duration = Duration::from_millis(150);
 /// The same while a neighbour is being asked for, which happens every 60 ms in the lab.
 const QUIET_UNRESOLVED: Duration = Duration::from_millis(350);
+/// TCP sends a SYN again after a second, which would look like another packet; looking at neighbours can take a while.
+const BEFORE_RETRANSMISSION: Duration = Duration::from_millis(500);
 /// How long to look on once the answer is there.
 const GRACE: Duration = Duration::from_millis(4);
 
@@ -83,8 +85,13 @@ impl<'lab> Observer<'lab> {
             Ok(client) => (Some(client), None),
             Err(outcome) => (None, Some(outcome)),
         };
-        let mut last = Instant::now();
+        let sent = Instant::now();
+        let mut last = sent;
         loop {
+            if probe.proto == Proto::Tcp && sent.elapsed() >= BEFORE_RETRANSMISSION {
+                // A closed socket sends nothing again, and what it would have heard it has heard by now.
+                client = None;
+            }
             let quiet = match (outcome.is_some(), seen.unresolved()) {
                 (true, _) => GRACE,
                 (false, true) => QUIET_UNRESOLVED,
