@@ -51,9 +51,10 @@ pub struct Gap {
 }
 
 impl Gap {
-    /// A gap with the lines that show it.
+    /// A gap with the lines that show it. What no line says shows nothing.
     #[must_use]
-    pub fn new(what: impl Into<String>, evidence: Vec<Evidence>) -> Self {
+    pub fn new(what: impl Into<String>, mut evidence: Vec<Evidence>) -> Self {
+        evidence.retain(|evidence| evidence.line > 0);
         Self { what: what.into(), evidence }
     }
 }
