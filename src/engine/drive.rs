@@ -17,23 +17,32 @@ use super::walk::{Choice, Choices, End, Finished, Next, Stage, Walk, Why};
 use super::xmit::dev_queue_xmit;
 use super::{Origin, Question};
 
+/// How many steps the ways of a question have together, for each way that may be walked, before no further one is
+/// walked. A routing loop has twice as many until its TTL ends it; other ways have less than a hundred.
+const STEPS_A_PATH: usize = 1000;
+
 /// Walks every way of a question, up to its limit.
 #[must_use]
 pub fn explain(snapshot: &Snapshot, question: &Question) -> Answer {
     let mut pending = VecDeque::from([Vec::new()]);
     let mut answer = Answer { request: question.packet.clone(), paths: Vec::new(), unexplored: None, gaps: Vec::new() };
+    let most = question.max_paths.max(1);
+    let mut steps = 0;
     while let Some(script) = pending.pop_front() {
-        if answer.paths.len() >= question.max_paths.max(1) {
+        if answer.paths.len() >= most || steps > most.saturating_mul(STEPS_A_PATH) {
             let explored: f64 = answer.paths.iter().filter_map(|path| path.probability).sum();
             answer.unexplored = Some((1.0 - explored).max(0.0));
             break;
         }
         let fixed = script.len();
         let one = walk_once(snapshot, question, script);
-        pending.extend(siblings(&one.choices, fixed));
+        // One more than can be walked tells that there are more.
+        let room = most.saturating_sub(answer.paths.len() + pending.len());
+        pending.extend(siblings(&one.choices, fixed).take(room));
         if answer.paths.is_empty() {
             answer.request = one.sent.clone();
         }
+        steps += one.path.forward.steps.len() + one.path.reply.as_ref().map_or(0, |reply| reply.steps.len());
         answer.gaps.extend(one.gaps.into_iter().filter(|gap| !answer.gaps.contains(gap)).collect::<Vec<_>>());
         answer.paths.push(one.path);
     }
@@ -41,17 +50,13 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Answer {
 }
 
 /// The other ways at each choice that a walk came to first.
-fn siblings(choices: &[Choice], fixed: usize) -> Vec<Vec<usize>> {
-    let mut scripts = Vec::new();
-    for (place, choice) in choices.iter().enumerate().skip(fixed) {
-        let others =
-            choice.weights.iter().enumerate().filter(|(way, weight)| *way != choice.way && **weight != Some(0.0));
-        for (way, _) in others {
-            let before = choices.iter().take(place).map(|choice| choice.way);
-            scripts.push(before.chain([way]).collect());
-        }
-    }
-    scripts
+fn siblings(choices: &[Choice], fixed: usize) -> impl Iterator<Item = Vec<usize>> {
+    choices.iter().enumerate().skip(fixed).flat_map(|(place, choice)| {
+        let ways = choice.weights.iter().enumerate();
+        let others = ways.filter(|(way, weight)| *way != choice.way && **weight != Some(0.0));
+        let before = choices.iter().take(place).map(|choice| choice.way);
+        others.map(move |(way, _)| before.clone().chain([way]).collect())
+    })
 }
 
 /// One way of a question.

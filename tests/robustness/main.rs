@@ -6,7 +6,11 @@
 
 mod ask;
 mod bundled;
+mod contradiction;
 mod extra;
+mod hostile;
+mod huge;
 mod mutation;
+mod program;
 mod random;
 mod watch;

@@ -1,0 +1,128 @@
+//! Files of hundreds of megabytes: read in bounded time and memory, or refused.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::bundled::{Files, Form, Temporary};
+
+const SIZE: u64 = 200 << 20;
+/// What the program may have at most for a file of [`SIZE`], in MiB.
+const MEMORY: u64 = 1500;
+const TIME: Duration = Duration::from_secs(60);
+
+/// Runs the program on a snapshot; gives its exit code and its most memory, in MiB.
+fn explain(snapshot: &Path) -> (Option<i32>, u64) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_flowtrace"))
+        .args(["explain", "default/pod1", "default/pod2", "-o", "json", "--snapshot"])
+        .arg(snapshot)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut out = child.stdout.take().unwrap();
+    let reader = std::thread::spawn(move || out.read_to_end(&mut Vec::new()));
+    let start = Instant::now();
+    let mut peak = 0;
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        peak = peak.max(peak_of(child.id()).unwrap_or(0));
+        if start.elapsed() > TIME {
+            child.kill().unwrap();
+            panic!("no end after {TIME:?}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    reader.join().unwrap().unwrap();
+    (status.code(), peak)
+}
+
+fn peak_of(process: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib >> 10)
+}
+
+/// A snapshot folder with one huge file in it.
+fn with_huge(path: &str, write: impl FnOnce(&mut BufWriter<File>)) -> Temporary {
+    let there = Files::bundled("vxlan").write(Form::Folder);
+    let mut file = BufWriter::new(File::create(there.path.join(path)).unwrap());
+    write(&mut file);
+    file.flush().unwrap();
+    there
+}
+
+fn repeat(file: &mut BufWriter<File>, line: &str) {
+    for _ in 0..SIZE / line.len() as u64 {
+        file.write_all(line.as_bytes()).unwrap();
+    }
+}
+
+/// The program neither dies nor takes too much.
+fn bounded(path: &str, write: impl FnOnce(&mut BufWriter<File>)) {
+    let there = with_huge(path, write);
+    let (code, peak) = explain(&there.path);
+    assert!(matches!(code, Some(0..=3)), "{path}: {code:?}");
+    assert!(peak < MEMORY, "{path}: {peak} MiB");
+}
+
+#[test]
+fn a_file_of_zeros_is_bounded() {
+    bounded("nodes/n1/host/iptables-save", |file| {
+        file.seek(SeekFrom::Start(SIZE - 1)).unwrap();
+        file.write_all(b"\0").unwrap();
+    });
+}
+
+#[test]
+fn a_line_of_200_megabytes_is_bounded() {
+    bounded("nodes/n1/host/route.txt", |file| repeat(file, "10.244.2.0/24 via 10.244.2.0 dev flannel.1 "));
+}
+
+#[test]
+fn a_rule_set_of_200_megabytes_is_bounded() {
+    bounded("nodes/n1/host/iptables-save", |file| {
+        file.write_all(b"*filter\n:FORWARD ACCEPT [0:0]\n:X - [0:0]\n-A FORWARD -j X\n").unwrap();
+        repeat(
+            file,
+            "-A X -s 198.51.100.7/32 -p tcp -m comment --comment \"one of very many\" -m tcp --dport 80 -j DROP\n",
+        );
+        file.write_all(b"COMMIT\n").unwrap();
+    });
+}
+
+#[test]
+fn junk_of_200_megabytes_is_bounded() {
+    bounded("nodes/n1/host/link.txt", |file| repeat(file, "what is this\n"));
+}
+
+#[test]
+fn a_file_beyond_the_limit_is_a_gap() {
+    let there = with_huge("nodes/n1/host/iptables-save", |file| file.get_ref().set_len(3 << 30).unwrap());
+    let (code, peak) = explain(&there.path);
+    assert_eq!(code, Some(3), "the rules decide, and nobody has read them");
+    assert!(peak < 100, "{peak} MiB");
+}
+
+#[test]
+fn an_archive_that_unpacks_to_zeros_is_refused() {
+    let there = Temporary::new();
+    let mut packed = flate2::write::GzEncoder::new(File::create(&there.path).unwrap(), flate2::Compression::fast());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(8 << 30);
+    header.set_path("nodes/n1/host/route.txt").unwrap();
+    header.set_cksum();
+    packed.write_all(header.as_bytes()).unwrap();
+    let zeros = vec![0; 1 << 20];
+    for _ in 0..256 {
+        packed.write_all(&zeros).unwrap();
+    }
+    packed.finish().unwrap();
+    let (code, peak) = explain(&there.path);
+    assert_eq!(code, Some(2));
+    assert!(peak < 100, "{peak} MiB");
+}
