@@ -42,7 +42,7 @@ impl Evidence {
 }
 
 /// Something that the snapshot does not hold, or that flowtrace could not read or does not model.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Gap {
     /// What is missing, in one sentence.
     pub what: String,

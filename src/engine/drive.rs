@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use crate::evidence::Gap;
 use crate::net::{IfName, Packet, Transport};
 use crate::snapshot::{NetnsId, Snapshot};
 use crate::trace::{Answer, Decision, Path, Reason, Trace, Verdict};
 
 use super::conntrack::{Nfct, Tracker, UnknownPort};
 use super::error::{self, Cause};
+use super::gaps::Gaps;
 use super::input::{is_answered, netif_receive_skb};
 use super::output::{ip_local_out, send, send_kernel};
 use super::reply;
@@ -27,7 +27,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Answer {
     let mut pending = VecDeque::from([Vec::new()]);
     let mut answer = Answer { request: question.packet.clone(), paths: Vec::new(), unexplored: None, gaps: Vec::new() };
     let most = question.max_paths.max(1);
-    let mut steps = 0;
+    let (mut steps, mut gaps) = (0, Gaps::default());
     while let Some(script) = pending.pop_front() {
         if answer.paths.len() >= most || steps > most.saturating_mul(STEPS_A_PATH) {
             let explored: f64 = answer.paths.iter().filter_map(|path| path.probability).sum();
@@ -43,9 +43,10 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Answer {
             answer.request = one.sent.clone();
         }
         steps += one.path.forward.steps.len() + one.path.reply.as_ref().map_or(0, |reply| reply.steps.len());
-        answer.gaps.extend(one.gaps.into_iter().filter(|gap| !answer.gaps.contains(gap)).collect::<Vec<_>>());
+        gaps.extend(one.gaps.into_list());
         answer.paths.push(one.path);
     }
+    answer.gaps = gaps.into_list();
     answer
 }
 
@@ -64,7 +65,7 @@ struct Walked {
     sent: Packet,
     path: Path,
     choices: Vec<Choice>,
-    gaps: Vec<Gap>,
+    gaps: Gaps,
 }
 
 /// Everything that the walks of one way share.
@@ -73,7 +74,7 @@ pub(super) struct Course<'s, 'q> {
     pub question: &'q Question,
     pub tracker: Tracker,
     pub choices: Choices,
-    pub gaps: Vec<Gap>,
+    pub gaps: Gaps,
     /// Addresses outside the snapshot that the question puts there.
     pub outside: Vec<IpAddr>,
 }
@@ -97,7 +98,7 @@ fn walk_once(snapshot: &Snapshot, question: &Question, script: Vec<usize>) -> Wa
         question,
         tracker: Tracker::default(),
         choices: Choices::new(script),
-        gaps: Vec::new(),
+        gaps: Gaps::default(),
         outside: Vec::new(),
     };
     let (mut forward, mut reply, mut error_delivered) = go_and_return(&mut course);
@@ -287,7 +288,7 @@ impl<'s> Course<'s, '_> {
         let place = walk.place().clone();
         let Finished { steps, tracker, choices, gaps, .. } = walk.finish();
         (self.tracker, self.choices) = (tracker, choices);
-        self.gaps.extend(gaps.into_iter().filter(|gap| !self.gaps.contains(gap)).collect::<Vec<_>>());
+        self.gaps.extend(gaps.into_list());
         let trace = Trace { steps, verdict: end.verdict, reason: end.reason };
         Leg { trace, packet, netns: place.netns, unknown_port, cause }
     }

@@ -12,6 +12,7 @@ mod conntrack;
 mod drive;
 mod error;
 mod fib;
+mod gaps;
 mod input;
 mod iptables;
 mod link;

@@ -10,6 +10,7 @@ use crate::snapshot::{Netns, NetnsId, Snapshot};
 use crate::trace::{Decision, Place, Reason, Step, Verdict};
 
 use super::conntrack::{Nfct, Tracker, UnknownPort};
+use super::gaps::Gaps;
 use super::route::Dst;
 
 /// The most steps that one direction may have before the walk gives up: TTL ends a routing loop long before.
@@ -184,7 +185,7 @@ pub(super) struct Finished {
     pub steps: Vec<Step>,
     pub tracker: Tracker,
     pub choices: Choices,
-    pub gaps: Vec<Gap>,
+    pub gaps: Gaps,
 }
 
 /// A packet on its way through a snapshot.
@@ -196,7 +197,7 @@ pub(super) struct Walk<'s> {
     pub skb: Skb,
     pub tracker: Tracker,
     pub choices: Choices,
-    pub gaps: Vec<Gap>,
+    pub gaps: Gaps,
     pub verbose: bool,
     /// What had to be taken for granted: with any of these the packet's arrival is not certain.
     pub unsure: Vec<String>,
@@ -226,7 +227,7 @@ impl<'s> Walk<'s> {
             skb: Skb::default(),
             tracker,
             choices,
-            gaps: Vec::new(),
+            gaps: Gaps::default(),
             verbose,
             unsure: Vec::new(),
             outside: Vec::new(),
@@ -338,10 +339,7 @@ impl<'s> Walk<'s> {
 
     /// Records that something is missing, once.
     pub(super) fn gap(&mut self, what: impl Into<String>, evidence: impl IntoIterator<Item = Evidence>) {
-        let gap = Gap::new(what, evidence.into_iter().collect());
-        if !self.gaps.contains(&gap) {
-            self.gaps.push(gap);
-        }
+        self.gaps.add(Gap::new(what, evidence.into_iter().collect()));
     }
 
     /// Whether the walk has grown beyond reason.

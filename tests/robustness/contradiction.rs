@@ -216,9 +216,9 @@ fn relay_of_itself() -> Files {
 
 #[test]
 fn a_contradiction_never_panics_hangs_or_eats_the_memory() {
-    let cases = (0u64..).zip(contradictions()).map(|(seed, (name, files))| {
-        Case::new(name, move || ask::files(&files, Form::Tar, 6, &mut Random::new(seed)))
-    });
+    let cases = (0u64..)
+        .zip(contradictions())
+        .map(|(seed, (name, files))| Case::new(name, move || ask::files(&files, Form::Tar, 6, &mut Random::new(seed))));
     run(&cases.collect::<Vec<_>>());
     if let Some(peak) = ask::peak() {
         assert!(peak < 1024, "{peak} MiB of memory");
