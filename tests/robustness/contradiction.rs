@@ -112,7 +112,10 @@ fn routing_loop() -> Files {
 }
 
 fn many_ways(rules_of: impl Iterator<Item = String>) -> Files {
-    let lines: String = rules_of.map(|rule| format!("-A FORWARD {rule}\n")).collect();
+    let lines = rules_of.fold(String::new(), |mut text, rule| {
+        writeln!(text, "-A FORWARD {rule}").unwrap();
+        text
+    });
     rules("filter", &format!(":FORWARD ACCEPT [0:0]\n:OTHER - [0:0]\n{lines}"))
 }
 

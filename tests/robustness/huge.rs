@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::bundled::{Files, Form, Temporary};
+use super::bundled::{Files, Form, Temporary, gzip};
 
 const SIZE: u64 = 200 << 20;
 /// What the program may have at most for a file of [`SIZE`], in MiB.
@@ -56,9 +56,11 @@ fn with_huge(path: &str, write: impl FnOnce(&mut BufWriter<File>)) -> Temporary 
     there
 }
 
-fn repeat(file: &mut BufWriter<File>, line: &str) {
-    for _ in 0..SIZE / line.len() as u64 {
-        file.write_all(line.as_bytes()).unwrap();
+/// Writes a line as often as it fits into so many bytes.
+fn repeat(file: &mut BufWriter<File>, line: &str, bytes: u64) {
+    let lines = line.repeat(10_000);
+    for _ in 0..bytes / lines.len() as u64 {
+        file.write_all(lines.as_bytes()).unwrap();
     }
 }
 
@@ -80,24 +82,24 @@ fn a_file_of_zeros_is_bounded() {
 
 #[test]
 fn a_line_of_200_megabytes_is_bounded() {
-    bounded("nodes/n1/host/route.txt", |file| repeat(file, "10.244.2.0/24 via 10.244.2.0 dev flannel.1 "));
+    bounded("nodes/n1/host/route.txt", |file| repeat(file, "10.244.2.0/24 via 10.244.2.0 dev flannel.1 ", SIZE));
 }
 
 #[test]
 fn a_rule_set_of_200_megabytes_is_bounded() {
     bounded("nodes/n1/host/iptables-save", |file| {
-        file.write_all(b"*filter\n:FORWARD ACCEPT [0:0]\n:X - [0:0]\n-A FORWARD -j X\n").unwrap();
-        repeat(
-            file,
-            "-A X -s 198.51.100.7/32 -p tcp -m comment --comment \"one of very many\" -m tcp --dport 80 -j DROP\n",
-        );
+        let rule = "-s 198.51.100.7/32 -p tcp -m comment --comment \"one of very many\" -m tcp --dport 80 -j DROP";
+        file.write_all(b"*filter\n:FORWARD ACCEPT [0:0]\n:ASKED - [0:0]\n:LEFT - [0:0]\n-A FORWARD -j ASKED\n")
+            .unwrap();
+        repeat(file, &format!("-A ASKED {rule}\n"), SIZE / 20);
+        repeat(file, &format!("-A LEFT {rule}\n"), SIZE - SIZE / 20);
         file.write_all(b"COMMIT\n").unwrap();
     });
 }
 
 #[test]
 fn junk_of_200_megabytes_is_bounded() {
-    bounded("nodes/n1/host/link.txt", |file| repeat(file, "what is this\n"));
+    bounded("nodes/n1/host/link.txt", |file| repeat(file, &format!("what {} is this\n", "x".repeat(60)), SIZE));
 }
 
 #[test]
@@ -109,19 +111,15 @@ fn a_file_beyond_the_limit_is_a_gap() {
 }
 
 #[test]
-fn an_archive_that_unpacks_to_zeros_is_refused() {
+fn an_archive_that_promises_gigabytes_is_refused() {
     let there = Temporary::new();
-    let mut packed = flate2::write::GzEncoder::new(File::create(&there.path).unwrap(), flate2::Compression::fast());
     let mut header = tar::Header::new_gnu();
     header.set_size(8 << 30);
     header.set_path("nodes/n1/host/route.txt").unwrap();
     header.set_cksum();
-    packed.write_all(header.as_bytes()).unwrap();
-    let zeros = vec![0; 1 << 20];
-    for _ in 0..256 {
-        packed.write_all(&zeros).unwrap();
-    }
-    packed.finish().unwrap();
+    // gzip's parts can be put one after the other.
+    let zeros = gzip(&vec![0; 1 << 20]);
+    fs::write(&there.path, [gzip(header.as_bytes()), zeros.repeat(64)].concat()).unwrap();
     let (code, peak) = explain(&there.path);
     assert_eq!(code, Some(2));
     assert!(peak < 100, "{peak} MiB");

@@ -8,8 +8,11 @@ use super::extra;
 use super::random::Random;
 use super::watch::{Case, run};
 
+/// Changes a file's bytes.
+type Change = fn(&mut Vec<u8>, &mut Random);
+
 /// What is done to a file.
-const CHANGES: &[(&str, fn(&mut Vec<u8>, &mut Random))] = &[
+const CHANGES: &[(&str, Change)] = &[
     ("cut", |bytes, random| bytes.truncate(random.below(bytes.len()))),
     ("headless", |bytes, random| drop(bytes.drain(..random.below(bytes.len())))),
     ("bits", |bytes, random| {
@@ -37,7 +40,7 @@ const CHANGES: &[(&str, fn(&mut Vec<u8>, &mut Random))] = &[
     }),
     ("lost field", |bytes, random| words(bytes, random, |words, at, _| drop(words.remove(at)))),
     ("strange field", |bytes, random| {
-        words(bytes, random, |words, at, random| words[at] = random.pick(&words.clone()).clone());
+        words(bytes, random, |words, at, random| words[at] = words[random.below(words.len())].clone());
     }),
     ("long field", |bytes, random| words(bytes, random, |words, at, _| words[at] = words[at].repeat(5000))),
     ("number", number),

@@ -38,12 +38,6 @@ pub fn run(cases: &[Case]) {
                         if let Err(why) = run_one(&cases[case]) {
                             failed.lock().unwrap().push(format!("{}: {why}", cases[case].name));
                         }
-                        if std::env::var_os("TIMES").is_some() {
-                            let t = mine.lock().unwrap().unwrap().1.elapsed();
-                            if t > Duration::from_millis(500) {
-                                let _ = writeln!(io::stderr(), "{t:?} {}", cases[case].name);
-                            }
-                        }
                         *mine.lock().unwrap() = None;
                     }
                 })
@@ -51,7 +45,9 @@ pub fn run(cases: &[Case]) {
             .collect();
         while workers.iter().any(|worker| !worker.is_finished()) {
             thread::sleep(Duration::from_millis(20));
-            running.iter().for_each(|slot| check_time(cases, *slot.lock().unwrap()));
+            for slot in &running {
+                check_time(cases, *slot.lock().unwrap());
+            }
         }
     });
     let failed = failed.into_inner().unwrap();
