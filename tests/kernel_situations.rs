@@ -182,6 +182,8 @@ faults! {
     a_peer_without_route_is_looked_for_outside: "no-route",
     a_more_specific_stale_route_wins: "stale-route",
     a_blackhole_swallows: "blackhole-route",
+    a_local_route_of_ones_own_makes_its_senders_martians: "custom-local-route",
+    a_rule_for_the_tunnels_own_ports_holds_the_tunnel_packet: "tunnel-port-rule",
     a_forward_policy_drops_what_nobody_accepts: "forward-policy-drop",
     a_reject_before_flannels_accept_wins: "reject-before-flannel",
     an_input_drop_hits_the_outer_packet: "input-drops-tunnel",

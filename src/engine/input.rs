@@ -109,7 +109,9 @@ fn ip_forward(walk: &mut Walk, dev: &IfName, dst: &Dst) -> Stage<Next> {
         let (kind, code) = if family == Family::Inet { (11, 0) } else { (3, 0) };
         return Err(End::icmp(Reason::TtlExceeded, kind, code).detail(format!("TTL is {ttl}")));
     }
+    // A packet that goes back where it came from is answered with a redirect instead of being checked.
     if let IpAddr::V6(source) = walk.packet().ip.source
+        && dst.dev != *dev
         && (source.is_unspecified() || source.is_unicast_link_local())
     {
         return Err(if source.is_unspecified() {

@@ -12,6 +12,8 @@ mod conntrack;
 mod drive;
 mod error;
 mod fib;
+mod fib_rules;
+mod fib_table;
 mod gaps;
 mod input;
 mod iptables;

@@ -10,7 +10,7 @@ use crate::snapshot::{LinkKind, Neigh, NeighState, Netns, NetnsId, RouteScope, S
 use crate::trace::{Decision, Reason};
 
 use super::address;
-use super::fib;
+use super::fib_table;
 use super::link::Reach;
 use super::ndisc;
 use super::route::{self, Dst};
@@ -39,7 +39,7 @@ pub(super) fn resolve(
     {
         return Ok(());
     }
-    let row = fib::neigh(netns, address, Some(dev));
+    let row = fib_table::neigh(netns, address, Some(dev));
     let source = source.or(link.and_then(|link| link.lladdr));
     if let Some(Neigh { lladdr: Some(lladdr), state, evidence, .. }) = row
         && state.is_valid()

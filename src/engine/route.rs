@@ -6,11 +6,12 @@ use std::net::IpAddr;
 
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, Packet};
-use crate::snapshot::{Netns, NextHop, RouteType};
+use crate::snapshot::{Netns, NextHop, RouteType, Routes};
 use crate::trace::{Decision, Reason, ReverseMode, Verdict};
 
 use super::address::{is_local_address, select_source};
 use super::fib::{self, Failure, Flow, Found, Lookup};
+use super::fib_rules;
 use super::sysctl;
 use super::walk::{DevRef, End, Stage, Walk, Why};
 
@@ -247,10 +248,11 @@ fn reverse_path(walk: &mut Walk, dev: &IfName, out: Option<&IfName>) -> Stage<()
         None => sysctl::decisive(walk, &format!("net.ipv4.conf.{}.rp_filter", sysctl::escape(dev)), 0),
     };
     let mode = reverse_mode(mode);
+    let turns_back = out == Some(dev) && sends_redirects(netns, dev);
     let mut flow = Flow::of(walk.packet(), out.cloned().unwrap_or_else(loopback));
     std::mem::swap(&mut flow.source, &mut flow.destination);
     std::mem::swap(&mut flow.sport, &mut flow.dport);
-    let outcome = validate_source(walk, netns, dev, flow, mode)?;
+    let outcome = validate_source(walk, netns, dev, flow, (mode, turns_back))?;
     let passed = outcome.is_none();
     if mode != ReverseMode::Off || !passed {
         walk.take(Decision::ReversePath { device: dev.clone(), mode, passed }, line);
@@ -264,17 +266,18 @@ fn reverse_path(walk: &mut Walk, dev: &IfName, out: Option<&IfName>) -> Stage<()
 type Refusal = (Reason, String, Vec<Evidence>);
 
 /// Whether a source address may come in by a device. The flow is the answer's: from the packet's destination to its
-/// source, as if it came in by the device that the packet will leave by.
+/// source, as if it came in by the device that the packet will leave by. A packet that `turns_back` to the device that
+/// it came in by has its source looked up even with `rp_filter` 0.
 fn validate_source<'s>(
     walk: &mut Walk<'s>,
     netns: &'s Netns,
     dev: &IfName,
     mut flow: Flow,
-    mode: ReverseMode,
+    (mode, turns_back): (ReverseMode, bool),
 ) -> Stage<Option<Refusal>> {
     let source = flow.destination;
     let accept_local = sysctl::any_of_all(netns, dev, "accept_local");
-    if mode == ReverseMode::Off && !needs_full_check(netns) {
+    if mode == ReverseMode::Off && !turns_back && (accept_local || !has_custom_tables(netns)) {
         if !accept_local && is_local_address(netns, source) {
             return Ok(Some((Reason::MartianSource, format!("{source} is this namespace's own address"), Vec::new())));
         }
@@ -319,7 +322,7 @@ pub(super) fn answers_arp(walk: &mut Walk, owner: &DevRef, sender: IpAddr, targe
         Lookup::Unknown(..) => true,
     };
     let back = Flow::bare(target, sender, loopback());
-    local && !matches!(validate_source(walk, netns, &owner.1, back, mode), Ok(Some(_)))
+    local && !matches!(validate_source(walk, netns, &owner.1, back, (mode, false)), Ok(Some(_)))
 }
 
 fn reverse_mode(value: i64) -> ReverseMode {
@@ -330,9 +333,20 @@ fn reverse_mode(value: i64) -> ReverseMode {
     }
 }
 
-/// Whether the kernel looks the source up even with `rp_filter` 0 (`fib4_has_custom_rules`, custom local routes).
-fn needs_full_check(netns: &Netns) -> bool {
-    netns.rules.as_ref().is_some_and(|rules| rules.iter().any(|rule| !fib::is_catch_all(rule)) || rules.len() != 3)
+/// Whether somebody changed the policy rules or added a local route, so that the addresses of the devices don't tell
+/// which sources are the namespace's own (`fib4_has_custom_rules`, `fib_has_custom_local_routes`).
+fn has_custom_tables(netns: &Netns) -> bool {
+    let rules = netns
+        .rules
+        .as_ref()
+        .is_some_and(|rules| rules.iter().any(|rule| !fib_rules::is_catch_all(rule)) || rules.len() != 3);
+    rules || netns.routes.as_ref().is_some_and(Routes::has_custom_local)
+}
+
+/// Whether the namespace would send a redirect for a packet that goes back by the device that it came in by
+/// (`IN_DEV_TX_REDIRECTS`); it does where nobody has said otherwise.
+fn sends_redirects(netns: &Netns, dev: &IfName) -> bool {
+    sysctl::max_of_all(netns, dev, "send_redirects").is_none_or(|(value, _)| value != 0)
 }
 
 /// What the kernel makes of a packet that no route carries (`ip_error`, `ip6_pkt_discard`).

@@ -48,8 +48,7 @@ pub(super) fn vxlan_xmit(walk: &mut Walk, link: &Link, settings: &Vxlan) -> Stag
     );
     walk.skb.inner_unknown_ports.push(walk.skb.unknown_port);
     walk.skb.unknown_port = tunnel_port;
-    // `udp_flow_src_port`: the hash is folded into the range of ephemeral ports.
-    walk.skb.sport_bounds = Some(sysctl::local_port_range(walk.netns()));
+    walk.skb.sport_bounds = Some(source_port_bounds(walk, settings));
     route_outer(walk, link, via.as_ref())
 }
 
@@ -64,6 +63,17 @@ fn udp_flow_src_port(walk: &mut Walk) -> UnknownPort {
     let port = walk.skb.flow_hash.unwrap_or_else(|| walk.tracker.draw_port());
     walk.skb.flow_hash = Some(port);
     port
+}
+
+/// Between which ports the outer source port is: the hash is folded into the device's range, or into that of the
+/// namespace's ephemeral ports where the device has none, and never reaches the upper end (`udp_flow_src_port` in
+/// `include/net/udp.h`).
+fn source_port_bounds(walk: &Walk, settings: &Vxlan) -> (u16, u16) {
+    let (low, high) = match settings.source_ports {
+        Some((low, high)) if low < high => (low, high),
+        _ => sysctl::local_port_range(walk.netns()),
+    };
+    (low, high.saturating_sub(1).max(low))
 }
 
 /// Routes the outer packet (`udp_tunnel_dst_lookup`): failures are silent, since they happen inside a device.

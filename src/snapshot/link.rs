@@ -160,6 +160,8 @@ pub struct Vxlan {
     pub dev: Option<IfName>,
     /// The UDP port that is listened on and sent to.
     pub port: u16,
+    /// The bounds of the outer source port as set (`srcport LOW HIGH`); `None` where the namespace's range counts.
+    pub source_ports: Option<(u16, u16)>,
     /// Whether source addresses are learned from what arrives.
     pub learning: bool,
     /// The outer packet's TTL.
@@ -186,6 +188,7 @@ impl Vxlan {
             remote: None,
             dev: None,
             port,
+            source_ports: None,
             learning: true,
             ttl: VxlanTtl::Auto,
             tos: None,

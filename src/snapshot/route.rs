@@ -99,6 +99,8 @@ pub struct Routes {
     tables: BTreeMap<TableId, RouteTable>,
     /// Whether the file held `table all`, so that a table without rows is empty and not unknown.
     all_tables: bool,
+    /// Whether somebody, and not the kernel, made a route of type `local`.
+    custom_local: bool,
 }
 
 /// The index of one table.
@@ -116,8 +118,10 @@ impl Routes {
         for (place, route) in (0u32..).zip(&rows) {
             places.entry(route.table).or_default().push(place);
         }
+        let is_custom = |route: &Route| route.kind == RouteType::Local && route.protocol.as_deref() != Some("kernel");
+        let custom_local = rows.iter().any(is_custom);
         let tables = places.into_iter().map(|(id, places)| (id, RouteTable::new(&rows, places))).collect();
-        Self { rows, tables, all_tables }
+        Self { rows, tables, all_tables, custom_local }
     }
 
     /// Every row, in the order of the file.
@@ -130,6 +134,12 @@ impl Routes {
     #[must_use]
     pub fn all_tables(&self) -> bool {
         self.all_tables
+    }
+
+    /// Whether somebody, and not the kernel, made a route of type `local`.
+    #[must_use]
+    pub fn has_custom_local(&self) -> bool {
+        self.custom_local
     }
 
     /// The routes of a table whose prefix holds an address: longest prefix first, then lowest metric, then the order

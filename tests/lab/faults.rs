@@ -168,6 +168,23 @@ pub const BETWEEN_NODES: &[Fault] = &[
         },
     },
     Fault {
+        name: "custom-local-route",
+        make: |at| {
+            let line = format!("route add local {} dev lo table local", at.near.pod_cidr4());
+            at.far().sysctl("ipv4/conf/all/rp_filter", 0).ip(line);
+        },
+    },
+    Fault {
+        name: "tunnel-port-rule",
+        make: |at| {
+            let near = at.near();
+            for line in near.ip.iter_mut().filter(|line| line.starts_with("link add flannel.1 ")) {
+                line.push_str(" srcport 5000 5100");
+            }
+            near.ip("rule add ipproto udp sport 5000-5099 prohibit");
+        },
+    },
+    Fault {
         name: "forward-policy-drop",
         make: |at| {
             let rules = at.far().rules4();

@@ -165,8 +165,11 @@ fn vxlan_outer<'a>(vxlan: &mut Vxlan, word: &'a str, words: &mut Words<'_, 'a>) 
         "df" if words.take("unset") => {}
         "df" if words.take("set") => vxlan.df_set = true,
         "df" if words.take("inherit") => vxlan.df_inherit = true,
-        // The source port is a hash; IPv6's flow label; how long learned entries live and how many there may be.
-        "srcport" => words.pass(2)?,
+        "srcport" => {
+            let (low, high) = (words.value()?, words.value()?);
+            vxlan.source_ports = Some((low, high)).filter(|range| *range != (0, 0));
+        }
+        // IPv6's flow label; how long learned entries live and how many there may be.
         "flowlabel" | "ageing" | "maxaddr" | "reserved_bits" => words.pass(1)?,
         _ => return None,
     }
