@@ -10,6 +10,7 @@ use crate::net::{IfName, MacAddr, Mark, Packet, Protocol, Transport};
 use crate::snapshot::{ConntrackEntry, ConntrackTuple, NetnsId};
 use crate::trace::{CtState, Decision};
 
+use super::conntrack_tcp::{self, Seen, TcpState};
 use super::matches::recent::Written;
 use super::sysctl;
 use super::walk::Walk;
@@ -77,8 +78,10 @@ pub(super) struct CtEntry {
     pub assured: bool,
     pub confirmed: bool,
     pub expected: bool,
-    /// TCP's state, where the snapshot says it.
-    pub tcp_state: Option<String>,
+    /// TCP's state; `None` for other protocols, and where the snapshot doesn't say it.
+    pub tcp_state: Option<TcpState>,
+    /// Whether it is over, and found by nobody any more.
+    pub dead: bool,
     /// Which unknown port stands in the tuple of each direction.
     pub original_unknown: UnknownPort,
     pub reply_unknown: UnknownPort,
@@ -207,15 +210,21 @@ fn resolve(walk: &mut Walk, zone: u16) -> Option<Evidence> {
     }
     let protocol = walk.packet().protocol();
     let tuple = tuple_of(walk.packet());
-    if invalid_flags(walk.packet()) {
+    if tcp_flags(walk).is_some_and(|flags| !conntrack_tcp::are_flags_valid(flags)) {
         return None;
     }
-    let found = find(walk, protocol, &tuple, zone);
-    let found = found.filter(|(id, dir)| !is_reopened(walk, *id, *dir));
-    let (id, dir) = match found {
+    let (id, dir) = match find(walk, protocol, &tuple, zone) {
         Some(found) => found,
         None => (init_conntrack(walk, protocol, &tuple, zone)?, Dir::Original),
     };
+    match tcp_packet(walk, id, dir) {
+        Seen::Invalid => return walk.tracker.entries.get(id)?.evidence,
+        Seen::Reopens => {
+            walk.tracker.entries.get_mut(id)?.dead = true;
+            return resolve(walk, zone);
+        }
+        _ => {}
+    }
     let entry = walk.tracker.entries.get_mut(id)?;
     let state = match dir {
         Dir::Reply => CtState::Established,
@@ -231,22 +240,37 @@ fn resolve(walk: &mut Walk, zone: u16) -> Option<Evidence> {
     evidence
 }
 
+fn tcp_flags(walk: &Walk) -> Option<u8> {
+    match walk.packet().transport {
+        Transport::Tcp { flags, .. } => Some(flags),
+        _ => None,
+    }
+}
+
+/// What a segment does to its connection, whose state it changes (`nf_conntrack_tcp_packet`). What closed a connection
+/// with a reset is not in a snapshot.
+fn tcp_packet(walk: &mut Walk, id: CtId, dir: Dir) -> Seen {
+    let found = walk.tracker.entries.get(id).filter(|entry| entry.confirmed);
+    let Some((entry, flags)) = found.zip(tcp_flags(walk)) else { return Seen::Ignored };
+    let (Some(old), evidence) = (entry.tcp_state, entry.evidence) else { return Seen::Ignored };
+    let mut seen = conntrack_tcp::tcp_packet(old, dir, flags);
+    if seen == Seen::ReopensOwnReset {
+        let what = "the reset that closed this connection came from the same side, so that a SYN starts it anew";
+        seen = if walk.choose_unknown(what, evidence) { Seen::Reopens } else { Seen::Ignored };
+    }
+    if let Seen::Goes(state) = seen
+        && let Some(entry) = walk.tracker.entries.get_mut(id)
+    {
+        entry.tcp_state = Some(state);
+        let opened = matches!(old, TcpState::SynRecv | TcpState::Established) && state == TcpState::Established;
+        entry.assured |= opened && entry.seen_reply;
+    }
+    seen
+}
+
 /// `icmpv6_error` leaves neighbour and multicast listener messages untracked.
 fn is_neighbor_discovery(packet: &Packet) -> bool {
     packet.protocol() == Protocol::ICMPV6 && matches!(packet.transport, Transport::Icmp { kind: 130..=136 | 143, .. })
-}
-
-/// Flags that no TCP sends together (`tcp_valid_flags` in `nf_conntrack_proto_tcp.c`).
-fn invalid_flags(packet: &Packet) -> bool {
-    let Transport::Tcp { flags, .. } = packet.transport else { return false };
-    !matches!(flags & 0x37, 0x02 | 0x22 | 0x12 | 0x04 | 0x14 | 0x11 | 0x31 | 0x10 | 0x30)
-}
-
-/// A SYN on a connection that is over starts a new one.
-fn is_reopened(walk: &Walk, id: CtId, dir: Dir) -> bool {
-    let Transport::Tcp { flags, .. } = walk.packet().transport else { return false };
-    let over = |entry: &CtEntry| matches!(entry.tcp_state.as_deref(), Some("TIME_WAIT" | "CLOSE"));
-    flags & 0x17 == 0x02 && dir == Dir::Original && walk.tracker.entries.get(id).is_some_and(over)
 }
 
 /// The connection of an ICMP error: that of the packet it quotes (`nf_conntrack_inet_error`).
@@ -269,8 +293,8 @@ fn find(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, zone: u16) 
     let netns = walk.netns_id();
     let unknown = walk.skb.unknown_port;
     let direction = |entry: &CtEntry| {
-        let ours = entry.netns == netns && entry.protocol == protocol && entry.zone == zone && entry.confirmed;
-        if !ours {
+        let ours = entry.netns == netns && entry.protocol == protocol && entry.zone == zone;
+        if !ours || !entry.confirmed || entry.dead {
             None
         } else if entry.original == *tuple && entry.original_unknown == unknown {
             Some(Dir::Original)
@@ -284,34 +308,42 @@ fn find(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, zone: u16) 
     if known.is_some() {
         return known;
     }
-    let row =
-        walk.netns().conntrack.as_ref()?.iter().find(|row| {
-            row.protocol == protocol && row.zone == zone && (row.original == *tuple || row.reply == *tuple)
-        })?;
+    let row = walk.netns().conntrack.as_ref()?.iter().find(|row| {
+        let same = row.original == *tuple || row.reply == *tuple;
+        same && row.protocol == protocol && row.zone == zone && !is_over(walk, row)
+    })?;
     let entry = from_row(netns, row);
     let dir = direction(&entry)?;
     walk.tracker.entries.push(entry);
     Some((walk.tracker.entries.len() - 1, dir))
 }
 
-/// Whether some confirmed connection of the namespace already has this tuple (`nf_nat_used_tuple`).
+/// Whether the walk has ended a connection of the snapshot.
+fn is_over(walk: &Walk, row: &ConntrackEntry) -> bool {
+    let netns = walk.netns_id();
+    walk.tracker.entries.iter().any(|entry| entry.dead && entry.netns == netns && entry.evidence == Some(row.evidence))
+}
+
+/// Whether some confirmed connection of the namespace and zone already has this tuple (`nf_nat_used_tuple`).
 pub(super) fn is_used(walk: &Walk, protocol: Protocol, tuple: &ConntrackTuple, except: CtId) -> bool {
     let netns = walk.netns_id();
+    let zone = walk.tracker.entries.get(except).map_or(0, |entry| entry.zone);
     let exact = |other: &ConntrackTuple| other == tuple;
     let in_walk = walk.tracker.entries.iter().enumerate().any(|(id, entry)| {
         id != except
             && entry.netns == netns
             && entry.protocol == protocol
+            && entry.zone == zone
             && entry.confirmed
+            && !entry.dead
             && (exact(&entry.original) || exact(&entry.reply))
     });
+    let mut rows = walk.netns().conntrack.iter().flatten();
     in_walk
-        || walk
-            .netns()
-            .conntrack
-            .iter()
-            .flatten()
-            .any(|row| row.protocol == protocol && (exact(&row.original) || exact(&row.reply)))
+        || rows.any(|row| {
+            let same = exact(&row.original) || exact(&row.reply);
+            same && row.protocol == protocol && row.zone == zone && !is_over(walk, row)
+        })
 }
 
 fn from_row(netns: NetnsId, row: &ConntrackEntry) -> CtEntry {
@@ -336,7 +368,8 @@ fn from_row(netns: NetnsId, row: &ConntrackEntry) -> CtEntry {
         assured: row.assured,
         confirmed: true,
         expected: false,
-        tcp_state: row.state.clone(),
+        tcp_state: row.state.as_deref().and_then(TcpState::named),
+        dead: false,
         original_unknown: 0,
         reply_unknown: 0,
         evidence: Some(row.evidence),
@@ -347,8 +380,9 @@ fn from_row(netns: NetnsId, row: &ConntrackEntry) -> CtEntry {
 
 /// A new connection (`init_conntrack` and the protocols' `*_new`); `None` where the first packet can't start one.
 fn init_conntrack(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, zone: u16) -> Option<CtId> {
+    let mut tcp_state = None;
     match walk.packet().transport {
-        Transport::Tcp { flags, .. } if !starts_tcp(walk, flags) => return None,
+        Transport::Tcp { flags, .. } => tcp_state = Some(conntrack_tcp::tcp_new(flags, is_loose(walk))?),
         Transport::Icmp { kind, .. } if protocol == Protocol::ICMP && !matches!(kind, 8 | 13 | 15 | 17) => return None,
         Transport::Icmp { kind, .. } if protocol == Protocol::ICMPV6 && !matches!(kind, 128 | 139) => return None,
         _ => {}
@@ -369,7 +403,8 @@ fn init_conntrack(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, z
         assured: false,
         confirmed: false,
         expected: false,
-        tcp_state: None,
+        tcp_state,
+        dead: false,
         original_unknown: walk.skb.unknown_port,
         reply_unknown: walk.skb.unknown_port,
         evidence: None,
@@ -380,16 +415,9 @@ fn init_conntrack(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, z
     Some(walk.tracker.entries.len() - 1)
 }
 
-/// Whether a segment starts a connection, or picks one up in the middle (`tcp_new`, first row of `tcp_conntracks`).
-fn starts_tcp(walk: &Walk, flags: u8) -> bool {
-    let loose =
-        sysctl::number(walk.netns(), "net.netfilter.nf_conntrack_tcp_loose").is_none_or(|(value, _)| value != 0);
-    match (flags & 0x04 != 0, flags & 0x02 != 0, flags & 0x01 != 0, flags & 0x10 != 0) {
-        (true, ..) => false,
-        (_, true, _, acked) => !acked,
-        (_, _, true, _) => false,
-        (.., acked) => acked && loose,
-    }
+/// Whether TCP connections are picked up in their middle.
+fn is_loose(walk: &Walk) -> bool {
+    sysctl::number(walk.netns(), "net.netfilter.nf_conntrack_tcp_loose").is_none_or(|(value, _)| value != 0)
 }
 
 /// What the rules see as the packet's state (`nf_ct_get` and its callers).

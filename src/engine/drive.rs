@@ -101,10 +101,11 @@ fn walk_once(snapshot: &Snapshot, question: &Question, script: Vec<usize>) -> Wa
         gaps: Gaps::default(),
         outside: Vec::new(),
     };
-    let (mut forward, mut reply, mut error_delivered) = go_and_return(&mut course);
+    let first = if question.established { opening(&question.packet) } else { question.packet.clone() };
+    let (mut forward, mut reply, mut error_delivered) = go_and_return(&mut course, &first);
     if question.established && forward.trace.arrived() {
         // The first packet and its answer have made the connection; now the one that was asked about.
-        (forward, reply, error_delivered) = go_and_return(&mut course);
+        (forward, reply, error_delivered) = go_and_return(&mut course, &question.packet);
     }
     let sent =
         forward.trace.steps.first().map_or_else(|| question.packet.clone(), |_| first_packet(&forward.trace, question));
@@ -117,6 +118,15 @@ fn walk_once(snapshot: &Snapshot, question: &Question, script: Vec<usize>) -> Wa
         error_delivered,
     };
     Walked { sent, path, choices, gaps: course.gaps }
+}
+
+/// The packet that opens the connection of a later one.
+fn opening(packet: &Packet) -> Packet {
+    let mut first = packet.clone();
+    if let Transport::Tcp { flags, .. } = &mut first.transport {
+        *flags = 0x02;
+    }
+    first
 }
 
 /// The packet with the source that the first route gave it.
@@ -132,8 +142,8 @@ fn first_packet(trace: &Trace, question: &Question) -> Packet {
     packet
 }
 
-fn go_and_return(course: &mut Course) -> (Leg, Option<Trace>, Option<bool>) {
-    let forward = go(course);
+fn go_and_return(course: &mut Course, packet: &Packet) -> (Leg, Option<Trace>, Option<bool>) {
+    let forward = go(course, packet.clone());
     let sent = first_packet(&forward.trace, course.question);
     match forward.trace.verdict {
         Verdict::Delivered | Verdict::Left if is_answered(&forward.packet.transport) => {
@@ -150,8 +160,7 @@ fn go_and_return(course: &mut Course) -> (Leg, Option<Trace>, Option<bool>) {
 }
 
 /// The way there.
-fn go(course: &mut Course) -> Leg {
-    let packet = course.question.packet.clone();
+fn go(course: &mut Course, packet: Packet) -> Leg {
     match course.question.from.clone() {
         Origin::Socket { netns } => course.send(netns, packet, 0),
         Origin::Device { netns, device } => {

@@ -9,6 +9,7 @@ mod address;
 mod br_netfilter;
 mod bridge;
 mod conntrack;
+mod conntrack_tcp;
 mod drive;
 mod error;
 mod fib;

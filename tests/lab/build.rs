@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::netns::{Netns, must, run};
 use super::relay::Relay;
 use super::scenario::{Backend, Scenario, Space};
+use super::snapshot::track_afresh;
 
 /// How long the lab's machines wait for a neighbour's answer before they ask again.
 const RETRANS_MS: u32 = 60;
@@ -131,7 +132,8 @@ fn furnish_late(space: &Space) -> Result<(), String> {
         }
     }
     batch("ip", &space.late)?;
-    batch("bridge", &space.late_bridge)
+    batch("bridge", &space.late_bridge)?;
+    track_afresh(space)
 }
 
 fn batch(program: &str, lines: &[String]) -> Result<(), String> {

@@ -12,6 +12,7 @@ use super::client::{Client, Outcome};
 use super::netns::{must, run};
 use super::ruletrace::{RuleHit, RuleTrace, TRACE_TABLE};
 use super::scenario::{Backend, Probe, Proto};
+use super::snapshot::track_afresh;
 use super::tap::{Direction, Resolution, Sighting, Tap};
 use super::wire::Header;
 
@@ -162,8 +163,9 @@ impl<'lab> Observer<'lab> {
             return;
         }
         for trace in &self.traces {
+            let space = self.lab.scenario.spaces.iter().find(|space| space.name == trace.space());
             self.lab.netns(trace.space()).enter(|| {
-                let _ = run("conntrack", &["-F"], "");
+                let _ = space.map(track_afresh);
                 for list in std::fs::read_dir("/proc/thread-self/net/xt_recent").into_iter().flatten().flatten() {
                     let _ = std::fs::write(list.path(), "/");
                 }

@@ -109,6 +109,8 @@ pub struct Space {
     pub attempts: Vec<(u8, String)>,
     /// Lines for `bridge -batch` after all of that.
     pub late_bridge: Vec<String>,
+    /// What `conntrack` is asked to add: connections that are there before the packet.
+    pub conntrack: Vec<String>,
 }
 
 /// Which iptables program loads a rule set.
@@ -140,6 +142,7 @@ impl Space {
             late: Vec::new(),
             attempts: Vec::new(),
             late_bridge: Vec::new(),
+            conntrack: Vec::new(),
         }
     }
 

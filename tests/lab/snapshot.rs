@@ -106,6 +106,16 @@ pub enum Form {
     Json,
 }
 
+/// Forgets every connection of the namespace that the caller is in, but those that the scenario puts there.
+pub fn track_afresh(space: &Space) -> Result<(), String> {
+    let _ = run("conntrack", &["-F"], "");
+    for line in &space.conntrack {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        must("conntrack", &words, "").map_err(|error| format!("conntrack {line}: {error}"))?;
+    }
+    Ok(())
+}
+
 impl Lab {
     /// Lets what the kernel says by itself die away, and takes it out of counters and tables, so that the snapshot is the
     /// same on every run.
@@ -124,7 +134,7 @@ impl Lab {
                         let _ = run(program(*backend), &["-t", table, "-Z"], "");
                     }
                 }
-                let _ = run("conntrack", &["-F"], "");
+                let _ = track_afresh(space);
             });
         }
     }

@@ -1,0 +1,113 @@
+//! Connections that are there before the packet: what the kernel makes of a packet that fits one must be what
+//! `explain` says of the snapshot that holds it.
+
+mod lab;
+
+use lab::flannel::{FlannelBackend, INTERNET4};
+use lab::judge::must_agree;
+use lab::scenario::{Probe, Proto, Scenario, Want};
+use lab::situations::two_nodes;
+
+const POD1: &str = "default/pod1";
+
+/// The cluster, with connections in the table of node n1. A connection has both its NAT options, also where one changes
+/// nothing: real ones have been through the nat tables, while one made by hand without them is asked about there again.
+fn with_connections(connections: &[&str]) -> Scenario {
+    let mut scenario = two_nodes("conntrack", FlannelBackend::Vxlan).scenario();
+    let node = scenario.space("n1");
+    node.conntrack.extend(connections.iter().map(|line| format!("-I -t 600 {line}")));
+    scenario
+}
+
+fn tcp(to: &str, port: u16, sport: u16) -> Probe {
+    Probe::ask(POD1, to, Proto::Tcp, to, port).sport(sport)
+}
+
+fn udp(to: &str, port: u16, sport: u16) -> Probe {
+    Probe::ask(POD1, to, Proto::Udp, to, port).sport(sport)
+}
+
+/// A TCP connection from pod1 to the web service that was sent to pod2, which is no endpoint any more.
+fn stale(sport: u16, state: &str, more: &str) -> String {
+    format!(
+        "-p tcp -s 10.244.1.2 -d 10.96.0.20 --sport {sport} --dport 80 --src-nat 10.244.1.2:{sport} \
+         --dst-nat 10.244.2.2:8080 --state {state} {more}"
+    )
+}
+
+fn agree(connections: &[&str], probe: Probe) {
+    let mut scenario = with_connections(connections);
+    scenario.probe(probe);
+    must_agree(scenario, "");
+}
+
+#[test]
+fn a_stale_udp_connection_leads_to_the_old_endpoint() {
+    let line = "-p udp -s 10.244.1.2 -d 10.96.0.10 --sport 41000 --dport 53 --src-nat 10.244.1.2:41000 \
+                --dst-nat 10.244.2.2:53";
+    agree(&[line], udp("10.96.0.10", 53, 41000).want(Want::Answered("default/pod2".to_owned())));
+}
+
+#[test]
+fn a_syn_sent_again_follows_the_connection_that_it_started() {
+    agree(&[&stale(41001, "SYN_SENT", "")], tcp("10.96.0.20", 80, 41001).listening(8080));
+}
+
+#[test]
+fn a_syn_on_an_established_connection_keeps_its_translation() {
+    let line = stale(41002, "ESTABLISHED", "-u SEEN_REPLY,ASSURED");
+    agree(&[&line], tcp("10.96.0.20", 80, 41002).listening(8080));
+}
+
+#[test]
+fn a_syn_after_time_wait_starts_a_new_connection() {
+    let line = stale(41003, "TIME_WAIT", "-u SEEN_REPLY,ASSURED");
+    agree(&[&line], tcp("10.96.0.20", 80, 41003).listening(8080));
+}
+
+#[test]
+fn a_syn_after_a_reset_may_start_a_new_connection() {
+    let line = stale(41004, "CLOSE", "-u SEEN_REPLY,ASSURED");
+    agree(&[&line], tcp("10.96.0.20", 80, 41004).listening(8080));
+}
+
+#[test]
+fn a_syn_from_the_server_of_a_connection_is_invalid() {
+    let line = "-p tcp -s 10.244.2.2 -d 10.244.1.2 --sport 7000 --dport 41005 --src-nat 10.244.2.2:7000 \
+                --dst-nat 10.244.1.2:41005 --state ESTABLISHED -u SEEN_REPLY,ASSURED";
+    agree(&[line], tcp("10.244.2.2", 7000, 41005).silent());
+}
+
+#[test]
+fn a_packet_that_answers_a_connection_is_translated_back() {
+    let line = "-p udp -s 10.244.2.2 -d 192.0.2.11 --sport 7000 --dport 30053 --src-nat 10.244.2.2:7000 \
+                --dst-nat 10.244.1.2:41006";
+    agree(&[line], udp("10.244.2.2", 7000, 41006));
+}
+
+#[test]
+fn a_connection_in_another_zone_is_another_one() {
+    let line = "-p udp -s 10.244.1.2 -d 10.96.0.10 --sport 41007 --dport 53 --src-nat 10.244.1.2:41007 \
+                --dst-nat 10.244.2.2:53 --zone 7";
+    agree(&[line], udp("10.96.0.10", 53, 41007).want(Want::Answered("kube-system/coredns".to_owned())));
+}
+
+#[test]
+fn a_connection_gives_its_mark_back() {
+    let line = "-p udp -s 10.244.1.2 -d 10.244.2.2 --sport 41008 --dport 7000 --src-nat 10.244.1.2:41008 \
+                --dst-nat 10.244.2.2:7000 -m 5";
+    let mut scenario = with_connections(&[line]);
+    let rules = scenario.space("n1").rules4();
+    rules.insert("mangle", "PREROUTING -j CONNMARK --restore-mark");
+    rules.insert("filter", "FORWARD -m mark --mark 0x5 -j DROP");
+    scenario.probe(udp("10.244.2.2", 7000, 41008).silent());
+    must_agree(scenario, "");
+}
+
+#[test]
+fn a_source_port_that_another_connection_has_is_not_taken_again() {
+    // pod3 already talks to the outside from the port that pod1's packet has, behind the node's address.
+    let line = "-p udp -s 10.244.1.3 -d 203.0.113.9 --sport 41009 --dport 7000 --dst-nat 203.0.113.9:7000 \
+                --src-nat 192.0.2.11:41009";
+    agree(&[line], udp(INTERNET4, 7000, 41009));
+}
