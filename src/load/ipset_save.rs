@@ -21,7 +21,7 @@ pub(super) fn parse(file: FileId, text: &str, gaps: &mut Vec<Gap>) -> BTreeMap<S
     let mut sets: BTreeMap<String, (IpSet, Options, Vec<SetEntry>)> = BTreeMap::new();
     for (line, number) in text.lines().zip(1u32..) {
         let at = Evidence::line(file, number);
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let words: Vec<&str> = uncommented(line).collect();
         let read = match words.as_slice() {
             [] => Some(()),
             [first, ..] if first.starts_with('#') => Some(()),
@@ -49,6 +49,13 @@ pub(super) fn parse(file: FileId, text: &str, gaps: &mut Vec<Gap>) -> BTreeMap<S
         .collect()
 }
 
+/// A line's words, without those of an element's `comment "…"`, which may look like options.
+fn uncommented(line: &str) -> impl Iterator<Item = &str> {
+    let (before, rest) = line.split_once(" comment \"").unwrap_or((line, ""));
+    let after = rest.rsplit_once('"').map_or("", |(_, after)| after);
+    before.split_ascii_whitespace().chain(after.split_ascii_whitespace())
+}
+
 /// A set of which a line is not understood is not known any more.
 fn doubt(sets: &mut BTreeMap<String, (IpSet, Options, Vec<SetEntry>)>, words: &[&str], line: &str) {
     if let Some((set, ..)) = words.get(1).and_then(|name| sets.get_mut(*name)) {
@@ -72,6 +79,7 @@ impl Options {
             match *word {
                 "family" => set.family = words.next().and_then(|family| self::family(family)).or(set.family),
                 "netmask" => options.netmask = words.next().and_then(|length| length.parse().ok()),
+                "bitmask" => set.bitmask = words.next().and_then(|mask| mask.parse().ok()),
                 "markmask" => set.markmask = words.next().and_then(|mask| name::number(mask)).unwrap_or(u32::MAX),
                 "hashsize" | "maxelem" | "bucketsize" | "initval" | "timeout" | "size" | "range" => drop(words.next()),
                 "counters" | "comment" | "forceadd" | "skbinfo" => {}
@@ -231,6 +239,20 @@ mod tests {
         assert!(test("10.0.0.1", (1, 0x0301)));
         assert!(test("10.0.0.1", (47, 0)));
         assert!(test("10.0.0.2", (6, 81)));
+    }
+
+    #[test]
+    fn a_comment_says_nothing_about_its_element() {
+        let sets =
+            sets("create a hash:net family inet comment\nadd a 10.0.0.0/8 timeout 5 comment \"nomatch, ever\"\n");
+        assert!(!sets["a"].lookup(&probe("10.0.0.5")).unwrap().nomatch);
+    }
+
+    #[test]
+    fn a_bitmask_leaves_bits_out() {
+        let sets = sets("create a hash:ip family inet bitmask 255.255.0.255\nadd a 10.1.0.5\n");
+        assert!(sets["a"].lookup(&probe("10.1.77.5")).is_some());
+        assert!(sets["a"].lookup(&probe("10.1.77.6")).is_none());
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct IpSet {
     pub family: Option<Family>,
     /// The bits of a mark that count, in a set of marks.
     pub markmask: u32,
+    /// The bits of addresses that count (`bitmask`), where not all of them do.
+    pub bitmask: Option<IpAddr>,
     /// Options that change what matches and that flowtrace doesn't model, as written.
     pub unmodelled: Vec<String>,
     /// A `list:set`'s members, in order.
@@ -118,6 +120,7 @@ impl IpSet {
             parts: parts(kind),
             family: None,
             markmask: u32::MAX,
+            bitmask: None,
             unmodelled: Vec::new(),
             members: Vec::new(),
             evidence,
@@ -157,6 +160,7 @@ impl IpSet {
     /// `net/netfilter/ipset/ip_set_hash_gen.h`). It may be one that says `nomatch`.
     #[must_use]
     pub fn lookup(&self, probe: &SetProbe<'_>) -> Option<&SetEntry> {
+        let probe = &SetProbe { first: self.masked(probe.first), second: self.masked(probe.second), ..*probe };
         let [firsts, seconds] = &self.lengths;
         for first in firsts {
             for second in seconds {
@@ -172,6 +176,14 @@ impl IpSet {
             }
         }
         None
+    }
+
+    fn masked(&self, addr: Option<IpAddr>) -> Option<IpAddr> {
+        Some(match (addr?, self.bitmask) {
+            (IpAddr::V4(addr), Some(IpAddr::V4(mask))) => IpAddr::V4(addr & mask),
+            (IpAddr::V6(addr), Some(IpAddr::V6(mask))) => IpAddr::V6(addr & mask),
+            (addr, _) => addr,
+        })
     }
 
     fn with_key(&self, key: Key) -> impl Iterator<Item = &SetEntry> + Clone {
