@@ -7,14 +7,13 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use serde_json::Value;
 
-use super::build::Lab;
 use super::client::Outcome;
 use super::compare::compare;
 use super::coverage::Coverage;
 use super::explain::explain;
-use super::observe::{Observation, Observer};
+use super::observe::Observation;
+use super::recording::Recording;
 use super::scenario::{Probe, Proto, Scenario, Want};
-use super::snapshot::Form;
 
 /// What came of a scenario.
 #[derive(Debug, Default)]
@@ -31,7 +30,8 @@ pub struct Verdict {
 pub struct Folder {
     /// Where it is.
     pub path: PathBuf,
-    keep: bool,
+    /// Whether it is to be looked at.
+    pub keep: bool,
 }
 
 impl Folder {
@@ -54,27 +54,7 @@ impl Drop for Folder {
 
 /// Builds the scenario, and asks both.
 pub fn judge(scenario: &Scenario) -> Result<Verdict, String> {
-    let lab = Lab::build(scenario)?;
-    let mut folder = Folder::new(&scenario.name);
-    lab.snapshot(&folder.path, Form::Text)?;
-    let mut observer = Observer::open(&lab)?;
-    let mut told = Verdict::default();
-    told.coverage.scenarios = 1;
-    for probe in packets(scenario) {
-        let seen = observer.ask(&probe);
-        told.asked += 1;
-        let agreed = check_want(&probe, &seen).and_then(|()| hold_against(scenario, &probe, &seen, &folder.path));
-        match agreed {
-            Ok(answer) => told.coverage.count(scenario, &probe, &answer, &seen, &folder.path),
-            Err(wrong) => told.wrong.push(format!("{}\n{wrong}", question(&probe))),
-        }
-    }
-    if !told.wrong.is_empty() {
-        folder.keep = true;
-        let words = scenario.words.join("; ");
-        told.wrong.push(format!("{words}; the snapshot is kept in {}", folder.path.display()));
-    }
-    Ok(told)
+    Ok(Recording::of(scenario.clone())?.judge())
 }
 
 /// Judges the part of a situation that is about something, and fails where the two differ.

@@ -1,163 +1,206 @@
-//! Whether the lab notices a wrong engine: each mutation changes one place of the source, and must be caught.
+//! Whether the lab notices a wrong engine: what the kernel did is recorded once, and held against the program with one
+//! mistake after the other.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::sync_channel;
 
-use super::build::Lab;
+use nix::errno::Errno;
+
 use super::explain::set_program;
-use super::judge::{Folder, hold_against, packets};
-use super::observe::{Observation, Observer};
-use super::scenario::{Probe, Scenario};
-use super::snapshot::Form;
+use super::flannel::{Cluster, FlannelBackend};
+use super::kube_proxy::Service;
+use super::mutations::{Edit, Mutation, all};
+use super::recording::{Recording, record, wrong};
+use super::scenario::{Probe, Proto, Scenario};
 
-/// A change of one place in the source.
-pub struct Mutation {
-    /// What the engine then does wrong.
+/// The random scenarios that are recorded.
+const SEEDS: Range<u64> = 0..50;
+/// What the program is called where it has no mistake.
+pub const UNCHANGED: &str = "the engine as it is";
+
+/// What the kernel did: in random scenarios, and in corners that those seldom come to.
+pub struct Recorded {
+    random: Vec<Recording>,
+    corners: Vec<Recording>,
+}
+
+impl Recorded {
+    /// Asks the kernel.
+    pub fn new(jobs: usize) -> Result<Self, String> {
+        let random: Vec<Scenario> = SEEDS.map(super::random::scenario).collect();
+        Ok(Self { random: record(&random, jobs)?, corners: record(&[corners()], 1)? })
+    }
+
+    fn told(&self, name: &'static str, jobs: usize) -> Told {
+        Told { name, random: wrong(&self.random, jobs), corners: wrong(&self.corners, jobs) }
+    }
+
+    /// How many packets were sent.
+    pub fn packets(&self) -> usize {
+        self.random.iter().chain(&self.corners).map(Recording::packets).sum()
+    }
+}
+
+/// How wrong a program is.
+pub struct Told {
+    /// Its mistake.
     pub name: &'static str,
-    file: &'static str,
-    from: &'static str,
-    to: &'static str,
+    /// About which packets of the random scenarios, and how.
+    pub random: Vec<String>,
+    /// About which packets in the corners, and how.
+    pub corners: Vec<String>,
 }
 
-/// The mutations.
-pub const MUTATIONS: &[Mutation] = &[
-    Mutation {
-        name: "a RETURN is skipped",
-        file: "src/engine/iptables.rs",
-        from: "Action::Return => return self.leave(walk),",
-        to: "Action::Return => {}",
-    },
-    Mutation {
-        name: "a ! is ignored",
-        file: "src/snapshot/ruleset/rule.rs",
-        from: "holds != self.invert",
-        to: "holds",
-    },
-    Mutation {
-        name: "a mark is forgotten",
-        file: "src/engine/targets.rs",
-        from: "change.mark = Some(Mark(mark.apply(packet.mark.0)))",
-        to: "change.mark = Some(Mark(mark.apply(packet.mark.0) & 0))",
-    },
-    Mutation {
-        name: "a local packet, the tunnel's too, passes OUTPUT by",
-        file: "src/engine/output.rs",
-        from: "    nf_hook(walk, Hook::Output, None, Some(&dst.dev))?;\n    ip_output(walk)",
-        to: "    let _ = (&dst, Hook::Output);\n    ip_output(walk)",
-    },
-    Mutation {
-        name: "a packet is routed before it is translated",
-        file: "src/engine/input.rs",
-        from: "        nf_hook(walk, Hook::Prerouting, Some(dev), None)?;",
-        to: "        let _ = Hook::Prerouting;",
-    },
-    Mutation {
-        name: "forwarding leaves TTL alone",
-        file: "src/engine/input.rs",
-        from: "Forwarded { ttl: ttl - 1, mtu }",
-        to: "Forwarded { ttl, mtu }",
-    },
-    Mutation {
-        name: "hairpin mode is read the wrong way round",
-        file: "src/engine/bridge.rs",
-        from: "from == Some(out) && !settings.hairpin",
-        to: "from == Some(out) && settings.hairpin",
-    },
-    Mutation {
-        name: "isolated ports talk to each other",
-        file: "src/engine/bridge.rs",
-        from: "in_isolated.filter(|_| settings.isolated)",
-        to: "in_isolated.filter(|_| settings.isolated && settings.hairpin && !settings.hairpin)",
-    },
-    Mutation {
-        name: "the reverse path is never checked",
-        file: "src/engine/route.rs",
-        from: "        1 => ReverseMode::Strict,\n        _ => ReverseMode::Loose,",
-        to: "        1 => ReverseMode::Off,\n        _ => ReverseMode::Off,",
-    },
-    Mutation {
-        name: "another machine's frame is taken in",
-        file: "src/engine/input.rs",
-        from: "    if is_other_host(walk, dev) {",
-        to: "    if is_other_host(walk, dev) && walk.packet().ip.ttl == 0 {",
-    },
-    Mutation {
-        name: "every network identifier is one's own",
-        file: "src/engine/vxlan.rs",
-        from: "settings.vni == vni",
-        to: "settings.vni == settings.vni || vni == settings.vni",
-    },
-];
-
-/// What the kernel did in a scenario, kept to be held against many programs.
-pub struct Recording {
-    scenario: Scenario,
-    snapshot: Folder,
-    seen: Vec<(Probe, Observation)>,
-}
-
-impl Recording {
-    /// Sends every packet of a scenario.
-    pub fn of(scenario: Scenario) -> Result<Self, String> {
-        let lab = Lab::build(&scenario)?;
-        let snapshot = Folder::new(&scenario.name);
-        lab.snapshot(&snapshot.path, Form::Text)?;
-        let mut observer = Observer::open(&lab)?;
-        let seen = packets(&scenario).map(|probe| (probe.clone(), observer.ask(&probe))).collect();
-        Ok(Self { scenario, snapshot, seen })
-    }
-
-    /// How many packets the program under test gets wrong.
+impl Told {
+    /// About how many packets.
     pub fn wrong(&self) -> usize {
-        let agree = |(probe, seen): &&(Probe, Observation)| {
-            hold_against(&self.scenario, probe, seen, &self.snapshot.path).is_ok()
-        };
-        self.seen.len() - self.seen.iter().filter(agree).count()
+        self.random.len() + self.corners.len()
     }
 }
 
-/// Builds each mutated program, and says how many packets of the recordings it gets wrong; the unchanged one comes
-/// first, under no name.
-pub fn judge_mutations(recordings: &[Recording]) -> Result<Vec<(&'static str, usize)>, String> {
-    let wrong = || recordings.iter().map(Recording::wrong).sum();
-    let mut told = vec![("", wrong())];
-    for mutation in MUTATIONS {
-        set_program(Some(mutated(mutation)?));
-        told.push((mutation.name, wrong()));
+/// Bridge ports that are isolated, a pod that is the only endpoint of the service that it asks, behind a port with hairpin
+/// mode and without, and a source that a strict `rp_filter` of all devices refuses.
+fn corners() -> Scenario {
+    let mut cluster = Cluster::new("corners", FlannelBackend::Vxlan, 1);
+    let pods = ["default/open", "default/shut-a", "default/shut-b", "default/stray", "shop/web", "shop/bare"];
+    for (host, name) in (2..).zip(pods) {
+        cluster = cluster.pod(name, 1, host);
     }
-    set_program(None);
-    Ok(told)
+    for (host, name) in (20..).zip(["shop/web", "shop/bare"]) {
+        let service = Service::new(name, host).port("http", "tcp", 80, 8080).endpoints(&[name]);
+        cluster = cluster.service(service);
+    }
+    let mut scenario = cluster.scenario();
+    let port = |name: &str| cluster.pod_named(name).veth();
+    let n1 = scenario.space("n1").sysctl("ipv4/conf/all/rp_filter", 1);
+    n1.late_bridge = vec![
+        format!("link set dev {} isolated on", port("default/shut-a")),
+        format!("link set dev {} isolated on", port("default/shut-b")),
+        format!("link set dev {} hairpin off", port("shop/bare")),
+    ];
+    let stray = scenario.space("default/stray").ip("addr add 198.18.0.1/32 dev lo");
+    // The node wouldn't answer an ARP request from there either.
+    let bridge = cluster.nodes[0].bridge_mac();
+    stray.ip(format!("neigh replace 10.244.1.1 lladdr {bridge} dev eth0 nud permanent"));
+    corner_questions(&mut scenario);
+    scenario
 }
 
-/// The mutated program, built from a copy of the source.
-fn mutated(mutation: &Mutation) -> Result<PathBuf, String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let copy = root.join("target/mutations/source");
-    let wrong = |error: std::io::Error| format!("{}: {error}", copy.display());
-    std::fs::create_dir_all(&copy).map_err(wrong)?;
-    let parts = ["Cargo.toml", "Cargo.lock", "build.rs", "src", "tests", "testdata", "README.md"];
-    let script = format!(
-        "cd \"$1\" && for part in {}; do [ ! -e \"$part\" ] || cp -rp \"$part\" \"$2/\"; done",
-        parts.join(" ")
-    );
-    let status = Command::new("sh").args(["-c", &script, "sh"]).arg(root).arg(&copy).status().map_err(wrong)?;
-    if !status.success() {
-        return Err(format!("the source can't be copied to {}", copy.display()));
+fn corner_questions(scenario: &mut Scenario) {
+    let shut = |to: &str, address: &str| Probe::ask("default/shut-a", to, Proto::Udp, address, 7000);
+    scenario.probe(shut("default/open", "10.244.1.2").answered_by("default/open"));
+    scenario.probe(shut("default/shut-b", "10.244.1.4").error(Errno::EHOSTUNREACH));
+    let own =
+        |name: &str, address: &str| Probe::ask(name, &format!("svc/{name}"), Proto::Tcp, address, 80).listening(8080);
+    scenario.probe(own("shop/web", "10.96.0.20").answered_by("shop/web"));
+    scenario.probe(own("shop/bare", "10.96.0.21").silent());
+    let stray = |proto: Proto| Probe::ask("default/stray", "node/n1", proto, "192.0.2.11", 7000);
+    scenario.probe(stray(Proto::Udp).source("198.18.0.1").silent());
+    scenario.probe(stray(Proto::Tcp).answered_by("n1"));
+}
+
+/// Holds the program as it is, and with each mistake, against what was recorded; `hear` is told of each. The next
+/// program is built meanwhile.
+pub fn judge_mutations(recorded: &Recorded, jobs: usize, mut hear: impl FnMut(&Told)) -> Result<(), String> {
+    let source = Source::copy()?;
+    std::thread::scope(|scope| {
+        let (sender, built) = sync_channel(1);
+        scope.spawn(move || {
+            for mutation in all() {
+                let program = source.build(mutation);
+                if sender.send((mutation.name, program)).is_err() {
+                    return;
+                }
+            }
+        });
+        hear(&recorded.told(UNCHANGED, jobs));
+        for (name, program) in built {
+            let program = program?;
+            set_program(Some(program.clone()));
+            hear(&recorded.told(name, jobs));
+            set_program(None);
+            let _ = std::fs::remove_file(program);
+        }
+        Ok(())
+    })
+}
+
+/// What a piece of source is replaced by, if the piece stands there once.
+pub fn edited(text: &str, (file, from, to): &Edit) -> Result<String, String> {
+    match text.matches(from).count() {
+        1 => Ok(text.replace(from, to)),
+        times => Err(format!("{file} has {times} times, not once:\n{from}")),
     }
-    let file = copy.join(mutation.file);
-    let text = std::fs::read_to_string(&file).map_err(wrong)?;
-    if text.matches(mutation.from).count() != 1 {
-        return Err(format!("{:?} stands not once in {}", mutation.from, mutation.file));
+}
+
+/// A copy of the crate's source, in which mistakes are made.
+struct Source {
+    dir: PathBuf,
+}
+
+impl Source {
+    fn copy() -> Result<Self, String> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let me = std::env::current_exe().map_err(|error| error.to_string())?;
+        // TARGET/debug/deps/TEST, TARGET/debug/examples/lab
+        let target = me.ancestors().nth(3).ok_or("this program is not in cargo's target folder")?;
+        let dir = target.join("mutations");
+        let script = "rm -rf \"$2/source\" && mkdir -p \"$2/source\" && cd \"$1\" \
+                      && cp -rp Cargo.toml Cargo.lock README.md src tests testdata \"$2/source/\"";
+        let output = Command::new("sh").args(["-c", script, "sh"]).arg(root).arg(&dir).output();
+        let output = output.map_err(|error| error.to_string())?;
+        if output.status.success() {
+            Ok(Self { dir })
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
     }
-    std::fs::write(&file, text.replace(mutation.from, mutation.to)).map_err(wrong)?;
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--bin", "flowtrace", "--manifest-path"]).arg(copy.join("Cargo.toml"));
-    cargo.arg("--target-dir").arg(root.join("target/mutations/target")).env("RUSTFLAGS", "-Awarnings");
-    let output = cargo.output().map_err(wrong)?;
-    // The next mutation starts from the true source.
-    std::fs::write(&file, text).map_err(wrong)?;
-    if output.status.success() {
-        return Ok(root.join("target/mutations/target/debug/flowtrace"));
+
+    /// Builds the program with a mistake, and takes the mistake out of the source again.
+    fn build(&self, mutation: &Mutation) -> Result<PathBuf, String> {
+        let mut before = Vec::new();
+        let mut done = Ok(());
+        for edit in mutation.edits {
+            done = done.and_then(|()| self.edit(edit, &mut before));
+        }
+        let built = done.and_then(|()| self.cargo_build());
+        for (file, text) in before.into_iter().rev() {
+            std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+        }
+        built.map_err(|error| format!("{}: {error}", mutation.name))
     }
-    Err(format!("{}: {}", mutation.name, String::from_utf8_lossy(&output.stderr)))
+
+    fn edit(&self, edit: &Edit, before: &mut Vec<(PathBuf, String)>) -> Result<(), String> {
+        let file = self.dir.join("source").join(edit.0);
+        let wrong = |error: std::io::Error| format!("{}: {error}", file.display());
+        let text = std::fs::read_to_string(&file).map_err(wrong)?;
+        let changed = edited(&text, edit)?;
+        before.push((file.clone(), text));
+        std::fs::write(&file, changed).map_err(wrong)
+    }
+
+    /// Builds what the source says now. The program gets a name of its own, since the next one is built while it runs.
+    fn cargo_build(&self) -> Result<PathBuf, String> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo
+            .args(["build", "--quiet", "--offline", "--bin", "flowtrace", "--target-dir"])
+            .arg(self.dir.join("target"));
+        cargo.current_dir(self.dir.join("source"));
+        // A mistake may leave something unused, whatever the caller thinks of warnings.
+        cargo.env("RUSTFLAGS", "-Awarnings").env_remove("CARGO_ENCODED_RUSTFLAGS").env_remove("CARGO_BUILD_TARGET");
+        cargo.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_INCREMENTAL", "1");
+        let output = cargo.output().map_err(|error| error.to_string())?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let program = self.dir.join(format!("flowtrace-{number}"));
+        let built = self.dir.join("target/debug/flowtrace");
+        std::fs::copy(&built, &program).map_err(|error| format!("{}: {error}", built.display()))?;
+        Ok(program)
+    }
 }

@@ -1,0 +1,44 @@
+//! Whether the lab would notice a wrong engine: the program is built with one mistake after the other, each of which
+//! real packets must give away.
+
+mod lab;
+
+use std::path::Path;
+
+use lab::mutation::{Recorded, UNCHANGED, edited, judge_mutations};
+use lab::mutations::all;
+
+/// Most of a recording's time goes by waiting for packets that don't come; a program that is asked computes.
+const RECORDING: usize = 3;
+const ASKING: usize = 2;
+
+#[test]
+fn every_mutation_has_its_place_in_the_source() {
+    for edit in all().flat_map(|mutation| mutation.edits) {
+        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(edit.0)).unwrap();
+        edited(&text, edit).unwrap();
+    }
+}
+
+#[test]
+fn every_mutation_of_the_engine_is_noticed() {
+    if !lab::ready::ready() {
+        return;
+    }
+    let recorded = Recorded::new(RECORDING).unwrap();
+    let mut unnoticed = Vec::new();
+    let mut noticed_at_random = 0;
+    judge_mutations(&recorded, ASKING, |told| {
+        println!("{:4} packets wrong: {}", told.wrong(), told.name);
+        if told.name == UNCHANGED {
+            let wrong = [told.random.join("\n\n"), told.corners.join("\n\n")].concat();
+            assert!(wrong.is_empty(), "the engine as it is disagrees with the kernel\n{wrong}");
+        } else if told.wrong() == 0 {
+            unnoticed.push(told.name);
+        }
+        noticed_at_random += usize::from(!told.random.is_empty());
+    })
+    .unwrap();
+    assert!(unnoticed.is_empty(), "unnoticed among {} packets: {}", recorded.packets(), unnoticed.join(", "));
+    assert!(noticed_at_random >= 10, "random scenarios alone notice no more than {noticed_at_random} mutations");
+}

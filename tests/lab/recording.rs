@@ -1,0 +1,96 @@
+//! What the kernel did with a scenario's packets, kept beside the snapshot to be held against `explain`.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::build::Lab;
+use super::judge::{Folder, Verdict, check_want, hold_against, packets, question};
+use super::observe::{Observation, Observer};
+use super::scenario::{Probe, Scenario};
+use super::snapshot::Form;
+
+/// A scenario's snapshot, and what became of each of its packets.
+pub struct Recording {
+    scenario: Scenario,
+    snapshot: Folder,
+    seen: Vec<(Probe, Observation)>,
+}
+
+impl Recording {
+    /// Builds the scenario, takes its snapshot, and sends every packet.
+    pub fn of(scenario: Scenario) -> Result<Self, String> {
+        let lab = Lab::build(&scenario)?;
+        let snapshot = Folder::new(&scenario.name);
+        lab.snapshot(&snapshot.path, Form::Text)?;
+        let mut observer = Observer::open(&lab)?;
+        let seen = packets(&scenario).map(|probe| (probe.clone(), observer.ask(&probe))).collect();
+        Ok(Self { scenario, snapshot, seen })
+    }
+
+    /// Asks `explain` about every packet. The snapshot stays where the answer is wrong.
+    pub fn judge(&mut self) -> Verdict {
+        let mut told = Verdict { asked: self.seen.len(), ..Verdict::default() };
+        told.coverage.scenarios = 1;
+        let Self { scenario, snapshot, seen } = self;
+        for (probe, seen) in seen {
+            let agreed = check_want(probe, seen).and_then(|()| hold_against(scenario, probe, seen, &snapshot.path));
+            match agreed {
+                Ok(answer) => told.coverage.count(scenario, probe, &answer, seen, &snapshot.path),
+                Err(wrong) => told.wrong.push(format!("{}\n{wrong}", question(probe))),
+            }
+        }
+        if !told.wrong.is_empty() {
+            snapshot.keep = true;
+            let words = scenario.words.join("; ");
+            told.wrong.push(format!("{words}; the snapshot is kept in {}", snapshot.path.display()));
+        }
+        told
+    }
+
+    /// About which packets the program under test is wrong.
+    fn wrong(&self) -> Vec<String> {
+        let wrong =
+            |(probe, seen): &(Probe, Observation)| hold_against(&self.scenario, probe, seen, &self.snapshot.path).err();
+        self.seen.iter().filter_map(wrong).collect()
+    }
+
+    /// How many packets were sent.
+    pub fn packets(&self) -> usize {
+        self.seen.len()
+    }
+}
+
+/// Records scenarios, several at a time.
+pub fn record(scenarios: &[Scenario], jobs: usize) -> Result<Vec<Recording>, String> {
+    side_by_side(scenarios, jobs, |scenario| {
+        Recording::of(scenario.clone()).map_err(|error| format!("{}: {error}", scenario.name))
+    })
+    .into_iter()
+    .collect()
+}
+
+/// About which packets of some recordings the program under test is wrong.
+pub fn wrong(recordings: &[Recording], jobs: usize) -> Vec<String> {
+    side_by_side(recordings, jobs, Recording::wrong).into_iter().flatten().collect()
+}
+
+/// Does something with every item, several at a time; the answers are in the items' order.
+fn side_by_side<T: Sync, U: Send>(items: &[T], jobs: usize, work: impl Fn(&T) -> U + Sync) -> Vec<U> {
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let place = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(place) else { return };
+                    let answer = work(item);
+                    done.lock().expect("no thread dies with the lock").push((place, answer));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().expect("no thread died with the lock");
+    done.sort_by_key(|(place, _)| *place);
+    done.into_iter().map(|(_, answer)| answer).collect()
+}
