@@ -30,6 +30,7 @@ pub mod ready;
 pub mod recording;
 pub mod relay;
 pub mod rng;
+pub mod rules;
 pub mod ruletrace;
 pub mod scenario;
 pub mod situations;

@@ -5,6 +5,7 @@
 //! - `cargo run --example lab -- judge vxlan` holds `explain` against it,
 //! - `cargo run --release --example lab -- random --seeds 0..2000 --jobs 2` does so in random scenarios, and prints what
 //!   they covered,
+//! - `cargo run --example lab -- rules --seeds 0..1000` sends packets through random rule sets on one router,
 //! - `cargo run --example lab -- mutations` builds the engine with one mistake after the other, each of which must be
 //!   noticed.
 //!
@@ -16,6 +17,7 @@ mod lab;
 use std::path::Path;
 use std::process::ExitCode;
 
+use lab::rules::case::Backend;
 use lab::situations::{ALL, Situation};
 
 const USAGE: &str = "usage: lab write FOLDER [SITUATION...]
@@ -23,6 +25,7 @@ const USAGE: &str = "usage: lab write FOLDER [SITUATION...]
        lab watch --seed FROM..TO
        lab judge [SITUATION...]
        lab random --seeds FROM..TO [--jobs N]
+       lab rules --seeds FROM..TO [--legacy]
        lab mutations";
 
 fn main() -> ExitCode {
@@ -37,6 +40,8 @@ fn main() -> ExitCode {
         ["mutations"] => mutations(),
         ["random", "--seeds", seeds] => random(seeds, "2"),
         ["random", "--seeds", seeds, "--jobs", jobs] => random(seeds, jobs),
+        ["rules", "--seeds", seeds] => rules(seeds, Backend::Nft, 1),
+        ["rules", "--seeds", seeds, "--legacy"] => rules(seeds, Backend::Legacy, 1),
         ["judge", names @ ..] => chosen(names).try_for_each(judge),
         _ => Err(USAGE.to_owned()),
     };
@@ -47,6 +52,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn rules(seeds: &str, backend: Backend, jobs: usize) -> Result<(), String> {
+    let run = lab::rules::judge::run(lab::judge::seeds(seeds)?, backend, jobs);
+    for (option, count) in &run.hit {
+        println!("{option:24} {count}");
+    }
+    let (packets, certain, unmodelled) = (run.packets, run.certain, run.unmodelled);
+    println!("seeds {seeds}: {packets} packets, {certain} with one certain way, {unmodelled} by a way not modelled");
+    run.refused.iter().for_each(|refused| eprintln!("refused: {refused}"));
+    if run.wrong.is_empty() { Ok(()) } else { Err(run.wrong.join("\n\n")) }
 }
 
 fn chosen<'a>(names: &'a [&str]) -> impl Iterator<Item = &'static Situation> + 'a {

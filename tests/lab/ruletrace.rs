@@ -61,9 +61,14 @@ pub struct RuleTrace {
 impl RuleTrace {
     /// Loads the lab's table into a namespace and starts to listen.
     pub fn open(netns: &Netns) -> Result<Self, String> {
+        Self::with_table(netns, TRACE_TABLE)
+    }
+
+    /// The same with another table `inet lab_trace`. Of that one only the chain `end` is told of.
+    pub fn with_table(netns: &Netns, table: &str) -> Result<Self, String> {
         netns.enter(|| {
             let places = places(&must("nft", &["-a", "list", "ruleset"], "")?);
-            must("nft", &["-f", "-"], TRACE_TABLE)?;
+            must("nft", &["-f", "-"], table)?;
             let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
             let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkNetFilter)
                 .map_err(|error| format!("netlink socket: {error}"))?;
@@ -155,7 +160,7 @@ impl RuleTrace {
         }
         let (table, chain) = (text(NFTA_TRACE_TABLE)?, text(NFTA_TRACE_CHAIN)?);
         let family = family_name(family);
-        if table == "lab_trace" {
+        if table == "lab_trace" && chain != "end" {
             return None;
         }
         let (index, verdict) = match number(event.get(&NFTA_TRACE_TYPE)?) {

@@ -181,7 +181,8 @@ fn program(backend: Backend) -> &'static str {
     }
 }
 
-fn write_space(space: &Space, folder: &Path, form: Form) -> Result<(), String> {
+/// Writes the tables of the namespace that the caller is in.
+pub fn write_space(space: &Space, folder: &Path, form: Form) -> Result<(), String> {
     let host = matches!(space.place, Place::Host { .. });
     let (tables, host_tables) = match form {
         Form::Text => (TABLES, HOST_TABLES),

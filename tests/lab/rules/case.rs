@@ -1,0 +1,82 @@
+//! A case: a rule set and the packets that are sent through it.
+
+use std::net::IpAddr;
+
+use super::super::rng::Rng;
+use super::craft::{Crafted, Payload};
+use super::iptables;
+use super::router::Rules;
+
+/// What loads the rules of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// iptables-nft.
+    Nft,
+    /// iptables-legacy.
+    Legacy,
+}
+
+/// A rule set and packets.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub seed: u64,
+    pub rules: Rules,
+    pub packets: Vec<Crafted>,
+}
+
+/// The case of a seed.
+pub fn case(seed: u64, backend: Backend) -> Case {
+    let mut rng = Rng::new(seed);
+    let mut rules = iptables::rules(&mut rng);
+    rules.legacy = backend == Backend::Legacy;
+    let packets = (0..PACKETS).map(|n| packet(n, &mut rng)).collect();
+    Case { seed, rules, packets }
+}
+
+/// How many packets a rule set gets.
+pub const PACKETS: u16 = 8;
+
+fn packet(n: u16, rng: &mut Rng) -> Crafted {
+    let v6 = rng.percent(35);
+    let local = rng.percent(25);
+    let near: &[&str] = if v6 {
+        &["2001:db8:1::99", "2001:db8:1::98", "2001:db8:113::5"]
+    } else {
+        &["192.0.2.99", "192.0.2.98", "203.0.113.5"]
+    };
+    let own: &[&str] = if v6 { &["2001:db8:1::10", "2001:db8:2::1"] } else { &["192.0.2.10", "198.51.100.1"] };
+    let far: &[&str] = if v6 { &["2001:db8:2::7", "2001:db8:9::7"] } else { &["198.51.100.7", "10.9.8.7"] };
+    let source = if local { rng.pick(own) } else { rng.pick(near) };
+    let destination = match rng.below(10) {
+        0..6 => rng.pick(far),
+        6..8 => rng.pick(own),
+        _ => rng.pick(near),
+    };
+    let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+    // A packet of its own connection each.
+    let sport = 20_000 + n;
+    let port = *rng.pick(&[22, 53, 80, 81, 443, 1000, 1001, 8080, 65_535]);
+    let payload = match rng.below(20) {
+        0..4 if v6 => Payload::Icmp { kind: *rng.pick(&[128, 128, 128, 129]), code: 0, id: sport },
+        0..4 => Payload::Icmp { kind: *rng.pick(&[8, 8, 8, 0, 13]), code: 0, id: sport },
+        4..10 => Payload::Tcp {
+            source: sport,
+            destination: port,
+            flags: *rng.pick(&[2, 2, 2, 0x12, 0x10, 0x11, 4, 0, 0x29]),
+        },
+        10..17 => Payload::Udp { source: sport, destination: port },
+        17..19 => Payload::Sctp { source: sport, destination: port },
+        _ => Payload::Other(*rng.pick(&[47, 253])),
+    };
+    Crafted {
+        local,
+        source: address(source),
+        destination: address(destination),
+        payload,
+        ttl: *rng.pick(&[64, 64, 64, 63, 2, 1, 255]),
+        tos: *rng.pick(&[0, 0, 0, 0x10, 0xb8, 0x03]),
+        df: rng.percent(50),
+        data: *rng.pick(&[0, 0, 4, 100, 1000]),
+        mark: if local { *rng.pick(&[0, 0, 1, 0x10]) } else { 0 },
+    }
+}

@@ -1,0 +1,199 @@
+//! Packets made by hand, as bytes for the kernel and as a question for the engine.
+
+use std::net::IpAddr;
+
+use flowtrace::net::{Ip, Mark, Packet, Protocol, Transport};
+
+/// What follows the IP header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// An echo request, or another message with an identifier.
+    Icmp {
+        kind: u8,
+        code: u8,
+        id: u16,
+    },
+    Tcp {
+        source: u16,
+        destination: u16,
+        flags: u8,
+    },
+    Udp {
+        source: u16,
+        destination: u16,
+    },
+    /// An INIT.
+    Sctp {
+        source: u16,
+        destination: u16,
+    },
+    /// A protocol of which nothing is known but its number.
+    Other(u8),
+}
+
+/// A packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Crafted {
+    /// Whether the router itself sends it.
+    pub local: bool,
+    pub source: IpAddr,
+    pub destination: IpAddr,
+    pub payload: Payload,
+    pub ttl: u8,
+    pub tos: u8,
+    pub df: bool,
+    /// Bytes after the transport header.
+    pub data: u16,
+    /// The sending socket's mark, where the router itself sends.
+    pub mark: u32,
+}
+
+impl Crafted {
+    /// The IP protocol number.
+    pub fn protocol(&self) -> u8 {
+        match self.payload {
+            Payload::Icmp { .. } if self.source.is_ipv6() => 58,
+            Payload::Icmp { .. } => 1,
+            Payload::Tcp { .. } => 6,
+            Payload::Udp { .. } => 17,
+            Payload::Sctp { .. } => 132,
+            Payload::Other(number) => number,
+        }
+    }
+
+    /// The question that flowtrace is asked.
+    pub fn packet(&self) -> Packet {
+        let transport = match self.payload {
+            Payload::Icmp { kind, code, id } => Transport::Icmp { kind, code, id: Some(id), quoted: None },
+            Payload::Tcp { source, destination, flags } => {
+                Transport::Tcp { source: Some(source), destination: Some(destination), flags }
+            }
+            Payload::Udp { source, destination } => {
+                Transport::Udp { source: Some(source), destination: Some(destination) }
+            }
+            Payload::Sctp { source, destination } => {
+                Transport::Sctp { source: Some(source), destination: Some(destination) }
+            }
+            Payload::Other(number) => Transport::Other(Protocol(number)),
+        };
+        let v6 = self.source.is_ipv6();
+        let ip =
+            Ip { source: self.source, destination: self.destination, ttl: self.ttl, tos: self.tos, df: self.df || v6 };
+        let mut packet = Packet::new(ip, transport, self.bytes().len() as u32);
+        packet.mark = Mark(self.mark);
+        packet
+    }
+
+    /// The IP packet.
+    pub fn bytes(&self) -> Vec<u8> {
+        let body = self.body();
+        let mut bytes = match (self.source, self.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                let length = (20 + body.len()) as u16;
+                let mut header = vec![0x45, self.tos];
+                header.extend(length.to_be_bytes());
+                header.extend([0x12, 0x34, if self.df { 0x40 } else { 0 }, 0, self.ttl, self.protocol(), 0, 0]);
+                header.extend(source.octets());
+                header.extend(destination.octets());
+                let sum = checksum(&header, 0);
+                header[10..12].copy_from_slice(&sum.to_be_bytes());
+                header
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                let mut header = vec![0x60 | self.tos >> 4, self.tos << 4, 0, 0];
+                header.extend((body.len() as u16).to_be_bytes());
+                header.extend([self.protocol(), self.ttl]);
+                header.extend(source.octets());
+                header.extend(destination.octets());
+                header
+            }
+            _ => panic!("{self:?} has two families"),
+        };
+        bytes.extend(body);
+        bytes
+    }
+
+    /// The transport header and what follows, with its checksum.
+    fn body(&self) -> Vec<u8> {
+        let ports = |source: u16, destination: u16| [source.to_be_bytes(), destination.to_be_bytes()].concat();
+        // A tunnel's header of zeros is one of version 0 without options.
+        let least = if matches!(self.payload, Payload::Other(_)) { 8 } else { 0 };
+        let data = vec![0; usize::from(self.data).max(least)];
+        let (mut body, at) = match self.payload {
+            Payload::Icmp { kind, code, id } => {
+                let mut head = vec![kind, code, 0, 0];
+                head.extend(id.to_be_bytes());
+                head.extend([0, 1]);
+                (head, 2)
+            }
+            Payload::Tcp { source, destination, flags } => {
+                let mut head = ports(source, destination);
+                // A SYN offers a maximum segment size, as every stack does.
+                let (offset, options): (u8, &[u8]) = if flags & 2 == 2 { (0x60, &[2, 4, 5, 180]) } else { (0x50, &[]) };
+                head.extend([0, 0, 0, 1, 0, 0, 0, 0, offset, flags, 0x20, 0, 0, 0, 0, 0]);
+                head.extend(options);
+                (head, 16)
+            }
+            Payload::Udp { source, destination } => {
+                let mut head = ports(source, destination);
+                head.extend((8 + self.data).to_be_bytes());
+                head.extend([0, 0]);
+                (head, 6)
+            }
+            Payload::Sctp { source, destination } => return sctp_init(&ports(source, destination)),
+            Payload::Other(_) => return data,
+        };
+        body.extend(data);
+        let sum = match self.payload {
+            Payload::Icmp { .. } if self.source.is_ipv4() => checksum(&body, 0),
+            _ => checksum(&body, self.pseudo(body.len())),
+        };
+        body[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+        body
+    }
+
+    /// The sum over the pseudo header.
+    fn pseudo(&self, length: usize) -> u32 {
+        let addresses = match (self.source, self.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => [source.octets(), destination.octets()].concat(),
+            (IpAddr::V6(source), IpAddr::V6(destination)) => [source.octets(), destination.octets()].concat(),
+            _ => Vec::new(),
+        };
+        sum(&addresses) + length as u32 + u32::from(self.protocol())
+    }
+}
+
+fn sum(bytes: &[u8]) -> u32 {
+    bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0))).sum()
+}
+
+/// The Internet checksum.
+fn checksum(bytes: &[u8], start: u32) -> u16 {
+    let mut sum = sum(bytes) + start;
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+/// An INIT chunk behind a common header.
+fn sctp_init(ports: &[u8]) -> Vec<u8> {
+    let mut bytes = ports.to_vec();
+    bytes.extend([0; 8]);
+    // Type, flags, length; tag, window, streams, first TSN.
+    bytes.extend([1, 0, 0, 20, 0, 0, 0, 7, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1]);
+    let sum = crc32c(&bytes);
+    bytes[8..12].copy_from_slice(&sum.to_le_bytes());
+    bytes
+}
+
+fn crc32c(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = crc >> 1 ^ if crc & 1 == 1 { 0x82f6_3b78 } else { 0 };
+        }
+    }
+    !crc
+}

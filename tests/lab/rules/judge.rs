@@ -1,0 +1,340 @@
+//! Holds the engine against the kernel, case by case.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use flowtrace::engine::{Origin, Question, explain};
+use flowtrace::load::load_files;
+use flowtrace::net::{IfName, NetnsId, Packet, Transport};
+use flowtrace::snapshot::Snapshot;
+use flowtrace::trace::{Answer, Decision, Path, RuleVerdict, Step, Verdict};
+
+use super::super::ruletrace::RuleHit;
+use super::super::tap::{Direction, Sighting};
+use super::super::wire::Header;
+use super::case::{Backend, Case, case};
+use super::craft::Crafted;
+use super::router::{LegacyRule, Router, Rules, Seen};
+
+/// What came of many cases.
+#[derive(Debug, Default)]
+pub struct Run {
+    /// Packets that were compared.
+    pub packets: usize,
+    /// Those of which flowtrace knew the one way.
+    pub certain: usize,
+    /// Those that the kernel sent by a way of which flowtrace says that it isn't modelled.
+    pub unmodelled: usize,
+    /// Cases whose rules the tools refused, with what they said.
+    pub refused: Vec<String>,
+    /// Disagreements, each in its smallest form.
+    pub wrong: Vec<String>,
+    /// How often each option stood in a rule that matched.
+    pub hit: BTreeMap<String, usize>,
+}
+
+/// How many disagreements are enough.
+const ENOUGH: usize = 10;
+
+/// Judges the cases of seeds, several at a time.
+pub fn run(seeds: Range<u64>, backend: Backend, jobs: usize) -> Run {
+    let (next, run) = (AtomicU64::new(seeds.start), Mutex::new(Run::default()));
+    std::thread::scope(|scope| {
+        for job in 0..jobs.max(1) {
+            let (next, run) = (&next, &run);
+            scope.spawn(move || {
+                let mut router = Router::new(job).expect("the stage");
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end || run.lock().expect("the run").wrong.len() >= ENOUGH {
+                        return;
+                    }
+                    judge_case(&mut router, &case(seed, backend), run);
+                }
+            });
+        }
+    });
+    run.into_inner().expect("the run")
+}
+
+fn judge_case(router: &mut Router, case: &Case, run: &Mutex<Run>) {
+    let snapshot = match stand(router, &case.rules) {
+        Ok(snapshot) => snapshot,
+        Err(error) => return run.lock().expect("the run").refused.push(format!("seed {}: {error}", case.seed)),
+    };
+    for packet in &case.packets {
+        match judge(router, &snapshot, packet) {
+            Ok(agreed) => {
+                let mut run = run.lock().expect("the run");
+                run.packets += 1;
+                run.certain += usize::from(agreed.certain);
+                run.unmodelled += usize::from(agreed.unmodelled);
+                agreed.options.into_iter().for_each(|option| *run.hit.entry(option).or_default() += 1);
+            }
+            Err(wrong) => {
+                let text = smallest(router, case, packet, wrong);
+                return run.lock().expect("the run").wrong.push(format!("seed {}: {text}", case.seed));
+            }
+        }
+    }
+}
+
+/// Loads the rules and takes the snapshot.
+fn stand(router: &mut Router, rules: &Rules) -> Result<Snapshot, String> {
+    router.load(rules)?;
+    let snapshot = load_files(router.snapshot()?).map_err(|error| error.to_string())?;
+    router.watch()?;
+    Ok(snapshot)
+}
+
+/// What an agreement was about.
+struct Agreed {
+    certain: bool,
+    unmodelled: bool,
+    options: Vec<String>,
+}
+
+/// Sends a packet, and looks for what became of it among the ways that the engine finds.
+fn judge(router: &mut Router, snapshot: &Snapshot, packet: &Crafted) -> Result<Agreed, String> {
+    let seen = router.send(packet)?;
+    let answer = ask(snapshot, packet);
+    let mut nearest: Option<(Vec<String>, &Path)> = None;
+    for path in &answer.paths {
+        let differences = differences(path, &seen);
+        if differences.is_empty() {
+            let end = path.forward.verdict == Verdict::Undetermined;
+            return Ok(Agreed { certain: answer.paths.len() == 1 && !end, unmodelled: end, options: options(path) });
+        }
+        if nearest.as_ref().is_none_or(|(known, _)| differences.len() < known.len()) {
+            nearest = Some((differences, path));
+        }
+    }
+    let mut text = format!("{packet:?}\n");
+    if let Some((differences, path)) = nearest {
+        let _ = writeln!(text, "nearest of {} ways differs:\n  {}", answer.paths.len(), differences.join("\n  "));
+        text.push_str(&shown(path));
+    }
+    text.push_str("the kernel:\n");
+    for sighting in &seen.sightings {
+        let _ = writeln!(text, "  {:?} {} {}", sighting.direction, sighting.device, sighting.header);
+    }
+    for hit in &seen.hits {
+        let _ = writeln!(text, "  {} {:?}", rule_of_hit(hit), hit.header.as_ref().map(ToString::to_string));
+    }
+    for (rule, count) in &seen.counts {
+        let _ = writeln!(text, "  {rule:?} {count} times");
+    }
+    let _ = writeln!(text, "  arrived at the router: {}", seen.delivered);
+    Err(text)
+}
+
+fn ask(snapshot: &Snapshot, crafted: &Crafted) -> Answer {
+    let mut packet = crafted.packet();
+    let from = if crafted.local {
+        Origin::Socket { netns: NetnsId(0) }
+    } else {
+        packet.link = Some(super::router::link());
+        Origin::Device { netns: NetnsId(0), device: IfName::new("eth0") }
+    };
+    let mut question = Question { packet, from, reply: false, max_paths: 512, verbose: false, established: false };
+    let answer = explain(snapshot, &question);
+    // The way of an error is the answer's.
+    if answer.paths.iter().any(|path| path.forward.verdict == Verdict::Rejected) {
+        question.reply = true;
+        return explain(snapshot, &question);
+    }
+    answer
+}
+
+/// The steps that the kernel shows for a way: with those of the error, but not those of an answer, which nobody sends.
+fn steps(path: &Path) -> impl Iterator<Item = &Step> {
+    let error = path.reply.as_ref().filter(|_| path.forward.verdict == Verdict::Rejected);
+    path.forward.steps.iter().chain(error.into_iter().flat_map(|reply| &reply.steps))
+}
+
+fn differences(path: &Path, seen: &Seen) -> Vec<String> {
+    if path.forward.verdict == Verdict::Undetermined {
+        return prefix_differences(path, seen);
+    }
+    let mut found = Vec::new();
+    let devices: Vec<&Step> = steps(path).filter(|step| is_at_device(step)).collect();
+    for n in 0..devices.len().max(seen.sightings.len()) {
+        let difference = match (devices.get(n), seen.sightings.get(n)) {
+            (Some(step), Some(sighting)) => device_difference(step, sighting),
+            (Some(step), None) => {
+                Some(format!("explain has {:?} {}, the kernel nothing", step.decision, packet_text(&step.packet)))
+            }
+            (None, Some(sighting)) => Some(format!(
+                "the kernel has {:?} {} {}, explain nothing",
+                sighting.direction, sighting.device, sighting.header
+            )),
+            (None, None) => None,
+        };
+        if let Some(difference) = difference {
+            found.push(format!("device {}: {difference}", n + 1));
+            break;
+        }
+    }
+    found.extend(rule_difference(path, seen));
+    if (path.forward.verdict == Verdict::Delivered) != seen.delivered {
+        found.push(format!("explain says {:?}, the kernel delivered: {}", path.forward.verdict, seen.delivered));
+    }
+    found
+}
+
+/// A way that ends where something is not modelled must be the kernel's up to there.
+fn prefix_differences(path: &Path, seen: &Seen) -> Vec<String> {
+    let wanted: Vec<String> = steps(path).filter_map(rule_of_step).map(|(_, rule)| rule).collect();
+    let rules: Vec<String> = seen.hits.iter().filter(|hit| hit.index.is_some()).map(rule_of_hit).collect();
+    let agrees = seen.hits.is_empty() || rules.starts_with(&wanted);
+    if agrees { Vec::new() } else { vec!["explain knows less than the kernel, and other rules besides".to_owned()] }
+}
+
+fn is_at_device(step: &Step) -> bool {
+    matches!(step.decision, Decision::Receive { .. } | Decision::Transmit { .. })
+}
+
+fn rule_difference(path: &Path, seen: &Seen) -> Option<String> {
+    let (mut nft, mut legacy) = (Vec::new(), BTreeMap::new());
+    for (key, rule) in steps(path).filter_map(rule_of_step) {
+        match key {
+            None => nft.push(rule),
+            Some(key) => *legacy.entry(key).or_insert(0_u64) += 1,
+        }
+    }
+    let hits: Vec<String> = seen.hits.iter().filter(|hit| hit.index.is_some()).map(rule_of_hit).collect();
+    if nft != hits {
+        let n = nft.iter().zip(&hits).take_while(|(a, b)| a == b).count();
+        let word = |list: &[String]| list.get(n).cloned().unwrap_or_else(|| "nothing more".to_owned());
+        return Some(format!("rule {}: explain has {}, the kernel {}", n + 1, word(&nft), word(&hits)));
+    }
+    (legacy != seen.counts).then(|| format!("rules: explain has {legacy:?}, the kernel {:?}", seen.counts))
+}
+
+fn rule_of_step(step: &Step) -> Option<(Option<LegacyRule>, String)> {
+    let Decision::Rule { family, backend, table, chain, index, verdict, .. } = &step.decision else { return None };
+    let number = if *family == "ip" { 4 } else { 6 };
+    let legacy = (*backend == "legacy").then(|| (number, table.clone(), chain.clone(), *index));
+    let verdict = if *verdict == RuleVerdict::Reject { "drop" } else { verdict.as_str() };
+    Some((legacy, format!("{family} {table} {chain} {index} {verdict}")))
+}
+
+fn rule_of_hit(hit: &RuleHit) -> String {
+    format!("{} {} {} {} {}", hit.family, hit.table, hit.chain, hit.index.unwrap_or(0), hit.verdict)
+}
+
+fn device_difference(step: &Step, seen: &Sighting) -> Option<String> {
+    let (direction, device) = match &step.decision {
+        Decision::Receive { device, .. } => (Direction::Receive, device),
+        Decision::Transmit { device, .. } => (Direction::Transmit, device),
+        _ => return None,
+    };
+    if direction != seen.direction || device.as_str() != seen.device {
+        return Some(format!("explain has {direction:?} {device}, the kernel {:?} {}", seen.direction, seen.device));
+    }
+    packet_difference(&step.packet, &seen.header).map(|field| {
+        format!(
+            "{direction:?} {device}: {field}: explain has {}, the kernel {}",
+            packet_text(&step.packet),
+            seen.header
+        )
+    })
+}
+
+/// The field in which a packet differs from what was seen; an unknown port is any.
+fn packet_difference(packet: &Packet, seen: &Header) -> Option<&'static str> {
+    let same_port = |wanted: Option<u16>, seen: Option<u16>| wanted.is_none() || wanted == seen;
+    let (icmp, flags) = match packet.transport {
+        Transport::Icmp { kind, code, .. } => (Some((kind, code)), None),
+        Transport::Tcp { flags, .. } => (None, Some(flags)),
+        _ => (None, None),
+    };
+    let checks = [
+        ("protocol", packet.protocol().0 == seen.protocol),
+        ("source", packet.ip.source == seen.source),
+        ("destination", packet.ip.destination == seen.destination),
+        ("ports", seen.source_port.is_none() || same_port(packet.source_port(), seen.source_port)),
+        ("ports", seen.destination_port.is_none() || same_port(packet.destination_port(), seen.destination_port)),
+        ("ttl", packet.ip.ttl == seen.ttl),
+        ("tos", packet.ip.tos == seen.tos),
+        ("length", packet.length == seen.length),
+        ("icmp", seen.icmp.is_none() || icmp == seen.icmp),
+        ("flags", seen.tcp_flags.is_none() || flags == seen.tcp_flags),
+    ];
+    checks.into_iter().find(|(_, same)| !same).map(|(field, _)| field)
+}
+
+fn packet_text(packet: &Packet) -> String {
+    format!(
+        "{} {}.{:?} > {}.{:?} ttl {} tos {:#x} length {}",
+        packet.protocol(),
+        packet.ip.source,
+        packet.source_port(),
+        packet.ip.destination,
+        packet.destination_port(),
+        packet.ip.ttl,
+        packet.ip.tos,
+        packet.length
+    )
+}
+
+fn shown(path: &Path) -> String {
+    let mut text = format!("explain: {:?} {:?}\n", path.forward.verdict, path.forward.reason);
+    for step in steps(path) {
+        match (&step.decision, rule_of_step(step)) {
+            (Decision::Rule { text: rule, .. }, Some((_, name))) => _ = writeln!(text, "  {name}   {rule}"),
+            (decision, _) if is_at_device(step) => _ = writeln!(text, "  {decision:?} {}", packet_text(&step.packet)),
+            (decision, _) => _ = writeln!(text, "  {decision:?}"),
+        }
+    }
+    text
+}
+
+/// The options in the rules of a way that matched.
+fn options(path: &Path) -> Vec<String> {
+    let mut options = Vec::new();
+    for step in steps(path) {
+        let Decision::Rule { text, .. } = &step.decision else { continue };
+        let words: Vec<&str> = text.split(' ').collect();
+        options.extend(words.windows(2).filter(|pair| matches!(pair[0], "-m" | "-j")).map(|pair| pair.join(" ")));
+    }
+    options
+}
+
+/// Leaves out rule by rule, as long as the disagreement stays.
+fn smallest(router: &mut Router, case: &Case, packet: &Crafted, wrong: String) -> String {
+    let (mut rules, mut wrong) = (case.rules.clone(), wrong);
+    let places: Vec<(bool, &'static str)> = [(false, &rules.v4), (true, &rules.v6)]
+        .into_iter()
+        .flat_map(|(v6, tables)| tables.keys().map(move |table| (v6, *table)).collect::<Vec<_>>())
+        .collect();
+    // What is jumped to can go only after what jumps there.
+    for (v6, table) in places.repeat(2) {
+        let mut at = 0;
+        loop {
+            let mut fewer = rules.clone();
+            let lines = if v6 { fewer.v6.get_mut(table) } else { fewer.v4.get_mut(table) };
+            let Some(lines) = lines.filter(|lines| at < lines.len()) else { break };
+            lines.remove(at);
+            // A chain that is still jumped to can't go, and the tools say so.
+            let judged = stand(router, &fewer).map(|snapshot| judge(router, &snapshot, packet));
+            match judged {
+                Ok(Err(still)) => (rules, wrong) = (fewer, still),
+                _ => at += 1,
+            }
+        }
+    }
+    let mut text = String::new();
+    for (family, tables) in [("IPv4", &rules.v4), ("IPv6", &rules.v6)] {
+        for (table, lines) in tables.iter().filter(|(_, lines)| !lines.is_empty()) {
+            let _ = writeln!(text, "{family} {table}:\n  {}", lines.join("\n  "));
+        }
+    }
+    if text.contains("--match-set") {
+        let _ = writeln!(text, "ipset:\n  {}", rules.ipset.join("\n  "));
+    }
+    format!("{}\n{text}{wrong}", if rules.legacy { "iptables-legacy" } else { "iptables-nft" })
+}

@@ -1,0 +1,455 @@
+//! The stage: a client, a router, a server, and the router's rules.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use flowtrace::net::Link;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, send, sendto, setsockopt, socket,
+    sockopt,
+};
+
+use super::super::netns::{Netns, must, run};
+use super::super::ruletrace::{RuleHit, RuleTrace};
+use super::super::scenario::{Place, Space};
+use super::super::snapshot::{Form, write_space};
+use super::super::tap::{Sighting, Tap};
+use super::craft::{Crafted, Payload};
+
+const CLIENT_MAC: &str = "02:00:00:00:00:99";
+const NEAR_MAC: &str = "02:00:00:00:00:10";
+const FAR_MAC: &str = "02:00:00:00:00:11";
+const SERVER_MAC: &str = "02:00:00:00:00:77";
+/// Nobody's: a frame to it is seen by taps and goes no further.
+const MARKER_MAC: &str = "02:00:00:00:00:ee";
+
+/// The table that traces packets and swallows what arrived at the router itself, before anything answers.
+const TABLE: &str = "table inet lab_trace {
+  chain pre { type filter hook prerouting priority -399; meta nftrace set 1; }
+  chain out { type filter hook output priority -399; meta nftrace set 1; }
+  chain end { type filter hook input priority 2147483640; drop; }
+}
+";
+
+/// The link header of what the client sends.
+pub fn link() -> Link {
+    let address = |text: &str| text.parse().expect("a link address");
+    Link { source: address(CLIENT_MAC), destination: address(NEAR_MAC) }
+}
+
+/// The rules of one case.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// `ipset restore`.
+    pub ipset: Vec<String>,
+    /// Lines of `iptables-restore`, by table: chains, then rules.
+    pub v4: BTreeMap<&'static str, Vec<String>>,
+    pub v6: BTreeMap<&'static str, Vec<String>>,
+    /// `nft -f`.
+    pub nft: String,
+    /// Whether iptables-legacy loads the lines instead of iptables-nft.
+    pub legacy: bool,
+}
+
+/// A rule of iptables-legacy: 4 or 6, its table, its chain, and its number there.
+pub type LegacyRule = (u8, String, String, u32);
+
+/// What the kernel did with one packet.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// What passed the router's devices, in order.
+    pub sightings: Vec<Sighting>,
+    /// The rules that matched, in order; none for iptables-legacy, which doesn't tell.
+    pub hits: Vec<RuleHit>,
+    /// For iptables-legacy: how often each rule matched, by table, chain and number.
+    pub counts: BTreeMap<LegacyRule, u64>,
+    /// Whether it arrived at the router itself.
+    pub delivered: bool,
+}
+
+/// The stage, alive as long as the value.
+pub struct Router {
+    _client: Netns,
+    netns: Netns,
+    _server: Netns,
+    wire: OwnedFd,
+    raw4: OwnedFd,
+    raw6: OwnedFd,
+    tap: Tap,
+    trace: Option<RuleTrace>,
+    /// The parts of the snapshot that no rule changes.
+    fixed: Vec<(String, Arc<str>)>,
+    marker: u16,
+    legacy: bool,
+}
+
+impl Router {
+    /// Builds it. The calling thread is bound to one processor, whose queue keeps packets in order.
+    pub fn new(number: usize) -> Result<Self, String> {
+        let mut cpus = nix::sched::CpuSet::new();
+        let all = std::thread::available_parallelism().map_or(1, usize::from);
+        cpus.set(number % all).map_err(|error| format!("processors: {error}"))?;
+        nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &cpus)
+            .map_err(|error| format!("sched_setaffinity: {error}"))?;
+        let (client, router, server) = (Netns::new("client")?, Netns::new("router")?, Netns::new("server")?);
+        join(&client, "c0", CLIENT_MAC, &router, "eth0", NEAR_MAC)?;
+        join(&server, "s0", SERVER_MAC, &router, "eth1", FAR_MAC)?;
+        router.enter(furnish)?;
+        client.enter(|| must("ip", &["link", "set", "c0", "up"], ""))?;
+        server.enter(|| must("ip", &["link", "set", "s0", "up"], ""))?;
+        let raw = |family, protocol| {
+            router.enter(|| socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)).map_err(text)
+        };
+        let raw4 = raw(AddressFamily::Inet, SockProtocol::Raw)?;
+        let raw6 = raw(AddressFamily::Inet6, SockProtocol::Raw)?;
+        let wire = client.enter(packet_socket)?;
+        let fixed = snapshot(&router)?;
+        let tap = Tap::open(&router)?;
+        Ok(Self {
+            _client: client,
+            netns: router,
+            _server: server,
+            wire,
+            raw4,
+            raw6,
+            tap,
+            trace: None,
+            fixed,
+            marker: 0,
+            legacy: false,
+        })
+    }
+
+    /// Loads a case's rules in place of the last one's. An error is one of the tools': they refuse a line.
+    pub fn load(&mut self, rules: &Rules) -> Result<(), String> {
+        self.trace = None;
+        let legacy = std::mem::replace(&mut self.legacy, rules.legacy) || rules.legacy;
+        let names =
+            if rules.legacy { ["iptables-legacy", "ip6tables-legacy"] } else { ["iptables-nft", "ip6tables-nft"] };
+        self.netns.enter(|| {
+            must("nft", &["flush", "ruleset"], "")?;
+            if legacy {
+                // A table that no case names would keep what it has.
+                let empty: String = joined(&TABLES.map(|table| format!("*{table}\nCOMMIT")));
+                must("iptables-legacy-restore", &[], &empty)?;
+                must("ip6tables-legacy-restore", &[], &empty)?;
+            }
+            destroy_sets()?;
+            if !rules.ipset.is_empty() {
+                must("ipset", &["restore"], &joined(&rules.ipset))?;
+            }
+            for (program, tables) in names.iter().zip([&rules.v4, &rules.v6]) {
+                let parts: Vec<String> =
+                    tables.iter().map(|(table, lines)| format!("*{table}\n{}COMMIT", joined(lines))).collect();
+                let lines = joined(&parts);
+                if !lines.is_empty() {
+                    must(&format!("{program}-restore"), &[], &lines)?;
+                }
+            }
+            if !rules.nft.is_empty() {
+                must("nft", &["-f", "-"], &rules.nft)?;
+            }
+            Ok::<(), String>(())
+        })
+    }
+
+    /// The snapshot with the rules that stand, as the tools print them.
+    pub fn snapshot(&self) -> Result<Vec<(String, Arc<str>)>, String> {
+        let mut files = self.fixed.clone();
+        let mut add = |name: &str, text: String| files.push((format!("nodes/router/host/{name}"), Arc::from(text)));
+        self.netns.enter(|| {
+            add("iptables-save", must("iptables-nft-save", &["-c"], "")?);
+            add("ip6tables-save", must("ip6tables-nft-save", &["-c"], "")?);
+            if self.legacy {
+                add("iptables-legacy-save", must("iptables-legacy-save", &["-c"], "")?);
+                add("ip6tables-legacy-save", must("ip6tables-legacy-save", &["-c"], "")?);
+            }
+            add("ipset", must("ipset", &["save"], "")?);
+            add("nft.txt", must("nft", &["list", "ruleset"], "")?);
+            add("conntrack", String::new());
+            Ok::<(), String>(())
+        })?;
+        Ok(files)
+    }
+
+    /// Starts to trace; after the snapshot, since it takes a table of its own.
+    pub fn watch(&mut self) -> Result<(), String> {
+        self.trace = Some(RuleTrace::with_table(&self.netns, TABLE)?);
+        Ok(())
+    }
+
+    /// Sends a packet and sees what becomes of it.
+    pub fn send(&mut self, packet: &Crafted) -> Result<Seen, String> {
+        let legacy = self.legacy;
+        self.netns.enter(|| {
+            let _ = run("conntrack", &["-F"], "");
+            forget_recent();
+            if legacy { zero() } else { Ok(()) }
+        })?;
+        self.drain();
+        if packet.local {
+            self.send_local(packet)?;
+        } else {
+            self.send_frame(NEAR_MAC, &packet.bytes())?;
+        }
+        let sightings = self.wait()?;
+        let hits = self.trace.as_mut().map_or_else(Vec::new, |trace| {
+            trace.read();
+            trace.take()
+        });
+        let end = |hit: &RuleHit| hit.table == "lab_trace";
+        let answers = |hit: &RuleHit| {
+            hit.header.as_ref().is_some_and(|header| {
+                header.is_icmp_error() || header.tcp_flags.is_some_and(|flags| flags & 0x14 == 0x14)
+            })
+        };
+        let delivered = hits.iter().any(|hit| end(hit) && !answers(hit));
+        let counts = if legacy { self.netns.enter(counts)? } else { BTreeMap::new() };
+        Ok(Seen { sightings, hits: hits.into_iter().filter(|hit| !end(hit)).collect(), counts, delivered })
+    }
+
+    fn drain(&mut self) {
+        self.tap.read(&mut Vec::new(), &mut Vec::new());
+        if let Some(trace) = &mut self.trace {
+            trace.read();
+            trace.take();
+        }
+    }
+
+    fn send_frame(&self, to: &str, packet: &[u8]) -> Result<(), String> {
+        let mut frame = [mac(to), mac(CLIENT_MAC)].concat();
+        frame.extend(if packet[0] >> 4 == 4 { [0x08, 0x00] } else { [0x86, 0xdd] });
+        frame.extend(packet);
+        send(self.wire.as_raw_fd(), &frame, MsgFlags::empty()).map(drop).map_err(|error| format!("send: {error}"))
+    }
+
+    fn send_local(&self, packet: &Crafted) -> Result<(), String> {
+        let to = SockaddrStorage::from(SocketAddr::new(packet.destination, 0));
+        let raw = if packet.source.is_ipv4() { &self.raw4 } else { &self.raw6 };
+        setsockopt(raw, sockopt::Mark, &packet.mark).map_err(|error| format!("SO_MARK: {error}"))?;
+        // A rule that drops makes the call fail.
+        let _ = sendto(raw.as_raw_fd(), &packet.bytes(), &to, MsgFlags::empty());
+        Ok(())
+    }
+
+    /// Everything up to the marker.
+    fn wait(&mut self) -> Result<Vec<Sighting>, String> {
+        self.marker = self.marker.wrapping_add(1);
+        let marker = Crafted {
+            local: false,
+            source: IpAddr::from([192, 0, 2, 99]),
+            destination: IpAddr::from([192, 0, 2, 200]),
+            payload: Payload::Udp { source: self.marker, destination: 9 },
+            ttl: 1,
+            tos: 0,
+            df: false,
+            data: 0,
+            mark: 0,
+        };
+        self.send_frame(MARKER_MAC, &marker.bytes())?;
+        let (mut sightings, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(5));
+        loop {
+            let mut found = Vec::new();
+            self.tap.read(&mut found, &mut Vec::new());
+            let own = |seen: &Sighting| seen.other_host && seen.header.source_port == Some(self.marker);
+            let done = found.iter().any(own);
+            sightings.extend(found.into_iter().filter(|seen| !own(seen) && !is_noise(seen)));
+            if done {
+                return Ok(sightings);
+            }
+            if Instant::now() > deadline {
+                return Err("the marker never came".to_owned());
+            }
+            let mut fds = [PollFd::new(self.tap.as_fd(), PollFlags::POLLIN)];
+            poll(&mut fds, PollTimeout::from(50u8)).map_err(|error| format!("poll: {error}"))?;
+        }
+    }
+}
+
+const TABLES: [&str; 4] = ["raw", "mangle", "nat", "filter"];
+
+/// Removes every ipset, once the rules of the last case, which the kernel frees a little later, have let them go.
+fn destroy_sets() -> Result<(), String> {
+    // A list holds its members.
+    must("ipset", &["flush"], "")?;
+    let mut last = Ok(());
+    for _ in 0..500 {
+        last = must("ipset", &["destroy"], "").map(drop);
+        if last.is_ok() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    last
+}
+
+/// What the kernel says by itself.
+fn is_noise(seen: &Sighting) -> bool {
+    let neighbour = matches!(seen.header.icmp, Some((130..=137 | 143, _))) && seen.header.protocol == 58;
+    neighbour || seen.header.destination.is_multicast() || seen.other_host
+}
+
+fn joined(lines: &[String]) -> String {
+    lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
+}
+
+fn text(error: nix::Error) -> String {
+    error.to_string()
+}
+
+fn mac(text: &str) -> [u8; 6] {
+    let mut bytes = [0; 6];
+    for (byte, word) in bytes.iter_mut().zip(text.split(':')) {
+        *byte = u8::from_str_radix(word, 16).expect("a link address");
+    }
+    bytes
+}
+
+/// A packet socket that only sends.
+fn packet_socket() -> Result<OwnedFd, String> {
+    // An interface's own link address names it, and no protocol, so that nothing is received.
+    let mut interfaces = nix::ifaddrs::getifaddrs().map_err(text)?;
+    let own = interfaces
+        .find_map(|interface| interface.address?.as_link_addr().copied().filter(|_| interface.interface_name == "c0"));
+    let own = own.ok_or("c0 has no link address")?;
+    let fd = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None).map_err(text)?;
+    bind(fd.as_raw_fd(), &own).map_err(text)?;
+    Ok(fd)
+}
+
+fn join(near: &Netns, dev: &str, lladdr: &str, far: &Netns, far_dev: &str, far_lladdr: &str) -> Result<(), String> {
+    let line = format!(
+        "link add {dev} address {lladdr} type veth peer name {far_dev} address {far_lladdr} netns {}\n",
+        far.path()
+    );
+    near.enter(|| {
+        // A host without an address answers nothing.
+        for key in ["net/ipv6/conf/default/disable_ipv6", "net/ipv6/conf/all/disable_ipv6"] {
+            std::fs::write(format!("/proc/sys/{key}"), "1").map_err(|error| format!("{key}: {error}"))?;
+        }
+        must("ip", &["-batch", "-"], &line).map(drop)
+    })
+}
+
+const ADDRESSES: &str = "link set lo up
+link set eth0 up
+link set eth1 up
+addr add 192.0.2.10/24 dev eth0
+addr add 198.51.100.1/24 dev eth1
+addr add 2001:db8:1::10/64 dev eth0 nodad
+addr add 2001:db8:2::1/64 dev eth1 nodad
+route add 203.0.113.0/24 via 192.0.2.99
+route add default via 198.51.100.7
+route add 2001:db8:113::/48 via 2001:db8:1::99
+route add default via 2001:db8:2::7
+";
+
+fn furnish() -> Result<(), String> {
+    let write = |key: &str, value: &str| {
+        std::fs::write(format!("/proc/sys/net/{key}"), value).map_err(|error| format!("{key}: {error}"))
+    };
+    for dev in ["all", "default", "eth0", "eth1"] {
+        write(&format!("ipv4/conf/{dev}/rp_filter"), "0")?;
+        write(&format!("ipv4/conf/{dev}/send_redirects"), "0")?;
+        write(&format!("ipv6/conf/{dev}/accept_ra"), "0")?;
+    }
+    for dev in ["eth0", "eth1"] {
+        // No link-local addresses: nothing is said before a packet is sent.
+        write(&format!("ipv6/conf/{dev}/addr_gen_mode"), "1")?;
+    }
+    for (key, value) in [
+        ("ipv4/ip_forward", "1"),
+        ("ipv6/conf/all/forwarding", "1"),
+        ("ipv4/icmp_ratelimit", "0"),
+        ("ipv4/icmp_msgs_per_sec", "100000"),
+        ("ipv6/icmp/ratelimit", "0"),
+    ] {
+        let _ = write(key, value);
+    }
+    must("ip", &["-batch", "-"], ADDRESSES)?;
+    let mut lines = String::new();
+    for (net, dev, mac) in [("192.0.2", "eth0", CLIENT_MAC), ("198.51.100", "eth1", SERVER_MAC)] {
+        for host in [5, 7, 8, 9, 10, 20, 21, 22, 23, 98, 99] {
+            lines.push_str(&format!("neigh add {net}.{host} lladdr {mac} dev {dev} nud permanent\n"));
+        }
+    }
+    for (net, dev, mac) in [("2001:db8:1::", "eth0", CLIENT_MAC), ("2001:db8:2::", "eth1", SERVER_MAC)] {
+        for host in ["5", "7", "8", "9", "10", "20", "21", "22", "23", "98", "99"] {
+            lines.push_str(&format!("neigh add {net}{host} lladdr {mac} dev {dev} nud permanent\n"));
+        }
+    }
+    must("ip", &["-batch", "-"], &lines).map(drop)
+}
+
+/// Everything but the rules.
+fn snapshot(router: &Netns) -> Result<Vec<(String, Arc<str>)>, String> {
+    let folder = std::env::temp_dir().join(format!("flowtrace-rules-{}-{:p}", std::process::id(), router));
+    let space = Space::new("router", Place::Host { node: "router".to_owned() });
+    std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+    let read = router.enter(|| write_space(&space, &folder, Form::Text)).and_then(|()| read_folder(&folder));
+    let _ = std::fs::remove_dir_all(&folder);
+    read
+}
+
+fn read_folder(folder: &Path) -> Result<Vec<(String, Arc<str>)>, String> {
+    let rules = ["iptables-save", "ip6tables-save", "ipset", "nft.txt", "conntrack"];
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|error| error.to_string())?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if rules.contains(&name.as_str()) || entry.path().is_dir() {
+            continue;
+        }
+        let text = std::fs::read_to_string(entry.path()).map_err(|error| format!("{name}: {error}"))?;
+        files.push((format!("nodes/router/host/{name}"), Arc::from(text)));
+    }
+    Ok(files)
+}
+
+/// Empties the lists of `recent` rules.
+fn forget_recent() {
+    for family in ["xt_recent", "ip6t_recent"] {
+        for list in std::fs::read_dir(format!("/proc/thread-self/net/{family}")).into_iter().flatten().flatten() {
+            let _ = std::fs::write(list.path(), "/");
+        }
+    }
+}
+
+/// Sets the counters of iptables-legacy to zero.
+fn zero() -> Result<(), String> {
+    for program in ["iptables-legacy", "ip6tables-legacy"] {
+        for table in TABLES {
+            must(program, &["-t", table, "-Z"], "")?;
+        }
+    }
+    Ok(())
+}
+
+/// How often each rule of iptables-legacy matched.
+fn counts() -> Result<BTreeMap<LegacyRule, u64>, String> {
+    let mut counts = BTreeMap::new();
+    for (family, program) in [(4, "iptables-legacy-save"), (6, "ip6tables-legacy-save")] {
+        let (mut table, mut numbers) = (String::new(), BTreeMap::<String, u32>::new());
+        for line in must(program, &["-c"], "")?.lines() {
+            if let Some(name) = line.strip_prefix('*') {
+                name.clone_into(&mut table);
+                numbers.clear();
+            }
+            let Some((count, rule)) = line.strip_prefix('[').and_then(|rest| rest.split_once("] -A ")) else {
+                continue;
+            };
+            let chain = rule.split(' ').next().unwrap_or_default().to_owned();
+            let number = numbers.entry(chain.clone()).or_default();
+            *number += 1;
+            let packets: u64 = count.split(':').next().and_then(|count| count.parse().ok()).unwrap_or(0);
+            if packets > 0 {
+                counts.insert((family, table.clone(), chain, *number), packets);
+            }
+        }
+    }
+    Ok(counts)
+}
