@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use crate::evidence::Evidence;
 use crate::net::{Mark, Transport};
-use crate::snapshot::{AddrMask, ChainId, ConnmarkTarget, CtTarget, NatRange, RejectWith, Rule, Target};
+use crate::snapshot::{
+    AddrMask, ChainId, ConnmarkAction, ConnmarkTarget, CtTarget, CtZoneSide, NatRange, Options, RejectWith, Rule,
+    SetTarget, Target,
+};
 use crate::trace::{Hook, Reason, RuleVerdict, Verdict};
 
 use super::iptables::{Change, Record};
@@ -25,6 +28,34 @@ pub(super) enum Action {
     Jump(ChainId),
     /// Into a chain, not to come back here.
     Goto(ChainId),
+}
+
+/// Targets that do nothing to the packet's own way: they tell of it, change what no step looks at, or send a copy.
+const NO_EFFECT: &[&str] = &[
+    "LOG",
+    "NFLOG",
+    "ULOG",
+    "TRACE",
+    "AUDIT",
+    "CHECKSUM",
+    "TCPMSS",
+    "TCPOPTSTRIP",
+    "CLASSIFY",
+    "SECMARK",
+    "CONNSECMARK",
+    "LED",
+    "RATEEST",
+    "IDLETIMER",
+    "TEE",
+];
+
+/// Whether it makes no difference to a packet's own way that a rule with this target matches.
+pub(super) fn has_no_effect(target: &Target) -> bool {
+    match target {
+        Target::Continue => true,
+        Target::Other(options) => NO_EFFECT.contains(&options.name),
+        _ => false,
+    }
 }
 
 /// Does what a rule's target says, and records the rule's step.
@@ -52,8 +83,16 @@ pub(super) fn apply(walk: &mut Walk, state: &HookState, rule: &Rule, record: &Re
             translate(walk, state, rule)?;
             Ok(Action::Accept)
         }
-        Target::Queue { bypass } => queue(walk, *bypass, rule, record),
-        Target::Unsupported(text) => unsupported(walk, text, rule, record),
+        Target::Queue(queue) => self::queue(walk, queue.bypass, rule, record),
+        Target::OldQueue => queue(walk, false, rule, record),
+        Target::Unsupported(refused) => {
+            let what = format!("what `{refused}` does is not understood: {}", refused.why);
+            unsupported(walk, &what, rule, record)
+        }
+        target if !is_modelled(target) => {
+            let what = format!("what `{}` does is not modelled", target_text(record));
+            unsupported(walk, &what, rule, record)
+        }
         _ => {
             let change = change(walk, &rule.target);
             record.take(walk, RuleVerdict::Continue, change);
@@ -66,7 +105,7 @@ pub(super) fn apply(walk: &mut Walk, state: &HookState, rule: &Rule, record: &Re
 /// `REJECT` (`ipt_REJECT.c`, `ip6t_REJECT.c`). About what no error is sent, the sender of errors knows.
 fn reject(walk: &Walk, with: RejectWith, because: Evidence) -> Stage<Action> {
     let end = match with {
-        RejectWith::Icmp { kind, code } => End::icmp(Reason::Rule, kind, code),
+        RejectWith::Icmp { kind, code } | RejectWith::Icmp6 { kind, code } => End::icmp(Reason::Rule, kind, code),
         RejectWith::TcpReset if matches!(walk.packet().transport, Transport::Tcp { .. }) => {
             let mut end = End::new(Verdict::Rejected, Reason::Rule);
             end.error = Some(ErrorReply::TcpReset);
@@ -129,27 +168,33 @@ fn change(walk: &Walk, target: &Target) -> Change {
     let mut change = Change::default();
     match target {
         Target::Mark(mark) => change.mark = Some(Mark(mark.apply(packet.mark.0))),
-        Target::Connmark(ConnmarkTarget::Restore { nfmask, ctmask }) => {
-            let connection = conntrack::entry(walk).map(|entry| entry.mark.0);
-            change.mark = connection.map(|mark| Mark((packet.mark.0 & !nfmask) ^ (mark & ctmask)));
+        Target::Connmark(ConnmarkTarget { action: ConnmarkAction::Restore { nfmask, ctmask }, shift }) => {
+            let connection = conntrack::entry(walk).map(|entry| entry.mark.0 & ctmask);
+            let shifted = connection.map(|mark| shift.map_or(mark, |shift| shift.apply(mark)));
+            change.mark = shifted.map(|mark| Mark((packet.mark.0 & !nfmask) ^ mark));
         }
         Target::Tos { mask, value } => change.tos = Some((packet.ip.tos & !mask) ^ value),
-        Target::Ttl(ttl) => change.ttl = Some(ttl.apply(packet.ip.ttl)),
+        Target::Dscp(dscp) => change.tos = Some((packet.ip.tos & 0x03) | (dscp << 2)),
+        Target::Other(options) => change.tos = ecn(packet.ip.tos, options),
+        Target::Ttl(ttl) | Target::Hl(ttl) => change.ttl = Some(ttl.apply(packet.ip.ttl)),
         _ => {}
     }
     change
+}
+
+/// The two lowest bits of TOS, which `ECN` sets (`set_ect_ip` in `ipt_ECN.c`).
+fn ecn(tos: u8, options: &Options) -> Option<u8> {
+    let bits: u8 = options.find("--ecn-ip-ect").filter(|_| options.name == "ECN")?.value.parse().ok()?;
+    Some((tos & !0x03) | bits)
 }
 
 /// What a target changes beside the packet.
 fn side_effect(walk: &mut Walk, target: &Target) {
     match target {
         Target::Connmark(connmark) => save_mark(walk, *connmark),
-        Target::Ct(CtTarget::Notrack) => conntrack::set_untracked(walk),
-        Target::Ct(CtTarget::Template { zone }) => conntrack::set_template(walk, *zone),
-        Target::Set(name) => {
-            let netns = walk.netns_id();
-            walk.tracker.changed_sets.push((netns, name.to_string()));
-        }
+        Target::Ct(ct) if ct.notrack => conntrack::set_untracked(walk),
+        Target::Ct(ct) => conntrack::set_template(walk, ct.zone.and_then(|zone| zone.id).unwrap_or(0)),
+        Target::Set(set) => note_changed_sets(walk, set),
         _ => {}
     }
 }
@@ -157,12 +202,41 @@ fn side_effect(walk: &mut Walk, target: &Target) {
 /// `CONNMARK`'s half that changes the connection.
 fn save_mark(walk: &mut Walk, connmark: ConnmarkTarget) {
     let Some(old) = conntrack::entry(walk).map(|entry| entry.mark.0) else { return };
-    let new = match connmark {
-        ConnmarkTarget::Set(change) => change.apply(old),
-        ConnmarkTarget::Save { nfmask, ctmask } => (old & !ctmask) ^ (walk.packet().mark.0 & nfmask),
-        ConnmarkTarget::Restore { .. } => return,
+    let shifted = |mark: u32| connmark.shift.map_or(mark, |shift| shift.apply(mark));
+    let new = match connmark.action {
+        ConnmarkAction::Set(change) => shifted(change.apply(old)),
+        ConnmarkAction::Save { nfmask, ctmask } => (old & !ctmask) ^ shifted(walk.packet().mark.0 & nfmask),
+        ConnmarkAction::Restore { .. } => return,
     };
     conntrack::set_mark(walk, Mark(new));
+}
+
+fn note_changed_sets(walk: &mut Walk, set: &SetTarget) {
+    let netns = walk.netns_id();
+    for place in [&set.add, &set.del].into_iter().flatten() {
+        walk.tracker.changed_sets.push((netns, place.name.to_string()));
+    }
+}
+
+/// Whether what a target does is known.
+fn is_modelled(target: &Target) -> bool {
+    match target {
+        Target::Other(options) => has_no_effect(target) || options.name == "ECN",
+        Target::Ct(ct) => is_plain_zone(ct),
+        Target::Set(set) => set.map.is_none(),
+        _ => true,
+    }
+}
+
+/// A zone for one direction, or by mark, is not modelled.
+fn is_plain_zone(ct: &CtTarget) -> bool {
+    ct.notrack || ct.zone.is_none_or(|zone| zone.side == CtZoneSide::Both && zone.id.is_some())
+}
+
+/// The target as written.
+fn target_text<'r>(record: &'r Record<'_, '_>) -> &'r str {
+    let text = record.text();
+    text.rfind("-j ").and_then(|at| text.get(at..)).unwrap_or(text)
 }
 
 /// `NFQUEUE`: a program decides. With `--queue-bypass` the packet leaves the table where none listens.
@@ -176,13 +250,13 @@ fn queue(walk: &mut Walk, bypass: bool, rule: &Rule, record: &Record<'_, '_>) ->
 }
 
 /// A target that flowtrace doesn't model may do anything, or nothing.
-fn unsupported(walk: &mut Walk, text: &str, rule: &Rule, record: &Record<'_, '_>) -> Stage<Action> {
+fn unsupported(walk: &mut Walk, what: &str, rule: &Rule, record: &Record<'_, '_>) -> Stage<Action> {
     record.take(walk, RuleVerdict::Continue, Change::default());
-    let why = Why { what: format!("what `{text}` does is not modelled"), evidence: Some(rule.evidence), gap: true };
+    let why = Why { what: what.to_owned(), evidence: Some(rule.evidence), gap: true };
     let ways = vec![(None, "it lets the packet go on".to_owned()), (None, "it decides on the packet".to_owned())];
     if walk.choose(why, ways) == 0 {
         return Ok(Action::Continue);
     }
-    let what = format!("what `{text}` does at {} is not modelled", record.hook().as_str());
+    let what = format!("{what} (at {})", record.hook().as_str());
     Err(End::undetermined(Reason::NotModelled, what).because([rule.evidence]))
 }

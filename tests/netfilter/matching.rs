@@ -61,10 +61,8 @@ const MATCHING: &[&str] = &[
     "-m mac ! --mac-source 52:54:00:00:00:98",
     "-m physdev ! --physdev-is-bridged",
     "-m physdev ! --physdev-in veth+",
-    "-m owner ! --uid-owner 0",
     "-m recent --set --name x --mask 255.255.255.255 --rsource",
     "-m comment --comment \"-j ACCEPT\"",
-    "-m nfacct --nfacct-name x",
     "-m recent --set --name x --mask 255.255.255.255 --rsource -m recent --rcheck --seconds 60 --name x --rsource",
     "-m recent --set --name x --mask 255.255.255.255 --rsource -m recent --rcheck --hitcount 1 --name x --rsource",
 ];
@@ -112,8 +110,6 @@ const OTHERS: &[&str] = &[
     "-m mac --mac-source 52:54:00:00:00:98",
     "-m physdev --physdev-is-bridged",
     "-m physdev --physdev-in eth0",
-    "-m owner --uid-owner 0",
-    "-m owner --socket-exists",
     "-m recent --set --name x --mask 255.255.255.255 --rsource -m recent --rcheck --hitcount 2 --name x --rsource",
     "-m recent --set --name x --mask 255.255.255.255 --rsource -m recent ! --rcheck --name x --rsource",
     "-m recent --set --name x --rsource -m recent --remove --name x --rsource -m recent --rcheck --name x --rsource",
@@ -153,6 +149,8 @@ fn what_no_snapshot_tells_branches() {
         "-m limit --limit 5/min",
         "-m hashlimit --hashlimit-upto 1/sec --hashlimit-name x",
         "-m connlimit --connlimit-above 10",
+        // An accounting object may have a quota.
+        "-m nfacct --nfacct-name x",
         "-m time --timestart 01:02:03 --timestop 04:05:06",
         "-m statistic --mode nth --every 2 --packet 0",
         "-m string --string x --algo bm",

@@ -41,7 +41,7 @@ fn redirect_and_netmap_choose_the_address_themselves() {
 fn masquerade_takes_the_address_of_the_device() {
     let path = nat("-A POSTROUTING -o eth1 -j MASQUERADE").forwarded().path();
     assert_eq!(path.forward.steps.last().unwrap().packet.ip.source.to_string(), "198.51.100.1");
-    let path = nat("-A POSTROUTING -j SNAT --to-source 198.51.100.1:1024-2047").forwarded().path();
+    let path = nat("-A POSTROUTING -p tcp -j SNAT --to-source 198.51.100.1:1024-2047").forwarded().path();
     let packet = &path.forward.steps.last().unwrap().packet;
     assert_eq!((packet.ip.source.to_string().as_str(), packet.source_port()), ("198.51.100.1", None));
 }

@@ -78,7 +78,7 @@ fn a_target_that_is_not_modelled_branches() {
 
 #[test]
 fn harmless_targets_are_steps_without_effect() {
-    for target in ["LOG --log-prefix \"x \"", "NFLOG --nflog-group 1", "TRACE", "CHECKSUM --checksum-fill"] {
+    for target in ["LOG --log-prefix \"x \"", "NFLOG --nflog-group 1", "AUDIT --type drop", "TEE --gateway 192.0.2.9"] {
         let path = filter(&format!("-A INPUT -j {target}")).path();
         assert_eq!(matched(&path.forward), ["INPUT 1", "INPUT policy"], "{target}");
     }

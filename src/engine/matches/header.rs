@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use crate::net::{IfName, Link, MacAddr, Packet, Transport};
 use crate::snapshot::{
-    IcmpType, IfPattern, LinkKind, Match, Multiport, MultiportSide, OwnerMatch, PhysdevMatch, PktType, PortRange, Test,
-    TtlTest,
+    EcnMatch, IcmpType, IfPattern, IprangeMatch, LinkKind, Match, Multiport, MultiportSide, OwnerMatch, PhysdevMatch,
+    PktType, PortRange, Ports, TcpMatch, Test, TtlTest,
 };
 use crate::trace::Hook;
 
@@ -16,29 +16,32 @@ use super::Answer;
 pub(super) fn ask(walk: &Walk, state: &HookState, one: &Match) -> Answer {
     let packet = walk.packet();
     match one {
-        Match::SourcePort(test) => port_match(packet, MultiportSide::Source, test.value).inverted(test.invert),
-        Match::DestinationPort(test) => {
-            port_match(packet, MultiportSide::Destination, test.value).inverted(test.invert)
-        }
+        Match::Udp(ports) => ports_match(packet, ports),
+        Match::Tcp(tcp) => tcp_mt(packet, tcp),
+        Match::Sctp(sctp) => ports_match(packet, &sctp.ports).and(|| {
+            let chunks = sctp.chunks.as_ref();
+            chunks.map_or(Answer::from(true), |chunks| {
+                Answer::unknowable(format!("the packet's SCTP chunks are {}", chunks.value)).inverted(chunks.invert)
+            })
+        }),
+        Match::Dccp(dccp) => ports_match(packet, &dccp.ports).and(|| {
+            if dccp.types.is_none() && dccp.option.is_none() {
+                return Answer::from(true);
+            }
+            Answer::unknowable(format!("the packet is what `{one}` asks for"))
+        }),
         Match::Multiport(test) => multiport_mt(packet, &test.value).inverted(test.invert),
-        Match::TcpFlags(test) => match packet.transport {
-            Transport::Tcp { flags, .. } => Answer::from(test.of(flags & test.value.mask == test.value.set)),
-            _ => Answer::No,
-        },
-        Match::Icmp(test) => icmp_match(packet, *test),
+        Match::Icmp(test) | Match::Icmp6(test) => icmp_match(packet, *test),
         Match::Mark(test) => Answer::from(test.of(packet.mark.0 & test.value.mask == test.value.value)),
         Match::Length(test) => {
             let (low, high) = test.value;
             Answer::from(test.of((u32::from(low)..=u32::from(high)).contains(&packet.length)))
         }
-        Match::Ttl(how, ttl) => Answer::from(ttl_mt(*how, packet.ip.ttl, *ttl)),
-        Match::Tos(test) => {
-            let (value, mask) = test.value;
-            Answer::from(test.of(packet.ip.tos & mask == value))
-        }
-        Match::Ecn(test) => Answer::from(test.of(packet.ip.tos & 0x03 == test.value)),
-        Match::SourceRange(test) => Answer::from(test.of(in_range(packet.ip.source, test.value))),
-        Match::DestinationRange(test) => Answer::from(test.of(in_range(packet.ip.destination, test.value))),
+        Match::Ttl(how, ttl) | Match::Hl(how, ttl) => Answer::from(ttl_mt(*how, packet.ip.ttl, *ttl)),
+        Match::Tos(test) => Answer::from(test.of(packet.ip.tos & test.value.mask == test.value.value)),
+        Match::Dscp(test) => Answer::from(test.of(packet.ip.tos >> 2 == test.value)),
+        Match::Ecn(ecn) => ecn_mt(packet, *ecn),
+        Match::Iprange(iprange) => Answer::from(iprange_mt(packet, iprange)),
         Match::PktType(test) => Answer::from(test.of(pkt_type(packet) == test.value)),
         Match::MacSource(test) => match link_source(walk) {
             Ok(source) => Answer::from(source.is_some_and(|source| test.of(source == test.value))),
@@ -48,6 +51,40 @@ pub(super) fn ask(walk: &Walk, state: &HookState, one: &Match) -> Answer {
         Match::Owner(owner) => owner_mt(walk, state, owner),
         _ => Answer::No,
     }
+}
+
+/// `udp_mt` in `xt_tcpudp.c`, and the ports of the other protocols.
+fn ports_match(packet: &Packet, ports: &Ports) -> Answer {
+    let asked = |test: Option<Test<PortRange>>, side| {
+        test.map_or(Answer::from(true), |test| port_match(packet, side, test.value).inverted(test.invert))
+    };
+    asked(ports.source, MultiportSide::Source).and(|| asked(ports.destination, MultiportSide::Destination))
+}
+
+/// `tcp_mt` in `xt_tcpudp.c`. The options of a segment no question gives.
+fn tcp_mt(packet: &Packet, tcp: &TcpMatch) -> Answer {
+    let Transport::Tcp { flags, .. } = packet.transport else { return Answer::No };
+    if tcp.flags.is_some_and(|test| !test.of(flags & test.value.mask == test.value.set)) {
+        return Answer::No;
+    }
+    ports_match(packet, &tcp.ports).and(|| {
+        tcp.option.map_or(Answer::from(true), |test| {
+            Answer::unknown(format!("the segment has the TCP option {}", test.value)).inverted(test.invert)
+        })
+    })
+}
+
+/// `ecn_mt4` and `ecn_mt6` in `xt_ecn.c`.
+fn ecn_mt(packet: &Packet, ecn: EcnMatch) -> Answer {
+    if ecn.ect.is_some_and(|test| !test.of(packet.ip.tos & 0x03 == test.value)) {
+        return Answer::No;
+    }
+    if ecn.ece.is_none() && ecn.cwr.is_none() {
+        return Answer::from(true);
+    }
+    let Transport::Tcp { flags, .. } = packet.transport else { return Answer::No };
+    let fits = |test: Option<Test<()>>, flag: u8| test.is_none_or(|test| test.of(flags & flag != 0));
+    Answer::from(fits(ecn.ece, 0x40) && fits(ecn.cwr, 0x80))
 }
 
 /// One port against one range (`port_match` in `xt_tcpudp.c`).
@@ -98,8 +135,13 @@ fn ttl_mt(how: TtlTest, ttl: u8, wanted: u8) -> bool {
     }
 }
 
-fn in_range(addr: IpAddr, (low, high): (IpAddr, IpAddr)) -> bool {
-    addr.is_ipv4() == low.is_ipv4() && (low..=high).contains(&addr)
+/// `xt_iprange.c`.
+fn iprange_mt(packet: &Packet, iprange: &IprangeMatch) -> bool {
+    let within =
+        |addr: IpAddr, low: IpAddr, high: IpAddr| addr.is_ipv4() == low.is_ipv4() && (low..=high).contains(&addr);
+    let ip = packet.ip;
+    iprange.source.is_none_or(|test| test.of(within(ip.source, test.value.0, test.value.1)))
+        && iprange.destination.is_none_or(|test| test.of(within(ip.destination, test.value.0, test.value.1)))
 }
 
 /// `skb->pkt_type`, of a packet that the rules see: one for another host has been dropped, or is being bridged, which

@@ -3,15 +3,17 @@
 mod addrtype;
 mod connection;
 mod header;
+mod other;
 pub(super) mod recent;
 mod rpfilter;
 mod set;
 
 use crate::evidence::Evidence;
 use crate::net::IfName;
-use crate::snapshot::{Match, Rule, Ruleset, Selector, Target};
+use crate::snapshot::{Match, Rule, Ruleset, Selector};
 
 use super::netfilter::HookState;
+use super::targets::has_no_effect;
 use super::walk::{Walk, Why};
 
 /// An extension's answer about a packet.
@@ -49,6 +51,25 @@ impl Answer {
         Self::Unknown(Doubt { what: what.into(), fact: false, invert: false })
     }
 
+    /// Whether both hold. What is known not to hold needs no second answer.
+    fn and(self, other: impl FnOnce() -> Self) -> Self {
+        if self == Self::No {
+            return self;
+        }
+        let other = other();
+        match (self, other) {
+            (Self::Yes(mut lines), Self::Yes(more)) => {
+                lines.extend(more);
+                Self::Yes(lines)
+            }
+            (Self::Unknown(first), Self::Unknown(second)) => {
+                Self::unknowable(format!("{}, and {}", first.written(), second.written()))
+            }
+            (Self::Yes(_), other) | (_, other @ Self::No) => other,
+            (open, _) => open,
+        }
+    }
+
     /// The answer's opposite where the condition is negated.
     fn inverted(self, invert: bool) -> Self {
         match self {
@@ -58,6 +79,13 @@ impl Answer {
             Self::Unknown(doubt) => Self::Unknown(Doubt { invert: doubt.invert != invert, ..doubt }),
             answer => answer,
         }
+    }
+}
+
+impl Doubt {
+    fn written(&self) -> String {
+        let not = if self.invert { "it isn't so that " } else { "" };
+        format!("{not}{}", self.what)
     }
 }
 
@@ -130,7 +158,7 @@ fn settle_doubt(walk: &mut Walk, rule: &Rule, doubt: Doubt) -> bool {
     {
         return holds != doubt.invert;
     }
-    if rule.target == Target::Continue && !doubt.fact {
+    if has_no_effect(&rule.target) && !doubt.fact {
         // Whether a rule that does nothing matched changes nothing, and one that is only limited matches as a rule.
         walk.gap(format!("a rule without effect matches if {}", doubt.what), [rule.evidence]);
         return true;
@@ -159,16 +187,18 @@ fn ask(walk: &mut Walk, state: &HookState, one: &Match) -> Answer {
             let units = f64::from(chance.value) / f64::from(1u32 << 31);
             Answer::Chance(units).inverted(chance.invert)
         }
-        Match::Nth(every) if every.value == 1 => Answer::from(!every.invert),
-        Match::Nth(every) => {
-            Answer::unknowable(format!("it is the turn of one packet in {}", every.value)).inverted(every.invert)
+        Match::Nth(nth) if nth.value.every == 1 => Answer::from(!nth.invert),
+        Match::Nth(nth) => {
+            Answer::unknowable(format!("it is the turn of one packet in {}", nth.value.every)).inverted(nth.invert)
         }
         Match::Set(set) => set::set_match(walk, state, set),
         Match::Recent(recent) => recent::recent_mt(walk, state, recent),
         Match::Rpfilter(rpfilter) => rpfilter::rpfilter_mt(walk, state, *rpfilter),
-        Match::Unknowable(text) => Answer::unknowable(format!("`{text}` matches, which no snapshot tells")),
-        Match::Unsupported(text) => Answer::unknowable(format!("`{text}` matches, which is not modelled")),
-        Match::Absent => Answer::No,
+        Match::Comment(_) => Answer::from(true),
+        Match::Other(options) => other::ask(walk, options),
+        Match::Unsupported(refused) => {
+            Answer::unknowable(format!("`{refused}` matches, which is not understood: {}", refused.why))
+        }
         _ => header::ask(walk, state, one),
     }
 }

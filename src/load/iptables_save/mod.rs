@@ -3,12 +3,14 @@
 //! The file is only cut into chains here; a rule's line is read when a walk first comes to its chain. One flow touches
 //! a few thousand of a large cluster's hundred thousand rules.
 
-mod conntrack;
-mod matching;
+mod grammar;
+mod matches;
 pub(super) mod name;
+mod print;
 mod rule;
 mod section;
-mod target;
+mod selector;
+mod targets;
 mod value;
 mod words;
 

@@ -142,13 +142,17 @@ pub(crate) fn port(name: &str) -> Option<u16> {
 
 /// A number in decimal, hexadecimal (`0x…`) or octal (`0…`), as `xtables_strtoui` takes it.
 pub(crate) fn number(text: &str) -> Option<u32> {
-    if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        return u32::from_str_radix(hex, 16).ok();
-    }
-    match text.strip_prefix('0') {
-        Some(octal) if !octal.is_empty() => u32::from_str_radix(octal, 8).ok(),
-        _ => text.chars().all(|c| c.is_ascii_digit()).then(|| text.parse().ok())?,
-    }
+    u32::try_from(number64(text)?).ok()
+}
+
+/// The same with 64 bits.
+pub(crate) fn number64(text: &str) -> Option<u64> {
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hex) => (hex, 16),
+        None if text.starts_with('0') => (text, 8),
+        None => (text, 10),
+    };
+    digits.chars().all(|c| c.is_ascii_alphanumeric()).then(|| u64::from_str_radix(digits, radix).ok())?
 }
 
 /// `value`, or `value/mask`; without a mask every bit counts.
@@ -280,8 +284,8 @@ pub(crate) fn tos(text: &str) -> Option<(u8, u8)> {
         "minimize-cost" => 0x02,
         "normal-service" => 0,
         _ => {
-            let (value, mask) = masked(text)?;
-            return Some((u8::try_from(value).ok()?, u8::try_from(mask.min(0xff)).ok()?));
+            let (value, mask) = text.split_once('/').unwrap_or((text, "0xff"));
+            return Some((u8::try_from(number(value)?).ok()?, u8::try_from(number(mask)?).ok()?));
         }
     };
     Some((value, 0x3f))

@@ -1,16 +1,12 @@
 //! One rule's line.
 
-use std::borrow::Cow;
-
 use crate::evidence::{Evidence, FileId};
-use crate::net::{Family, Protocol};
-use crate::snapshot::{Match, Rule, Selector, Table, Target, Test};
+use crate::net::{Family, Hook, Protocol};
+use crate::snapshot::{Match, Refused, Rule, Selector, Table, Target};
 
-use super::matching::{Loaded, Taken};
-use super::name;
-use super::target::LoadedTarget;
-use super::value::{addr_mask, if_pattern};
-use super::words::{Args, Malformed, Words};
+use super::grammar::{self, Extension, Refusal, Surroundings, Taken};
+use super::words::Words;
+use super::{matches, selector, targets};
 
 /// Reads one rule's line. What can't be read is kept in the rule as text, so that a walk that comes to it branches.
 pub(crate) fn read_rule(line: &str, family: Family, table: &Table) -> Rule {
@@ -18,160 +14,246 @@ pub(crate) fn read_rule(line: &str, family: Family, table: &Table) -> Rule {
         words: Words::new(line),
         family,
         table,
+        hook: None,
         selector: Selector::default(),
         loaded: Vec::new(),
         target: None,
-        target_is_last: false,
-        unsupported: Vec::new(),
+        before_target: 0,
+        refused: Vec::new(),
     };
     if reader.skip_start() {
         while reader.word() {}
-    } else {
-        let text = reader.words.rest();
-        reader.target = Some(LoadedTarget::unsupported(text));
+        return reader.finish();
     }
-    reader.finish()
+    let refused = Refused { text: line.trim().into(), column: 1, why: "this is no rule".into() };
+    let target = Target::Unsupported(Box::new(refused));
+    Rule { matches: Vec::new(), target, ..reader.finish() }
+}
+
+/// Something that a rule has loaded (`-m`, `-j`, `-g`), and what it was given so far.
+struct Loaded<T: 'static> {
+    what: What<T>,
+    /// The word that loads it, and the one after its last option.
+    from: usize,
+    until: usize,
+    taken: Vec<Taken>,
+    /// The first thing that is wrong with it.
+    refusal: Option<Refusal>,
+}
+
+enum What<T: 'static> {
+    Extension(&'static Extension<T>),
+    /// What has no options: a verdict, a chain.
+    Plain(T),
+    Unknown,
+}
+
+impl<T> Loaded<T> {
+    fn new(what: What<T>, from: usize, until: usize) -> Self {
+        Self { what, from, until, taken: Vec::new(), refusal: None }
+    }
+
+    /// Takes an option, if the extension has it.
+    fn option(&mut self, words: &mut Words<'_>, (place, start): (usize, usize)) -> bool {
+        let What::Extension(extension) = self.what else { return false };
+        match grammar::take(extension.options, words, place, start < place) {
+            Ok(None) => return false,
+            Ok(Some(taken)) => self.taken.push(taken),
+            Err(refusal) => self.refuse(refusal),
+        }
+        self.until = words.place();
+        true
+    }
+
+    fn has(&self, option: &str) -> bool {
+        matches!(self.what, What::Extension(extension) if extension.options.iter().any(|opt| opt.name == option))
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        self.refusal.get_or_insert(refusal);
+    }
+
+    /// What the rule asks or does, or why nobody can tell.
+    fn read(self, words: &Words<'_>, around: Surroundings<'_>) -> Result<T, Refused> {
+        let refusal = match (self.refusal, self.what) {
+            (Some(refusal), _) => refusal,
+            (None, What::Plain(plain)) => return Ok(plain),
+            (None, What::Unknown) => Refusal { place: self.from, why: "nothing of this name is known".to_owned() },
+            (None, What::Extension(extension)) => {
+                match grammar::read(extension, &self.taken, words, (self.from, around)) {
+                    Ok(read) => return Ok(read),
+                    Err(refusal) => refusal,
+                }
+            }
+        };
+        Err(refused(words, (self.from, self.until), refusal))
+    }
+}
+
+fn refused(words: &Words<'_>, (from, until): (usize, usize), refusal: Refusal) -> Refused {
+    let text = words.between(from, until).into();
+    Refused { text, column: words.column(refusal.place), why: refusal.why.into() }
 }
 
 struct Reader<'l, 't> {
     words: Words<'l>,
     family: Family,
     table: &'t Table,
+    /// The hook, in a rule of a built-in chain.
+    hook: Option<Hook>,
     selector: Selector,
-    loaded: Vec<Loaded<'l>>,
-    target: Option<LoadedTarget<'l>>,
-    /// Whether the target is what was loaded last, so that options that nobody knows are taken for its own.
-    target_is_last: bool,
-    unsupported: Vec<Match>,
+    loaded: Vec<Loaded<Match>>,
+    target: Option<Loaded<Target>>,
+    /// How many extensions were loaded before the target.
+    before_target: usize,
+    refused: Vec<Refused>,
 }
 
 impl Reader<'_, '_> {
-    /// Skips counters and `-A CHAIN`.
+    /// Skips counters, takes `-A CHAIN`.
     fn skip_start(&mut self) -> bool {
         if self.words.peek().is_some_and(|word| word.starts_with('[')) {
-            self.words.next();
+            self.words.pass();
         }
-        let place = self.words.place();
-        let append = self.words.next().is_some_and(|word| word == "-A" || word == "--append");
-        if !append || self.words.next().is_none() {
-            self.words.back(place);
-            return false;
-        }
-        true
+        let append = matches!(self.words.next(), Some("-A" | "--append"));
+        let Some(chain) = self.words.next() else { return false };
+        self.hook = [Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Output, Hook::Postrouting]
+            .into_iter()
+            .find(|hook| hook.chain() == chain);
+        append
     }
 
     /// Takes the next option with its values; false at the end.
     fn word(&mut self) -> bool {
-        let place = self.words.place();
-        let Some(mut option) = self.words.next() else { return false };
-        let invert = option == "!";
-        if invert {
-            let Some(next) = self.words.next() else {
-                self.keep("!".to_owned());
-                return false;
-            };
-            option = next;
+        let start = self.words.place();
+        if self.words.peek() == Some("!") {
+            self.words.pass();
         }
-        let taken = match self.base_option(&option, invert) {
-            Ok(false) => self.extension_option(&option, invert),
-            taken => taken,
-        };
-        if !matches!(taken, Ok(true)) {
-            self.words.skip_values();
-            let text = self.words.since(place);
-            self.keep(text);
+        let place = self.words.place();
+        if self.words.peek().is_none() {
+            if start < place {
+                self.keep(start, Refusal { place: start, why: "nothing follows to be negated".to_owned() });
+            }
+            return false;
+        }
+        self.words.pass();
+        match self.base_option(start, place) {
+            Ok(true) => {}
+            Ok(false) => self.extension_option(start, place),
+            Err(refusal) => {
+                self.words.skip_values();
+                self.keep(start, refusal);
+            }
         }
         true
     }
 
-    /// Keeps what nothing understood, with the extension that it most likely belongs to.
-    fn keep(&mut self, text: String) {
-        if self.target_is_last && self.target.as_mut().is_some_and(|target| target.add_unknown(&text)) {
-            return;
-        }
-        let last = self.loaded.last_mut().and_then(|loaded| loaded.found.first_mut());
-        if let Some(Match::Unknowable(whole) | Match::Unsupported(whole)) = last {
-            *whole = format!("{whole} {text}").into();
-        } else if !matches!(last, Some(Match::Absent)) {
-            self.unsupported.push(Match::Unsupported(text.into()));
-        }
+    /// Keeps what nothing understood.
+    fn keep(&mut self, start: usize, refusal: Refusal) {
+        let range = (start, self.words.place());
+        self.refused.push(refused(&self.words, range, refusal));
     }
 
-    fn base_option(&mut self, option: &str, invert: bool) -> Taken {
-        let family = self.family;
-        let mut args = Args::new(&mut self.words, invert);
-        match option {
-            "-s" | "--source" | "--src" => {
-                let text = args.value()?;
-                self.selector.source = Some(addr_mask(family, &text, args.invert).ok_or(Malformed)?);
-            }
-            "-d" | "--destination" | "--dst" => {
-                let text = args.value()?;
-                self.selector.destination = Some(addr_mask(family, &text, args.invert).ok_or(Malformed)?);
-            }
-            "-i" | "--in-interface" => {
-                let name = args.value()?;
-                self.selector.in_iface = Some(if_pattern(&name, args.invert));
-            }
-            "-o" | "--out-interface" => {
-                let name = args.value()?;
-                self.selector.out_iface = Some(if_pattern(&name, args.invert));
-            }
-            "-p" | "--protocol" | "--proto" => {
-                let value = args.parse(name::protocol)?;
-                let invert = args.invert;
-                // `-p all` asks nothing.
-                self.selector.protocol = (value.0 != 0).then_some(Test { value, invert });
-            }
-            "-f" | "--fragment" => self.selector.fragment = Some(Test { value: (), invert }),
-            "-4" | "--ipv4" => self.selector.other_family |= family != Family::Inet,
-            "-6" | "--ipv6" => self.selector.other_family |= family != Family::Inet6,
-            "-c" | "--set-counters" => {
-                args.value()?;
-                args.value()?;
-            }
-            "-m" | "--match" => {
-                let name = args.value()?;
-                self.loaded.push(Loaded::new(name));
-                self.target_is_last = false;
-            }
-            "-j" | "--jump" => {
-                let name = args.value()?;
-                self.target = Some(LoadedTarget::jump(name, self.table, family));
-                self.target_is_last = true;
-            }
-            "-g" | "--goto" => {
-                let name = args.value()?;
-                self.target = Some(LoadedTarget::goto(name, self.table));
-            }
-            _ => return Ok(false),
+    fn base_option(&mut self, start: usize, place: usize) -> Result<bool, Refusal> {
+        let invert = start < place;
+        match self.words.get(place).unwrap_or("") {
+            "-m" | "--match" => self.load(place),
+            "-j" | "--jump" => self.jump(place)?,
+            "-g" | "--goto" => self.goto(place)?,
+            // Short for --protocol, unless an extension has an option of this name (`policy`).
+            "--proto" if self.loaded.iter().any(|loaded| loaded.has("--proto")) => return Ok(false),
+            _ => return selector::option(&mut self.selector, &mut self.words, place, (invert, self.family)),
+        }
+        if invert {
+            return Err(Refusal { place: start, why: "this can't be negated".to_owned() });
         }
         Ok(true)
     }
 
+    fn load(&mut self, place: usize) {
+        let what = match self.words.next().and_then(|name| matches::find(name, self.family)) {
+            Some(extension) => What::Extension(extension),
+            None => What::Unknown,
+        };
+        self.loaded.push(Loaded::new(what, place, self.words.place()));
+    }
+
+    /// `-j NAME`. A chain of that name goes before an extension (`command_jump` in `iptables/xshared.c`).
+    fn jump(&mut self, place: usize) -> Result<(), Refusal> {
+        let name = self.words.next().unwrap_or("");
+        let what = match name {
+            "ACCEPT" => What::Plain(Target::Accept),
+            "DROP" => What::Plain(Target::Drop),
+            "RETURN" => What::Plain(Target::Return),
+            "QUEUE" => What::Plain(Target::OldQueue),
+            name => match self.table.find(name) {
+                Some(id) => What::Plain(Target::Jump(id)),
+                None => targets::find(name, self.family).map_or(What::Unknown, What::Extension),
+            },
+        };
+        self.aim(what, place)
+    }
+
+    /// `-g NAME`.
+    fn goto(&mut self, place: usize) -> Result<(), Refusal> {
+        let id = self.words.next().and_then(|name| self.table.find(name));
+        self.aim(id.map_or(What::Unknown, |id| What::Plain(Target::Goto(id))), place)
+    }
+
+    fn aim(&mut self, what: What<Target>, place: usize) -> Result<(), Refusal> {
+        if self.target.is_some() {
+            return Err(Refusal { place, why: "a rule has one target".to_owned() });
+        }
+        let unknown = matches!(what, What::Unknown);
+        let mut target = Loaded::new(what, place, self.words.place());
+        if unknown {
+            let why = "there is neither a chain nor a target of this name".to_owned();
+            target.refuse(Refusal { place: place + 1, why });
+        }
+        self.target = Some(target);
+        self.before_target = self.loaded.len();
+        Ok(())
+    }
+
     /// An option of an extension: the one that was loaded last goes first, and `-p` loads its own if it must
     /// (`command_default` in `iptables/xshared.c`).
-    fn extension_option(&mut self, option: &str, invert: bool) -> Taken {
-        let place = self.words.place();
-        if let Some(target) = &mut self.target {
-            if target.option(option, &mut Args::new(&mut self.words, invert), self.family)? {
-                return Ok(true);
-            }
-            self.words.back(place);
-        }
-        for loaded in self.loaded.iter_mut().rev() {
-            if loaded.option(option, &mut Args::new(&mut self.words, invert), self.family)? {
-                return Ok(true);
-            }
-            self.words.back(place);
-        }
-        let Some(name) = self.implied() else { return Ok(false) };
-        let mut loaded = Loaded::new(Cow::Borrowed(name));
-        let taken = loaded.option(option, &mut Args::new(&mut self.words, invert), self.family)?;
+    fn extension_option(&mut self, start: usize, place: usize) {
+        let (before, after) = self.loaded.split_at_mut(self.before_target);
+        let words = &mut self.words;
+        let taken = after.iter_mut().rev().any(|loaded| loaded.option(words, (place, start)))
+            || self.target.as_mut().is_some_and(|target| target.option(words, (place, start)))
+            || before.iter_mut().rev().any(|loaded| loaded.option(words, (place, start)));
         if taken {
-            self.loaded.push(loaded);
+            return;
         }
-        Ok(taken)
+        if let Some(extension) = self.implied().and_then(|name| matches::find(name, self.family)) {
+            let mut loaded = Loaded::new(What::Extension(extension), start, place);
+            if loaded.option(&mut self.words, (place, start)) {
+                self.loaded.push(loaded);
+                return;
+            }
+        }
+        self.unknown_option(start, place);
+    }
+
+    /// An option that nothing knows is of what was loaded last, where that can have options.
+    fn unknown_option(&mut self, start: usize, place: usize) {
+        self.words.skip_values();
+        let until = self.words.place();
+        let refusal = Refusal { place, why: "nothing that the rule loads has this option".to_owned() };
+        let target = self
+            .target
+            .as_mut()
+            .filter(|target| self.loaded.len() == self.before_target && !matches!(target.what, What::Plain(_)));
+        let last = self.loaded.last_mut().filter(|last| matches!(last.what, What::Unknown));
+        match (target, last) {
+            (Some(target), _) => {
+                target.refuse(refusal);
+                target.until = until;
+            }
+            (None, Some(last)) => last.until = until,
+            _ => self.keep(start, refusal),
+        }
     }
 
     /// The extension that belongs to the rule's protocol.
@@ -181,18 +263,27 @@ impl Reader<'_, '_> {
             (Protocol::TCP, _) => Some("tcp"),
             (Protocol::UDP, _) => Some("udp"),
             (Protocol::SCTP, _) => Some("sctp"),
-            (Protocol(136), _) => Some("udplite"),
             (Protocol(33), _) => Some("dccp"),
+            (Protocol(50), _) => Some("esp"),
+            (Protocol(51), _) => Some("ah"),
+            (Protocol(108), _) => Some("ipcomp"),
             (Protocol::ICMP, Family::Inet) => Some("icmp"),
             (Protocol::ICMPV6, Family::Inet6) => Some("icmp6"),
+            (Protocol(135), Family::Inet6) => Some("mh"),
             _ => None,
         }
     }
 
     fn finish(self) -> Rule {
-        let target = self.target.map_or(Target::Continue, |target| target.target);
-        let mut matches: Vec<Match> = self.loaded.into_iter().flat_map(|loaded| loaded.found).collect();
-        matches.extend(self.unsupported);
-        Rule { index: 0, selector: self.selector, matches, target, evidence: Evidence::line(FileId(0), 0), start: 0 }
+        let Self { words, family, table, hook, selector, loaded, target, refused, .. } = self;
+        let around = Surroundings { family, table: &table.name, protocol: selector.protocol, hook };
+        let unsupported = |refused| Match::Unsupported(Box::new(refused));
+        let mut matches: Vec<Match> =
+            loaded.into_iter().map(|loaded| loaded.read(&words, around).unwrap_or_else(unsupported)).collect();
+        matches.extend(refused.into_iter().map(unsupported));
+        let target = target.map_or(Target::Continue, |target| {
+            target.read(&words, around).unwrap_or_else(|refused| Target::Unsupported(Box::new(refused)))
+        });
+        Rule { index: 0, selector, matches, target, evidence: Evidence::line(FileId(0), 0), start: 0 }
     }
 }

@@ -22,17 +22,34 @@ fn rules(ruleset: &Ruleset, table: &str, chain: &str) -> Vec<Rule> {
     ruleset.rules(table, chain).all().to_vec()
 }
 
-/// One rule of a chain `X`.
+/// One rule of a chain `X`, in the table that its target needs.
 fn rule(family: Family, options: &str) -> Rule {
-    let text = format!("*filter\n:X - [0:0]\n:Y - [0:0]\n-A X {options}\nCOMMIT\n");
+    let needs = |target: &str| options.contains(&format!("-j {target}"));
+    let table = match () {
+        () if needs("DNAT") || needs("SNAT") || needs("MASQUERADE") || needs("REDIRECT") || needs("NETMAP") => "nat",
+        () if needs("CT") || needs("NOTRACK") => "raw",
+        () if needs("TPROXY") || needs("TOS") || needs("TTL") || needs("HL") || needs("DSCP") => "mangle",
+        () if needs("CHECKSUM") || options.contains("-m rpfilter") => "mangle",
+        () => "filter",
+    };
+    let text = format!("*{table}\n:X - [0:0]\n:Y - [0:0]\n-A X {options}\nCOMMIT\n");
     let mut gaps = Vec::new();
     let ruleset = parse(FileId(0), &Text::from(text), family, &mut gaps);
-    rules(&ruleset, "filter", "X").remove(0)
+    rules(&ruleset, table, "X").remove(0)
 }
 
 fn is_exact(rule: &Rule) -> bool {
-    !matches!(rule.target, Target::Unsupported(_))
-        && !rule.matches.iter().any(|one| matches!(one, Match::Unsupported(_)))
+    rule.refused().next().is_none()
+}
+
+/// What of a rule is refused: the text, the column, and why.
+fn refused(rule: &Rule) -> Vec<(&str, u32, &str)> {
+    rule.refused().map(|refused| (&*refused.text, refused.column, &*refused.why)).collect()
+}
+
+/// The one destination port that a rule asks for.
+fn port(rule: &Rule) -> Option<u16> {
+    rule.matches.iter().find_map(|one| Some(one.ports()?.destination?.value.low))
 }
 
 const SAVED: &str = "\
@@ -77,7 +94,8 @@ fn selectors_matches_and_jumps_are_read() {
     let rule = &rules(&ruleset, "nat", "KUBE-SERVICES")[0];
     assert_eq!(rule.selector.destination.unwrap().exact(), Some("10.96.0.10".parse().unwrap()));
     assert_eq!(rule.selector.protocol.unwrap().value, Protocol::UDP);
-    assert!(matches!(rule.matches[..], [Match::DestinationPort(port)] if port.value.low == 53));
+    assert!(matches!(rule.matches[..], [Match::Comment(_), Match::Udp(_)]));
+    assert_eq!(port(rule), Some(53));
     let table = ruleset.table("nat").unwrap();
     assert_eq!(rule.target, Target::Jump(table.find("KUBE-SVC-TCOU7JCQXEZGVUNU").unwrap()));
 }
@@ -107,22 +125,36 @@ fn a_file_without_commit_may_lack_rules_from_its_last_chain_on() {
 }
 
 #[test]
-fn an_option_that_nobody_knows_costs_only_its_condition() {
-    let rule = rule(Family::Inet, "-s 10.0.0.0/8 -m bpf --bytecode \"4,48 0 0 9\" -p tcp -m tcp --dport 80 -j DROP");
+fn an_extension_that_nobody_knows_costs_only_its_condition() {
+    let rule = rule(Family::Inet, "-s 10.0.0.0/8 -m shiny --glitter \"4,48 0\" -p tcp -m tcp --dport 80 -j DROP");
     assert_eq!(rule.target, Target::Drop);
     assert!(rule.selector.source.is_some());
-    let texts: Vec<&Match> = rule.matches.iter().filter(|one| matches!(one, Match::Unsupported(_))).collect();
-    assert_eq!(texts, [&Match::Unsupported("-m bpf --bytecode 4,48 0 0 9".into())]);
-    assert!(rule.matches.iter().any(|one| matches!(one, Match::DestinationPort(_))));
+    assert_eq!(refused(&rule), [("-m shiny --glitter \"4,48 0\"", 20, "nothing of this name is known")]);
+    assert_eq!(port(&rule), Some(80));
 }
 
 #[test]
 fn a_target_that_nobody_knows_is_kept_as_text() {
-    let tproxy = rule(Family::Inet, "-p tcp -j TPROXY --on-port 1234 --on-ip 127.0.0.1 --tproxy-mark 0x1/0x1");
-    let text = "-j TPROXY --on-port 1234 --on-ip 127.0.0.1 --tproxy-mark 0x1/0x1";
-    assert_eq!(tproxy.target, Target::Unsupported(text.into()));
+    let shiny = rule(Family::Inet, "-p tcp -j SHINY --on-port 1234 --on-ip 127.0.0.1");
+    let text = "-j SHINY --on-port 1234 --on-ip 127.0.0.1";
+    assert_eq!(refused(&shiny), [(text, 16, "there is neither a chain nor a target of this name")]);
     let dnat = rule(Family::Inet, "-j DNAT --to-destination 10.0.0.1 --shiny");
-    assert_eq!(dnat.target, Target::Unsupported("-j DNAT --shiny".into()));
+    let why = "nothing that the rule loads has this option";
+    assert_eq!(refused(&dnat), [("-j DNAT --to-destination 10.0.0.1 --shiny", 40, why)]);
+}
+
+#[test]
+fn a_value_that_nobody_can_read_is_named_with_its_place() {
+    let rule = rule(Family::Inet, "-p tcp -m tcp --sport 1 --dport 65536 -j DROP");
+    let why = "--dport expects a port, or two with a colon between them, not `65536`";
+    assert_eq!(refused(&rule), [("-m tcp --sport 1 --dport 65536", 38, why)]);
+}
+
+#[test]
+fn a_value_that_is_missing_is_missed_at_the_end_of_the_line() {
+    let text = "-j DNAT --to-destination";
+    let why = "--to-destination expects addresses, and ports after a colon (an IPv6 address with ports in brackets)";
+    assert_eq!(refused(&rule(Family::Inet, text)), [(text, 30, why)]);
 }
 
 #[test]
@@ -131,7 +163,7 @@ fn a_line_that_nobody_understands_stands_at_its_place() {
     let (ruleset, gaps) = read(text);
     assert_eq!(gaps[0].evidence[0].line, 4);
     let input = rules(&ruleset, "filter", "INPUT");
-    assert_eq!(input[1].target, Target::Unsupported("nonsense".into()));
+    assert_eq!(refused(&input[1]), [("nonsense", 1, "this is no rule")]);
     assert_eq!(input[2].index, 3);
 }
 
@@ -170,7 +202,8 @@ fn negation_is_read_before_and_after_an_option() {
 #[test]
 fn the_protocol_loads_its_extension() {
     let rule = rule(Family::Inet, "-p udp --dport domain -j ACCEPT");
-    assert!(matches!(rule.matches[..], [Match::DestinationPort(port)] if port.value.low == 53));
+    assert_eq!(port(&rule), Some(53));
+    assert_eq!(rule.matches.len(), 1);
 }
 
 #[test]

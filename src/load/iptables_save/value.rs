@@ -3,9 +3,7 @@
 use std::net::IpAddr;
 
 use crate::net::Family;
-use crate::snapshot::{
-    AddrMask, AddrType, ConntrackStatus, CtStates, Direction, IfPattern, PktType, PortRange, SetSide,
-};
+use crate::snapshot::{ADDR_TYPES, AddrMask, AddrType, ConntrackStatus, CtStates, IfPattern, PortRange, SetSide};
 
 use super::name;
 
@@ -22,6 +20,17 @@ pub(super) fn addr_mask(family: Family, text: &str, invert: bool) -> Option<Addr
             Ok(length) => name::prefix_mask(family, length)?,
             Err(_) => mask.parse().ok().filter(|mask| Family::of(*mask) == family)?,
         },
+    };
+    Some(AddrMask { addr, mask, invert })
+}
+
+/// The same, without the bits that don't count, as the kernel keeps it.
+pub(super) fn masked_addr(family: Family, text: &str, invert: bool) -> Option<AddrMask> {
+    let AddrMask { addr, mask, invert } = addr_mask(family, text, invert)?;
+    let addr = match (addr, mask) {
+        (IpAddr::V4(addr), IpAddr::V4(mask)) => IpAddr::V4(addr & mask),
+        (IpAddr::V6(addr), IpAddr::V6(mask)) => IpAddr::V6(addr & mask),
+        _ => addr,
     };
     Some(AddrMask { addr, mask, invert })
 }
@@ -68,40 +77,12 @@ pub(super) fn port_range(text: &str) -> Option<PortRange> {
     range(text, ':', name::port, u16::MAX).map(|(low, high)| PortRange { low, high })
 }
 
-/// Names of TCP flags with commas between them.
-pub(super) fn tcp_flags(text: &str) -> Option<u8> {
-    let flag = |name: &str| match name.to_ascii_uppercase().as_str() {
-        "FIN" => Some(0x01),
-        "SYN" => Some(0x02),
-        "RST" => Some(0x04),
-        "PSH" => Some(0x08),
-        "ACK" => Some(0x10),
-        "URG" => Some(0x20),
-        "ALL" => Some(0x3f),
-        "NONE" => Some(0),
-        _ => None,
-    };
-    text.split(',').try_fold(0, |flags, name| Some(flags | flag(name)?))
-}
-
 /// Address types with commas between them.
 pub(super) fn addr_type(text: &str) -> Option<AddrType> {
-    let kind = |name: &str| match name.to_ascii_uppercase().as_str() {
-        "UNSPEC" => Some(AddrType::UNSPEC),
-        "UNICAST" => Some(AddrType::UNICAST),
-        "LOCAL" => Some(AddrType::LOCAL),
-        "BROADCAST" => Some(AddrType::BROADCAST),
-        "ANYCAST" => Some(AddrType::ANYCAST),
-        "MULTICAST" => Some(AddrType::MULTICAST),
-        "BLACKHOLE" => Some(AddrType::BLACKHOLE),
-        "UNREACHABLE" => Some(AddrType::UNREACHABLE),
-        "PROHIBIT" => Some(AddrType::PROHIBIT),
-        "THROW" => Some(AddrType::THROW),
-        "NAT" => Some(AddrType::NAT),
-        "XRESOLVE" => Some(AddrType::XRESOLVE),
-        _ => None,
-    };
-    text.split(',').try_fold(AddrType::default(), |kinds, name| Some(AddrType(kinds.0 | kind(name)?.0)))
+    text.split(',').try_fold(AddrType::default(), |kinds, name| {
+        let (kind, _) = ADDR_TYPES.iter().find(|(_, known)| known.eq_ignore_ascii_case(name))?;
+        Some(AddrType(kinds.0 | u16::try_from(*kind).ok()?))
+    })
 }
 
 /// Connection states with commas between them.
@@ -132,15 +113,6 @@ pub(super) fn ct_status(text: &str) -> Option<ConntrackStatus> {
     text.split(',').try_fold(ConntrackStatus::default(), |bits, name| Some(ConntrackStatus(bits.0 | bit(name)?.0)))
 }
 
-/// `ORIGINAL` or `REPLY`.
-pub(super) fn direction(text: &str) -> Option<Direction> {
-    match text.to_ascii_uppercase().as_str() {
-        "ORIGINAL" => Some(Direction::Original),
-        "REPLY" => Some(Direction::Reply),
-        _ => None,
-    }
-}
-
 /// `src,dst,…`.
 pub(super) fn set_sides(text: &str) -> Option<Box<[SetSide]>> {
     let side = |name| match name {
@@ -151,25 +123,10 @@ pub(super) fn set_sides(text: &str) -> Option<Box<[SetSide]>> {
     text.split(',').map(side).collect()
 }
 
-/// `--pkt-type`.
-pub(super) fn pkt_type(text: &str) -> Option<PktType> {
-    match text {
-        "unicast" | "host" => Some(PktType::Unicast),
-        "broadcast" => Some(PktType::Broadcast),
-        "multicast" => Some(PktType::Multicast),
-        _ => None,
-    }
-}
-
 /// A chance in units of 2⁻³¹, rounded as iptables does (`lround`), so that what iptables printed comes out exact.
 pub(super) fn probability(text: &str) -> Option<u32> {
     let chance: f64 = text.parse().ok().filter(|chance| (0.0..=1.0).contains(chance))?;
     let units = (chance * f64::from(1u32 << 31)).round();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 2^31")]
     Some(units as u32)
-}
-
-/// A port or a range of NAT: `PORT` or `LOW-HIGH`.
-pub(super) fn nat_ports(text: &str) -> Option<(u16, u16)> {
-    name::port(text).map(|port| (port, port)).or_else(|| ranged(text, '-', name::port))
 }

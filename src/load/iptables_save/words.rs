@@ -2,27 +2,38 @@
 
 use std::borrow::Cow;
 
+/// A word, and where in the line it starts.
+struct Word<'l> {
+    start: usize,
+    text: Cow<'l, str>,
+}
+
 /// The words of a line. Between double quotes blanks are kept and a backslash takes the next character as it is.
-pub(super) fn split(line: &str) -> Vec<Cow<'_, str>> {
+fn split(line: &str) -> Vec<Word<'_>> {
     let mut words = Vec::with_capacity(24);
-    let mut rest = line.trim();
-    while !rest.is_empty() {
-        let end = rest.find([' ', '\t', '"']).unwrap_or(rest.len());
-        let (plain, after) = rest.split_at(end);
-        if after.starts_with('"') {
-            let (word, left) = quoted(rest);
-            words.push(Cow::Owned(word));
-            rest = left.trim_start();
+    let mut start = 0;
+    while let Some(rest) = line.get(start..) {
+        let blanks = rest.len() - rest.trim_start().len();
+        start += blanks;
+        let rest = rest.get(blanks..).unwrap_or("");
+        if rest.is_empty() {
+            break;
+        }
+        let end = rest.bytes().position(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'"')).unwrap_or(rest.len());
+        if rest.as_bytes().get(end) == Some(&b'"') {
+            let (text, length) = quoted(rest);
+            words.push(Word { start, text: Cow::Owned(text) });
+            start += length;
         } else {
-            words.push(Cow::Borrowed(plain));
-            rest = after.trim_start();
+            words.push(Word { start, text: Cow::Borrowed(rest.get(..end).unwrap_or("")) });
+            start += end;
         }
     }
     words
 }
 
-/// A word that has quotes in it, and what follows.
-fn quoted(text: &str) -> (String, &str) {
+/// A word that has quotes in it, and how many bytes it takes up.
+fn quoted(text: &str) -> (String, usize) {
     let mut word = String::new();
     let mut chars = text.char_indices();
     let mut open = false;
@@ -30,57 +41,62 @@ fn quoted(text: &str) -> (String, &str) {
         match c {
             '"' => open = !open,
             '\\' if open => word.extend(chars.next().map(|(_, escaped)| escaped)),
-            ' ' | '\t' if !open => return (word, text.get(at..).unwrap_or("")),
+            ' ' | '\t' if !open => return (word, at),
             _ => word.push(c),
         }
     }
-    (word, "")
+    (word, text.len())
 }
 
 /// The words of a rule, as they are taken one after the other.
 pub(super) struct Words<'l> {
-    words: Vec<Cow<'l, str>>,
+    line: &'l str,
+    all: Vec<Word<'l>>,
     at: usize,
 }
 
-/// An option whose value can't be read.
-#[derive(Debug)]
-pub(super) struct Malformed;
-
 impl<'l> Words<'l> {
     pub(super) fn new(line: &'l str) -> Self {
-        Self { words: split(line), at: 0 }
+        Self { line, all: split(line), at: 0 }
     }
 
+    /// The next word, which stays.
     pub(super) fn peek(&self) -> Option<&str> {
-        self.words.get(self.at).map(AsRef::as_ref)
+        self.get(self.at)
     }
 
-    pub(super) fn next(&mut self) -> Option<Cow<'l, str>> {
-        let word = self.words.get(self.at)?.clone();
-        self.at += 1;
-        Some(word)
+    /// The word at a place.
+    pub(super) fn get(&self, place: usize) -> Option<&str> {
+        self.all.get(place).map(|word| &*word.text)
     }
 
-    /// Where the next word stands, for [`Self::back`] and [`Self::since`].
+    /// Passes over the next word.
+    pub(super) fn pass(&mut self) {
+        self.at = (self.at + 1).min(self.all.len());
+    }
+
+    pub(super) fn next(&mut self) -> Option<&str> {
+        let at = self.at;
+        self.pass();
+        self.get(at)
+    }
+
+    /// The place of the next word.
     pub(super) fn place(&self) -> usize {
         self.at
     }
 
-    pub(super) fn back(&mut self, place: usize) {
-        self.at = place;
+    /// Where a word starts, in characters from 1; for a place after the last word, the line's end.
+    pub(super) fn column(&self, place: usize) -> u32 {
+        let start = self.all.get(place).map_or(self.line.trim_end().len(), |word| word.start);
+        let before = self.line.get(..start).unwrap_or("").chars().count();
+        u32::try_from(before).unwrap_or(u32::MAX - 1) + 1
     }
 
-    /// The words from a place up to here, with blanks between them.
-    pub(super) fn since(&self, place: usize) -> String {
-        self.words.get(place..self.at).unwrap_or(&[]).join(" ")
-    }
-
-    /// Every word that is left, with blanks between them.
-    pub(super) fn rest(&mut self) -> String {
-        let place = self.at;
-        self.at = self.words.len();
-        self.since(place)
+    /// The line from a place up to another, as written.
+    pub(super) fn between(&self, from: usize, to: usize) -> &'l str {
+        let start = |place: usize| self.all.get(place).map_or(self.line.len(), |word| word.start);
+        self.line.get(start(from)..start(to)).unwrap_or("").trim_end()
     }
 
     /// Takes the words that can only be values: up to the next option or `!`.
@@ -89,6 +105,11 @@ impl<'l> Words<'l> {
             self.at += 1;
         }
     }
+
+    /// How many words there are.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
 }
 
 fn is_option(word: &str) -> bool {
@@ -96,57 +117,39 @@ fn is_option(word: &str) -> bool {
     chars.next() == Some('-') && chars.next().is_some_and(|second| !second.is_ascii_digit())
 }
 
-/// An option's values, and whether it is negated.
-pub(super) struct Args<'w, 'l> {
-    words: &'w mut Words<'l>,
-    pub(super) invert: bool,
-}
-
-impl<'w, 'l> Args<'w, 'l> {
-    pub(super) fn new(words: &'w mut Words<'l>, invert: bool) -> Self {
-        Self { words, invert }
-    }
-
-    /// The next value. Old iptables wrote the `!` after the option.
-    pub(super) fn value(&mut self) -> Result<Cow<'l, str>, Malformed> {
-        let word = self.words.next().ok_or(Malformed)?;
-        if word != "!" {
-            return Ok(word);
-        }
-        self.invert = !self.invert;
-        self.words.next().ok_or(Malformed)
-    }
-
-    /// Takes the words that can only be values.
-    pub(super) fn skip_values(&mut self) {
-        self.words.skip_values();
-    }
-
-    /// The next value, read.
-    pub(super) fn parse<T>(&mut self, read: impl FnOnce(&str) -> Option<T>) -> Result<T, Malformed> {
-        read(&self.value()?).ok_or(Malformed)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::split;
+    use super::{Words, split};
+
+    fn words(line: &str) -> Vec<String> {
+        split(line).into_iter().map(|word| word.text.into_owned()).collect()
+    }
 
     #[test]
     fn quotes_keep_blanks_and_backslashes_escape() {
-        assert_eq!(split(r#"-A X  -m comment --comment "a \"b\" \\ c" -j Y"#).last().unwrap(), "Y");
-        assert_eq!(split(r#"--comment "a \"b\" \\ c""#), ["--comment", r#"a "b" \ c"#]);
-        assert_eq!(split(r#"--log-prefix "test: " x"#), ["--log-prefix", "test: ", "x"]);
+        assert_eq!(words(r#"-A X  -m comment --comment "a \"b\" \\ c" -j Y"#).last().unwrap(), "Y");
+        assert_eq!(words(r#"--comment "a \"b\" \\ c""#), ["--comment", r#"a "b" \ c"#]);
+        assert_eq!(words(r#"--log-prefix "test: " x"#), ["--log-prefix", "test: ", "x"]);
     }
 
     #[test]
     fn an_open_quote_ends_with_the_line() {
-        assert_eq!(split(r#"--comment "a b"#), ["--comment", "a b"]);
-        assert_eq!(split("--comment \"a\\"), ["--comment", "a"]);
+        assert_eq!(words(r#"--comment "a b"#), ["--comment", "a b"]);
+        assert_eq!(words("--comment \"a\\"), ["--comment", "a"]);
     }
 
     #[test]
     fn an_empty_quoted_word_is_a_word() {
-        assert_eq!(split(r#"--comment "" x"#), ["--comment", "", "x"]);
+        assert_eq!(words(r#"--comment "" x"#), ["--comment", "", "x"]);
+    }
+
+    #[test]
+    fn a_column_counts_characters_and_not_bytes() {
+        let words = Words::new(r#"-A X  --comment "äöü" --dport 1"#);
+        assert_eq!(words.column(0), 1);
+        assert_eq!(words.column(2), 7);
+        assert_eq!(words.column(4), 23);
+        assert_eq!(words.between(2, 4), r#"--comment "äöü""#);
+        assert_eq!(words.column(99), 32);
     }
 }

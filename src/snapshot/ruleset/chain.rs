@@ -8,8 +8,8 @@ use crate::evidence::Evidence;
 use crate::net::Hook;
 use crate::net::Protocol;
 
+use super::Ruleset;
 use super::rule::{ReadRule, Rule};
-use super::{Match, Ruleset};
 
 /// A chain of a table, as an index into [`Table::chains`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -244,10 +244,8 @@ fn next_of(index: &[(IpAddr, u32)], addr: IpAddr, from: u32) -> Option<u32> {
 /// The one protocol and destination port that a rule is for. Later matches only narrow it further.
 fn exact_port(rule: &Rule) -> Option<(Protocol, u16)> {
     let protocol = rule.selector.protocol.as_ref().filter(|test| !test.invert)?.value;
-    rule.matches.iter().find_map(|one| match one {
-        Match::DestinationPort(port) if !port.invert && port.value.low == port.value.high => {
-            Some((protocol, port.value.low))
-        }
-        _ => None,
+    rule.matches.iter().find_map(|one| {
+        let port = one.ports()?.destination?;
+        (!port.invert && port.value.low == port.value.high).then_some((protocol, port.value.low))
     })
 }

@@ -4,6 +4,7 @@ mod chain;
 mod matching;
 mod nft;
 mod rule;
+mod saved;
 mod target;
 
 use std::sync::OnceLock;
@@ -13,14 +14,21 @@ use crate::net::Family;
 use crate::net::Hook;
 
 pub use chain::{Chain, ChainId, ChainPolicy, PacketKey, RuleLine, Rules, Table};
+pub(crate) use matching::{ADDR_TYPES, DCCP_TYPES, TCP_FLAGS};
 pub use matching::{
-    AddrType, AddrtypeMatch, ConntrackMatch, ConntrackStatus, CtStates, Direction, IcmpType, MarkTest, Match,
-    Multiport, MultiportSide, OwnerMatch, PhysdevMatch, PktType, PortRange, RecentAction, RecentMatch, RecentSide,
-    RpfilterMatch, SetMatch, SetSide, TcpFlags, TtlTest,
+    AddrRange, AddrType, AddrtypeMatch, ConntrackMatch, ConntrackStatus, CtStates, DccpMatch, DccpTypes, Direction,
+    EcnMatch, IcmpType, IprangeMatch, MarkTest, Match, Multiport, MultiportSide, Nth, OwnerMatch, PhysdevMatch,
+    PktType, PortRange, Ports, RecentAction, RecentMatch, RecentSide, RpfilterMatch, SctpMatch, SetMatch, SetSide,
+    TcpFlags, TcpMatch, TosTest, TtlTest,
 };
 pub use nft::{Nft, NftChain, NftFamily, NftHook, NftRule, NftTable};
 pub use rule::{AddrMask, IfPattern, ReadRule, Rule, Selector, Test};
-pub use target::{ConnmarkTarget, CtTarget, MarkChange, NatRange, RejectWith, Target, TtlChange};
+pub use saved::{Options, Quoted, Refused, SavedOption, Span, prefix_length};
+pub(crate) use target::REJECT_TYPES;
+pub use target::{
+    ConnmarkAction, ConnmarkTarget, CtTarget, CtZone, CtZoneSide, MarkChange, MarkShift, NatRange, QueueTarget,
+    RejectWith, SetPlace, SetTarget, Target, TtlChange,
+};
 
 /// The two kernel interfaces under iptables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,11 +1,14 @@
 //! One rule: what every packet is asked first, further matches, and the target.
 
+use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
 
 use crate::evidence::Evidence;
 use crate::net::{Family, Protocol};
 
-use super::{Match, Table, Target};
+use super::matching::device;
+use super::saved::{flag, negation};
+use super::{Match, Refused, Table, Target};
 
 /// Reads one rule's line. [`crate::load`] puts it into the tables, so that a chain is read when a packet first comes
 /// to it.
@@ -18,7 +21,7 @@ pub struct Rule {
     pub index: u32,
     /// What `iptables` itself asks.
     pub selector: Selector,
-    /// What its extensions ask, in order. Extensions that match always (`comment`) are left out.
+    /// What its extensions ask, in order.
     pub matches: Vec<Match>,
     /// What it does.
     pub target: Target,
@@ -26,6 +29,46 @@ pub struct Rule {
     pub evidence: Evidence,
     /// The offset of its line in the file.
     pub(crate) start: u32,
+}
+
+impl Rule {
+    /// The rule as `iptables-save` prints it, without `-A CHAIN`.
+    #[must_use]
+    pub fn saved<'r>(&'r self, table: &'r Table) -> impl Display + 'r {
+        SavedRule { rule: self, table }
+    }
+
+    /// What of it is not understood.
+    pub fn refused(&self) -> impl Iterator<Item = &Refused> {
+        let target = match &self.target {
+            Target::Unsupported(refused) => Some(&**refused),
+            _ => None,
+        };
+        let matches = self.matches.iter().filter_map(|one| match one {
+            Match::Unsupported(refused) => Some(&**refused),
+            _ => None,
+        });
+        matches.chain(target)
+    }
+}
+
+struct SavedRule<'r> {
+    rule: &'r Rule,
+    table: &'r Table,
+}
+
+impl Display for SavedRule<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut text = self.rule.selector.to_string();
+        for one in &self.rule.matches {
+            let dash = if matches!(one, Match::Unsupported(_)) { " " } else { " -m " };
+            text.push_str(dash);
+            text.push_str(&one.to_string());
+        }
+        text.push(' ');
+        text.push_str(&self.rule.target.saved(self.table).to_string());
+        f.write_str(text.trim())
+    }
 }
 
 /// A condition and whether it is negated (`!`).
@@ -62,6 +105,94 @@ pub struct Selector {
     pub fragment: Option<Test<()>>,
     /// A rule for the other family (`-4` in a file of `ip6tables-save`): it is in no table of this one.
     pub other_family: bool,
+}
+
+impl Display for Selector {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        address(f, "-s", self.source.as_ref())?;
+        address(f, "-d", self.destination.as_ref())?;
+        device(f, "-i", self.in_iface.as_ref())?;
+        device(f, "-o", self.out_iface.as_ref())?;
+        if let Some(Test { value, invert }) = self.protocol {
+            negation(f, invert)?;
+            match protocol_name(value) {
+                Some(name) => write!(f, " -p {name}"),
+                None => write!(f, " -p {}", value.0),
+            }?;
+        }
+        flag(f, "-f", self.fragment)
+    }
+}
+
+/// `0.0.0.0/0` asks nothing, so it isn't printed.
+fn address(f: &mut Formatter<'_>, name: &str, addr: Option<&AddrMask>) -> fmt::Result {
+    let Some(addr) = addr.filter(|addr| addr.invert || !addr.mask.is_unspecified()) else { return Ok(()) };
+    negation(f, addr.invert)?;
+    write!(f, " {name} {}", addr.full())
+}
+
+/// The names that `iptables-save` prints (`/etc/protocols`, `xtables_chain_protos`).
+const PROTOCOLS: &[(u8, &str)] = &[
+    (1, "icmp"),
+    (2, "igmp"),
+    (3, "ggp"),
+    (4, "ipencap"),
+    (5, "st"),
+    (6, "tcp"),
+    (8, "egp"),
+    (9, "igp"),
+    (12, "pup"),
+    (17, "udp"),
+    (20, "hmp"),
+    (22, "xns-idp"),
+    (27, "rdp"),
+    (29, "iso-tp4"),
+    (33, "dccp"),
+    (36, "xtp"),
+    (37, "ddp"),
+    (38, "idpr-cmtp"),
+    (41, "ipv6"),
+    (43, "ipv6-route"),
+    (44, "ipv6-frag"),
+    (45, "idrp"),
+    (46, "rsvp"),
+    (47, "gre"),
+    (50, "esp"),
+    (51, "ah"),
+    (57, "skip"),
+    (58, "ipv6-icmp"),
+    (59, "ipv6-nonxt"),
+    (60, "ipv6-opts"),
+    (73, "rspf"),
+    (81, "vmtp"),
+    (88, "eigrp"),
+    (89, "ospf"),
+    (93, "ax.25"),
+    (94, "ipip"),
+    (97, "etherip"),
+    (98, "encap"),
+    (103, "pim"),
+    (108, "ipcomp"),
+    (112, "vrrp"),
+    (115, "l2tp"),
+    (124, "isis"),
+    (132, "sctp"),
+    (133, "fc"),
+    (135, "mobility-header"),
+    (136, "udplite"),
+    (137, "mpls-in-ip"),
+    (138, "manet"),
+    (139, "hip"),
+    (140, "shim6"),
+    (141, "wesp"),
+    (142, "rohc"),
+    (143, "ethernet"),
+];
+
+/// A protocol's name.
+#[must_use]
+pub fn protocol_name(protocol: Protocol) -> Option<&'static str> {
+    PROTOCOLS.iter().find(|(number, _)| *number == protocol.0).map(|(_, name)| *name)
 }
 
 /// An address under a mask, which need not be a prefix.
