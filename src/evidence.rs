@@ -48,6 +48,8 @@ pub struct Gap {
     pub what: String,
     /// The lines that show it, none where a whole file is absent.
     pub evidence: Vec<Evidence>,
+    /// The lines are rows of a table that could not be read, so that each may say anything.
+    pub unread: bool,
 }
 
 impl Gap {
@@ -55,7 +57,13 @@ impl Gap {
     #[must_use]
     pub fn new(what: impl Into<String>, mut evidence: Vec<Evidence>) -> Self {
         evidence.retain(|evidence| evidence.line > 0);
-        Self { what: what.into(), evidence }
+        Self { what: what.into(), evidence, unread: false }
+    }
+
+    /// A row of a table that could not be read.
+    #[must_use]
+    pub fn unread(what: impl Into<String>, row: Evidence) -> Self {
+        Self { unread: true, ..Self::new(what, vec![row]) }
     }
 }
 

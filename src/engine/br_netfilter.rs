@@ -11,14 +11,18 @@ use super::neigh;
 use super::netfilter::nf_hook;
 use super::route::ip_route_input;
 use super::sysctl;
+use super::unread;
 use super::walk::{End, Next, NfBridge, Stage, Walk};
 
 /// Whether bridged packets of this walk's family go through the IP hooks.
 pub(super) fn is_on(walk: &mut Walk, bridge: &IfName) -> bool {
     let family = walk.packet().family();
     let netns = walk.netns();
+    let key = sysctl_key(family);
     if netns.sysctls.is_none() {
-        sysctl::decisive(walk, sysctl_key(family), 0);
+        sysctl::decisive(walk, key, 0);
+    } else if sysctl::number(netns, key).is_none() {
+        unread::doubt_sysctl(walk, netns, key);
     }
     is_on_at(netns, family, bridge)
 }

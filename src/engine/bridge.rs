@@ -11,6 +11,7 @@ use super::br_netfilter;
 use super::input::ip_rcv;
 use super::link::{Reach, ports};
 use super::nft;
+use super::unread;
 use super::walk::{End, Next, Stage, Walk};
 
 /// Where a bridge sends a frame.
@@ -91,7 +92,7 @@ pub(super) fn br_dev_xmit(walk: &mut Walk, bridge: &IfName) -> Stage<Next> {
 
 /// What the bridge knows of an address (`br_fdb_find_rcu`): its own, an entry of the snapshot, what it learned on the
 /// way here or from the answer of a neighbour that was asked for.
-fn look_up(walk: &Walk, bridge: &IfName, lladdr: MacAddr) -> Forwarding {
+fn look_up(walk: &mut Walk, bridge: &IfName, lladdr: MacAddr) -> Forwarding {
     let netns = walk.netns();
     let own = netns.link(bridge).filter(|link| link.lladdr == Some(lladdr) || lladdr == MacAddr::ZERO);
     if let Some(link) = own {
@@ -115,12 +116,26 @@ fn look_up(walk: &Walk, bridge: &IfName, lladdr: MacAddr) -> Forwarding {
     if let Some(link) = ports_of(netns, bridge).find(|link| link.lladdr == Some(lladdr)) {
         return Forwarding::Local(Some(link.evidence));
     }
+    doubt_entry(walk, netns, bridge, lladdr);
     if walk.tracker.resolved.contains(&lladdr)
         && let Some(port) = port_towards(walk, bridge, lladdr)
     {
         return Forwarding::Port(port, None);
     }
     Forwarding::Flood
+}
+
+/// No entry was found for an address, though one may stand there: a row of which not even that much could be read, or
+/// not who keeps it.
+fn doubt_entry(walk: &mut Walk, netns: &Netns, bridge: &IfName, lladdr: MacAddr) {
+    unread::doubt_fdb(walk, netns, None, lladdr);
+    let port = |dev: &IfName| netns.link(dev).is_some_and(|link| link.master.as_ref() == Some(bridge));
+    let half = |entry: &&FdbEntry| entry.lladdr == lladdr && !entry.unmodelled.is_empty() && port(&entry.dev);
+    if let Some(entry) = netns.fdb.iter().flatten().find(half) {
+        let words = entry.unmodelled.join(" ");
+        let what = format!("the entry for {lladdr} on {} has options that are not modelled: {words}", entry.dev);
+        walk.doubt(what, Some(entry.evidence));
+    }
 }
 
 /// The rows of the forwarding table that a bridge keeps.
@@ -158,7 +173,7 @@ fn br_flood(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>) -> Stage<Ne
     let netns = walk.netns();
     let lladdr = walk.packet().link.map_or(MacAddr::ZERO, |link| link.destination);
     if netns.fdb.is_none() {
-        walk.gap(format!("{}/fdb.txt is missing: {bridge} is taken to flood to {lladdr}", netns.dir), None);
+        walk.gap(format!("{}: {bridge} is taken to flood to {lladdr}", netns.lacks("fdb.txt")), None);
     }
     let all = ports(walk.snapshot, walk.netns_id(), bridge);
     let open: Vec<IfName> = all.filter(|port| floods_to(netns, port) && refusal(netns, from, port).is_none()).collect();
@@ -243,7 +258,7 @@ fn ingress_vlan(netns: &Netns, bridge: &IfName, port: &IfName) -> Stage<Option<u
         return Ok(None);
     }
     let Some(vlans) = &netns.bridge_vlans else {
-        let what = format!("{}/bridge-vlan.txt is missing, and {bridge} filters VLANs", netns.dir);
+        let what = format!("{}, and {bridge} filters VLANs", netns.lacks("bridge-vlan.txt"));
         return Err(End::undetermined(Reason::MissingTable, what));
     };
     let pvid = vlans.iter().find(|vlan| vlan.dev == *port && vlan.pvid).map(|vlan| vlan.vid);

@@ -13,6 +13,7 @@ use super::gaps::Gaps;
 use super::input::{is_answered, netif_receive_skb};
 use super::output::{ip_local_out, send, send_kernel};
 use super::reply;
+use super::unread;
 use super::walk::{Choice, Choices, End, Finished, Next, Stage, Walk, Why};
 use super::xmit::dev_queue_xmit;
 use super::{Origin, Question};
@@ -268,12 +269,8 @@ impl<'s> Course<'s, '_> {
 
     /// Records the end and takes back what the walk gathered.
     fn end(&mut self, mut walk: Walk<'s>, mut end: End) -> Leg {
-        let certain = walk.unsure.is_empty() || !matches!(end.verdict, Verdict::Delivered | Verdict::Left);
-        if !certain {
-            let what = walk.unsure.first().cloned().unwrap_or_default();
-            end.detail = Some(format!("it would have been {}, but {what}", end.verdict.as_str()));
-            (end.verdict, end.reason) = (Verdict::Undetermined, Some(Reason::MissingTable));
-        }
+        unread::doubt_end(&mut walk, &end);
+        let certain = settle(&walk, &mut end);
         if end.verdict == Verdict::Undetermined && certain {
             walk.gap(
                 end.detail.clone().unwrap_or_else(|| "something that decides is missing".to_owned()),
@@ -301,6 +298,20 @@ impl<'s> Course<'s, '_> {
         let trace = Trace { steps, verdict: end.verdict, reason: end.reason };
         Leg { trace, packet, netns: place.netns, unknown_port, cause }
     }
+}
+
+/// Makes an end undetermined that is not certain. Whether it was.
+fn settle(walk: &Walk, end: &mut End) -> bool {
+    let arrived = matches!(end.verdict, Verdict::Delivered | Verdict::Left);
+    let doubt = walk.doubts.first().filter(|_| end.verdict != Verdict::Undetermined);
+    let unsure = walk.unsure.first().filter(|_| arrived);
+    let Some(what) = doubt.map(|doubt| &doubt.what).or(unsure) else { return true };
+    let reason = end.reason.filter(|_| !arrived).map_or(String::new(), |reason| format!(" ({})", reason.as_str()));
+    end.detail = Some(format!("it would have been {}{reason}, but {what}", end.verdict.as_str()));
+    end.because.splice(0..0, doubt.and_then(|doubt| doubt.row));
+    (end.verdict, end.reason) = (Verdict::Undetermined, Some(Reason::MissingTable));
+    (end.error, end.errno) = (None, None);
+    false
 }
 
 /// The product of the choices' weights, `None` where one can't be known.

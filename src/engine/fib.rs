@@ -8,9 +8,11 @@ use std::net::IpAddr;
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, Mark, Packet, Protocol, TableId};
 use crate::snapshot::{Netns, NextHop, PolicyRule, Route, RouteType, Routes, RuleAction};
+use crate::trace::Reason;
 
 use super::fib_rules::{fib_rule_match, has_default_rules, undecided};
 use super::fib_table::{TableAnswer, fib_table_lookup};
+use super::unread;
 use super::walk::Walk;
 
 /// What a lookup asks with (`struct flowi4`, `struct flowi6`).
@@ -93,8 +95,26 @@ pub(super) enum Lookup<'s> {
     Found(Found<'s>),
     /// An error, by its errno name, and the rule or route that gave it.
     Failed(Failure<'s>),
-    /// A table that decides is missing or something is not modelled: what.
-    Unknown(String, Vec<Evidence>),
+    /// A table that decides is missing or something is not modelled.
+    Unknown(Unknown),
+}
+
+/// What keeps a lookup from an answer.
+#[derive(Clone, Debug)]
+pub(super) struct Unknown {
+    pub reason: Reason,
+    pub what: String,
+    pub because: Vec<Evidence>,
+}
+
+impl Unknown {
+    pub(super) fn missing(what: String, because: Vec<Evidence>) -> Self {
+        Self { reason: Reason::MissingTable, what, because }
+    }
+
+    pub(super) fn not_modelled(what: String, because: Vec<Evidence>) -> Self {
+        Self { reason: Reason::NotModelled, what, because }
+    }
 }
 
 /// A lookup that ended in an error.
@@ -110,7 +130,9 @@ pub(super) struct Failure<'s> {
 
 /// Looks a packet's flow up. Where nobody can know whether a policy rule matches, the walk goes both ways.
 pub(super) fn fib_lookup_for<'s>(walk: &mut Walk<'s>, netns: &'s Netns, flow: &Flow) -> Lookup<'s> {
-    lookup(netns, flow, &mut |rule| Some(chosen(walk, rule)))
+    let found = lookup(netns, flow, &mut |rule| Some(chosen(walk, rule)));
+    unread::doubt_lookup(walk, netns, flow, &found);
+    found
 }
 
 /// Looks a flow up in a namespace's tables (`fib_lookup` in `include/net/ip_fib.h`, `fib6_rule_lookup`). A rule of
@@ -125,17 +147,17 @@ type Decide<'d> = &'d mut dyn FnMut(&PolicyRule) -> Option<bool>;
 fn lookup<'s>(netns: &'s Netns, flow: &Flow, decide: Decide) -> Lookup<'s> {
     let Some(routes) = routes(netns, flow.family) else {
         let file = if flow.family == Family::Inet { "route.txt" } else { "route6.txt" };
-        return Lookup::Unknown(format!("{}/{file} is missing: the routes are not known", netns.dir), Vec::new());
+        let what = format!("{}: the routes are not known", netns.lacks(file));
+        return Lookup::Unknown(Unknown::missing(what, Vec::new()));
     };
     let rules = match flow.family {
         Family::Inet => &netns.rules,
         Family::Inet6 => &netns.rules6,
     };
     let Some(rules) = rules else {
-        return Lookup::Unknown(
-            format!("{}/rule.txt is missing: the policy rules are not known", netns.dir),
-            Vec::new(),
-        );
+        let file = if flow.family == Family::Inet { "rule.txt" } else { "rule6.txt" };
+        let what = format!("{}: the policy rules are not known", netns.lacks(file));
+        return Lookup::Unknown(Unknown::missing(what, Vec::new()));
     };
     if flow.family == Family::Inet && has_default_rules(rules) {
         return lookup_merged(netns, routes, rules, flow);
@@ -169,7 +191,7 @@ fn lookup_merged<'s>(netns: &'s Netns, routes: &'s Routes, rules: &'s [PolicyRul
             TableAnswer::Failed(errno, route) => {
                 return Lookup::Failed(Failure { errno, route: Some(route), rule: rule_of(route.table) });
             }
-            TableAnswer::Unknown(what, because) => return Lookup::Unknown(what, because),
+            TableAnswer::Unknown(unknown) => return Lookup::Unknown(unknown),
             TableAnswer::Nothing => {}
         }
     }
@@ -190,10 +212,10 @@ fn fib_rules_lookup<'s>(
         match fib_rule_match(rule, flow).or_else(|| decide(rule)) {
             Some(true) => {}
             Some(false) => continue,
-            None => return Lookup::Unknown(undecided(rule), vec![rule.evidence]),
+            None => return Lookup::Unknown(undecided(rule)),
         }
         let table = match rule.action {
-            RuleAction::Nop => continue,
+            RuleAction::Nop | RuleAction::Unread => continue,
             RuleAction::Goto(target) => {
                 // `ip rule` refuses to jump backwards, so the search only ever goes on.
                 // A target that isn't there is as if the rule weren't.
@@ -208,7 +230,7 @@ fn fib_rules_lookup<'s>(
         };
         if !routes.all_tables() && table != TableId::MAIN && table != TableId::LOCAL && table != TableId::DEFAULT {
             let what = format!("{}: the routes of table {table} are not in the snapshot", netns.dir);
-            return Lookup::Unknown(what, vec![rule.evidence]);
+            return Lookup::Unknown(Unknown::missing(what, vec![rule.evidence]));
         }
         match fib_table_lookup(netns, routes.covering(table, flow.destination), flow) {
             TableAnswer::Found(route, ways, mut because) => {
@@ -221,15 +243,20 @@ fn fib_rules_lookup<'s>(
             TableAnswer::Failed(errno, route) => {
                 return Lookup::Failed(Failure { errno, route: Some(route), rule: Some(rule) });
             }
-            TableAnswer::Unknown(what, because) => return Lookup::Unknown(what, because),
+            TableAnswer::Unknown(unknown) => return Lookup::Unknown(unknown),
             TableAnswer::Nothing => {}
         }
     }
     Lookup::Failed(Failure { errno: "ENETUNREACH", route: None, rule: None })
 }
 
+/// Of a rule whose action nobody could read only its place is known: the walk goes on below it, and is not certain.
 fn chosen(walk: &mut Walk, rule: &PolicyRule) -> bool {
-    walk.choose_unknown(undecided(rule), Some(rule.evidence))
+    if rule.action == RuleAction::Unread {
+        unread::doubt_rule(walk, rule);
+        return false;
+    }
+    walk.choose_unknown(undecided(rule).what, Some(rule.evidence))
 }
 
 fn failed<'s>(errno: &'static str, rule: &'s PolicyRule) -> Lookup<'s> {

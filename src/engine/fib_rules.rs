@@ -5,7 +5,7 @@
 use crate::net::TableId;
 use crate::snapshot::{IdRange, PolicyRule, RuleAction};
 
-use super::fib::Flow;
+use super::fib::{Flow, Unknown};
 
 /// Whether only the kernel's own three rules stand, in which case IPv4 keeps `local` and `main` in one trie.
 pub(super) fn has_default_rules(rules: &[PolicyRule]) -> bool {
@@ -34,10 +34,17 @@ pub(super) fn is_catch_all(rule: &PolicyRule) -> bool {
 }
 
 /// A rule that tests what nobody can know (a port drawn at random), or what is not modelled.
-pub(super) fn undecided(rule: &PolicyRule) -> String {
+pub(super) fn undecided(rule: &PolicyRule) -> Unknown {
+    let because = vec![rule.evidence];
     match rule.unmodelled.as_slice() {
-        [] => format!("whether the policy rule with priority {} matches can't be known", rule.priority),
-        words => format!("the policy rule with priority {} is not modelled: {}", rule.priority, words.join(" ")),
+        [] => {
+            let what = format!("whether the policy rule with priority {} matches can't be known", rule.priority);
+            Unknown::missing(what, because)
+        }
+        words => {
+            let what = format!("the policy rule with priority {} is not modelled: {}", rule.priority, words.join(" "));
+            Unknown::not_modelled(what, because)
+        }
     }
 }
 

@@ -9,13 +9,13 @@ use crate::evidence::Evidence;
 use crate::net::{Family, IfName};
 use crate::snapshot::{Neigh, NeighState, Netns, NextHop, Route, RouteScope, RouteType};
 
-use super::fib::Flow;
+use super::fib::{Flow, Unknown};
 use super::sysctl;
 
 pub(super) enum TableAnswer<'s> {
     Found(&'s Route, Vec<NextHop>, Vec<Evidence>),
     Failed(&'static str, &'s Route),
-    Unknown(String, Vec<Evidence>),
+    Unknown(Unknown),
     /// Nothing matched, or a `throw` route said to go on.
     Nothing,
 }
@@ -46,15 +46,19 @@ pub(super) fn fib_table_lookup<'s>(
         if !route.unmodelled.is_empty() {
             let what =
                 format!("the route {} has options that are not modelled: {}", route.dst, route.unmodelled.join(" "));
-            return TableAnswer::Unknown(what, vec![route.evidence]);
+            return TableAnswer::Unknown(Unknown::not_modelled(what, vec![route.evidence]));
         }
         let (ways, because) = match usable_ways(netns, route, flow) {
             Ok(found) => found,
             Err(Unusable::Blackhole) => return TableAnswer::Failed("EINVAL", route),
-            Err(Unusable::Unknown(what, because)) => return TableAnswer::Unknown(what, because),
+            Err(Unusable::Unknown(unknown)) => return TableAnswer::Unknown(unknown),
         };
         if ways.is_empty() {
             continue;
+        }
+        if let Some(encap) = ways.iter().find_map(|way| way.encap.as_ref()) {
+            let what = format!("the route {} puts on an encapsulation that is not modelled: {encap}", route.dst);
+            return TableAnswer::Unknown(Unknown::not_modelled(what, because));
         }
         match flow.family {
             Family::Inet => return TableAnswer::Found(route, ways, because),
@@ -125,7 +129,7 @@ fn route_error(kind: RouteType) -> Option<&'static str> {
 
 enum Unusable {
     Blackhole,
-    Unknown(String, Vec<Evidence>),
+    Unknown(Unknown),
 }
 
 /// The ways of a route that a packet may take (`fib_lookup_good_nhc`).
@@ -160,7 +164,7 @@ fn all_ways(netns: &Netns, route: &Route) -> Result<(Vec<NextHop>, Vec<Evidence>
             return Ok((route.nexthops.clone(), vec![route.evidence]));
         }
         let what = format!("{}/nexthop.txt has no nexthop object {id}, which a route names", netns.dir);
-        return Err(Unusable::Unknown(what, vec![route.evidence]));
+        return Err(Unusable::Unknown(Unknown::missing(what, vec![route.evidence])));
     };
     let mut because = vec![route.evidence, object.evidence];
     if object.blackhole {
@@ -168,7 +172,7 @@ fn all_ways(netns: &Netns, route: &Route) -> Result<(Vec<NextHop>, Vec<Evidence>
     }
     if !object.unmodelled.is_empty() {
         let what = format!("nexthop object {id} has options that are not modelled: {}", object.unmodelled.join(" "));
-        return Err(Unusable::Unknown(what, because));
+        return Err(Unusable::Unknown(Unknown::not_modelled(what, because)));
     }
     if let Some(way) = &object.way {
         return Ok((vec![way.clone()], because));

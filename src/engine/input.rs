@@ -16,6 +16,7 @@ use super::output::{ip_output, mtu, too_big};
 use super::route::{Dst, ip_route_input};
 use super::sysctl;
 use super::tun;
+use super::unread;
 use super::vxlan;
 use super::walk::{End, Next, Stage, Walk};
 
@@ -28,6 +29,7 @@ pub(super) fn netif_receive_skb(walk: &mut Walk, netns: NetnsId, dev: &IfName) -
     walk.skb.iif = Some(dev.clone());
     walk.skb.next_hop = None;
     walk.skb.to_host = false;
+    unread::doubt_link(walk, dev);
     nft::nf_device(walk, Hook::Ingress, dev)?;
     let link = walk.netns().link(dev);
     let Some(master) = link.and_then(|link| link.master.as_ref()) else { return ip_rcv(walk, dev) };

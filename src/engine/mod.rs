@@ -32,6 +32,7 @@ mod sysctl;
 mod targets;
 mod tun;
 mod underlay;
+mod unread;
 mod vxlan;
 mod walk;
 mod xmit;

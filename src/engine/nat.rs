@@ -12,6 +12,7 @@ use crate::trace::{CtState, Decision, Hook, NatChange, Reason};
 use super::address::select_source;
 use super::conntrack::{self, CtEntry, CtId, Dir, Nfct, UnknownPort};
 use super::netfilter::HookState;
+use super::unread;
 use super::walk::{End, Stage, Walk};
 
 /// Which half of a packet is rewritten (`enum nf_nat_manip_type`).
@@ -52,7 +53,7 @@ pub(super) fn snat(walk: &mut Walk, range: &NatRange, because: Evidence) {
 pub(super) fn masquerade(walk: &mut Walk, range: &NatRange, outdev: &IfName, because: Evidence) -> Stage<()> {
     let netns = walk.netns();
     if netns.addrs.is_none() {
-        let what = format!("{}/addr.txt is missing: the address to masquerade with is not known", netns.dir);
+        let what = format!("{}: the address to masquerade with is not known", netns.lacks("addr.txt"));
         return Err(End::undetermined(Reason::MissingTable, what).because([because]));
     }
     let destination = walk.packet().ip.destination;
@@ -62,6 +63,7 @@ pub(super) fn masquerade(walk: &mut Walk, range: &NatRange, outdev: &IfName, bec
         let detail = format!("{outdev} has no address to masquerade with");
         return Err(End::dropped(Reason::NatFailed).detail(detail).because([because]));
     };
+    unread::doubt_source(walk, netns, source);
     let range = NatRange { addrs: Some((source, source)), ..*range };
     nf_nat_setup_info(walk, &range, Manip::Src, Some(because));
     Ok(())

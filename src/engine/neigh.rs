@@ -14,6 +14,7 @@ use super::fib_table;
 use super::link::Reach;
 use super::ndisc;
 use super::route::{self, Dst};
+use super::unread;
 use super::walk::{DevRef, End, Next, NextHopOnLink, Stage, Walk};
 
 /// Gives the frame its addresses and hands it to the device (`ip_finish_output2`, `neigh_resolve_output`).
@@ -54,6 +55,9 @@ pub(super) fn resolve(
         };
         walk.take(decision, [*evidence]);
         return Ok(());
+    }
+    if row.is_none() {
+        unread::doubt_neigh(walk, dev, address);
     }
     let reach = Reach::from(walk.snapshot, walk.netns_id(), dev);
     let owner = reach.stacks.iter().find(|(netns, _)| walk.snapshot.netns(*netns).addr(address).is_some());
@@ -104,7 +108,7 @@ fn answered(walk: &mut Walk, hop: &Hop, owner: DevRef) {
     let row = owner_netns.addr(address).map(|addr| addr.evidence);
     let assumed = link.is_none();
     if assumed {
-        let what = format!("{}/link.txt is missing: {dev} is taken to be joined to {}", walk.netns().dir, owner.1);
+        let what = format!("{}: {dev} is taken to be joined to {}", walk.netns().lacks("link.txt"), owner.1);
         walk.unsure(what);
     }
     walk.tracker.resolved.extend(lladdr);
@@ -165,7 +169,7 @@ fn fail(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, detail: String, because
 /// What of the link is not in the snapshot, where the owner could be.
 fn missing(netns: &Netns, dev: &IfName, reach: &Reach) -> Option<String> {
     if netns.links.is_none() {
-        return Some(format!("{}/link.txt is missing: what {dev} is, is not known", netns.dir));
+        return Some(format!("{}: what {dev} is, is not known", netns.lacks("link.txt")));
     }
     let hidden = reach.hidden.first()?;
     Some(format!("the namespace at the other end of {hidden} is not in the snapshot"))

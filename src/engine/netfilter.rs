@@ -93,7 +93,7 @@ fn note_missing(walk: &mut Walk, family: Family) {
         return;
     }
     let file = if family == Family::Inet { "iptables-save" } else { "ip6tables-save" };
-    walk.unsure(format!("{}/{file} is missing: the walk goes on as if no rule stood there", netns.dir));
+    walk.unsure(format!("{}: the walk goes on as if no rule stood there", netns.lacks(file)));
 }
 
 /// A base chain of nft's own that can end or change the packet, and that is not evaluated.

@@ -30,7 +30,7 @@ pub(super) fn walk(course: &mut Course, forward: &Leg, sent: &Packet) -> Trace {
 pub(super) fn would_have_arrived(trace: &Trace) -> bool {
     matches!(trace.steps.last().map(|step| &step.decision),
         Some(Decision::End { reason: Some(Reason::MissingTable), detail: Some(detail), .. })
-            if detail.starts_with("it would have been "))
+            if detail.starts_with("it would have been delivered") || detail.starts_with("it would have been left"))
 }
 
 fn delivered_inside(trace: &Trace) -> bool {

@@ -7,12 +7,13 @@ use std::net::IpAddr;
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, Packet};
 use crate::snapshot::{Netns, NextHop, RouteType, Routes};
-use crate::trace::{Decision, Reason, ReverseMode, Verdict};
+use crate::trace::{Decision, Reason, ReverseMode};
 
 use super::address::{is_local_address, select_source};
-use super::fib::{self, Failure, Flow, Found, Lookup};
+use super::fib::{self, Failure, Flow, Found, Lookup, Unknown};
 use super::fib_rules;
 use super::sysctl;
+use super::unread;
 use super::walk::{DevRef, End, Stage, Walk, Why};
 
 /// Where a packet goes next (`struct dst_entry`).
@@ -56,7 +57,7 @@ pub(super) fn ip_route_input(walk: &mut Walk, dev: &IfName) -> Stage<Dst> {
     let found = match fib::fib_lookup_for(walk, netns, &flow) {
         Lookup::Found(found) => found,
         Lookup::Failed(failure) => return Err(input_error(walk, dev, &failure)),
-        Lookup::Unknown(what, because) => return Err(unknown(what, because)),
+        Lookup::Unknown(missing) => return Err(unknown(missing)),
     };
     match found.route.kind {
         RouteType::Local | RouteType::Anycast => {
@@ -106,7 +107,7 @@ pub(super) fn ip_route_output(walk: &mut Walk, oif: Option<&IfName>) -> Stage<Ds
     let found = match fib::fib_lookup_for(walk, netns, &flow) {
         Lookup::Found(found) => found,
         Lookup::Failed(failure) => return Err(output_error(walk, &failure)),
-        Lookup::Unknown(what, because) => return Err(unknown(what, because)),
+        Lookup::Unknown(missing) => return Err(unknown(missing)),
     };
     let unspecified = walk.packet().ip.source.is_unspecified();
     match found.route.kind {
@@ -134,12 +135,15 @@ fn source_for(walk: &mut Walk, found: &Found, way: Option<&NextHop>) -> Stage<Ip
     let destination = walk.packet().ip.destination;
     let netns = walk.netns();
     if netns.addrs.is_none() {
-        let what = format!("{}/addr.txt is missing: the source address can't be chosen", netns.dir);
-        return Err(unknown(what, found.because.clone()));
+        let what = format!("{}: the source address can't be chosen", netns.lacks("addr.txt"));
+        return Err(unknown(Unknown::missing(what, found.because.clone())));
     }
     let dev = way.and_then(|way| way.dev.as_ref());
     let source =
         dev.and_then(|dev| select_source(netns, dev, way.and_then(|way| way.via), destination, found.route.scope));
+    if let Some(source) = source {
+        unread::doubt_source(walk, netns, source);
+    }
     source.ok_or_else(|| End::errno(Reason::NoAddress, "EADDRNOTAVAIL").because(found.because.clone()))
 }
 
@@ -162,20 +166,21 @@ fn select_path(walk: &mut Walk, found: &Found) -> Option<NextHop> {
 }
 
 /// Without a rule file the kernel's own three rules are taken, which nobody has seen.
-fn note_assumed_rules(walk: &mut Walk) {
+fn assumed_rules(walk: &Walk) -> Option<String> {
     let netns = walk.netns();
     let (rules, file) = match walk.packet().family() {
         Family::Inet => (&netns.rules, "rule.txt"),
         Family::Inet6 => (&netns.rules6, "rule6.txt"),
     };
-    if rules.iter().flatten().next().is_some_and(|rule| rule.evidence.line == 0) {
-        walk.unsure(format!("{}/{file} is missing: the default policy rules are taken", netns.dir));
-    }
+    let assumed = rules.iter().flatten().next().is_some_and(|rule| rule.evidence.line == 0);
+    assumed.then(|| format!("{}: the default policy rules are taken", netns.lacks(file)))
 }
 
 /// Makes the decision a step.
 fn take_route(walk: &mut Walk, chosen: Chosen, local: bool, source: Option<IpAddr>) -> Dst {
-    note_assumed_rules(walk);
+    if let Some(what) = assumed_rules(walk) {
+        walk.unsure(what);
+    }
     let Chosen { found, way } = chosen;
     let route = found.route;
     let dev = way.as_ref().and_then(|way| way.dev.clone());
@@ -244,7 +249,10 @@ fn reverse_path(walk: &mut Walk, dev: &IfName, out: Option<&IfName>) -> Stage<()
     let netns = walk.netns();
     let (mode, line) = match sysctl::max_of_all(netns, dev, "rp_filter") {
         Some((value, line)) => (value, Some(line)),
-        None if netns.sysctls.is_some() => (0, None),
+        None if netns.sysctls.is_some() => {
+            unread::doubt_sysctl(walk, netns, "rp_filter");
+            (0, None)
+        }
         None => sysctl::decisive(walk, &format!("net.ipv4.conf.{}.rp_filter", sysctl::escape(dev)), 0),
     };
     let mode = reverse_mode(mode);
@@ -290,7 +298,7 @@ fn validate_source<'s>(
         |because: Vec<Evidence>| Ok(Some((Reason::RpFilter, format!("{source} is not reached by {dev}"), because)));
     let found = match fib::fib_lookup_for(walk, netns, &flow) {
         Lookup::Found(found) => found,
-        Lookup::Unknown(what, because) => return Err(unknown(what, because)),
+        Lookup::Unknown(missing) => return Err(unknown(missing)),
         Lookup::Failed(_) if mode == ReverseMode::Off => return Ok(None),
         Lookup::Failed(failure) => return refused(failure.route.map(|route| route.evidence).into_iter().collect()),
     };
@@ -388,6 +396,10 @@ fn output_error(walk: &mut Walk, failure: &Failure) -> Box<End> {
 }
 
 fn no_route_step(walk: &mut Walk, failure: &Failure) -> Vec<Evidence> {
+    if let Some(what) = assumed_rules(walk) {
+        // Another rule may lead to a table that has a route.
+        walk.doubt(what, None);
+    }
     let because: Vec<Evidence> =
         failure.route.map(|route| route.evidence).into_iter().chain(failure.rule.map(|rule| rule.evidence)).collect();
     walk.take(
@@ -417,7 +429,7 @@ fn reason_of(failure: &Failure) -> Reason {
     }
 }
 
-/// The end where a table that decides is missing.
-pub(super) fn unknown(what: String, because: Vec<Evidence>) -> Box<End> {
-    End::new(Verdict::Undetermined, Reason::MissingTable).detail(what).because(because)
+/// The end where what decides a lookup is missing, or is not modelled.
+pub(super) fn unknown(Unknown { reason, what, because }: Unknown) -> Box<End> {
+    End::undetermined(reason, what).because(because)
 }

@@ -65,7 +65,7 @@ pub(super) fn decisive(walk: &mut Walk, key: &str, otherwise: i64) -> (i64, Opti
     }
     walk.unsure(match netns.sysctls {
         Some(_) => format!("{}/sysctl does not say {key}; {otherwise} is taken", netns.dir),
-        None => format!("{}/sysctl is missing: {key} is not known; {otherwise} is taken", netns.dir),
+        None => format!("{}: {key} is not known; {otherwise} is taken", netns.lacks("sysctl")),
     });
     (otherwise, None)
 }

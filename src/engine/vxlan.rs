@@ -12,6 +12,7 @@ use crate::trace::{Decision, Reason};
 use super::conntrack::{Nfct, UnknownPort};
 use super::route::ip_route_output;
 use super::sysctl;
+use super::unread;
 use super::walk::{End, Next, Stage, Walk};
 
 /// Bytes of a VXLAN header and an inner Ethernet header.
@@ -104,20 +105,26 @@ fn route_outer(walk: &mut Walk, link: &Link, oif: Option<&crate::net::IfName>) -
 }
 
 /// The entry for the frame's destination, or the default one; without either the frame is dropped silently.
-fn find_vtep<'s>(walk: &Walk<'s>, link: &Link) -> Stage<(&'s FdbEntry, IpAddr)> {
+fn find_vtep<'s>(walk: &mut Walk<'s>, link: &Link) -> Stage<(&'s FdbEntry, IpAddr)> {
     let netns = walk.netns();
     let Some(fdb) = &netns.fdb else {
-        let what = format!("{}/fdb.txt is missing: where {} sends is not known", netns.dir, link.name);
+        let what = format!("{}: where {} sends is not known", netns.lacks("fdb.txt"), link.name);
         return Err(End::undetermined(Reason::MissingTable, what).because([link.evidence]));
     };
     let lladdr = walk.packet().link.map_or(MacAddr::ZERO, |frame| frame.destination);
     let own = |entry: &&FdbEntry| entry.dev == link.name && entry.dst.is_some();
     let find = |lladdr: MacAddr| fdb.iter().filter(own).find(|entry| entry.lladdr == lladdr);
-    let Some(entry) = find(lladdr).or_else(|| find(MacAddr::ZERO)) else {
-        if let Some(odd) = fdb.iter().find(|entry| entry.dev == link.name && entry.lladdr == lladdr) {
-            let what = format!("the entry of {} for {lladdr} has options that are not modelled", link.name);
+    let exact = find(lladdr);
+    if exact.is_none() {
+        let odd = |entry: &&FdbEntry| entry.dev == link.name && entry.lladdr == lladdr && !entry.unmodelled.is_empty();
+        if let Some(odd) = fdb.iter().find(odd) {
+            let words = odd.unmodelled.join(" ");
+            let what = format!("the entry of {} for {lladdr} has options that are not modelled: {words}", link.name);
             return Err(End::undetermined(Reason::NotModelled, what).because([odd.evidence]));
         }
+        unread::doubt_fdb(walk, netns, Some(&link.name), lladdr);
+    }
+    let Some(entry) = exact.or_else(|| find(MacAddr::ZERO)) else {
         let detail = format!("{} has no forwarding entry for {lladdr}, and no default one", link.name);
         return Err(End::dropped(Reason::FdbMiss).detail(detail).because([link.evidence]));
     };
@@ -179,7 +186,7 @@ pub(super) fn vxlan_rcv(walk: &mut Walk) -> Stage<Option<Next>> {
     let netns = walk.netns();
     let port = walk.packet().destination_port();
     let Some(links) = &netns.links else {
-        let what = format!("{}/link.txt is missing: whether a tunnel ends here is not known", netns.dir);
+        let what = format!("{}: whether a tunnel ends here is not known", netns.lacks("link.txt"));
         return Err(End::undetermined(Reason::MissingTable, what));
     };
     let family = walk.packet().family();

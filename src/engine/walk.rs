@@ -180,6 +180,13 @@ impl Choices {
     }
 }
 
+/// Something that may decide and could not be read.
+#[derive(Clone, Debug)]
+pub(super) struct Doubt {
+    pub what: String,
+    pub row: Option<Evidence>,
+}
+
 /// What a walk leaves behind.
 pub(super) struct Finished {
     pub steps: Vec<Step>,
@@ -201,6 +208,8 @@ pub(super) struct Walk<'s> {
     pub verbose: bool,
     /// What had to be taken for granted: with any of these the packet's arrival is not certain.
     pub unsure: Vec<String>,
+    /// What could not be read and may have decided: with any of these no end but an undetermined one is certain.
+    pub doubts: Vec<Doubt>,
     /// Addresses outside the snapshot that are there because the question says so.
     pub outside: Vec<IpAddr>,
     /// Where the packet has been received, and how it looked: the same again is a loop that nothing ends.
@@ -230,6 +239,7 @@ impl<'s> Walk<'s> {
             gaps: Gaps::default(),
             verbose,
             unsure: Vec::new(),
+            doubts: Vec::new(),
             outside: Vec::new(),
             seen: HashSet::new(),
             tried: Vec::new(),
@@ -308,6 +318,14 @@ impl<'s> Walk<'s> {
         if !self.unsure.contains(&what) {
             self.gap(what.clone(), None);
             self.unsure.push(what);
+        }
+    }
+
+    /// Records that something which may decide is there and could not be read, once. The walk goes on without it.
+    pub(super) fn doubt(&mut self, what: String, row: Option<Evidence>) {
+        if !self.doubts.iter().any(|doubt| doubt.what == what) {
+            self.gap(what.clone(), row);
+            self.doubts.push(Doubt { what, row });
         }
     }
 

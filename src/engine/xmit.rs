@@ -11,6 +11,7 @@ use super::conntrack::Nfct;
 use super::nft;
 use super::tun;
 use super::underlay;
+use super::unread;
 use super::vxlan;
 use super::walk::{End, Next, Stage, Walk};
 
@@ -23,6 +24,7 @@ pub(super) fn dev_queue_xmit(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
         let what = if link.up { "has no carrier" } else { "is down" };
         return Err(End::dropped(Reason::DeviceDown).detail(format!("{dev} {what}")).because([link.evidence]));
     }
+    unread::doubt_link(walk, dev);
     walk.take(Decision::Transmit { device: dev.clone() }, None);
     nft::nf_device(walk, Hook::Egress, dev)?;
     match &link.kind {
@@ -47,7 +49,7 @@ fn without_link(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
         walk.take(Decision::Transmit { device: dev.clone() }, None);
         return Ok(arrive(walk, owner, other));
     }
-    let what = format!("{}/link.txt is missing: what {dev} is, and where it leads, is not known", netns.dir);
+    let what = format!("{}: what {dev} is, and where it leads, is not known", netns.lacks("link.txt"));
     Err(End::undetermined(Reason::MissingTable, what))
 }
 

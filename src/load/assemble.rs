@@ -4,18 +4,26 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::evidence::{FileId, Files, Gap, Text};
 use crate::net::{Family, NetnsId, NetnsName, NodeName, PodName};
-use crate::snapshot::{Netfilter, Netns, PolicyRule, RecentEntry, Route, Routes, Snapshot, Topology};
+use crate::snapshot::{
+    Netfilter, Netns, PolicyRule, RecentEntry, Route, Routes, Snapshot, TableFile, Topology, Unread, UnreadRow,
+};
 
 use super::forms::{self, Row};
 use super::ip_route::RouteFile;
 use super::layout::Slot;
 use super::{
     bridge_fdb, bridge_link, bridge_vlan, conntrack_list, derive, ip_addr, ip_link, ip_neigh, ip_nexthop, ip_route,
-    ip_rule, ipset_save, kube, meta, netfilter, recent, relay, sysctl, tuntap,
+    ip_rule, ipset_save, kube, meta, netfilter, recent, relay, sysctl, tuntap, unread,
 };
 
-/// Reads every file and puts the snapshot together. `folders` are namespaces even without files.
-pub(super) fn assemble(files: Vec<(String, Text)>, folders: &BTreeSet<String>, gaps: Vec<Gap>) -> Snapshot {
+/// Reads every file and puts the snapshot together. `folders` are namespaces even without files; `unread` are files
+/// that are there and could not be read, and why.
+pub(super) fn assemble(
+    files: Vec<(String, Text)>,
+    folders: &BTreeSet<String>,
+    unread: &BTreeMap<String, String>,
+    gaps: Vec<Gap>,
+) -> Snapshot {
     let mut snapshot = Snapshot { gaps, ..Snapshot::default() };
     let mut tables: BTreeMap<String, Tables> = BTreeMap::new();
     for folder in folders {
@@ -45,7 +53,9 @@ pub(super) fn assemble(files: Vec<(String, Text)>, folders: &BTreeSet<String>, g
     snapshot.kube = kube::read(&mut snapshot.files, &cluster, &mut snapshot.gaps);
     for (folder, tables) in &tables {
         let Some((node, name)) = namespace(folder, &mut snapshot.gaps) else { continue };
-        let netns = Reading { folder, files: &mut snapshot.files, tables, gaps: &mut snapshot.gaps }.netns(node, name);
+        let netns =
+            Reading { folder, files: &mut snapshot.files, tables, gaps: &mut snapshot.gaps, unread: Vec::new() }
+                .netns(Netns { unread: unread_files(folder, unread), ..Netns::new(node, name, folder) });
         add_namespace(&mut snapshot, netns);
     }
     relay::fill(&mut snapshot);
@@ -97,6 +107,13 @@ fn namespace(folder: &str, gaps: &mut Vec<Gap>) -> Option<(NodeName, NetnsName)>
     Some((NodeName::new(node), name))
 }
 
+/// The files of a folder that could not be read.
+fn unread_files(folder: &str, all: &BTreeMap<String, String>) -> Unread {
+    let inside = |path: &String| path.strip_prefix(folder)?.strip_prefix('/').map(str::to_owned);
+    let files = all.iter().filter_map(|(path, why)| Some((inside(path)?, why.clone())));
+    Unread { files: files.collect(), rows: Vec::new() }
+}
+
 fn add_namespace(snapshot: &mut Snapshot, netns: Netns) {
     let id = NetnsId(u32::try_from(snapshot.namespaces.len()).unwrap_or(u32::MAX));
     let node = snapshot.nodes.entry(netns.node.clone()).or_default();
@@ -113,27 +130,32 @@ struct Reading<'a> {
     files: &'a mut Files,
     tables: &'a Tables,
     gaps: &'a mut Vec<Gap>,
+    /// The rows of the folder's tables that could not be read.
+    unread: Vec<UnreadRow>,
 }
 
 impl Reading<'_> {
-    fn netns(mut self, node: NodeName, name: NetnsName) -> Netns {
-        let mut netns = Netns::new(node, name, self.folder);
-        netns.links = self.table("link", ip_link::parse, ip_link::parse_json);
-        netns.addrs = self.table("addr", ip_addr::parse, ip_addr::parse_json);
+    fn netns(mut self, mut netns: Netns) -> Netns {
+        netns.links = self.table("link", Some(TableFile::Link), ip_link::parse, ip_link::parse_json);
+        netns.addrs = self.table("addr", Some(TableFile::Addr), ip_addr::parse, ip_addr::parse_json);
         (netns.routes, netns.routes6) = self.routes();
         netns.rules = self.rules("rule", Family::Inet);
         netns.rules6 = self.rules("rule6", Family::Inet6);
-        netns.nexthops = self.table("nexthop", ip_nexthop::parse, ip_nexthop::parse_json);
-        netns.neighs = self.table("neigh", ip_neigh::parse, ip_neigh::parse_json);
-        netns.fdb = self.table("fdb", bridge_fdb::parse, bridge_fdb::parse_json);
-        netns.bridge_vlans = self.table("bridge-vlan", bridge_vlan::parse, bridge_vlan::parse_json);
-        netns.tuns = self.table("tuntap", tuntap::parse, tuntap::parse_json);
+        netns.nexthops = self.table("nexthop", None, ip_nexthop::parse, ip_nexthop::parse_json);
+        netns.neighs = self.table("neigh", Some(TableFile::Neigh), ip_neigh::parse, ip_neigh::parse_json);
+        netns.fdb = self.table("fdb", Some(TableFile::Fdb), bridge_fdb::parse, bridge_fdb::parse_json);
+        let vlans = Some(TableFile::BridgeVlan);
+        netns.bridge_vlans = self.table("bridge-vlan", vlans, bridge_vlan::parse, bridge_vlan::parse_json);
+        netns.tuns = self.table("tuntap", None, tuntap::parse, tuntap::parse_json);
         netns.conntrack = self.plain("conntrack", conntrack_list::parse);
+        let read = self.gaps.len();
         netns.sysctls = self.plain("sysctl", sysctl::parse);
+        self.note_unread(Some(TableFile::Sysctl), read);
         netns.netfilter = self.netfilter();
         netns.ipsets = self.plain("ipset", ipset_save::parse);
         netns.recent = self.recent();
-        let ports = self.table("bridge-link", bridge_link::parse, bridge_link::parse_json);
+        let ports = self.table("bridge-link", None, bridge_link::parse, bridge_link::parse_json);
+        netns.unread.rows = self.unread;
         derive::complete(&mut netns, ports, self.files, self.gaps);
         netns
     }
@@ -142,20 +164,35 @@ impl Reading<'_> {
     fn table<T: Row>(
         &mut self,
         name: &str,
+        table: Option<TableFile>,
         text: impl FnOnce(FileId, &str, &mut Vec<Gap>) -> Vec<T>,
         json: impl FnOnce(FileId, &str, &mut Vec<Gap>) -> (Vec<T>, Vec<String>),
     ) -> Option<Vec<T>> {
+        let read = self.gaps.len();
         let by_text = self.file(&format!("{name}.txt")).map(|(file, content)| text(file, &content, self.gaps));
+        if by_text.is_some() {
+            self.note_unread(table, read);
+        }
+        let read = self.gaps.len();
         let by_json = self.file(&format!("{name}.json")).map(|(file, content)| {
             let (rows, lines) = json(file, &content, self.gaps);
             self.files.set_rows(file, lines);
             rows
         });
+        if by_text.is_none() {
+            self.note_unread(table, read);
+        }
         if let (Some(text), Some(json)) = (&by_text, &by_json) {
             let (text, json): (Vec<&T>, Vec<&T>) = (text.iter().collect(), json.iter().collect());
             forms::compare(&format!("{}/{name}", self.folder), &text, &json, self.gaps);
         }
         by_text.or(by_json)
+    }
+
+    /// Keeps the rows of a table that the gaps since a place say could not be read.
+    fn note_unread(&mut self, table: Option<TableFile>, since: usize) {
+        let gaps = self.gaps.get(since..).unwrap_or_default();
+        self.unread.extend(table.map(|table| unread::rows(table, gaps, self.files)).unwrap_or_default());
     }
 
     /// A table that has one form.
@@ -172,7 +209,7 @@ impl Reading<'_> {
     fn rules(&mut self, name: &str, family: Family) -> Option<Vec<PolicyRule>> {
         let text = |file, text: &str, gaps: &mut Vec<Gap>| ip_rule::parse(file, text, family, gaps);
         let json = |file, text: &str, gaps: &mut Vec<Gap>| ip_rule::parse_json(file, text, family, gaps);
-        let mut rules = self.table(name, text, json)?;
+        let mut rules = self.table(name, Some(TableFile::Rule(family)), text, json)?;
         rules.sort_by_key(|rule| rule.priority);
         Some(rules)
     }
@@ -194,20 +231,32 @@ impl Reading<'_> {
                 Some(RouteFile { rows, all_tables })
             }
             None if strays.is_empty() => None,
-            None => Some(RouteFile { rows: strays, all_tables: true }),
+            None => {
+                let strange = unread::of_both_families(&self.unread);
+                self.unread.extend(strange);
+                Some(RouteFile { rows: strays, all_tables: true })
+            }
         };
         let index = |file: RouteFile| Routes::new(file.rows, file.all_tables);
         (routes.map(index), routes6.map(index))
     }
 
     fn route_file(&mut self, name: &str, family: Family) -> Option<RouteFile> {
+        let read = self.gaps.len();
         let text = self.file(&format!("{name}.txt"));
         let by_text = text.map(|(file, content)| ip_route::parse(file, &content, family, self.gaps));
+        if by_text.is_some() {
+            self.note_unread(Some(TableFile::Route(family)), read);
+        }
+        let read = self.gaps.len();
         let by_json = self.file(&format!("{name}.json")).map(|(file, content)| {
             let (routes, lines) = ip_route::parse_json(file, &content, family, self.gaps);
             self.files.set_rows(file, lines);
             routes
         });
+        if by_text.is_none() {
+            self.note_unread(Some(TableFile::Route(family)), read);
+        }
         if let (Some(text), Some(json)) = (&by_text, &by_json) {
             // One form may hold the other family's rows too.
             let [text, json] = [text, json].map(|file| {

@@ -70,15 +70,16 @@ pub(super) enum Content {
     Text(Text),
     /// Text but for some bytes, which were replaced.
     Lossy(Text),
-    /// NUL bytes, which no tool prints.
-    Binary,
+    /// NUL bytes, which no tool prints: the first line that has one.
+    Binary(u32),
 }
 
 impl Content {
     /// The text in what was read. A byte order mark at its start is none of it.
     pub(super) fn of(mut bytes: Vec<u8>) -> Self {
-        if memchr::memchr(0, &bytes).is_some() {
-            return Self::Binary;
+        if let Some(nul) = memchr::memchr(0, &bytes) {
+            let before = memchr::memchr_iter(b'\n', bytes.get(..nul).unwrap_or_default()).count();
+            return Self::Binary(u32::try_from(before + 1).unwrap_or(u32::MAX));
         }
         if bytes.starts_with(b"\xef\xbb\xbf") {
             bytes.drain(..3);

@@ -34,7 +34,7 @@ fn complete_rules(netns: &mut Netns, gaps: &mut Vec<Gap>) {
 }
 
 fn assumed(netns: &Netns, file: &str) -> Gap {
-    Gap::new(format!("{}/{file} is missing: the default policy rules are assumed", netns.dir), vec![])
+    Gap::new(format!("{}: the default policy rules are assumed", netns.lacks(file)), vec![])
 }
 
 /// Whether IPv6 goes anywhere from here: a route that is neither link-local nor multicast.

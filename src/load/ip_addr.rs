@@ -23,6 +23,7 @@ pub fn parse(file: FileId, text: &str, gaps: &mut Vec<Gap>) -> Vec<Addr> {
         let evidence = notes.line(number);
         for piece in lines::pieces(line) {
             if lines::split(piece, &mut words) {
+                place.margin = !piece.starts_with([' ', '\t']);
                 place.read(&words, &mut rows, (&mut notes, evidence));
             } else {
                 notes.too_long(evidence);
@@ -54,7 +55,7 @@ pub fn parse_json(file: FileId, text: &str, gaps: &mut Vec<Gap>) -> (Vec<Addr>, 
             let row = words_of(&name, &fields);
             texts.push(row.to_string());
             let words = row.words();
-            let mut place = Place { dev: Some(IfName::new(&name)), details: false };
+            let mut place = Place { dev: Some(IfName::new(&name)), ..Place::default() };
             place.read(words.get(1..).unwrap_or_default(), &mut rows, (&mut notes, evidence));
         }
     }
@@ -68,6 +69,8 @@ struct Place {
     dev: Option<IfName>,
     /// Whether the device's own details come, which are another reader's.
     details: bool,
+    /// Whether the line starts at the margin, as those of devices do.
+    margin: bool,
 }
 
 impl Place {
@@ -85,9 +88,18 @@ impl Place {
             }
         } else if let ["valid_lft", _, "preferred_lft", "0sec", ..] = words {
             rows.last_mut().into_iter().for_each(|addr| addr.deprecated = true);
-        } else if !self.details && !is_about_others(words.first().copied().unwrap_or_default()) {
+        } else if self.margin || looks_like_one(words) || !self.is_detail(words) {
             notes.expected(evidence, ROW, &words.join(" "));
+            if self.margin {
+                // It may be another device, whose addresses come now.
+                (self.dev, self.details) = (None, true);
+            }
         }
+    }
+
+    /// Whether a line is about the device and none of its addresses.
+    fn is_detail(&self, words: &[&str]) -> bool {
+        self.details || is_about_others(words.first().copied().unwrap_or_default())
     }
 
     /// The words of an address from `inet` on. `-o` writes the device before each.
@@ -101,6 +113,12 @@ impl Place {
         self.dev = Some(IfName::new(dev));
         Some(inet)
     }
+}
+
+/// Whether a line has what only addresses have, though it doesn't start as one.
+fn looks_like_one(words: &[&str]) -> bool {
+    let network = |word: &&str| word.split_once('/').is_some_and(|(address, _)| address.parse::<IpAddr>().is_ok());
+    words.contains(&"scope") || words.get(1).is_some_and(network)
 }
 
 /// The device of an IPv4 address that stands alone, as `grep inet` leaves it: its label, which starts with the name.

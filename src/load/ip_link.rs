@@ -71,11 +71,13 @@ pub(super) fn blocks<'a>(
                 Some(_) => {}
             }
             let header = place == 0 && is_header(&words);
-            if header && !block.is_empty() {
+            let inside = place > 0 || line.starts_with([' ', '\t']);
+            // What can't be read at the margin may be another device, whose details aren't those of the one above.
+            if (header || !inside) && !block.is_empty() {
                 device(&block, notes);
                 block.clear();
             }
-            if header || (!block.is_empty() && (place > 0 || line.starts_with([' ', '\t']))) {
+            if header || (!block.is_empty() && inside) {
                 block.push(Segment { evidence, words });
             } else {
                 notes.expected(evidence, row, piece);

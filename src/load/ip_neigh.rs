@@ -78,7 +78,11 @@ fn neigh(all: &[&str], notes: &mut Notes<'_>, evidence: Evidence) -> Option<Neig
         notes.expected(evidence, ROW, &all.join(" "));
         return None;
     };
-    (!garbled).then_some(Neigh { address, dev, lladdr, state, proxy, evidence })
+    if garbled {
+        notes.lose(evidence);
+        return None;
+    }
+    Some(Neigh { address, dev, lladdr, state, proxy, evidence })
 }
 
 /// An Ethernet address. Tunnels print their remote end in its place, which is none.

@@ -48,7 +48,12 @@ pub fn parse(file: FileId, text: &str, family: Family, gaps: &mut Vec<Gap>) -> R
                 Some(&("nh_info" | "cache")) | None => {}
                 Some(_) => {
                     let route = route(&words, family, &mut notes, evidence);
-                    open = route.is_some();
+                    let below = open && route.is_none() && piece.starts_with([' ', '\t']);
+                    if let Some(above) = rows.last_mut().filter(|_| below) {
+                        // It may be one of the ways of the route above.
+                        above.unmodelled.push(piece.trim().to_owned());
+                    }
+                    open = below || route.is_some();
                     rows.extend(route);
                 }
             }

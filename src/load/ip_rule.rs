@@ -57,7 +57,7 @@ fn rule(all: &[&str], family: Family, notes: &mut Notes<'_>, evidence: Evidence)
     };
     let mut rule = PolicyRule::new(family, priority, evidence);
     let mut action = None;
-    let unmodelled = lines::options(&mut words, (notes, evidence), |word, words| {
+    let unmodelled = lines::options(&mut words, (&mut *notes, evidence), |word, words| {
         selector(&mut rule, word, words).or_else(|| act(&mut action, word, words))
     });
     rule.unmodelled.extend(unmodelled);
@@ -66,7 +66,9 @@ fn rule(all: &[&str], family: Family, notes: &mut Notes<'_>, evidence: Evidence)
         None if rule.unmodelled.is_empty() => {
             notes.add(evidence, "a rule without an action");
             rule.unmodelled.push("(no action)".to_owned());
+            rule.action = RuleAction::Unread;
         }
+        None if notes.complained_of(evidence) => rule.action = RuleAction::Unread,
         None => {}
     }
     Some(rule)

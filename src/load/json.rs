@@ -94,7 +94,7 @@ impl<'a> Objects<'a> {
             }
             Err(error) => {
                 let evidence = Evidence::line(self.file, self.place.line_of(rest));
-                notes.add(evidence, format_args!("the JSON breaks off: {error} (counted from here)"));
+                notes.unread(evidence, format_args!("the JSON breaks off: {error} (counted from here)"));
                 self.at = self.text.len();
                 None
             }

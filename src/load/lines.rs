@@ -166,7 +166,15 @@ pub(super) struct Notes<'g> {
     tool: &'static str,
     file: FileId,
     named: usize,
-    left_out: Option<(u64, Evidence)>,
+    left_out: Option<LeftOut>,
+}
+
+/// The gaps that are only counted.
+struct LeftOut {
+    count: u64,
+    first: Evidence,
+    /// Whether there are rows among them that could not be read.
+    unread: bool,
 }
 
 impl<'g> Notes<'g> {
@@ -181,31 +189,55 @@ impl<'g> Notes<'g> {
 
     /// Says what isn't understood or known about a line.
     pub fn add(&mut self, evidence: Evidence, what: impl fmt::Display) {
+        self.push(Gap::new(format!("{}: {what}", self.tool), vec![evidence]), evidence);
+    }
+
+    /// Says that a row could not be read: it may be anything.
+    pub fn unread(&mut self, evidence: Evidence, what: impl fmt::Display) {
+        self.push(Gap::unread(format!("{}: {what}", self.tool), evidence), evidence);
+    }
+
+    /// Says that the row which was last complained about could not be read after all.
+    pub fn lose(&mut self, evidence: Evidence) {
+        if let Some(left_out) = &mut self.left_out {
+            left_out.unread = true;
+        } else if let Some(gap) = self.gaps.last_mut().filter(|gap| gap.evidence == [evidence]) {
+            gap.unread = true;
+        }
+    }
+
+    /// Whether something of this row was not understood.
+    pub fn complained_of(&self, evidence: Evidence) -> bool {
+        self.left_out.is_some() || self.gaps.last().is_some_and(|gap| gap.evidence == [evidence])
+    }
+
+    fn push(&mut self, gap: Gap, evidence: Evidence) {
         if self.named < MOST_GAPS {
             self.named += 1;
-            self.gaps.push(Gap::new(format!("{}: {what}", self.tool), vec![evidence]));
+            self.gaps.push(gap);
         } else {
-            let (count, first) = self.left_out.unwrap_or((0, evidence));
-            self.left_out = Some((count + 1, first));
+            let left_out = self.left_out.get_or_insert(LeftOut { count: 0, first: evidence, unread: false });
+            left_out.count += 1;
+            left_out.unread |= gap.unread;
         }
     }
 
     /// Says that a line is no row, and what a row looks like.
     pub fn expected(&mut self, evidence: Evidence, row: &str, found: &str) {
-        self.add(evidence, format_args!("expected {row}, found {}", quote(found)));
+        self.unread(evidence, format_args!("expected {row}, found {}", quote(found)));
     }
 
     /// Says that a line has more words than any row.
     pub fn too_long(&mut self, evidence: Evidence) {
-        self.add(evidence, format_args!("a line of more than {MOST_WORDS} words is no row"));
+        self.unread(evidence, format_args!("a line of more than {MOST_WORDS} words is no row"));
     }
 }
 
 impl Drop for Notes<'_> {
     fn drop(&mut self) {
-        if let Some((count, first)) = self.left_out {
+        if let Some(LeftOut { count, first, unread }) = self.left_out {
             let what = format!("{}: {count} more places are not understood, the first of them here", self.tool);
-            self.gaps.push(Gap::new(what, vec![first]));
+            self.gaps.push(Gap { unread, ..Gap::new(what, vec![first]) });
         }
     }
 }

@@ -33,8 +33,9 @@ pub mod recent;
 mod rt_names;
 pub mod sysctl;
 pub mod tuntap;
+mod unread;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -96,13 +97,15 @@ struct Tree {
     /// The folders of namespaces, which count even if they are empty.
     folders: BTreeSet<String>,
     gaps: Vec<Gap>,
+    /// Files that are there and were not read: why, by their paths.
+    unread: BTreeMap<String, String>,
     read: u64,
 }
 
 impl Tree {
     fn load(mut self, path: &Path) -> Result<Snapshot, Error> {
         self.files.sort_by(|one, other| one.0.cmp(&other.0));
-        let snapshot = assemble::assemble(self.files, &self.folders, self.gaps);
+        let snapshot = assemble::assemble(self.files, &self.folders, &self.unread, self.gaps);
         if snapshot.namespaces.is_empty() {
             return Err(not_one(path, "holds no `nodes/<node>/host` and no `nodes/<node>/pods/<namespace>_<name>`"));
         }
@@ -140,11 +143,19 @@ impl Tree {
         let mut refused = refused.into_iter().filter(matters);
         for entry in refused.by_ref().take(REFUSED_LIMIT) {
             self.gap(&entry.path, entry.why);
+            let inside = entry.path.strip_prefix(root).unwrap_or(&entry.path).to_owned();
+            self.unread.insert(inside, format!("{} {}", entry.path.escape_debug(), entry.why));
         }
         let more = refused.count();
         if more > 0 {
             self.gaps.push(Gap::new(format!("{more} more entries of the archive were refused"), vec![]));
         }
+    }
+
+    /// Says of a file that is there why it was not read.
+    fn unread(&mut self, path: &str, what: impl std::fmt::Display) {
+        self.unread.insert(path.to_owned(), format!("{} {what}", path.escape_debug()));
+        self.gap(path, what);
     }
 
     fn gap(&mut self, path: &str, what: impl std::fmt::Display) {
@@ -159,7 +170,9 @@ impl Tree {
                 self.gap(&path, "is not UTF-8: the bytes that aren't were replaced");
                 text
             }
-            Content::Binary => return self.gap(&path, "is not text: it holds NUL bytes, and was not read"),
+            Content::Binary(line) => {
+                return self.unread(&path, format_args!("is not text (line {line} holds NUL bytes), and was not read"));
+            }
         };
         // No tool leaves its last line open. JSON says by itself where it ends.
         let open = !text.is_empty() && !text.ends_with('\n');
@@ -179,8 +192,11 @@ impl Tree {
         let mut tree = Self::default();
         let mut reader = Reader { root: canonical, tree: &mut tree };
         reader.read_file(layout::META, &root.join(layout::META))?;
-        for name in layout::CLUSTER {
-            reader.read_file(&format!("cluster/{name}"), &root.join("cluster").join(name))?;
+        let cluster = root.join("cluster");
+        if reader.is_folder(&cluster, "cluster") {
+            for name in layout::CLUSTER {
+                reader.read_file(&format!("cluster/{name}"), &cluster.join(name))?;
+            }
         }
         for node in reader.folders(&root.join("nodes"), "nodes") {
             let dir = root.join(&node);
@@ -260,11 +276,24 @@ impl Reader<'_> {
         let mut found = Vec::new();
         for (name, entry) in self.entries(dir, path) {
             let path = format!("{path}/{name}");
-            if entry.is_dir() && self.inside(&entry, &path) {
+            if self.is_folder(&entry, &path) {
                 found.push(path);
             }
         }
         found
+    }
+
+    /// Whether a path is a folder inside the snapshot. Anything else that stands there is a gap.
+    fn is_folder(&mut self, dir: &Path, path: &str) -> bool {
+        let Ok(metadata) = fs::symlink_metadata(dir) else { return false };
+        if metadata.is_symlink() && !self.inside(dir, path) {
+            return false;
+        }
+        let Ok(metadata) = fs::metadata(dir) else { return false };
+        if !metadata.is_dir() {
+            self.tree.gap(path, format_args!("is not a folder but {}, and was not read", kind(&metadata)));
+        }
+        metadata.is_dir() && self.inside(dir, path)
     }
 
     fn entries(&mut self, dir: &Path, path: &str) -> Vec<(String, PathBuf)> {
@@ -279,18 +308,19 @@ impl Reader<'_> {
     }
 
     fn read_folder(&mut self, path: &str, dir: &Path) -> Result<(), Error> {
-        if !dir.is_dir() || !self.inside(dir, path) {
+        if !self.is_folder(dir, path) {
             return Ok(());
         }
         self.tree.folders.insert(path.to_owned());
         for (name, file) in self.entries(dir, path) {
-            if layout::is_table(&name) {
+            // What is neither a file nor a folder is told whatever its name is: somebody put it there.
+            if layout::is_table(&name) || is_odd(&file) {
                 self.read_file(&format!("{path}/{name}"), &file)?;
             }
         }
         let recent = format!("{path}/{}", layout::RECENT);
         let lists = dir.join(layout::RECENT);
-        if !lists.is_dir() || !self.inside(&lists, &recent) {
+        if !self.is_folder(&lists, &recent) {
             return Ok(());
         }
         self.tree.folders.insert(recent.clone());
@@ -309,7 +339,7 @@ impl Reader<'_> {
         // A named pipe would be waited for and a device never ends, so they are not even opened.
         let Ok(metadata) = fs::metadata(file) else { return Ok(()) };
         if !metadata.is_file() {
-            self.tree.gap(path, "is not a file");
+            self.tree.unread(path, format_args!("is not a file but {}, and was not read", kind(&metadata)));
             return Ok(());
         }
         match read_bounded(file) {
@@ -320,8 +350,8 @@ impl Reader<'_> {
                 }
                 self.tree.add(path.to_owned(), Content::of(bytes));
             }
-            Ok(None) => self.tree.gap(path, bundle::TOO_LARGE),
-            Err(err) => self.tree.gap(path, format_args!("can't be read: {err}")),
+            Ok(None) => self.tree.unread(path, bundle::TOO_LARGE),
+            Err(err) => self.tree.unread(path, format_args!("can't be read: {err}")),
         }
         Ok(())
     }
@@ -331,14 +361,28 @@ impl Reader<'_> {
         match fs::canonicalize(file) {
             Ok(target) if target.starts_with(&self.root) => true,
             Ok(_) => {
-                self.tree.gap(path, "is a symbolic link that leaves the snapshot, and was not read");
+                self.tree.unread(path, "is a symbolic link that leaves the snapshot, and was not read");
                 false
             }
             Err(err) => {
-                self.tree.gap(path, format_args!("can't be read: {err}"));
+                self.tree.unread(path, format_args!("can't be read: {err}"));
                 false
             }
         }
+    }
+}
+
+/// Whether a path is a named pipe, a socket or a device.
+fn is_odd(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}
+
+/// What stands in the place of a file or folder.
+fn kind(metadata: &fs::Metadata) -> &'static str {
+    match (metadata.is_file(), metadata.is_dir()) {
+        (true, _) => "a file",
+        (_, true) => "a folder",
+        _ => "a named pipe, a socket or a device",
     }
 }
 

@@ -205,6 +205,7 @@ impl PolicyRule {
             RuleAction::Lookup(table) => write!(f, " lookup {table}")?,
             RuleAction::Goto(priority) => write!(f, " goto {priority}")?,
             // Not written where a word that isn't modelled is the action.
+            RuleAction::Unread => {}
             RuleAction::Nop if !self.unmodelled.is_empty() => {}
             RuleAction::Nop => f.write_str(" nop")?,
             RuleAction::Blackhole => f.write_str(" blackhole")?,

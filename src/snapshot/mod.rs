@@ -17,6 +17,7 @@ mod route;
 mod ruleset;
 mod sysctl;
 pub mod topology;
+mod unread;
 
 use std::collections::BTreeMap;
 
@@ -38,6 +39,7 @@ pub use route::{NextHop, NextHopObject, Route, RouteTable, Routes};
 pub use ruleset::*;
 pub use sysctl::{Sysctl, Sysctls};
 pub use topology::{DevRef, Topology};
+pub use unread::{TableFile, Unread, UnreadRow};
 
 /// Everything that was loaded.
 #[derive(Debug, Default)]
@@ -108,6 +110,8 @@ pub struct Netns {
     pub sysctls: Option<Sysctls>,
     /// Programs behind TUN devices.
     pub relays: Vec<Relay>,
+    /// What of the folder's files could not be read.
+    pub unread: Unread,
 }
 
 impl Netns {
@@ -135,6 +139,7 @@ impl Netns {
             conntrack: None,
             sysctls: None,
             relays: Vec::new(),
+            unread: Unread::default(),
         }
     }
 

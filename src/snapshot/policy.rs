@@ -77,6 +77,8 @@ pub enum RuleAction {
     Lookup(TableId),
     /// Goes on at the rule with this priority.
     Goto(u32),
+    /// Nobody could read what it does.
+    Unread,
     /// Does nothing.
     Nop,
     /// Silent drop (`EINVAL` for local senders).

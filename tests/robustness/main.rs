@@ -13,4 +13,5 @@ mod huge;
 mod mutation;
 mod program;
 mod random;
+mod unread;
 mod watch;

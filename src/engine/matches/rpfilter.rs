@@ -32,7 +32,9 @@ pub(super) fn rpfilter_mt(walk: &Walk, state: &HookState, asked: RpfilterMatch) 
     let found = match fib::fib_lookup(walk.netns(), &flow) {
         Lookup::Found(found) => found,
         Lookup::Failed(_) => return Answer::from(asked.invert),
-        Lookup::Unknown(what, _) => return Answer::unknown(format!("the way back leaves by {dev}, though {what}")),
+        Lookup::Unknown(unknown) => {
+            return Answer::unknown(format!("the way back leaves by {dev}, though {}", unknown.what));
+        }
     };
     let passes = match found.route.kind {
         RouteType::Unicast => asked.loose || found.ways.iter().any(|way| way.dev.as_ref() == Some(dev)),

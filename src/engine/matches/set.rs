@@ -80,7 +80,7 @@ fn list_set_ktest(walk: &Walk, state: &HookState, asked: &SetMatch, list: &IpSet
 /// The set, or why it is not known.
 fn known<'s>(walk: &Walk<'s>, name: &str) -> Result<&'s IpSet, String> {
     let netns = walk.netns();
-    let Some(sets) = &netns.ipsets else { return Err(format!("{}/ipset is missing", netns.dir)) };
+    let Some(sets) = &netns.ipsets else { return Err(netns.lacks("ipset")) };
     let Some(set) = sets.get(name) else { return Err(format!("{}/ipset doesn't hold it", netns.dir)) };
     if set.parts.is_none() {
         return Err(format!("its type {} is not modelled", set.kind));

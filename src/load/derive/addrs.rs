@@ -27,7 +27,7 @@ pub(super) fn from_routes(netns: &Netns, gaps: &mut Vec<Gap>) -> Option<Vec<Addr
     if addrs.is_empty() {
         return None;
     }
-    let what = format!("{}/addr.txt is missing: the addresses are those that the kernel's routes tell", netns.dir);
+    let what = format!("{}: the addresses are those that the kernel's routes tell", netns.lacks("addr.txt"));
     gaps.push(Gap::new(what, addrs.iter().map(|addr| addr.evidence).collect()));
     Some(addrs)
 }

@@ -14,6 +14,8 @@ use super::reference::references;
 use super::rows::{answer, place};
 use super::rules;
 
+/// How many characters of a line are looked at: no row of a table is longer.
+const LONGEST: usize = 1 << 16;
 /// How many columns of a quoted line are shown.
 const QUOTE: usize = 94;
 /// How many columns stay for what follows the word that is pointed at.
@@ -83,7 +85,9 @@ fn quote(
     style: Style,
     files: &Files,
 ) -> io::Result<()> {
-    let text = style.clean(files.text(line).trim());
+    let text = files.text(line).trim();
+    let end = text.char_indices().nth(LONGEST).map_or(text.len(), |(at, _)| at);
+    let text = style.clean(text.get(..end).unwrap_or_default());
     if text.is_empty() {
         return Ok(());
     }
