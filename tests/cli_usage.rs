@@ -64,6 +64,16 @@ fn a_wrong_command_line_is_refused_with_a_hint() {
 }
 
 #[test]
+fn an_unknown_name_is_told_what_there_is() {
+    refused(&["explain", "--demo", "nobody-at-all", "default/pod2"], &["there are", "default/pod1", "more"]);
+    refused(&["explain", "--demo", "default/pod1", "svc/nowhere/at-all"], &["there are", "svc/"]);
+    refused(&["explain", "--demo", "default/pod1", "node/machine-seven"], &["there are", "node/n1", "node/n2"]);
+    refused(&["explain", "--demo", "default/pod1", "google.com"], &["google.com", "not resolved", "give the address"]);
+    refused(&["explain", "--demo", "default/pod1", "google.com:443"], &["not resolved", "give the address"]);
+    refused(&["explain", "--demo", "default/pod1", "kube-dns.kube-systen"], &["did you mean kube-dns.kube-system?"]);
+}
+
+#[test]
 fn what_is_not_built_yet_says_so() {
     for command in ["decode", "correlate", "collect", "capture", "rules", "check", "completions", "man"] {
         refused(&[command], &["not built yet", command]);
@@ -300,4 +310,54 @@ fn policy_rules_compare_the_bits_of_the_tos_that_ipv4_keeps() {
         let run = flowtrace(&[&ask[..], &[tos]].concat());
         assert!(run.out.contains("\"rule_priority\": 140"), "{tos}: {}", run.out);
     }
+}
+
+/// The JSON answer to a question to the bundled snapshot.
+fn answered(from: &str, to: &str, more: &[&str]) -> (i32, serde_json::Value) {
+    let run = flowtrace(&[&["explain", "--demo", from, to, "-o", "json"], more].concat());
+    (run.code, serde_json::from_str(&run.out).unwrap_or_else(|err| panic!("{err}: {} {}", run.out, run.err)))
+}
+
+#[test]
+fn a_client_of_a_pod_enters_at_the_pods_node() {
+    for to in ["default/pod1", "10.244.1.2", "10.244.1.99"] {
+        let (_, answer) = answered("external", to, &[]);
+        let paths = answer["paths"].as_array().unwrap();
+        assert_eq!((paths.len(), paths[0]["probability"].as_f64()), (1, Some(1.0)), "{to}");
+        assert_eq!(paths[0]["forward"]["steps"][0]["node"], "n1", "{to}");
+        assert!(paths[0]["why"].is_null(), "{to}");
+    }
+}
+
+#[test]
+fn a_sender_in_the_pods_network_that_nobody_is_is_told() {
+    let found = |answer: &serde_json::Value| {
+        let findings = answer["findings"].as_array().unwrap().iter();
+        findings
+            .filter(|finding| finding["what"].as_str().unwrap().contains("10.244.1.99 is in the pods' network"))
+            .count()
+    };
+    assert_eq!(found(&answered("10.244.1.99", "default/pod2", &[]).1), 1);
+    assert_eq!(found(&answered("10.244.1.99", "default/pod2", &["--at", "n1/cni0"]).1), 0, "the question says where");
+    assert_eq!(found(&answered("203.0.113.9", "default/pod2", &[]).1), 0);
+    let run = flowtrace(&["explain", "--demo", "10.244.1.99", "default/pod2"]);
+    assert!(run.out.contains("note: 10.244.1.99 is in the pods' network"), "{}", run.out);
+}
+
+#[test]
+fn the_unspecified_address_is_the_sender_itself() {
+    let delivered = |to: &str, more: &[&str], loopback: &str| {
+        let (code, answer) = answered("default/pod1", to, more);
+        assert_eq!((code, &answer["verdict"]), (0, &"delivered".into()), "{to}");
+        assert_eq!(answer["request"]["packet"]["destination"], loopback);
+        assert_eq!(answer["paths"][0]["forward"]["steps"][0]["packet"]["source"], loopback);
+    };
+    delivered("0.0.0.0", &[], "127.0.0.1");
+    delivered("0.0.0.0:80", &[], "127.0.0.1");
+    delivered("0.0.0.0", &["--source", "10.244.1.2"], "10.244.1.2");
+    let (code, answer) = answered("external", "0.0.0.0", &[]);
+    assert_eq!((code, &answer["paths"][0]["forward"]["reason"]), (1, &"martian-destination".into()));
+    let dual = ["explain", "--snapshot", "testdata/dual-stack", "default/pod1", "::", "-o", "json"];
+    let answer: serde_json::Value = serde_json::from_str(&flowtrace(&dual).out).unwrap();
+    assert_eq!((&answer["verdict"], &answer["request"]["packet"]["destination"]), (&"delivered".into(), &"::1".into()));
 }

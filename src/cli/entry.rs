@@ -2,17 +2,25 @@
 
 use std::net::IpAddr;
 
-use crate::net::{Family, IfName, NetnsId, NetnsName};
-use crate::snapshot::{Routes, Snapshot};
+use ipnet::IpNet;
+
+use crate::net::{Family, IfName, NetnsId, NetnsName, NodeName};
+use crate::snapshot::{Addr, Routes, Snapshot};
 
 use super::names::End;
 
-/// The devices at which a packet of the underlay can enter: the one that owns the destination, or, where no node owns
-/// it, one of each node.
+/// The devices at which a packet of the underlay can enter: the one that owns the destination; for a pod's address that
+/// of the pod's node; or, where no node owns it (a service's address), one of each node.
 pub(super) fn entries(target: &End, family: Family, snapshot: &Snapshot) -> Vec<(NetnsId, IfName)> {
-    let owned = target.address(family).map(|address| owners(address, family, snapshot)).unwrap_or_default();
-    if !owned.is_empty() {
-        return owned;
+    if let Some(address) = target.address(family) {
+        let owned = owners(address, family, snapshot);
+        if !owned.is_empty() {
+            return owned;
+        }
+        let node = pods_node(address, snapshot).and_then(|host| Some((host, outward(host, family, snapshot)?)));
+        if let Some(entry) = node {
+            return vec![entry];
+        }
     }
     hosts(snapshot).filter_map(|netns| Some((netns, outward(netns, family, snapshot)?))).collect()
 }
@@ -34,6 +42,35 @@ fn owners(address: IpAddr, family: Family, snapshot: &Snapshot) -> Vec<(NetnsId,
         entries.extend(entry);
     }
     entries
+}
+
+/// The node behind which an address of the pods' network lies: the one that runs the pod, else the one whose part of
+/// the network it is in.
+fn pods_node(address: IpAddr, snapshot: &Snapshot) -> Option<NetnsId> {
+    let of_node = |node: &NodeName| snapshot.nodes.get(node)?.host;
+    let owner = snapshot.owner_of(address).into_iter().find(|(netns, _)| is_pod(snapshot, *netns));
+    let runs = owner.map(|(netns, _)| snapshot.netns(netns).node.clone());
+    let object = || snapshot.kube.pod_with(address)?.node.clone();
+    let cidr = || {
+        let mut nodes = snapshot.kube.nodes.iter().flatten();
+        nodes.find(|node| node.pod_cidrs.iter().any(|cidr| cidr.contains(&address))).map(|node| node.name.clone())
+    };
+    let node = runs.or_else(object).or_else(cidr);
+    node.and_then(|node| of_node(&node)).or_else(|| hosts(snapshot).find(|host| connects(snapshot, *host, address)))
+}
+
+fn is_pod(snapshot: &Snapshot, netns: NetnsId) -> bool {
+    snapshot.netns(netns).name != NetnsName::Host
+}
+
+/// Whether a device of the node that doesn't face the underlay has the network of an address on it.
+fn connects(snapshot: &Snapshot, host: NetnsId, address: IpAddr) -> bool {
+    let on_link = |addr: &&Addr| {
+        let network = IpNet::new(addr.address, addr.prefix_len);
+        network.is_ok_and(|network| network.contains(&address)) && !snapshot.topology.is_underlay(host, &addr.dev)
+    };
+    snapshot.known_prefixes().iter().any(|prefix| prefix.contains(&address))
+        && snapshot.netns(host).addrs.iter().flatten().any(|addr| on_link(&addr))
 }
 
 /// The device by which a node is reached from outside: the one with the address that the cluster knows it by, else the

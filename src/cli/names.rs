@@ -170,7 +170,9 @@ impl Names<'_> {
     fn unknown_node(&self, name: &str) -> Error {
         let objects = self.snapshot.kube.nodes.iter().flatten().map(|node| node.name.as_str());
         let known = self.snapshot.nodes.keys().map(NodeName::as_str).chain(objects);
-        let hint = near::hint(name, known.map(|node| format!("node/{node}")), |near| near.trim_start_matches("node/"));
+        let known: Vec<String> = known.map(|node| format!("node/{node}")).collect();
+        let near = near::hint(name, known.clone(), |near| near.trim_start_matches("node/"));
+        let hint = near::or_list(near, known);
         usage(format!("no node {name:?} under nodes/ or in cluster/nodes.json{hint}"))
     }
 }

@@ -64,11 +64,15 @@ pub(super) fn question(typed: &Explain, from: &str, to: &str, snapshot: &Snapsho
     let ends = Ends { source, destination, port: target.end.port, protocol: target.end.protocol };
     let packet = packet::packet(ends, &typed.packet, typed.state)?;
     let gaps = sender.end.gaps.into_iter().chain(target.end.gaps).collect();
+    // Where the question says where the packet comes in, its sender need not be known.
+    let known = typed.at.is_some();
+    let strange = sender.end.findings.into_iter().filter(|_| !known);
+    let findings = strange.chain(target.end.findings).collect();
     let asked = match start {
         Start::Missing(folder) => Asked::Missing { folder, packet: Box::new(packet) },
         Start::Known(from) => Asked::Walk(walk(typed, packet, from)),
     };
-    Ok(Resolved { asked, gaps, findings: target.end.findings })
+    Ok(Resolved { asked, gaps, findings })
 }
 
 fn walk(typed: &Explain, packet: Packet, from: Origin) -> Question {

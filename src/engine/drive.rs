@@ -1,7 +1,7 @@
 //! The driver: walks a packet once for each way that its choices give, then its answer, or the error about it.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::net::{IfName, Packet, Transport};
 use crate::snapshot::{NetnsId, Snapshot};
@@ -25,6 +25,7 @@ const STEPS_A_PATH: usize = 1000;
 /// Walks every way of a question, up to its limit.
 #[must_use]
 pub fn explain(snapshot: &Snapshot, question: &Question) -> Answer {
+    let question = &connected(question);
     let mut pending = VecDeque::from([Vec::new()]);
     let mut answer = Answer { request: question.packet.clone(), paths: Vec::new(), unexplored: None, gaps: Vec::new() };
     let most = question.max_paths.max(1);
@@ -49,6 +50,21 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Answer {
     }
     answer.gaps = gaps.into_list();
     answer
+}
+
+/// A socket that sends to the unspecified address sends to its own, or to loopback (`ip_route_output_key_hash_rcu` in
+/// `net/ipv4/route.c`; for IPv6 `tcp_v6_connect` and `udpv6_sendmsg`, which take loopback whatever the source is).
+fn connected(question: &Question) -> Question {
+    let mut question = question.clone();
+    let ip = &mut question.packet.ip;
+    if matches!(question.from, Origin::Socket { .. }) && ip.destination.is_unspecified() {
+        ip.destination = match ip.source {
+            IpAddr::V4(source) if source.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V4(source) => source.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        };
+    }
+    question
 }
 
 /// The other ways at each choice that a walk came to first.

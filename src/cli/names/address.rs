@@ -6,8 +6,10 @@ use ipnet::IpNet;
 
 use crate::error::Error;
 use crate::net::{Family, IfName, NetnsName, RouteType};
-use crate::snapshot::{Addr, Netns, Route, Routes};
+use crate::snapshot::{Addr, Netns, Route, Routes, TableFile};
+use crate::trace::Finding;
 
+use super::pod::missing_folder;
 use super::{End, Home, Kind, Names, Role, usage};
 
 /// Addresses that documentation may use (RFC 5737, RFC 3849), then ones that are surely somebody's.
@@ -65,9 +67,32 @@ impl Names<'_> {
                 let names: Vec<&str> = several.iter().map(|netns| self.snapshot.netns(*netns).dir.as_str()).collect();
                 return Err(usage(format!("{address} is an address of several: {}; name one", names.join(", "))));
             }
+            [] if role == Role::From => self.absent(address).map_or(Home::Nowhere, Home::Missing),
             _ => Home::Nowhere,
         };
-        Ok(End { port, ..End::new(Kind::Address, home, vec![address]) })
+        let strange = (role, &home) == (Role::From, &Home::Nowhere);
+        let findings = strange.then(|| self.stranger(address)).flatten().into_iter().collect();
+        Ok(End { port, findings, ..End::new(Kind::Address, home, vec![address]) })
+    }
+
+    /// The folder of the pod or node that has an address by its object, and isn't in the snapshot.
+    fn absent(&self, address: IpAddr) -> Option<String> {
+        let node = self.snapshot.absent_node(address).map(|node| format!("nodes/{}/host", node.name));
+        let pod = self.snapshot.kube.pod_with(address).filter(|pod| pod.is_live());
+        node.or_else(|| pod.map(|pod| missing_folder(&pod.name, Some(pod))))
+    }
+
+    /// Says that a sender in the pods' network is nobody's address, and what it is taken for.
+    fn stranger(&self, address: IpAddr) -> Option<Finding> {
+        let prefix = self.snapshot.known_prefixes().iter().find(|prefix| prefix.contains(&address))?;
+        let unread = self.snapshot.namespaces.iter().flat_map(|netns| netns.unread_rows(TableFile::Addr));
+        let evidence: Vec<_> = unread.filter(|row| row.may_hold(address)).map(|row| row.evidence).collect();
+        let but = if evidence.is_empty() { "" } else { ", though a row that could not be read may say who" };
+        let what = format!(
+            "{address} is in the pods' network {prefix}, and nobody in the snapshot has it{but}: it is taken for a \
+             client outside that sends from it; --at NODE/DEVICE says where its packets come in"
+        );
+        Some(Finding { what, evidence })
     }
 
     /// An address of each family that no route but a default one leads to.

@@ -2,6 +2,8 @@
 
 /// How many names are suggested.
 const MOST: usize = 3;
+/// How many names are listed where none is near.
+const LISTED: usize = 5;
 
 /// `; did you mean a, b?`, or nothing. `part` gives the part of a known name that is compared.
 pub(super) fn hint(typed: &str, known: impl IntoIterator<Item = String>, part: fn(&str) -> &str) -> String {
@@ -17,6 +19,23 @@ pub(super) fn hint(typed: &str, known: impl IntoIterator<Item = String>, part: f
     match names.as_slice() {
         [] => String::new(),
         names => format!("; did you mean {}?", names.join(" or ")),
+    }
+}
+
+/// Where nothing is near, the first of what there is: `; there are a, b and 7 more`, or nothing where there is none.
+pub(super) fn or_list(hint: String, known: impl IntoIterator<Item = String>) -> String {
+    if !hint.is_empty() {
+        return hint;
+    }
+    let mut known: Vec<String> = known.into_iter().collect();
+    known.sort();
+    known.dedup();
+    let (shown, rest) = known.split_at(known.len().min(LISTED));
+    match (shown, rest.len()) {
+        ([], _) => String::new(),
+        ([one], _) => format!("; there is {one}"),
+        (shown, 0) => format!("; there are {}", shown.join(", ")),
+        (shown, more) => format!("; there are {} and {more} more", shown.join(", ")),
     }
 }
 
@@ -63,5 +82,15 @@ mod tests {
             "; did you mean shop/web or shop/wed?"
         );
         assert_eq!(hint("nothing", known(), |near| near), "");
+    }
+
+    #[test]
+    fn where_nothing_is_near_the_first_names_are_listed() {
+        let names = |count: usize| (0..count).map(|number| format!("p{number}"));
+        assert_eq!(or_list("; did you mean x?".to_owned(), names(2)), "; did you mean x?");
+        assert_eq!(or_list(String::new(), names(0)), "");
+        assert_eq!(or_list(String::new(), names(1)), "; there is p0");
+        assert_eq!(or_list(String::new(), names(2)), "; there are p0, p1");
+        assert_eq!(or_list(String::new(), names(9)), "; there are p0, p1, p2, p3, p4 and 4 more");
     }
 }

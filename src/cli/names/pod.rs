@@ -38,18 +38,32 @@ impl Names<'_> {
         if self.exists(&pod) {
             return self.pod_end(pod);
         }
-        let known = self.pods().into_iter().map(|pod| pod.to_string());
-        let hint = near::hint(&format!("{namespace}/{name}"), known, |near| near);
+        let known: Vec<String> = self.pods().iter().map(PodName::to_string).collect();
+        let near = near::hint(&format!("{namespace}/{name}"), known.clone(), |near| near);
+        let hint = near::or_list(near, known);
         let unread = unread::of_file(self.snapshot, "cluster/pods.json");
         Err(usage(format!("no pod {namespace}/{name} {}{hint}{unread}", self.searched())))
     }
 
     pub(super) fn unknown_pod(&self, name: &str) -> Error {
         let namespace = self.namespace.map(|namespace| format!(" in namespace {namespace:?}")).unwrap_or_default();
-        let known = self.pods().into_iter().map(|pod| pod.to_string());
-        let hint = near::hint(name, known, |near| near.split_once('/').map_or(near, |(_, name)| name));
+        let known: Vec<String> = self.pods().iter().map(PodName::to_string).collect();
+        let near = near::hint(name, known.clone(), |near| near.split_once('/').map_or(near, |(_, name)| name));
         let node = self.snapshot.nodes.contains_key(name);
-        let hint = if node { format!("; did you mean node/{name}?") } else { hint };
+        if near.is_empty() && !node && name.contains('.') {
+            let services = self.snapshot.kube.services.iter().flatten();
+            let services = services.map(|service| format!("{}.{}", service.name, service.namespace));
+            let near = near::hint(name, services, |near| near);
+            if !near.is_empty() {
+                return usage(format!("no pod or service {name:?}{near}"));
+            }
+            return usage(format!(
+                "no pod {name:?}{namespace} {}, and names outside the cluster are not resolved: give the address, or \
+                 external",
+                self.searched()
+            ));
+        }
+        let hint = if node { format!("; did you mean node/{name}?") } else { near::or_list(near, known) };
         let unread = unread::of_file(self.snapshot, "cluster/pods.json");
         usage(format!("no pod {name:?}{namespace} {}{hint}{unread}", self.searched()))
     }
@@ -83,7 +97,7 @@ impl Names<'_> {
         let announced = object.map(|pod| pod.ips.clone()).unwrap_or_default();
         let netns = folder.map(|id| self.snapshot.netns(id));
         let own = netns.map(address::of_netns).unwrap_or_default();
-        let home = folder.map_or_else(|| missing(&name, object), Home::Netns);
+        let home = folder.map_or_else(|| Home::Missing(missing_folder(&name, object)), Home::Netns);
         let mut end = End::new(Kind::Pod(name), home, address::one_each(announced.iter().copied().chain(own)));
         end.gaps = netns.map(|netns| contradictions(netns, object, &announced)).unwrap_or_default();
         with_address(end, &text)
@@ -108,9 +122,9 @@ impl Names<'_> {
 }
 
 /// The folder that should be there.
-fn missing(name: &PodName, object: Option<&Pod>) -> Home {
+pub(super) fn missing_folder(name: &PodName, object: Option<&Pod>) -> String {
     let node = object.and_then(|pod| pod.node.as_ref()).map_or("<node>", NodeName::as_str);
-    Home::Missing(format!("nodes/{node}/pods/{}_{}", name.namespace, name.name))
+    format!("nodes/{node}/pods/{}_{}", name.namespace, name.name)
 }
 
 /// The object's addresses that the namespace lacks. The walk goes by the namespace's own.

@@ -65,7 +65,10 @@ impl Names<'_> {
             let known = services.iter().map(|service| format!("svc/{}/{}", service.namespace, service.name));
             let known: Vec<String> = known.collect();
             let hint = match near::hint(&format!("svc/{namespace}/{name}"), known.clone(), |near| near) {
-                none if none.is_empty() => near::hint(name, known, |near| near.rsplit('/').next().unwrap_or(near)),
+                none if none.is_empty() => {
+                    let near = near::hint(name, known.clone(), |near| near.rsplit('/').next().unwrap_or(near));
+                    near::or_list(near, known)
+                }
                 hint => hint,
             };
             let unread = unread::of_file(self.snapshot, "cluster/services.json");

@@ -49,17 +49,18 @@ pub(super) fn receiver(step: &Step, style: Style) -> String {
     }
 }
 
-/// How many of what: `2 nodes, DNAT 1, SNAT 0, VXLAN 1`.
+/// How many of what: `2 nodes, DNAT 1, VXLAN 1`. What didn't happen is left out.
 pub(super) fn counts(trace: &Trace) -> String {
     let nodes: BTreeSet<&NodeName> = trace.steps.iter().map(|step| &step.place.node).collect();
     let count = |test: fn(&Decision) -> bool| trace.steps.iter().filter(|step| test(&step.decision)).count();
     let dnat = count(|decision| matches!(decision, Decision::Nat { change: NatChange::Dnat, .. }));
     let snat = count(|decision| matches!(decision, Decision::Nat { change: NatChange::Snat, .. }));
     let vxlan = count(|decision| matches!(decision, Decision::Encapsulate { tunnel: "vxlan", .. }));
-    let relay = count(|decision| matches!(decision, Decision::Userspace { .. }));
+    let relay = count(|decision| matches!(decision, Decision::Userspace { .. })).div_ceil(2);
     let plural = if nodes.len() == 1 { "" } else { "s" };
-    let relay = if relay == 0 { String::new() } else { format!(", relay {}", relay.div_ceil(2)) };
-    format!("{} node{plural}, DNAT {dnat}, SNAT {snat}, VXLAN {vxlan}{relay}", nodes.len())
+    let counted = [("DNAT", dnat), ("SNAT", snat), ("VXLAN", vxlan), ("relay", relay)];
+    let happened = counted.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!(", {name} {count}"));
+    format!("{} node{plural}{}", nodes.len(), happened.collect::<String>())
 }
 
 /// How a path's packet and its answer fared: the last words of the summary.
