@@ -62,6 +62,7 @@ pub fn must_agree(mut scenario: Scenario, about: &str) {
     if !super::ready::ready() {
         return;
     }
+    let _machine = super::ready::beside_others();
     scenario.probes.retain(|probe| about.is_empty() || probe.about == about);
     assert!(!scenario.probes.is_empty(), "the situation has nothing about {about:?}");
     let told = judge(&scenario).unwrap_or_else(|error| panic!("{}: {error}", scenario.name));

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::netns::Netns;
 
@@ -35,6 +35,18 @@ pub fn ready() -> bool {
         }
     }
     false
+}
+
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// The machine for a test that keeps all of it busy: packets on which others wait would come late.
+pub fn alone() -> RwLockWriteGuard<'static, ()> {
+    MACHINE.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The machine for a test that runs beside others of its kind.
+pub fn beside_others() -> RwLockReadGuard<'static, ()> {
+    MACHINE.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn why_not() -> Option<String> {

@@ -1,10 +1,8 @@
 //! Every situation that flowtrace must get right, in the kernel: packets are sent for real, and what becomes of them must
 //! be what `explain` says of the snapshot taken just before.
 
-mod lab;
-
-use lab::judge::must_agree;
-use lab::situations;
+use crate::lab::judge::must_agree;
+use crate::lab::situations;
 
 #[test]
 fn pods_on_two_nodes_reach_each_other_over_vxlan() {
@@ -148,7 +146,7 @@ macro_rules! faults {
         #[test]
         fn every_fault_has_its_test() {
             let tested = [$($fault),+];
-            for fault in lab::faults::BETWEEN_NODES {
+            for fault in crate::lab::faults::BETWEEN_NODES {
                 assert!(tested.contains(&fault.name), "{}", fault.name);
             }
         }

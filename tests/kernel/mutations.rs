@@ -1,12 +1,10 @@
 //! Whether the lab would notice a wrong engine: the program is built with one mistake after the other, each of which
 //! real packets must give away.
 
-mod lab;
-
 use std::path::Path;
 
-use lab::mutation::{Recorded, UNCHANGED, edited, judge_mutations};
-use lab::mutations::all;
+use crate::lab::mutation::{Recorded, UNCHANGED, edited, judge_mutations};
+use crate::lab::mutations::all;
 
 /// Most of a recording's time goes by waiting for packets that don't come; a program that is asked computes.
 const RECORDING: usize = 3;
@@ -22,9 +20,10 @@ fn every_mutation_has_its_place_in_the_source() {
 
 #[test]
 fn every_mutation_of_the_engine_is_noticed() {
-    if !lab::ready::ready() {
+    if !crate::lab::ready::ready() {
         return;
     }
+    let _machine = crate::lab::ready::alone();
     let recorded = Recorded::new(RECORDING).unwrap();
     let mut unnoticed = Vec::new();
     let mut noticed_at_random = 0;

@@ -1,21 +1,17 @@
 //! Random rule sets on one router, and packets of every kind through them: the kernel's way of each must be one that the
 //! engine finds.
 //!
-//! `FLOWTRACE_RULE_SEEDS=0..1300 cargo test --test kernel_rules` sends more than 10,000 packets.
+//! `FLOWTRACE_RULE_SEEDS=0..1300 cargo test --test kernel rules` sends more than 10,000 packets.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "tests may panic")]
-
-mod lab;
-
-use lab::rules::case::Backend;
-use lab::rules::judge::run;
+use crate::lab::rules::case::Backend;
+use crate::lab::rules::judge::run;
 
 fn must_agree(backend: Backend, usual: &str) {
-    if !lab::ready::ready() {
+    if !crate::lab::ready::ready() {
         return;
     }
     let seeds = std::env::var("FLOWTRACE_RULE_SEEDS").unwrap_or_else(|_| usual.to_owned());
-    let seeds = lab::judge::seeds(&seeds).expect("FLOWTRACE_RULE_SEEDS says FROM..TO");
+    let seeds = crate::lab::judge::seeds(&seeds).expect("FLOWTRACE_RULE_SEEDS says FROM..TO");
     let run = run(seeds.clone(), backend, 1);
     let (packets, certain) = (run.packets, run.certain);
     println!("seeds {seeds:?}: {packets} packets, {certain} of them with one certain way\n{:#?}", run.hit);

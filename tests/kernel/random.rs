@@ -1,16 +1,15 @@
 //! Scenarios from seeds: random clusters, faults, routes and rules, in which the kernel and `explain` must agree.
 //!
-//! `FLOWTRACE_SEEDS=0..2000 cargo test --test kernel_random` runs more of them, `FLOWTRACE_JOBS` several at a time.
+//! `FLOWTRACE_SEEDS=0..2000 cargo test --test kernel random` runs more of them, `FLOWTRACE_JOBS` several at a time.
 
-mod lab;
-
-use lab::judge::{run_seeds, seeds};
+use crate::lab::judge::{run_seeds, seeds};
 
 #[test]
 fn random_scenarios_agree_with_the_kernel() {
-    if !lab::ready::ready() {
+    if !crate::lab::ready::ready() {
         return;
     }
+    let _machine = crate::lab::ready::alone();
     let wanted = std::env::var("FLOWTRACE_SEEDS").unwrap_or_else(|_| "0..100".to_owned());
     let jobs = std::env::var("FLOWTRACE_JOBS").ok().and_then(|jobs| jobs.parse().ok());
     // Most of a scenario's time goes by waiting for packets that don't come.

@@ -1,18 +1,14 @@
 //! Random ipsets of every type that the kernel at hand has: what `ipset test` says of an element must be what flowtrace
 //! finds in what `ipset save` prints.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests may panic")]
-
-mod lab;
-
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use crate::lab::netns::{Netns, run};
+use crate::lab::ready::ready;
+use crate::lab::rng::Rng;
 use flowtrace::snapshot::{IpSet, SetProbe, Snapshot};
-use lab::netns::{Netns, run};
-use lab::ready::ready;
-use lab::rng::Rng;
 
 /// Type, options of its creation, and whether it has a family.
 const TYPES: &[(&str, &[&str], bool)] = &[

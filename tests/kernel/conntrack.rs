@@ -1,12 +1,10 @@
 //! Connections that are there before the packet: what the kernel makes of a packet that fits one must be what
 //! `explain` says of the snapshot that holds it.
 
-mod lab;
-
-use lab::flannel::{FlannelBackend, INTERNET4};
-use lab::judge::must_agree;
-use lab::scenario::{Probe, Proto, Scenario, Want};
-use lab::situations::two_nodes;
+use crate::lab::flannel::{FlannelBackend, INTERNET4};
+use crate::lab::judge::must_agree;
+use crate::lab::scenario::{Probe, Proto, Scenario, Want};
+use crate::lab::situations::two_nodes;
 
 const POD1: &str = "default/pod1";
 

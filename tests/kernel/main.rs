@@ -1,0 +1,13 @@
+//! Everything that is held against the Linux kernel, which is the judge. Needs root, and says loudly where it is
+//! skipped.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests may panic")]
+
+#[path = "../lab/mod.rs"]
+mod lab;
+
+mod conntrack;
+mod ipset;
+mod mutations;
+mod random;
+mod rules;
+mod situations;
