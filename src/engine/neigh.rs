@@ -14,6 +14,7 @@ use super::fib_table;
 use super::link::Reach;
 use super::ndisc;
 use super::route::{self, Dst};
+use super::underlay;
 use super::unread;
 use super::walk::{DevRef, End, Next, NextHopOnLink, Stage, Walk};
 
@@ -138,6 +139,7 @@ fn unanswered(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, reach: &Reach) ->
         return Ok(());
     }
     if let Some(what) = missing(walk.netns(), dev, reach) {
+        note_beside(walk, dev, address);
         return Err(End::undetermined(Reason::MissingTable, what).because(because));
     }
     if reach.underlay
@@ -146,6 +148,12 @@ fn unanswered(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, reach: &Reach) ->
     {
         let what = format!("the snapshot has no nodes/{}/host, whose address {address} is", node.name);
         return Err(End::undetermined(Reason::MissingTable, what).because([node.evidence]).because(because));
+    }
+    let tunnelled = walk.packet().inner.is_some() && walk.packet().ip.destination == address;
+    let alone = walk.snapshot.is_of_one_node() && walk.snapshot.may_be_a_missing_node(address);
+    if reach.underlay && failed.is_none() && tunnelled && alone {
+        let end = End::undetermined(Reason::MissingTable, underlay::tunnel_peer(address));
+        return Err(end.because(underlay::peer_lines(walk)).because(because));
     }
     Err(fail(walk, hop, row, format!("nobody answers for {address} on {dev}"), Vec::new()))
 }
@@ -164,6 +172,20 @@ fn fail(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, detail: String, because
     walk.take(decision, because.clone());
     let (kind, code) = if walk.packet().family() == Family::Inet { (3, 1) } else { (1, 3) };
     End::icmp(Reason::NeighborFailed, kind, code).detail(detail).because(because)
+}
+
+/// What else would be wanted for certainty, where not even the device is known.
+fn note_beside(walk: &mut Walk, dev: &IfName, address: IpAddr) {
+    let netns = walk.netns();
+    if netns.links.is_none() && netns.neighs.is_none() {
+        walk.gap(format!("{}: who {address} is on {dev} is not known", netns.lacks("neigh.txt")), None);
+    }
+    if netns.links.is_none() && netns.fdb.is_none() {
+        walk.gap(
+            format!("{}: where {dev} sends, if it is a bridge or a tunnel, is not known", netns.lacks("fdb.txt")),
+            None,
+        );
+    }
 }
 
 /// What of the link is not in the snapshot, where the owner could be.

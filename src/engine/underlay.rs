@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::evidence::Evidence;
 use crate::net::{IfName, MacAddr};
 use crate::snapshot::{LinkKind, NetnsId};
 use crate::trace::{Decision, Reason, Verdict};
@@ -96,6 +97,9 @@ fn nobody(walk: &mut Walk, next_hop: Option<IpAddr>, destination: IpAddr, routed
         let what = format!("the snapshot has no nodes/{}/host, where the packet goes", node.name);
         return Err(End::undetermined(Reason::MissingTable, what).because([node.evidence]).because(because));
     }
+    if let Some(what) = missing_peer(walk, next_hop, destination) {
+        return Err(End::undetermined(Reason::MissingTable, what).because(peer_lines(walk)).because(because));
+    }
     if walk.packet().inner.is_some() {
         let detail = format!("the tunnel packet goes to {destination}, which no node of the snapshot has");
         return Err(End::new(Verdict::Lost, Reason::NobodyOwns).detail(detail).because(because));
@@ -107,6 +111,38 @@ fn nobody(walk: &mut Walk, next_hop: Option<IpAddr>, destination: IpAddr, routed
     }
     walk.take(Decision::Underlay { assumed: true, note: None, routers: 0 }, None);
     Err(End::arrived(Verdict::Left))
+}
+
+/// Where no Node object says which nodes there are: that the peer to which a tunnel leads, or the gateway that a route of
+/// its own names, may be a node that was not collected.
+fn missing_peer(walk: &Walk, next_hop: Option<IpAddr>, destination: IpAddr) -> Option<String> {
+    let snapshot = walk.snapshot;
+    if walk.packet().inner.is_some() {
+        return snapshot.may_be_a_missing_node(destination).then(|| tunnel_peer(destination));
+    }
+    let gateway = next_hop.filter(|hop| *hop != destination && snapshot.may_be_a_missing_node(*hop))?;
+    let by_default = walk.steps().iter().rev().find_map(|step| match &step.decision {
+        Decision::Route { prefix, .. } => Some(prefix.is_none_or(|prefix| prefix.prefix_len() == 0)),
+        _ => None,
+    });
+    let routed = snapshot.is_of_one_node() && by_default == Some(false) && snapshot.is_cluster_address(destination);
+    let what =
+        "the gateway, is no node of the snapshot, and without cluster/nodes.json nobody can tell whether it is one";
+    routed.then(|| format!("{gateway}, {what}"))
+}
+
+/// Says that a tunnel leads to a node which may be missing.
+pub(super) fn tunnel_peer(address: IpAddr) -> String {
+    format!(
+        "{address}, where the tunnel leads, is no node of the snapshot, and without cluster/nodes.json nobody can tell \
+         whether it is one"
+    )
+}
+
+/// The lines that name the tunnel's end.
+pub(super) fn peer_lines(walk: &Walk) -> Vec<Evidence> {
+    let fdb = walk.steps().iter().rev().find(|step| matches!(step.decision, Decision::Fdb { vtep: Some(_), .. }));
+    fdb.filter(|_| walk.packet().inner.is_some()).map(|step| step.because.clone()).unwrap_or_default()
 }
 
 fn hand_over(walk: &mut Walk, (netns, dev): DevRef) -> Stage<Next> {

@@ -221,3 +221,46 @@ fn an_encapsulation_that_is_not_modelled_is_told_as_such() {
     let (trace, words) = walk(&odd, "10.244.2.2");
     assert_eq!((trace.verdict, trace.reason), (Verdict::Undetermined, Some(Reason::NotModelled)), "{words}");
 }
+
+/// The bundled snapshot with the node n1 alone.
+fn one_node() -> Files {
+    Files(vxlan().0.into_iter().filter(|(path, _)| path.starts_with("nodes/n1/")).collect())
+}
+
+#[test]
+fn a_peer_that_one_node_alone_names_may_be_missing() {
+    let (trace, words) = walk(&one_node(), "10.244.2.2");
+    assert_eq!((trace.verdict, trace.reason), (Verdict::Undetermined, Some(Reason::MissingTable)), "{words}");
+    assert!(words.starts_with("192.0.2.12, where the tunnel leads, is no node of the snapshot"), "{words}");
+    let known = one_node().edit(&format!("{N1}neigh.txt"), |text| {
+        format!("{text}192.0.2.12 dev eth0 lladdr 52:54:00:00:00:12 REACHABLE\n")
+    });
+    assert_eq!(walk(&known, "10.244.2.2").0.verdict, Verdict::Undetermined);
+    let failed = one_node().edit(&format!("{N1}neigh.txt"), |text| format!("{text}192.0.2.12 dev eth0 FAILED\n"));
+    check_certain(&failed, "10.244.2.2", Verdict::Rejected);
+}
+
+#[test]
+fn a_snapshot_that_names_its_nodes_proves_that_nobody_is_the_peer() {
+    let astray = |files: Files| garbled(files, &format!("{N1}fdb.txt"), "dst 192.0.2.12", "dst 192.0.2.99");
+    check_certain(&astray(vxlan()), "10.244.2.2", Verdict::Rejected);
+    let nodes = vxlan().text("cluster/nodes.json").to_owned();
+    let listed = astray(one_node()).with("cluster/nodes.json", nodes);
+    check_certain(&listed, "10.244.2.2", Verdict::Rejected);
+    // Another address of the link fails as in the kernel, whoever else is missing.
+    check_certain(&one_node(), "192.0.2.99", Verdict::Rejected);
+}
+
+#[test]
+fn a_gateway_that_one_node_alone_names_may_be_a_missing_node() {
+    let host_gw = |files: Files| {
+        let ours = |path: &String| path.starts_with("nodes/n1/");
+        Files(files.0.into_iter().filter(|(path, _)| ours(path)).collect())
+    };
+    let (trace, words) = walk(&host_gw(Files::bundled("host-gw")), "10.244.2.2");
+    assert_eq!(trace.verdict, Verdict::Undetermined, "{words}");
+    assert!(words.starts_with("192.0.2.12, the gateway, is no node of the snapshot"), "{words}");
+    // By the default route nobody would bring it anywhere.
+    let lost = garbled(host_gw(Files::bundled("host-gw")), &format!("{N1}route.txt"), "unicast 10.244.2.0/24", "# ");
+    check_certain(&lost, "10.244.2.2", Verdict::Lost);
+}

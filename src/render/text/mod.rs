@@ -12,6 +12,7 @@ use std::io::{self, Write};
 
 use super::View;
 use super::escape::Charset;
+use crate::evidence::Gap;
 use crate::trace::{Decision, Path, Step, Trace, Verdict};
 use pen::{Pen, Tone};
 use rows::{Line, Rows};
@@ -182,7 +183,11 @@ fn gaps(pen: &mut Pen<'_>, view: &View<'_>, style: Style) -> io::Result<()> {
     pen.gap()?;
     pen.heading("What the snapshot leaves open")?;
     let shown = if style.verbose { gaps.len() } else { GAPS };
-    for gap in gaps.iter().take(shown) {
+    // What an end names comes first.
+    let details: Vec<&str> = view.answer.paths.iter().flat_map(end_details).collect();
+    let (named, others): (Vec<&Gap>, Vec<&Gap>) =
+        gaps.iter().partition(|gap| details.iter().any(|detail| detail.contains(&gap.what)));
+    for gap in named.into_iter().chain(others).take(shown) {
         let places = reference::references(&gap.evidence, style, view.files);
         let places = if places.is_empty() { String::new() } else { format!(" ({})", places.join(" ")) };
         pen.paragraph("  - ", &format!("{}{places}", style.clean(&gap.what)), Tone::Plain)?;
@@ -191,6 +196,15 @@ fn gaps(pen: &mut Pen<'_>, view: &View<'_>, style: Style) -> io::Result<()> {
         0 => Ok(()),
         more => pen.paragraph("  - ", &format!("and {more} more; -v lists them"), Tone::Plain),
     }
+}
+
+/// The words of a path's ends.
+fn end_details(path: &Path) -> impl Iterator<Item = &str> {
+    let ends = [Some(&path.forward), path.reply.as_ref()].into_iter().flatten().filter_map(|trace| trace.steps.last());
+    ends.filter_map(|step| match &step.decision {
+        Decision::End { detail, .. } => detail.as_deref(),
+        _ => None,
+    })
 }
 
 /// Explains the ends of the traces that did not arrive, each kind of end once.

@@ -210,6 +210,18 @@ impl Snapshot {
         self.topology.reach.is_cluster(address)
     }
 
+    /// Whether the snapshot leaves open which nodes there are: no Node objects, and nobody in it has an address.
+    #[must_use]
+    pub fn may_be_a_missing_node(&self, address: IpAddr) -> bool {
+        self.kube.nodes.is_none() && self.topology.reach.owners(address).is_empty()
+    }
+
+    /// Whether the snapshot holds one node alone.
+    #[must_use]
+    pub fn is_of_one_node(&self) -> bool {
+        self.nodes.values().filter(|node| node.host.is_some()).count() == 1
+    }
+
     /// The Node object that has an address, where the node itself is not in the snapshot.
     #[must_use]
     pub fn absent_node(&self, address: IpAddr) -> Option<&KubeNode> {
