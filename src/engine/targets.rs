@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::evidence::Evidence;
-use crate::net::{Mark, Transport};
+use crate::net::{Mark, Protocol, Transport};
 use crate::snapshot::{
     AddrMask, ChainId, ConnmarkAction, ConnmarkTarget, CtTarget, CtZoneSide, NatRange, Options, RejectWith, Rule,
     SetTarget, Target,
@@ -103,8 +103,9 @@ pub(super) fn apply(walk: &mut Walk, state: &HookState, rule: &Rule, record: &Re
 }
 
 /// `REJECT` (`ipt_REJECT.c`, `ip6t_REJECT.c`). About what no error is sent, the sender of errors knows.
-fn reject(walk: &Walk, with: RejectWith, because: Evidence) -> Stage<Action> {
+fn reject(walk: &mut Walk, with: RejectWith, because: Evidence) -> Stage<Action> {
     let end = match with {
+        RejectWith::Icmp { .. } | RejectWith::Icmp6 { .. } if !sums_up(walk, because) => End::dropped(Reason::Rule),
         RejectWith::Icmp { kind, code } | RejectWith::Icmp6 { kind, code } => End::icmp(Reason::Rule, kind, code),
         RejectWith::TcpReset if matches!(walk.packet().transport, Transport::Tcp { .. }) => {
             let mut end = End::new(Verdict::Rejected, Reason::Rule);
@@ -114,6 +115,20 @@ fn reject(walk: &Walk, with: RejectWith, because: Evidence) -> Stage<Action> {
         RejectWith::TcpReset => End::dropped(Reason::Rule),
     };
     Err(end.because([because]))
+}
+
+/// Whether a packet's checksum is right, without which `REJECT` doesn't answer. Of a protocol that has none, or that
+/// nobody knows, the payload is summed up all the same (`nf_reject_verify_csum` in `include/net/netfilter/nf_reject.h`).
+fn sums_up(walk: &mut Walk, because: Evidence) -> bool {
+    match walk.packet().transport {
+        // GRE, ESP, AH, DCCP, UDP-Lite.
+        Transport::Other(Protocol(33 | 47 | 50 | 51 | 136)) => true,
+        Transport::Other(protocol) => walk.choose_unknown(
+            format!("the payload of protocol {} sums up to 0, without which REJECT sends no error", protocol.0),
+            Some(because),
+        ),
+        _ => true,
+    }
 }
 
 /// The targets of the nat table.

@@ -152,23 +152,40 @@ impl Ruleset {
     }
 
     fn needs_conntrack(&self) -> bool {
-        const WORDS: &[&str] = &[
-            "-m conn",
-            "-m state",
-            "-m helper",
-            "-m cluster",
-            "-j CONN",
-            "-j SYNPROXY",
-            "-j MASQUERADE",
-            "-j DNAT",
-            "-j SNAT",
-        ];
-        *self.tracks.get_or_init(|| {
-            self.table("nat").is_some()
-                || WORDS.iter().any(|word| memchr::memmem::find(self.text.as_bytes(), word.as_bytes()).is_some())
-                || tracks_by_ct_target(&self.text)
-        })
+        *self.tracks.get_or_init(|| asks_for_conntrack(&self.text))
     }
+}
+
+/// The extensions that make a namespace track connections (`nf_ct_netns_get` in the checkentry functions of
+/// `net/netfilter/xt_*.c`). A nat table without any of them does not.
+const TRACKERS: &[&str] = &[
+    "-m conntrack",
+    "-m state",
+    "-m connmark",
+    "-m connbytes",
+    "-m connlabel",
+    "-m connlimit",
+    "-m helper",
+    "-m cluster",
+    "-j CONNMARK",
+    "-j CONNSECMARK",
+    "-j SYNPROXY",
+    "-j DNAT",
+    "-j SNAT",
+    "-j MASQUERADE",
+    "-j REDIRECT",
+    "-j NETMAP",
+];
+
+/// Whether some rule of a file has such an extension: as whole words, outside a comment's quotes.
+fn asks_for_conntrack(text: &str) -> bool {
+    let stands = |at: usize, word: &str| {
+        let line = text.get(..at).and_then(|before| before.rsplit('\n').next()).unwrap_or("");
+        let ends = text.as_bytes().get(at + word.len()).is_none_or(u8::is_ascii_whitespace);
+        ends && line.replace("\\\"", "").matches('"').count() % 2 == 0
+    };
+    let found = |word: &&str| memchr::memmem::find_iter(text.as_bytes(), word.as_bytes()).any(|at| stands(at, word));
+    TRACKERS.iter().any(found) || tracks_by_ct_target(text)
 }
 
 /// `-j CT` makes the namespace track connections unless it says `--notrack` (`xt_ct_tg_check` in `xt_CT.c`).

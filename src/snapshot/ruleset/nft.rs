@@ -172,8 +172,6 @@ impl Nft {
         tables
             .filter(|table| table.family == NftFamily::of(family) || table.family == NftFamily::Inet)
             .flat_map(|table| &table.chains)
-            .any(|chain| {
-                chain.hook.as_ref().is_some_and(|hook| hook.kind == "nat") || chain.rules.iter().any(|rule| rule.tracks)
-            })
+            .any(|chain| chain.rules.iter().any(|rule| rule.tracks))
     }
 }

@@ -161,7 +161,8 @@ fn differences(path: &Path, seen: &Seen) -> Vec<String> {
     }
     let mut found = Vec::new();
     let devices: Vec<&Step> = steps(path).filter(|step| is_at_device(step)).collect();
-    for n in 0..devices.len().max(seen.sightings.len()) {
+    let sightings = if answers_go_on(path) { devices.len() } else { seen.sightings.len() };
+    for n in 0..devices.len().max(sightings) {
         let difference = match (devices.get(n), seen.sightings.get(n)) {
             (Some(step), Some(sighting)) => device_difference(step, sighting),
             (Some(step), None) => {
@@ -185,6 +186,11 @@ fn differences(path: &Path, seen: &Seen) -> Vec<String> {
     found
 }
 
+/// An error that is rejected itself makes another one, which is no part of the question.
+fn answers_go_on(path: &Path) -> bool {
+    path.reply.as_ref().is_some_and(|reply| reply.verdict == Verdict::Rejected)
+}
+
 /// A way that ends where something is not modelled must be the kernel's up to there.
 fn prefix_differences(path: &Path, seen: &Seen) -> Vec<String> {
     let wanted: Vec<String> = steps(path).filter_map(rule_of_step).map(|(_, rule)| rule).collect();
@@ -206,6 +212,7 @@ fn rule_difference(path: &Path, seen: &Seen) -> Option<String> {
         }
     }
     let hits: Vec<String> = seen.hits.iter().filter(|hit| hit.index.is_some()).map(rule_of_hit).collect();
+    let hits = if answers_go_on(path) { hits.into_iter().take(nft.len()).collect() } else { hits };
     if nft != hits {
         let n = nft.iter().zip(&hits).take_while(|(a, b)| a == b).count();
         let word = |list: &[String]| list.get(n).cloned().unwrap_or_else(|| "nothing more".to_owned());
@@ -304,6 +311,12 @@ fn options(path: &Path) -> Vec<String> {
     options
 }
 
+/// What sort of disagreement a text tells of: a device, a rule, or the end.
+fn kind(wrong: &str) -> Option<&str> {
+    let first = wrong.split("differs:\n  ").nth(1)?;
+    first.split(' ').next()
+}
+
 /// Leaves out rule by rule, as long as the disagreement stays.
 fn smallest(router: &mut Router, case: &Case, packet: &Crafted, wrong: String) -> String {
     let (mut rules, mut wrong) = (case.rules.clone(), wrong);
@@ -322,7 +335,7 @@ fn smallest(router: &mut Router, case: &Case, packet: &Crafted, wrong: String) -
             // A chain that is still jumped to can't go, and the tools say so.
             let judged = stand(router, &fewer).map(|snapshot| judge(router, &snapshot, packet));
             match judged {
-                Ok(Err(still)) => (rules, wrong) = (fewer, still),
+                Ok(Err(still)) if kind(&still) == kind(&wrong) => (rules, wrong) = (fewer, still),
                 _ => at += 1,
             }
         }
