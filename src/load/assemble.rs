@@ -278,7 +278,7 @@ impl Reading<'_> {
             nft: file("nft.txt"),
             nft_json: file("nft.json"),
         };
-        netfilter::parse(self.files, &sources, self.gaps)
+        netfilter::parse(self.files, &sources, self.folder, self.gaps)
     }
 
     fn recent(&mut self) -> Option<BTreeMap<String, Vec<RecentEntry>>> {

@@ -24,7 +24,7 @@ pub(super) struct Sources {
 }
 
 /// Reads a namespace's rules.
-pub(super) fn parse(files: &mut Files, sources: &Sources, gaps: &mut Vec<Gap>) -> Netfilter {
+pub(super) fn parse(files: &mut Files, sources: &Sources, dir: &str, gaps: &mut Vec<Gap>) -> Netfilter {
     let mut netfilter = Netfilter::default();
     netfilter.nft = nft(files, sources, gaps);
     let saved = [
@@ -41,6 +41,7 @@ pub(super) fn parse(files: &mut Files, sources: &Sources, gaps: &mut Vec<Gap>) -
             join(&mut ruleset, nft, gaps);
         }
         warn_of_other_backend(&ruleset, legacy, gaps);
+        warn_of_own_chains(&ruleset, netfilter.nft.is_some(), dir, gaps);
         if ruleset.backend == Backend::Legacy && netfilter.ruleset(family, Backend::Legacy).is_some() {
             let what = "both files hold the rules of iptables-legacy, and iptables-legacy-save counts";
             gaps.push(Gap::new(what, vec![Evidence::line(file, 1)]));
@@ -109,6 +110,16 @@ fn join(ruleset: &mut Ruleset, nft: &mut Nft, gaps: &mut Vec<Gap>) {
 /// nft has no base chain that iptables-nft never had to make, so its chains are some of those printed.
 fn has_same_chains(printed: &Table, table: &NftTable) -> bool {
     !table.chains.is_empty() && table.chains.iter().all(|chain| printed.find(&chain.name).is_some())
+}
+
+/// Beside the tables of iptables-nft there may be chains of nft's own, which only nft prints. A pod's namespace seldom
+/// has any, and its rules are seldom collected with nft.
+fn warn_of_own_chains(ruleset: &Ruleset, has_nft: bool, dir: &str, gaps: &mut Vec<Gap>) {
+    let host = dir.ends_with("/host");
+    if host && !has_nft && ruleset.backend == Backend::Nft && ruleset.family == Family::Inet {
+        let what = format!("{dir}/nft.txt is missing: chains of nft's own, beside those of iptables, are not known");
+        gaps.push(Gap::new(what, vec![]));
+    }
 }
 
 fn warn_of_other_backend(ruleset: &Ruleset, legacy: Option<FileId>, gaps: &mut Vec<Gap>) {

@@ -213,7 +213,8 @@ fn write_rules(space: &Space, folder: &Path) -> Result<(), String> {
             write(&folder.join(format!("{family}-legacy-save")), &undated(&text))?;
         }
     }
-    if !space.nft.is_empty() {
+    // A node's shows that no chains of nft's own stand beside those of iptables.
+    if !space.nft.is_empty() || matches!(space.place, Place::Host { .. }) {
         write(&folder.join("nft.txt"), &stdout_of("nft -a list ruleset")?)?;
     }
     let lists = Path::new("/proc/thread-self/net/xt_recent");

@@ -264,3 +264,48 @@ fn a_gateway_that_one_node_alone_names_may_be_a_missing_node() {
     let lost = garbled(host_gw(Files::bundled("host-gw")), &format!("{N1}route.txt"), "unicast 10.244.2.0/24", "# ");
     check_certain(&lost, "10.244.2.2", Verdict::Lost);
 }
+
+#[test]
+fn nft_rules_that_nobody_collected_are_told_and_decide_nothing() {
+    let told = |files: &Files| {
+        let gaps = load(&files.write(Form::Tar).path).unwrap().gaps;
+        gaps.iter().filter(|gap| gap.what.contains("nodes/n1/host/nft.txt is missing")).count()
+    };
+    let files = vxlan().without(&format!("{N1}nft.txt"));
+    assert_eq!((told(&vxlan()), told(&files)), (0, 1));
+    check_certain(&files, "10.244.2.2", Verdict::Delivered);
+    let legacy = files.edit(&format!("{N1}iptables-save"), |text| text.replace(" (nf_tables)", ""));
+    assert_eq!(told(&legacy), 0, "iptables-legacy has no part in nft");
+}
+
+#[test]
+fn what_is_no_file_is_a_gap_wherever_it_stands() {
+    let there = vxlan().write(Form::Folder);
+    let pipe = |path: &str| {
+        let path = there.path.join(path);
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    };
+    std::fs::remove_file(there.path.join("nodes/n1/host/ipset")).unwrap();
+    std::fs::create_dir_all(there.path.join("nodes/n9")).unwrap();
+    for path in ["nodes/n1/host/ipset", "nodes/n1/host/odd", "nodes/n8", "nodes/n9/host", "nodes/n1/pods/default_pipe"]
+    {
+        pipe(path);
+    }
+    let _socket = std::os::unix::net::UnixListener::bind(there.path.join("nodes/n1/host/socket")).unwrap();
+    std::os::unix::fs::symlink("/etc/hosts", there.path.join("nodes/n1/host/tuntap.json")).unwrap();
+    std::os::unix::fs::symlink("nowhere", there.path.join("nodes/n1/host/route.json")).unwrap();
+    let gaps: Vec<String> = load(&there.path).unwrap().gaps.into_iter().map(|gap| gap.what).collect();
+    for path in [
+        "nodes/n1/host/ipset",
+        "nodes/n1/host/odd",
+        "nodes/n1/host/socket",
+        "nodes/n1/host/tuntap.json",
+        "nodes/n1/host/route.json",
+        "nodes/n8",
+        "nodes/n9/host",
+        "nodes/n1/pods/default_pipe",
+    ] {
+        let about = gaps.iter().filter(|what| what.starts_with(&format!("{path} "))).count();
+        assert_eq!(about, 1, "{path}: {gaps:?}");
+    }
+}
