@@ -1,25 +1,27 @@
 //! Asks `flowtrace explain`, as any other program would: the binary, its arguments, its JSON.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 
 use serde_json::Value;
 
 use super::client::length_of;
 use super::scenario::{Probe, Proto};
 
-/// Another program to test, instead of this crate's.
-static OTHER: Mutex<Option<PathBuf>> = Mutex::new(None);
+thread_local! {
+    /// Another program to test on this thread, instead of this crate's.
+    static OTHER: RefCell<Option<PathBuf>> = const { RefCell::new(None) };
+}
 
-/// Tests another program from now on, or this crate's again.
-pub fn set_program(path: Option<PathBuf>) {
-    *OTHER.lock().expect("nobody dies with the lock") = path;
+/// Tests another program on this thread from now on, or this crate's again.
+pub fn set_program(path: Option<&Path>) {
+    OTHER.set(path.map(Path::to_owned));
 }
 
 /// The program under test: cargo names it for integration tests; an example finds it beside its own folder.
 fn program() -> PathBuf {
-    if let Some(path) = OTHER.lock().expect("nobody dies with the lock").clone() {
+    if let Some(path) = OTHER.with_borrow(Clone::clone) {
         return path;
     }
     if let Some(path) = std::env::var_os("FLOWTRACE_BINARY") {

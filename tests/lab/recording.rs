@@ -1,9 +1,11 @@
 //! What the kernel did with a scenario's packets, kept beside the snapshot to be held against `explain`.
 
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::build::Lab;
+use super::explain::set_program;
 use super::judge::{Folder, Verdict, check_want, hold_against, packets, question};
 use super::observe::{Observation, Observer};
 use super::scenario::{Probe, Scenario};
@@ -47,11 +49,14 @@ impl Recording {
         told
     }
 
-    /// About which packets the program under test is wrong.
-    fn wrong(&self) -> Vec<String> {
+    /// About which packets a program is wrong, or this crate's.
+    fn wrong(&self, program: Option<&Path>) -> Vec<String> {
+        set_program(program);
         let wrong =
             |(probe, seen): &(Probe, Observation)| hold_against(&self.scenario, probe, seen, &self.snapshot.path).err();
-        self.seen.iter().filter_map(wrong).collect()
+        let wrong = self.seen.iter().filter_map(wrong).collect();
+        set_program(None);
+        wrong
     }
 
     /// How many packets were sent.
@@ -69,9 +74,9 @@ pub fn record(scenarios: &[Scenario], jobs: usize) -> Result<Vec<Recording>, Str
     .collect()
 }
 
-/// About which packets of some recordings the program under test is wrong.
-pub fn wrong(recordings: &[Recording], jobs: usize) -> Vec<String> {
-    side_by_side(recordings, jobs, Recording::wrong).into_iter().flatten().collect()
+/// About which packets of some recordings a program is wrong, or this crate's.
+pub fn wrong(recordings: &[Recording], program: Option<&Path>, jobs: usize) -> Vec<String> {
+    side_by_side(recordings, jobs, |recording| recording.wrong(program)).into_iter().flatten().collect()
 }
 
 /// Does something with every item, several at a time; the answers are in the items' order.
