@@ -35,7 +35,10 @@ pub(super) fn explain(typed: &Explain) -> Result<Outcome, Error> {
         Ok::<_, Error>((snapshot, answer, findings))
     })?;
     let view = View { from, to, answer: &answer, findings: &findings, files: &snapshot.files };
-    Ok(Outcome { output: show(&view, typed)?, code: exit::code(&answer) })
+    let outcome = Outcome { output: show(&view, typed)?, code: exit::code(&answer) };
+    // The program is about to end, which frees the tables of a large cluster at once.
+    std::mem::forget(snapshot);
+    Ok(outcome)
 }
 
 /// What the contract promises and is not there yet.

@@ -45,18 +45,29 @@ pub enum Charset {
 /// JSON text with the hostile characters that JSON itself allows inside strings written as `\uXXXX`. The value that it
 /// stands for stays the same.
 pub(crate) fn clean_json(text: &str) -> String {
+    let is_plain = |byte: u8| byte == b'\n' || matches!(byte, b' '..=b'~');
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c == '\n' || !is_hostile(c) {
-            out.push(c);
-        } else {
-            let mut units = [0; 2];
-            for unit in c.encode_utf16(&mut units) {
-                let _ = write!(out, "\\u{unit:04x}");
-            }
-        }
+    let mut rest = text;
+    // Nearly all of it is ASCII.
+    while let Some(at) = rest.bytes().position(|byte| !is_plain(byte)) {
+        let (plain, other) = rest.split_at(at);
+        out.push_str(plain);
+        let mut chars = other.chars();
+        chars.by_ref().take(1).for_each(|c| push_json(&mut out, c));
+        rest = chars.as_str();
     }
+    out.push_str(rest);
     out
+}
+
+fn push_json(out: &mut String, c: char) {
+    if !is_hostile(c) {
+        return out.push(c);
+    }
+    let mut units = [0; 2];
+    for unit in c.encode_utf16(&mut units) {
+        let _ = write!(out, "\\u{unit:04x}");
+    }
 }
 
 #[cfg(test)]
@@ -73,7 +84,7 @@ mod tests {
 
     #[test]
     fn json_keeps_its_value_without_terminal_escapes() {
-        let name = "a\x1b\u{9b}\u{202e}\u{e0041}é";
+        let name = "a\x1b\u{9b}\u{202e}\u{e0041}é plain ü\u{7f}";
         let json = clean_json(&serde_json::to_string(name).unwrap());
         assert!(!json.chars().any(is_hostile), "{json}");
         assert_eq!(serde_json::from_str::<String>(&json).unwrap(), name);

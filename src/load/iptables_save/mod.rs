@@ -45,6 +45,19 @@ pub(super) fn parse(file: FileId, text: &Text, family: Family, gaps: &mut Vec<Ga
     reader.ruleset
 }
 
+/// A line without the space around it, and how many bytes of that are before it. Hardly any line has some, and to look
+/// for the space of every script takes a while.
+fn trimmed(line: &str) -> (&str, usize) {
+    match line.as_bytes() {
+        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => (line, 0),
+        _ => {
+            let line = line.trim_end();
+            let trimmed = line.trim_start();
+            (trimmed, line.len() - trimmed.len())
+        }
+    }
+}
+
 /// What follows `[packets:bytes] -A `.
 fn after_counters(line: &str) -> Option<&str> {
     let end = memchr::memchr(b']', line.as_bytes())?;
@@ -60,9 +73,8 @@ struct Reader<'g> {
 
 impl Reader<'_> {
     fn line(&mut self, line: &str, start: usize) {
-        let line = line.trim_end();
-        let trimmed = line.trim_start();
-        let start = start + (line.len() - trimmed.len());
+        let (trimmed, before) = trimmed(line);
+        let start = start + before;
         let at = RuleLine { start: u32::try_from(start).unwrap_or(u32::MAX), line: self.number };
         match trimmed.as_bytes() {
             [] => {}
