@@ -82,6 +82,11 @@ pub(super) fn mark_mask(text: &str, _: Family) -> Option<String> {
     Some(format!("{value:#x}/{mask:#x}"))
 }
 
+/// One of some words.
+pub(super) fn exactly(text: &str, words: &[&'static str]) -> Option<&'static str> {
+    words.iter().find(|word| **word == text).copied()
+}
+
 /// One of some words, in any case; printed as it stands in the list.
 pub(super) fn one_of(text: &str, words: &[&'static str]) -> Option<&'static str> {
     words.iter().find(|word| word.eq_ignore_ascii_case(text)).copied()

@@ -42,7 +42,7 @@ fn addrtype(given: &Given<'_, '_>) -> Result<Match, Refusal> {
     }))
 }
 
-const RANGE: &str = "two addresses with a dash between them, the lower one first";
+const RANGE: &str = "two addresses with a dash between them";
 
 pub(super) static IPRANGE: Extension<Match> = Extension::new(
     "iprange",
@@ -59,7 +59,8 @@ pub(super) static IPRANGE: Extension<Match> = Extension::new(
 fn addr_range(text: &str, family: Family) -> Option<AddrRange> {
     let (low, high) = text.split_once('-').unwrap_or((text, text));
     let (low, high): (IpAddr, IpAddr) = (low.parse().ok()?, high.parse().ok()?);
-    let fits = Family::of(low) == family && Family::of(high) == family && low <= high;
+    // A range whose ends are the wrong way round is taken, and holds no address.
+    let fits = Family::of(low) == family && Family::of(high) == family;
     fits.then_some(AddrRange(low, high))
 }
 

@@ -1,11 +1,11 @@
 //! The packet's connection.
 
 use crate::net::Family;
-use crate::snapshot::{AddrMask, ConntrackMatch, CtStates, Direction, Match, Options, PortRange, SavedOption, Test};
+use crate::snapshot::{AddrMask, ConntrackMatch, CtStates, Direction, Match, Options, SavedOption, Test};
 
 use super::super::grammar::{Extension, Given, Opt, Refusal};
 use super::super::name;
-use super::super::print::{U32, number, one_of, quoted, saved};
+use super::super::print::{U32, exactly, number, quoted, saved};
 use super::super::value::{addr_mask, ct_states, ct_status, port_range, range};
 
 const ADDR: &str = "an address, with or without a mask";
@@ -46,10 +46,10 @@ fn conntrack(given: &Given<'_, '_>) -> Result<Match, Refusal> {
         orig_dst: addr(given, "--ctorigdst")?,
         repl_src: addr(given, "--ctreplsrc")?,
         repl_dst: addr(given, "--ctrepldst")?,
-        orig_src_port: given.test("--ctorigsrcport", ordered_ports)?,
-        orig_dst_port: given.test("--ctorigdstport", ordered_ports)?,
-        repl_src_port: given.test("--ctreplsrcport", ordered_ports)?,
-        repl_dst_port: given.test("--ctrepldstport", ordered_ports)?,
+        orig_src_port: given.test("--ctorigsrcport", port_range)?,
+        orig_dst_port: given.test("--ctorigdstport", port_range)?,
+        repl_src_port: given.test("--ctreplsrcport", port_range)?,
+        repl_dst_port: given.test("--ctrepldstport", port_range)?,
         direction: given.test("--ctdir", direction)?,
         expires: given.test("--ctexpire", |text| range(text, ':', name::number, u32::MAX))?,
     };
@@ -64,10 +64,6 @@ fn addr(given: &Given<'_, '_>, name: &str) -> Result<Option<AddrMask>, Refusal> 
     let family = given.around.family;
     let found = given.test(name, |text| addr_mask(family, text, false))?;
     Ok(found.map(|test| AddrMask { invert: test.invert, ..test.value }))
-}
-
-fn ordered_ports(text: &str) -> Option<PortRange> {
-    port_range(text).filter(|range| range.low <= range.high)
 }
 
 fn direction(text: &str) -> Option<Direction> {
@@ -116,8 +112,8 @@ fn connbytes(given: &Given<'_, '_>) -> Result<Match, Refusal> {
         (low <= high).then_some((low, high))
     })?;
     let count = if high == u64::MAX { low.to_string() } else { format!("{low}:{high}") };
-    let mode = given.must("--connbytes-mode", |text| one_of(text, &["packets", "bytes", "avgpkt"]))?;
-    let dir = given.must("--connbytes-dir", |text| one_of(text, &["original", "reply", "both"]))?;
+    let mode = given.must("--connbytes-mode", |text| exactly(text, &["packets", "bytes", "avgpkt"]))?;
+    let dir = given.must("--connbytes-dir", |text| exactly(text, &["original", "reply", "both"]))?;
     let list = [
         saved("--connbytes", invert, count),
         saved("--connbytes-mode", false, mode),

@@ -52,6 +52,9 @@ fn policy(given: &Given<'_, '_>) -> Result<Match, Refusal> {
         return Err(given.refuse("--dir", format!("--dir {dir} can't be asked in this chain")));
     }
     let strict = given.has("--strict");
+    if strict && pol == "none" {
+        return Err(given.refuse("--pol", "--pol none can't stand beside --strict"));
+    }
     let elements: Vec<&[Taken]> = given.all().split(|taken| taken.name() == "--next").collect();
     if elements.len() > MOST {
         return Err(given.refuse("--next", format!("there are {MOST} elements at most")));
@@ -66,10 +69,10 @@ fn policy(given: &Given<'_, '_>) -> Result<Match, Refusal> {
         if strict && element.is_empty() {
             return Err(given.refuse("--strict", "--strict needs an option in each element"));
         }
-        if pol == "none" && (strict || !element.is_empty()) {
-            return Err(given.refuse("--pol", "--pol none can't stand beside --strict or what elements are"));
+        // Without a policy an element is taken, but neither kept nor asked for.
+        if pol != "none" {
+            list.extend(element);
         }
-        list.extend(element);
     }
     Ok(Match::from(Options { name: "policy", list: list.into() }))
 }

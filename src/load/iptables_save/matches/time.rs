@@ -26,6 +26,8 @@ pub(super) static TIME: Extension<Match> = Extension::new(
 );
 
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+/// The last second that 31 bits can count.
+const LAST_DATE: &str = "2038-01-19T03:14:07";
 /// The last second of a day.
 const LAST_SECOND: u32 = 24 * 60 * 60 - 1;
 
@@ -40,10 +42,12 @@ fn time(given: &Given<'_, '_>) -> Result<Match, Refusal> {
     list.extend(days(given.test("--monthdays", month_days)?, 31, ("--monthdays", |day| day.to_string())));
     let weekday = |day: u32| DAYS.get(day as usize - 1).map_or_else(String::new, |name| (*name).to_owned());
     list.extend(days(given.test("--weekdays", week_days)?, 7, ("--weekdays", weekday)));
-    for name in ["--datestart", "--datestop"] {
+    // Where no last date was given iptables prints the last one that it knows.
+    let last = given.value("--datestop", date)?.unwrap_or_else(|| LAST_DATE.to_owned());
+    for (name, date) in [("--datestart", given.value("--datestart", date)?), ("--datestop", Some(last))] {
         // The first second of all is the default, and isn't printed.
-        let found = given.value(name, date)?.filter(|text| text != "1970-01-01T00:00:00");
-        list.extend(found.map(|text| saved(name, false, text)));
+        let date = date.filter(|date| date != "1970-01-01T00:00:00");
+        list.extend(date.map(|date| saved(name, false, date)));
     }
     list.extend(given.has("--kerneltz").then(|| saved("--kerneltz", false, "")));
     if given.has("--contiguous") {

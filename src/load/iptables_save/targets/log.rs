@@ -79,7 +79,8 @@ pub(super) static ULOG: Extension<Target> = Extension::kept(
     ],
 );
 
-pub(super) static TRACE: Extension<Target> = Extension::kept("TRACE", &[]).tables(&["raw"]);
+/// iptables-nft takes it in every table, iptables-legacy in raw alone.
+pub(super) static TRACE: Extension<Target> = Extension::kept("TRACE", &[]);
 
 pub(super) static AUDIT: Extension<Target> = Extension::kept(
     "AUDIT",
