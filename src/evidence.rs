@@ -50,6 +50,8 @@ pub struct Gap {
     pub evidence: Vec<Evidence>,
     /// The lines are rows of a table that could not be read, so that each may say anything.
     pub unread: bool,
+    /// Where in its line the trouble is, in characters from 1, where one character is to blame.
+    pub column: Option<u32>,
 }
 
 impl Gap {
@@ -57,7 +59,13 @@ impl Gap {
     #[must_use]
     pub fn new(what: impl Into<String>, mut evidence: Vec<Evidence>) -> Self {
         evidence.retain(|evidence| evidence.line > 0);
-        Self { what: what.into(), evidence, unread: false }
+        Self { what: what.into(), evidence, unread: false, column: None }
+    }
+
+    /// The same gap, with the place in its line.
+    #[must_use]
+    pub fn at(self, column: Option<u32>) -> Self {
+        Self { column, ..self }
     }
 
     /// A row of a table that could not be read.

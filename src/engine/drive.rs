@@ -204,7 +204,7 @@ impl<'s> Course<'s, '_> {
     fn choose_entry(&mut self, entries: &[(NetnsId, IfName)]) -> (NetnsId, IfName) {
         let weight = 1.0 / f64::from(u32::try_from(entries.len()).unwrap_or(u32::MAX));
         let names = entries.iter().map(|(netns, dev)| format!("enters at {}/{dev}", self.snapshot.netns(*netns).node));
-        let why = Why { what: "unknown-entry".to_owned(), evidence: None, gap: false };
+        let why = Why { what: "unknown-entry".to_owned(), evidence: None, gap: false, column: None };
         let ways = names.map(|name| (Some(weight), name)).collect();
         let mut walk = self.start(entries.first().map_or(NetnsId(0), |entry| entry.0), self.question.packet.clone());
         let way = walk.choose(why, ways);

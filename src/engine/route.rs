@@ -159,8 +159,12 @@ fn select_path(walk: &mut Walk, found: &Found) -> Option<NextHop> {
         let via = way.via.map_or(String::new(), |via| format!("via {via} "));
         (Some(f64::from(way.weight) / f64::from(total.max(1))), format!("{via}dev {dev}"))
     });
-    let why =
-        Why { what: format!("multipath route {}", found.route.dst), evidence: Some(found.route.evidence), gap: false };
+    let why = Why {
+        what: format!("multipath route {}", found.route.dst),
+        evidence: Some(found.route.evidence),
+        gap: false,
+        column: None,
+    };
     let way = walk.choose(why, ways.collect());
     found.ways.get(way).cloned()
 }

@@ -86,12 +86,12 @@ pub(super) fn apply(walk: &mut Walk, state: &HookState, rule: &Rule, record: &Re
         Target::Queue(queue) => self::queue(walk, queue.bypass, rule, record),
         Target::OldQueue => queue(walk, false, rule, record),
         Target::Unsupported(refused) => {
-            let what = format!("what `{refused}` does is not understood: {}", refused.why);
-            unsupported(walk, &what, rule, record)
+            let what = format!("what `{refused}` does is not understood: {}", refused.explained());
+            unsupported(walk, (&what, Some(refused.column)), rule, record)
         }
         target if !is_modelled(target) => {
             let what = format!("what `{}` does is not modelled", target_text(record));
-            unsupported(walk, &what, rule, record)
+            unsupported(walk, (&what, None), rule, record)
         }
         _ => {
             let change = change(walk, &rule.target);
@@ -265,9 +265,14 @@ fn queue(walk: &mut Walk, bypass: bool, rule: &Rule, record: &Record<'_, '_>) ->
 }
 
 /// A target that flowtrace doesn't model may do anything, or nothing.
-fn unsupported(walk: &mut Walk, what: &str, rule: &Rule, record: &Record<'_, '_>) -> Stage<Action> {
+fn unsupported(
+    walk: &mut Walk,
+    (what, column): (&str, Option<u32>),
+    rule: &Rule,
+    record: &Record<'_, '_>,
+) -> Stage<Action> {
     record.take(walk, RuleVerdict::Continue, Change::default());
-    let why = Why { what: what.to_owned(), evidence: Some(rule.evidence), gap: true };
+    let why = Why { what: what.to_owned(), evidence: Some(rule.evidence), gap: true, column };
     let ways = vec![(None, "it lets the packet go on".to_owned()), (None, "it decides on the packet".to_owned())];
     if walk.choose(why, ways) == 0 {
         return Ok(Action::Continue);

@@ -156,6 +156,8 @@ pub(super) struct Why {
     pub evidence: Option<Evidence>,
     /// Whether the choice is there because the snapshot or the model lacks something.
     pub gap: bool,
+    /// Where in its line the trouble is.
+    pub column: Option<u32>,
 }
 
 /// A choice that was made on one walk.
@@ -343,7 +345,7 @@ impl<'s> Walk<'s> {
         let first = weights.iter().position(|weight| *weight != Some(0.0)).unwrap_or(0);
         let way = self.choices.script.get(self.choices.taken.len()).copied().unwrap_or(first);
         if why.gap {
-            self.gap(why.what.clone(), why.evidence);
+            self.gaps.add(Gap::new(why.what.clone(), why.evidence.into_iter().collect()).at(why.column));
         }
         self.choices.taken.push(Choice { why, weights, labels, way });
         way
@@ -351,7 +353,7 @@ impl<'s> Walk<'s> {
 
     /// Whether a condition holds that nobody can know: both ways are walked.
     pub(super) fn choose_unknown(&mut self, what: impl Into<String>, evidence: Option<Evidence>) -> bool {
-        let why = Why { what: what.into(), evidence, gap: true };
+        let why = Why { what: what.into(), evidence, gap: true, column: None };
         self.choose(why, vec![(None, "yes".to_owned()), (None, "no".to_owned())]) == 0
     }
 

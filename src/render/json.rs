@@ -68,6 +68,8 @@ struct TraceJson<'a> {
 #[derive(Serialize)]
 struct GapJson<'a> {
     what: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<u32>,
     evidence: Vec<EvidenceJson<'a>>,
 }
 
@@ -314,11 +316,11 @@ impl<'a> StepJson<'a> {
 
 impl<'a> GapJson<'a> {
     fn of_finding(finding: &'a Finding, files: &'a Files) -> Self {
-        Self { what: &finding.what, evidence: evidence(&finding.evidence, files) }
+        Self { what: &finding.what, column: None, evidence: evidence(&finding.evidence, files) }
     }
 
     fn new(gap: &'a Gap, files: &'a Files) -> Self {
-        Self { what: &gap.what, evidence: evidence(&gap.evidence, files) }
+        Self { what: &gap.what, column: gap.column, evidence: evidence(&gap.evidence, files) }
     }
 }
 

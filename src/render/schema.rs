@@ -55,7 +55,7 @@ fn definitions() -> Value {
         "reason": words(&Reason::ALL.iter().map(|reason| reason.as_str()).collect::<Vec<_>>(), "why a packet ended"),
         "packet": packet(),
         "evidence": evidence(),
-        "gap": object(&[("what", text()), ("evidence", list(&reference("evidence")))]),
+        "gap": gap(),
         "finding": object(&[("what", text()), ("evidence", list(&reference("evidence")))]),
         "path": path(),
         "trace": object(&[
@@ -91,6 +91,13 @@ fn evidence() -> Value {
     let index = json!({"type": "integer", "minimum": 0, "description": "the object's place in a JSON file's list"});
     add_optional(&mut evidence, [("index", index)]);
     evidence
+}
+
+fn gap() -> Value {
+    let mut gap = object(&[("what", text()), ("evidence", list(&reference("evidence")))]);
+    let column = json!({"type": "integer", "minimum": 1, "description": "where in its line the trouble is"});
+    add_optional(&mut gap, [("column", column)]);
+    gap
 }
 
 fn packet() -> Value {

@@ -11,7 +11,7 @@ use rule::{Outcome, read};
 
 #[test]
 fn every_rule_is_taken_and_printed_or_refused_at_its_place() {
-    let wrong: Vec<String> = cases().iter().filter_map(|case| disagreement(case)).collect();
+    let wrong: Vec<String> = cases().iter().filter_map(disagreement).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 

@@ -83,3 +83,13 @@ fn harmless_targets_are_steps_without_effect() {
         assert_eq!(matched(&path.forward), ["INPUT 1", "INPUT policy"], "{target}");
     }
 }
+
+#[test]
+fn what_is_refused_is_a_gap_with_its_column() {
+    let answer = filter("  -A INPUT -p tcp -m tcp --dport 65536 -j ACCEPT").answer();
+    let gap = answer.gaps.iter().find(|gap| gap.column.is_some()).unwrap();
+    // The blanks before the rule count as well.
+    assert_eq!(gap.column, Some(34));
+    assert!(gap.what.ends_with("a port, or two with a colon between them, not `65536` (column 34)"), "{}", gap.what);
+    assert_eq!(gap.evidence[0].line, 6);
+}

@@ -10,7 +10,7 @@ mod set;
 
 use crate::evidence::Evidence;
 use crate::net::IfName;
-use crate::snapshot::{Match, Rule, Ruleset, Selector};
+use crate::snapshot::{Match, Refused, Rule, Ruleset, Selector};
 
 use super::netfilter::HookState;
 use super::targets::has_no_effect;
@@ -38,17 +38,19 @@ pub(super) struct Doubt {
     fact: bool,
     /// Whether the rule matches where the condition doesn't hold.
     invert: bool,
+    /// Where in the rule's line the trouble is.
+    column: Option<u32>,
 }
 
 impl Answer {
     /// A fact that the snapshot should hold and doesn't.
     fn unknown(what: impl Into<String>) -> Self {
-        Self::Unknown(Doubt { what: what.into(), fact: true, invert: false })
+        Self::Unknown(Doubt { what: what.into(), fact: true, invert: false, column: None })
     }
 
     /// A condition that another rule with the same words would ask anew.
     fn unknowable(what: impl Into<String>) -> Self {
-        Self::Unknown(Doubt { what: what.into(), fact: false, invert: false })
+        Self::Unknown(Doubt { what: what.into(), fact: false, invert: false, column: None })
     }
 
     /// Whether both hold. What is known not to hold needs no second answer.
@@ -83,6 +85,12 @@ impl Answer {
 }
 
 impl Doubt {
+    /// Whether a part of a rule matches that can't be read.
+    fn refused(refused: &Refused) -> Self {
+        let what = format!("`{refused}` matches, which is not understood: {}", refused.explained());
+        Self { what, fact: false, invert: false, column: Some(refused.column) }
+    }
+
     fn written(&self) -> String {
         let not = if self.invert { "it isn't so that " } else { "" };
         format!("{not}{}", self.what)
@@ -145,7 +153,8 @@ fn settle(walk: &mut Walk, ruleset: &Ruleset, rule: &Rule, answer: Answer) -> bo
         Answer::Chance(chance) => {
             let text = ruleset.rule_text(rule);
             let target = text.rfind(" -j ").and_then(|at| text.get(at + 1..)).unwrap_or(text);
-            let why = Why { what: format!("{target} by chance"), evidence: Some(rule.evidence), gap: false };
+            let why =
+                Why { what: format!("{target} by chance"), evidence: Some(rule.evidence), gap: false, column: None };
             walk.choose(why, ways([Some(chance), Some(1.0 - chance)])) == 0
         }
         Answer::Unknown(doubt) => settle_doubt(walk, rule, doubt),
@@ -163,7 +172,7 @@ fn settle_doubt(walk: &mut Walk, rule: &Rule, doubt: Doubt) -> bool {
         walk.gap(format!("a rule without effect matches if {}", doubt.what), [rule.evidence]);
         return true;
     }
-    let why = Why { what: doubt.what, evidence: Some(rule.evidence), gap: true };
+    let why = Why { what: doubt.what, evidence: Some(rule.evidence), gap: true, column: doubt.column };
     let holds = walk.choose(why, ways([None, None])) == 0;
     holds != doubt.invert
 }
@@ -196,9 +205,7 @@ fn ask(walk: &mut Walk, state: &HookState, one: &Match) -> Answer {
         Match::Rpfilter(rpfilter) => rpfilter::rpfilter_mt(walk, state, *rpfilter),
         Match::Comment(_) => Answer::from(true),
         Match::Other(options) => other::ask(walk, options),
-        Match::Unsupported(refused) => {
-            Answer::unknowable(format!("`{refused}` matches, which is not understood: {}", refused.why))
-        }
+        Match::Unsupported(refused) => Answer::Unknown(Doubt::refused(refused)),
         _ => header::ask(walk, state, one),
     }
 }

@@ -100,6 +100,19 @@ fn quote(
     pen.verbatim(&format!("    {:start$}{}", "", "^".repeat(len.max(1))))
 }
 
+/// Quotes a line with a caret under one of its columns.
+pub(super) fn point(pen: &mut Pen<'_>, line: &str, column: u32, style: Style) -> io::Result<()> {
+    let byte = |text: &str, chars: usize| text.char_indices().nth(chars).map_or(text.len(), |(at, _)| at);
+    let line = line.get(..byte(line, LONGEST)).unwrap_or("");
+    let (before, after) = line.split_at_checked(byte(line, column.saturating_sub(1) as usize)).unwrap_or((line, ""));
+    let (before, after) = (style.clean(before.trim_start()), style.clean(after.trim_end()));
+    let word = after.find(' ').unwrap_or(after.len());
+    let text = format!("{before}{after}");
+    let (shown, start, len) = window(&text, before.len(), word, style);
+    pen.verbatim(&format!("    {shown}"))?;
+    pen.verbatim(&format!("    {:start$}{}", "", "^".repeat(len.max(1))))
+}
+
 /// Which part of a line decided, as byte offset and length.
 fn pointed(text: &str, reason: Option<Reason>, step: &Step) -> (usize, usize) {
     let destination = step.packet.ip.destination.to_string();

@@ -191,6 +191,9 @@ fn gaps(pen: &mut Pen<'_>, view: &View<'_>, style: Style) -> io::Result<()> {
         let places = reference::references(&gap.evidence, style, view.files);
         let places = if places.is_empty() { String::new() } else { format!(" ({})", places.join(" ")) };
         pen.paragraph("  - ", &format!("{}{places}", style.clean(&gap.what)), Tone::Plain)?;
+        if let (Some(column), Some(line)) = (gap.column, gap.evidence.first()) {
+            end::point(pen, view.files.text(*line), column, style)?;
+        }
     }
     match gaps.len().saturating_sub(shown) {
         0 => Ok(()),

@@ -133,7 +133,15 @@ fn read_rule(ruleset: &Ruleset, table: &Table, index: u32, at: RuleLine) -> Rule
     rule.index = index;
     rule.start = at.start;
     rule.evidence = Evidence::line(ruleset.file, at.line);
+    rule.indent(indent(&ruleset.text, at.start as usize));
     rule
+}
+
+/// How many characters stand in its line before a place.
+fn indent(text: &str, start: usize) -> u32 {
+    let before = text.get(..start).unwrap_or("");
+    let line = before.bytes().rev().take_while(|byte| *byte != b'\n').count();
+    u32::try_from(line).unwrap_or(u32::MAX)
 }
 
 /// What the index asks of a packet.

@@ -38,6 +38,18 @@ impl Rule {
         SavedRule { rule: self, table }
     }
 
+    /// Moves the places of what is not understood behind the blanks that the line begins with.
+    pub(super) fn indent(&mut self, by: u32) {
+        let columns = self.matches.iter_mut().filter_map(|one| match one {
+            Match::Unsupported(refused) => Some(&mut refused.column),
+            _ => None,
+        });
+        columns.for_each(|column| *column = column.saturating_add(by));
+        if let Target::Unsupported(refused) = &mut self.target {
+            refused.column = refused.column.saturating_add(by);
+        }
+    }
+
     /// What of it is not understood.
     pub fn refused(&self) -> impl Iterator<Item = &Refused> {
         let target = match &self.target {

@@ -56,6 +56,14 @@ pub struct Refused {
     pub why: Box<str>,
 }
 
+impl Refused {
+    /// What is wrong, and where.
+    #[must_use]
+    pub fn explained(&self) -> String {
+        format!("{} (column {})", self.why, self.column)
+    }
+}
+
 impl Display for Refused {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

@@ -43,8 +43,8 @@ fn time(given: &Given<'_, '_>) -> Result<Match, Refusal> {
     let weekday = |day: u32| DAYS.get(day as usize - 1).map_or_else(String::new, |name| (*name).to_owned());
     list.extend(days(given.test("--weekdays", week_days)?, 7, ("--weekdays", weekday)));
     // Where no last date was given iptables prints the last one that it knows.
-    let last = given.value("--datestop", date)?.unwrap_or_else(|| LAST_DATE.to_owned());
-    for (name, date) in [("--datestart", given.value("--datestart", date)?), ("--datestop", Some(last))] {
+    let stop_date = given.value("--datestop", date)?.unwrap_or_else(|| LAST_DATE.to_owned());
+    for (name, date) in [("--datestart", given.value("--datestart", date)?), ("--datestop", Some(stop_date))] {
         // The first second of all is the default, and isn't printed.
         let date = date.filter(|date| date != "1970-01-01T00:00:00");
         list.extend(date.map(|date| saved(name, false, date)));
