@@ -99,9 +99,9 @@ impl Router {
         let (client, router, server) = (Netns::new("client")?, Netns::new("router")?, Netns::new("server")?);
         join(&client, "c0", CLIENT_MAC, &router, "eth0", NEAR_MAC)?;
         join(&server, "s0", SERVER_MAC, &router, "eth1", FAR_MAC)?;
-        router.enter(furnish)?;
         client.enter(|| must("ip", &["link", "set", "c0", "up"], ""))?;
         server.enter(|| must("ip", &["link", "set", "s0", "up"], ""))?;
+        router.enter(|| furnish().and_then(|()| settled()))?;
         let raw = |family, protocol| {
             router.enter(|| socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)).map_err(text)
         };
@@ -384,6 +384,19 @@ fn furnish() -> Result<(), String> {
         }
     }
     must("ip", &["-batch", "-"], &lines).map(drop)
+}
+
+/// Waits until IPv6 has made its routes, which it does a little after an address comes to a device.
+fn settled() -> Result<(), String> {
+    for _ in 0..500 {
+        let routes = must("ip", &["-6", "route", "show", "table", "all"], "")?;
+        let own = ["local 2001:db8:1::10 ", "local 2001:db8:2::1 ", "2001:db8:1::/64 ", "2001:db8:2::/64 "];
+        if own.iter().all(|route| routes.contains(route)) && !routes.contains("linkdown") {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Err("the router's IPv6 routes never came".to_owned())
 }
 
 /// Everything but the rules.
