@@ -75,7 +75,7 @@ fn an_unknown_name_is_told_what_there_is() {
 
 #[test]
 fn what_is_not_built_yet_says_so() {
-    for command in ["decode", "correlate", "collect", "capture", "rules", "check", "completions", "man"] {
+    for command in ["decode", "correlate", "collect", "capture", "check", "completions", "man"] {
         refused(&[command], &["not built yet", command]);
         refused(&[command, "--some", "thing", "-o", "jsonl"], &["not built yet"]);
     }
@@ -360,4 +360,19 @@ fn the_unspecified_address_is_the_sender_itself() {
     let dual = ["explain", "--snapshot", "testdata/dual-stack", "default/pod1", "::", "-o", "json"];
     let answer: serde_json::Value = serde_json::from_str(&flowtrace(&dual).out).unwrap();
     assert_eq!((&answer["verdict"], &answer["request"]["packet"]["destination"]), (&"delivered".into(), &"::1".into()));
+}
+
+#[test]
+fn rules_lists_a_nodes_rules_with_their_lines_and_what_is_not_modelled() {
+    let output = flowtrace(&["rules", "--demo", "n1", "--table", "nat", "--chain", "KUBE-SERVICES"]);
+    let text = output.out;
+    assert_eq!(output.code, 0, "{text}");
+    assert!(text.contains("nat KUBE-SERVICES") && text.contains("-d 10.96.0.10/32 -p udp"), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    let output = flowtrace(&["rules", "--demo", "default/pod1", "-o", "json"]);
+    let listing: serde_json::Value = serde_json::from_str(&output.out).unwrap();
+    assert_eq!(listing["schema"], "flowtrace/rules/1");
+    assert_eq!(listing["netns"], "pod:default/pod1");
+    refused(&["rules", "--demo", "n11"], &["n11"]);
+    refused(&["rules", "--demo", "svc/kube-system/kube-dns"], &["a node or a pod"]);
 }

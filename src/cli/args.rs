@@ -17,7 +17,7 @@ pub(super) struct Typed {
 }
 
 const AFTER_HELP: &str = "\
-Not built yet: decode, correlate, collect, capture, rules, check, completions, man.
+Not built yet: decode, correlate, collect, capture, check, completions, man.
 
 Exit codes: 0 everything arrives, 1 something does not, 2 the question or the snapshot is wrong,
 3 undetermined: the snapshot does not hold what decides it.
@@ -39,14 +39,65 @@ pub(super) enum Command {
     Collect(Later),
     #[command(hide = true)]
     Capture(Later),
-    #[command(hide = true)]
-    Rules(Later),
+    /// Print a node's rule sets as loaded, numbered, what is not modelled marked
+    Rules(Rules),
     #[command(hide = true)]
     Check(Later),
     #[command(hide = true)]
     Completions(Later),
     #[command(hide = true)]
     Man(Later),
+}
+
+/// `flowtrace rules`.
+#[derive(Debug, Args)]
+#[command(after_help = RULES_HELP)]
+pub(super) struct Rules {
+    /// The node, or a pod as NAMESPACE/POD
+    pub(super) node: String,
+    /// The snapshot: a folder, or a .tar, .tar.gz or .tar.zst of one
+    #[arg(long, value_name = "PATH")]
+    pub(super) snapshot: Option<PathBuf>,
+    /// Use the snapshot inside the program
+    #[arg(long, conflicts_with = "snapshot")]
+    pub(super) demo: bool,
+    /// The Kubernetes namespace of names without one
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub(super) namespace: Option<String>,
+    /// Only this table
+    #[arg(long, value_name = "TABLE")]
+    pub(super) table: Option<String>,
+    /// Only this chain
+    #[arg(long, value_name = "CHAIN")]
+    pub(super) chain: Option<String>,
+    /// The output's format
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(super) output: ListFormat,
+    /// When to colour the text
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub(super) color: Color,
+    /// Print ASCII only
+    #[arg(long)]
+    pub(super) ascii: bool,
+}
+
+const RULES_HELP: &str = "\
+Each rule stands behind its line in the file and its number in its chain. `~` marks one whose answer may depend on
+what no snapshot holds (chance, rates, payloads), `?` one that is not modelled.
+
+Examples:
+  flowtrace rules --demo n1
+  flowtrace rules n1 --snapshot snapshot.tar.gz --table nat --chain KUBE-SERVICES
+  flowtrace rules shop/web-0 --snapshot snapshot/ -o json";
+
+/// `-o` of lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum ListFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
 }
 
 /// A command that is not built yet takes anything, so that its refusal is the one message.

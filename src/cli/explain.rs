@@ -1,6 +1,7 @@
 //! `flowtrace explain`.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -23,7 +24,7 @@ pub(super) fn explain(typed: &Explain) -> Result<Outcome, Error> {
     refuse_later(typed)?;
     let (from, to) = ends(typed)?;
     let (snapshot, answer, findings) = patiently(|| {
-        let snapshot = snapshot(typed)?;
+        let snapshot = open(typed.snapshot.as_deref(), typed.demo)?;
         let Resolved { asked, gaps, mut findings } = question::question(typed, from, to, &snapshot)?;
         let mut answer = match &asked {
             Asked::Walk(question) => engine::explain(&snapshot, question),
@@ -60,16 +61,17 @@ fn ends(typed: &Explain) -> Result<(&str, &str), Error> {
     ends.ok_or_else(|| Error::Usage("FROM and TO are wanted".to_owned()))
 }
 
-fn snapshot(typed: &Explain) -> Result<Snapshot, Error> {
-    match &typed.snapshot {
+/// The snapshot that was named, or the one inside the program.
+pub(super) fn open(path: Option<&Path>, demo: bool) -> Result<Snapshot, Error> {
+    match path {
         Some(path) => crate::load::load(path),
-        None if typed.demo => demo::snapshot(),
+        None if demo => demo::snapshot(),
         None => Err(Error::Usage("give --snapshot PATH, or --demo for the one inside the program".to_owned())),
     }
 }
 
 /// Does the work, and says so on the terminal if it takes long.
-fn patiently<T>(work: impl FnOnce() -> T) -> T {
+pub(super) fn patiently<T>(work: impl FnOnce() -> T) -> T {
     if !io::stderr().is_terminal() {
         return work();
     }
@@ -89,7 +91,7 @@ fn patiently<T>(work: impl FnOnce() -> T) -> T {
 fn show(view: &View<'_>, typed: &Explain) -> Result<Vec<u8>, Error> {
     let mut out = Vec::new();
     let written = match typed.output {
-        Format::Text => render::text(view, style(typed), &mut out),
+        Format::Text => render::text(view, style(typed.color, typed.ascii, typed.verbose), &mut out),
         Format::Json => render::json(view, &mut out),
         Format::Dot => render::dot(view, &mut out),
         Format::Mermaid => render::mermaid(view, &mut out),
@@ -99,12 +101,13 @@ fn show(view: &View<'_>, typed: &Explain) -> Result<Vec<u8>, Error> {
     Ok(out)
 }
 
-fn style(typed: &Explain) -> Style {
-    let color = match typed.color {
+/// How text is to look.
+pub(super) fn style(color: Color, ascii: bool, verbose: bool) -> Style {
+    let color = match color {
         Color::Always => true,
         Color::Never => false,
         Color::Auto => anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never,
     };
-    let charset = if typed.ascii { Charset::Ascii } else { Charset::Unicode };
-    Style { verbose: typed.verbose, color, charset }
+    let charset = if ascii { Charset::Ascii } else { Charset::Unicode };
+    Style { verbose, color, charset }
 }

@@ -9,6 +9,7 @@ mod missing;
 mod names;
 mod packet;
 mod question;
+mod rules;
 mod unread;
 
 use std::io::{self, Write};
@@ -55,7 +56,7 @@ fn command(command: &Command) -> Result<Outcome, Error> {
         Command::Correlate(_) => Err(later("correlate")),
         Command::Collect(_) => Err(later("collect")),
         Command::Capture(_) => Err(later("capture")),
-        Command::Rules(_) => Err(later("rules")),
+        Command::Rules(typed) => rules::rules(typed),
         Command::Check(_) => Err(later("check")),
         Command::Completions(_) => Err(later("completions")),
         Command::Man(_) => Err(later("man")),

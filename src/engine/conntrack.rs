@@ -465,9 +465,11 @@ pub(super) fn set_template(walk: &mut Walk, zone: u16) {
     }
 }
 
-/// The packet leaves the hooks: its connection is now one that others are found by (`__nf_conntrack_confirm`).
+/// The packet leaves the hooks: its connection is now one that others are found by (`__nf_conntrack_confirm`). An error
+/// with which a rule answered the first packet doesn't make it one.
 pub(super) fn nf_conntrack_confirm(walk: &mut Walk) {
     if let Nfct::Entry(ct) = walk.skb.nfct
+        && ct.dir == Dir::Original
         && let Some(entry) = walk.tracker.entries.get_mut(ct.id)
     {
         entry.confirmed = true;

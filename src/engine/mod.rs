@@ -8,6 +8,7 @@
 mod address;
 mod br_netfilter;
 mod bridge;
+mod certainty;
 mod conntrack;
 mod conntrack_tcp;
 mod drive;
@@ -40,6 +41,7 @@ mod xmit;
 use crate::net::{IfName, Packet};
 use crate::snapshot::NetnsId;
 
+pub use certainty::{Certainty, certainty};
 pub use drive::explain;
 
 /// What is asked.

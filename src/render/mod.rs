@@ -7,6 +7,7 @@ mod escape;
 mod graph;
 mod json;
 mod lines;
+mod listing;
 mod mermaid;
 mod schema;
 mod text;
@@ -19,9 +20,10 @@ use crate::trace::{Answer, Finding};
 pub use dot::dot;
 pub use escape::{Charset, clean};
 pub use json::json;
+pub use listing::{ChainListing, Listing, RuleListing, RulesetListing, TableListing, listing_json};
 pub use mermaid::mermaid;
 pub use schema::{explain_schema, schema};
-pub use text::{Style, text};
+pub use text::{Style, listing_text, text};
 
 /// What is to be shown: the answer, the question as it was typed, and the files that the answer points into.
 #[derive(Clone, Copy, Debug)]

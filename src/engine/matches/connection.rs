@@ -114,6 +114,10 @@ fn has_ports(protocol: Protocol) -> bool {
 
 /// `connmark_mt` in `net/netfilter/xt_connmark.c`: a packet without a connection doesn't match, negated or not.
 pub(super) fn connmark_mt(walk: &Walk, test: Test<MarkTest>) -> Answer {
-    let entry = conntrack::entry(walk);
-    Answer::from(entry.is_some_and(|entry| test.of(entry.mark.0 & test.value.mask == test.value.value)))
+    let mark = match walk.skb.nfct {
+        // `CT` attaches a template, which has no mark.
+        Nfct::Template(_) => Some(0),
+        _ => conntrack::entry(walk).map(|entry| entry.mark.0),
+    };
+    Answer::from(mark.is_some_and(|mark| test.of(mark & test.value.mask == test.value.value)))
 }

@@ -1,6 +1,7 @@
 //! What a person reads: the verdict first, then the way hop by hop, and at the end what is missing or to be tried.
 
 mod end;
+mod listing;
 mod packet;
 mod pen;
 mod reference;
@@ -17,6 +18,7 @@ use crate::trace::{Decision, Path, Step, Trace, Verdict};
 use pen::{Pen, Tone};
 use rows::{Line, Rows};
 
+pub use listing::listing_text;
 pub(super) use packet::headers;
 
 /// How many gaps are listed without `-v`.

@@ -117,6 +117,11 @@ fn conditions(at: At, amount: usize, rng: &mut Rng) -> String {
         }
         kinds.push(kind);
         let Some(part) = CONDITIONS[kind](at, rng) else { continue };
+        // The tools take `mark` and `connmark` in one rule for two of one kind.
+        let marks = |part: &String| part.contains("mark ") && part.contains("--mark ");
+        if marks(&part) && parts.iter().any(marks) {
+            continue;
+        }
         if part.contains("-p ") && parts.iter().any(|other| other.contains("-p ")) {
             continue;
         }

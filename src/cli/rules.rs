@@ -1,0 +1,149 @@
+//! `flowtrace rules`.
+
+use crate::engine::{Certainty, certainty};
+use crate::error::Error;
+use crate::evidence::{Evidence, Gap};
+use crate::net::{Family, NetnsId, Protocol};
+use crate::render::{self, ChainListing, Listing, RuleListing, RulesetListing, TableListing};
+use crate::snapshot::{Chain, ChainPolicy, Netns, Nft, Rule, Ruleset, Snapshot, Table};
+
+use super::args::{ListFormat, Rules};
+use super::names::{Home, Names, Role};
+use super::{Outcome, exit, explain};
+
+/// Loads the snapshot and shows the rule sets of one namespace.
+pub(super) fn rules(typed: &Rules) -> Result<Outcome, Error> {
+    let snapshot = explain::patiently(|| explain::open(typed.snapshot.as_deref(), typed.demo))?;
+    let netns = find(typed, &snapshot)?;
+    let listing = listing(&snapshot, snapshot.netns(netns), typed);
+    let mut output = Vec::new();
+    let written = match typed.output {
+        ListFormat::Text => {
+            let style = explain::style(typed.color, typed.ascii, false);
+            render::listing_text(&listing, style, &mut output)
+        }
+        ListFormat::Json => render::listing_json(&listing, &mut output),
+    };
+    written.map_err(|err| Error::Usage(format!("the rules can't be written: {err}")))?;
+    Ok(Outcome { output, code: exit::ARRIVES })
+}
+
+/// The namespace that a name stands for: a node's own, or a pod's.
+fn find(typed: &Rules, snapshot: &Snapshot) -> Result<NetnsId, Error> {
+    let name = &typed.node;
+    if let Some(host) = snapshot.nodes.get(name.as_str()).and_then(|node| node.host) {
+        return Ok(host);
+    }
+    let names = Names { snapshot, namespace: typed.namespace.as_deref(), protocol: None::<Protocol>, port: None };
+    match names.resolve(name, Role::To)?.home {
+        Home::Netns(netns) => Ok(netns),
+        Home::Missing(folder) => Err(Error::Usage(format!("{name}: the snapshot has no folder {folder}"))),
+        Home::Nowhere => Err(Error::Usage(format!("{name}: a node or a pod is wanted, which have rules of their own"))),
+    }
+}
+
+fn listing(snapshot: &Snapshot, netns: &Netns, typed: &Rules) -> Listing {
+    let families = [Family::Inet, Family::Inet6].into_iter();
+    let iptables = families.flat_map(|family| netns.netfilter.rulesets(family));
+    let mut rulesets: Vec<_> = iptables.map(|ruleset| of_iptables(snapshot, ruleset)).collect();
+    rulesets.extend(netns.netfilter.nft.iter().flat_map(|nft| of_nft(snapshot, nft)));
+    if let Some(wanted) = &typed.table {
+        for ruleset in &mut rulesets {
+            ruleset.tables.retain(|table| table.name == *wanted);
+        }
+    }
+    if let Some(wanted) = &typed.chain {
+        for table in rulesets.iter_mut().flat_map(|ruleset| &mut ruleset.tables) {
+            table.chains.retain(|chain| chain.name == *wanted);
+        }
+    }
+    let concerns = |gap: &&Gap| gap.evidence.iter().any(|line| files(&rulesets).contains(&snapshot.files.path(*line)));
+    let gaps = snapshot.gaps.iter().filter(concerns).map(|gap| told(snapshot, gap)).collect();
+    Listing { node: netns.node.to_string(), netns: netns.name.to_string(), rulesets, gaps }
+}
+
+fn files(rulesets: &[RulesetListing]) -> Vec<&str> {
+    rulesets.iter().map(|ruleset| ruleset.file.as_str()).collect()
+}
+
+fn told(snapshot: &Snapshot, gap: &Gap) -> String {
+    let at: Vec<String> =
+        gap.evidence.iter().map(|line| format!("{}:{}", snapshot.files.path(*line), line.line)).collect();
+    format!("{} ({})", gap.what, at.join(" "))
+}
+
+fn of_iptables(snapshot: &Snapshot, ruleset: &Ruleset) -> RulesetListing {
+    let family = if ruleset.family == Family::Inet { "ip" } else { "ip6" };
+    let file = snapshot.files.get(ruleset.file).map_or_else(String::new, |file| file.path.clone());
+    let table = |table: &Table| TableListing {
+        name: table.name.to_string(),
+        chains: table.chains.iter().map(|chain| of_chain(ruleset, table, chain)).collect(),
+    };
+    RulesetListing {
+        family,
+        backend: ruleset.backend.as_str(),
+        file,
+        tables: ruleset.tables.iter().map(table).collect(),
+    }
+}
+
+fn of_chain(ruleset: &Ruleset, table: &Table, chain: &Chain) -> ChainListing {
+    let policy = match chain.policy {
+        ChainPolicy::Return => "-",
+        ChainPolicy::Accept => "ACCEPT",
+        ChainPolicy::Drop => "DROP",
+        ChainPolicy::Unknown => "?",
+    };
+    let rules = ruleset.rules(table, chain).all().iter().map(|rule| of_rule(ruleset, rule));
+    ChainListing { name: chain.name.to_string(), policy, line: chain.evidence.line, rules: rules.collect() }
+}
+
+fn of_rule(ruleset: &Ruleset, rule: &Rule) -> RuleListing {
+    let text = ruleset.rule_text(rule);
+    // `-A CHAIN` is the heading's.
+    let text = text.splitn(3, ' ').nth(2).unwrap_or("");
+    let unmodelled = rule.refused().map(|refused| format!("{refused}: {}", refused.why));
+    RuleListing {
+        index: rule.index,
+        line: rule.evidence.line,
+        text: text.to_owned(),
+        certainty: certainty(rule).as_str(),
+        unmodelled: unmodelled.collect(),
+    }
+}
+
+/// nft's own tables, one set for each family, without those that iptables printed.
+fn of_nft<'n>(snapshot: &'n Snapshot, nft: &'n Nft) -> impl Iterator<Item = RulesetListing> + 'n {
+    let own = nft.tables.iter().filter(|table| !table.printed_by_iptables);
+    own.map(|table| RulesetListing {
+        family: table.family.as_str(),
+        backend: "native",
+        file: snapshot.files.path(table.evidence).to_owned(),
+        tables: vec![TableListing {
+            name: String::from(&*table.name),
+            chains: table.chains.iter().map(of_nft_chain).collect(),
+        }],
+    })
+}
+
+fn of_nft_chain(chain: &crate::snapshot::NftChain) -> ChainListing {
+    let policy = match chain.hook.as_ref().map(|hook| hook.policy) {
+        None | Some(ChainPolicy::Return) => "-",
+        Some(ChainPolicy::Drop) => "DROP",
+        Some(ChainPolicy::Unknown) => "?",
+        Some(ChainPolicy::Accept) => "ACCEPT",
+    };
+    let rule = |(index, rule): (u32, &crate::snapshot::NftRule)| {
+        let certainty = if rule.acts { Certainty::NotModelled } else { Certainty::Exact };
+        let Evidence { line, .. } = rule.evidence;
+        let unmodelled = rule.acts.then(|| "nft's own rules are not evaluated yet".to_owned());
+        let text = rule.text.clone();
+        RuleListing { index, line, text, certainty: certainty.as_str(), unmodelled: unmodelled.into_iter().collect() }
+    };
+    ChainListing {
+        name: String::from(&*chain.name),
+        policy,
+        line: chain.evidence.line,
+        rules: (1..).zip(&chain.rules).map(rule).collect(),
+    }
+}
