@@ -2,6 +2,7 @@
 //!
 //! `FLOWTRACE_SEEDS=0..2000 cargo test --test kernel random` runs more of them, `FLOWTRACE_JOBS` several at a time.
 
+use crate::lab::coverage::{ENOUGH, LEAST};
 use crate::lab::judge::{run_seeds, seeds};
 
 #[test]
@@ -19,7 +20,8 @@ fn random_scenarios_agree_with_the_kernel() {
     println!("seeds {wanted:?}\n{}", run.coverage.table());
     let wrong: Vec<String> = run.wrong.iter().map(|(seed, wrong)| format!("seed {seed}: {wrong}")).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
-    if wanted.end - wanted.start >= 2000 {
-        assert!(run.coverage.rare(20).is_empty(), "hit less than 20 times: {}", run.coverage.rare(20).join(", "));
+    if wanted.end - wanted.start >= ENOUGH {
+        let rare = run.coverage.rare(LEAST);
+        assert!(rare.is_empty(), "met less than {LEAST} times: {}", rare.join("; "));
     }
 }

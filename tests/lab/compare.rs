@@ -28,11 +28,15 @@ struct Seen<'a> {
     probe: &'a Probe,
 }
 
-/// Compares; an error tells the two apart, side by side.
-pub fn compare(scenario: &Scenario, probe: &Probe, seen: &Observation, answer: &Value) -> Result<(), String> {
+/// Compares; the predicted path that the kernel's was. An error tells the two apart, side by side.
+pub fn compare<'v>(
+    scenario: &Scenario,
+    probe: &Probe,
+    seen: &Observation,
+    answer: &'v Value,
+) -> Result<&'v Value, String> {
     let seen = Seen::new(scenario, probe, seen);
-    let none = Vec::new();
-    let paths = answer["paths"].as_array().unwrap_or(&none);
+    let paths = answer["paths"].as_array().map_or(&[][..], Vec::as_slice);
     let mut best: Option<(usize, Differences)> = None;
     for (n, path) in paths.iter().enumerate() {
         if path["probability"].as_f64() == Some(0.0) {
@@ -40,7 +44,7 @@ pub fn compare(scenario: &Scenario, probe: &Probe, seen: &Observation, answer: &
         }
         let differences = seen.against(path);
         if differences.is_empty() {
-            return Ok(());
+            return Ok(path);
         }
         if best.as_ref().is_none_or(|(_, known)| differences.len() < known.len()) {
             best = Some((n, differences));

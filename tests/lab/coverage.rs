@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::observe::Observation;
-use super::scenario::{Probe, Scenario};
+use super::scenario::{Probe, Proto, Scenario};
 
 /// Counts.
 #[derive(Clone, Debug, Default)]
@@ -17,8 +17,10 @@ pub struct Coverage {
     pub scenarios: usize,
     /// How many packets.
     pub packets: usize,
-    /// By situation, protocol and verdict.
-    pub verdicts: BTreeMap<(String, String, String), usize>,
+    /// How many packets had more ways than `explain` tells, the kernel's not among those told.
+    pub untold: usize,
+    /// By situation, protocol and the verdict of the way that the kernel took. A packet can be in several situations.
+    pub verdicts: BTreeMap<(&'static str, &'static str, String), usize>,
     /// How often a rule with this match was hit.
     pub matches: BTreeMap<String, usize>,
     /// How often a rule with this target was hit.
@@ -26,6 +28,11 @@ pub struct Coverage {
     /// How often a packet ended for this reason.
     pub reasons: BTreeMap<String, usize>,
 }
+
+/// So many seeds must cover everything,
+pub const ENOUGH: u64 = 2000;
+/// so often.
+pub const LEAST: usize = 20;
 
 /// The vocabulary, of which no word may be left out.
 pub const MATCHES: &[&str] = &[
@@ -67,11 +74,45 @@ pub const TARGETS: &[&str] = &[
     "goto",
 ];
 
+/// The situations that random scenarios are made of.
+pub const SITUATIONS: &[&str] = &[
+    "vxlan",
+    "direct routing",
+    "host-gw",
+    "udp backend",
+    "two subnets",
+    "services",
+    "policy routing",
+    "a fault",
+];
+/// The protocols that are asked about.
+pub const PROTOCOLS: &[&str] = &["ipv4 icmp", "ipv4 tcp", "ipv4 udp", "ipv6 icmp", "ipv6 tcp", "ipv6 udp"];
+/// The ends that a packet can come to in any of the situations.
+pub const VERDICTS: &[&str] = &["delivered", "left", "dropped", "rejected", "lost"];
+
+/// The protocol as the table says it.
+fn protocol(probe: &Probe) -> &'static str {
+    match (probe.destination.is_ipv4(), probe.proto) {
+        (true, Proto::Icmp) => "ipv4 icmp",
+        (true, Proto::Tcp) => "ipv4 tcp",
+        (true, Proto::Udp) => "ipv4 udp",
+        (false, Proto::Icmp) => "ipv6 icmp",
+        (false, Proto::Tcp) => "ipv6 tcp",
+        (false, Proto::Udp) => "ipv6 udp",
+    }
+}
+
+/// flannel's udp backend carries IPv4 only, and the faults are made in IPv4's tables.
+fn can_be(situation: &str, protocol: &str) -> bool {
+    !matches!(situation, "udp backend" | "a fault") || protocol.starts_with("ipv4")
+}
+
 impl Coverage {
     /// Adds another run's counts.
     pub fn add(&mut self, other: &Self) {
         self.scenarios += other.scenarios;
         self.packets += other.packets;
+        self.untold += other.untold;
         for (mine, theirs) in [
             (&mut self.matches, &other.matches),
             (&mut self.targets, &other.targets),
@@ -86,22 +127,15 @@ impl Coverage {
         }
     }
 
-    /// Counts one packet.
-    pub fn count(&mut self, scenario: &Scenario, probe: &Probe, answer: &Value, seen: &Observation, snapshot: &Path) {
+    /// Counts one packet, and the predicted path that the kernel's was.
+    pub fn count(&mut self, scenario: &Scenario, probe: &Probe, path: &Value, seen: &Observation, snapshot: &Path) {
         self.packets += 1;
-        let family = if probe.destination.is_ipv4() { "ipv4" } else { "ipv6" };
-        let proto = format!("{family} {}", probe.proto.as_str());
-        let verdict = answer["verdict"].as_str().unwrap_or("?").to_owned();
-        *self.verdicts.entry((scenario.kind.clone(), proto, verdict)).or_default() += 1;
-        let none = Vec::new();
-        let reasons: BTreeSet<&str> = answer["paths"]
-            .as_array()
-            .unwrap_or(&none)
-            .iter()
-            .flat_map(|path| [&path["forward"]["reason"], &path["reply"]["reason"]])
-            .filter_map(Value::as_str)
-            .collect();
-        for reason in reasons {
+        let verdict = path["forward"]["verdict"].as_str().unwrap_or("?");
+        for situation in scenario.kinds.iter().filter(|situation| can_be(situation, protocol(probe))) {
+            *self.verdicts.entry((situation, protocol(probe), verdict.to_owned())).or_default() += 1;
+        }
+        let reasons = [&path["forward"]["reason"], &path["reply"]["reason"]];
+        for reason in reasons.into_iter().filter_map(Value::as_str).collect::<BTreeSet<_>>() {
             *self.reasons.entry(reason.to_owned()).or_default() += 1;
         }
         self.count_rules(scenario, seen, snapshot);
@@ -155,39 +189,48 @@ impl Coverage {
         }
     }
 
-    /// Words of the vocabulary that were hit less often than this.
+    /// The rows of the table, and the words of the vocabulary, that were met less often than this.
     pub fn rare(&self, least: usize) -> Vec<String> {
-        let rare = |counts: &BTreeMap<String, usize>, words: &[&str]| {
-            let mut rare = Vec::new();
-            for word in words {
-                let count = counts.get(*word).copied().unwrap_or(0);
-                if count < least {
-                    rare.push(format!("{word} {count}"));
-                }
-            }
-            rare
-        };
-        let mut words = rare(&self.matches, MATCHES);
-        words.extend(rare(&self.targets, TARGETS));
-        words
+        let mut rare: Vec<String> = self
+            .rows()
+            .flat_map(|(situation, protocol)| VERDICTS.iter().map(move |verdict| (situation, protocol, *verdict)))
+            .map(|(situation, protocol, verdict)| (self.met(situation, protocol, verdict), situation, protocol, verdict))
+            .filter(|(count, ..)| *count < least)
+            .map(|(count, situation, protocol, verdict)| format!("{situation}, {protocol}, {verdict}: {count}"))
+            .collect();
+        for (counts, words) in [(&self.matches, MATCHES), (&self.targets, TARGETS)] {
+            let counted = words.iter().map(|word| (word, counts.get(*word).copied().unwrap_or(0)));
+            rare.extend(counted.filter(|(_, count)| *count < least).map(|(word, count)| format!("{word}: {count}")));
+        }
+        rare
+    }
+
+    /// Every situation with every protocol that it can have.
+    fn rows(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let all = SITUATIONS.iter().flat_map(|situation| PROTOCOLS.iter().map(|protocol| (*situation, *protocol)));
+        all.filter(|(situation, protocol)| can_be(situation, protocol))
+    }
+
+    fn met(&self, situation: &'static str, protocol: &'static str, verdict: &str) -> usize {
+        self.verdicts.get(&(situation, protocol, verdict.to_owned())).copied().unwrap_or(0)
     }
 
     /// The table.
     pub fn table(&self) -> String {
-        let mut text = format!("{} scenarios, {} packets\n\n", self.scenarios, self.packets);
-        let verdicts: BTreeSet<&str> = self.verdicts.keys().map(|(_, _, verdict)| verdict.as_str()).collect();
-        let _ = write!(text, "{:<28} {:<10}", "situation", "protocol");
+        let mut text = format!("{} scenarios, {} packets agree\n", self.scenarios, self.packets);
+        let _ = writeln!(text, "{} packets had more ways than were told, and are not counted\n", self.untold);
+        let _ = write!(text, "{:<16} {:<10}", "situation", "protocol");
+        let others = self.verdicts.keys().map(|(.., verdict)| verdict.as_str());
+        let others: BTreeSet<&str> = others.filter(|verdict| !VERDICTS.contains(verdict)).collect();
+        let verdicts: Vec<&str> = VERDICTS.iter().copied().chain(others).collect();
         for verdict in &verdicts {
-            let _ = write!(text, " {verdict:>12}");
+            let _ = write!(text, " {verdict:>10}");
         }
         text.push('\n');
-        let rows: BTreeSet<(&str, &str)> =
-            self.verdicts.keys().map(|(kind, proto, _)| (kind.as_str(), proto.as_str())).collect();
-        for (kind, proto) in rows {
-            let _ = write!(text, "{kind:<28} {proto:<10}");
+        for (situation, protocol) in self.rows() {
+            let _ = write!(text, "{situation:<16} {protocol:<10}");
             for verdict in &verdicts {
-                let key = (kind.to_owned(), proto.to_owned(), (*verdict).to_owned());
-                let _ = write!(text, " {:>12}", self.verdicts.get(&key).copied().unwrap_or(0));
+                let _ = write!(text, " {:>10}", self.met(situation, protocol, verdict));
             }
             text.push('\n');
         }

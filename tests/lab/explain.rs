@@ -39,15 +39,14 @@ fn program() -> PathBuf {
 }
 
 /// The arguments of `explain` for a probe.
-pub fn arguments(probe: &Probe, snapshot: &Path) -> Vec<String> {
+pub fn arguments(probe: &Probe, snapshot: &Path, most: usize) -> Vec<String> {
     let mut words = vec!["explain".to_owned(), probe.from.clone(), probe.to.clone()];
     let mut add = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
     add("--snapshot", snapshot.display().to_string());
     add("-o", "json".to_owned());
     add("--proto", probe.proto.as_str().to_owned());
     add("--size", length_of(probe).to_string());
-    // Every way must be there to be compared.
-    add("--max-paths", "512".to_owned());
+    add("--max-paths", most.to_string());
     if probe.proto != Proto::Icmp {
         add("--sport", probe.sport.to_string());
         if !probe.to.contains(&format!(":{}", probe.port)) {
@@ -74,9 +73,12 @@ pub fn arguments(probe: &Probe, snapshot: &Path) -> Vec<String> {
     words
 }
 
-/// The answer of `explain`, and how to ask for it by hand.
-pub fn explain(probe: &Probe, snapshot: &Path) -> Result<(Value, String), String> {
-    let words = arguments(probe, snapshot);
+/// A longer answer is of a loop that branches on and on, and would take gigabytes as a tree.
+const LONGEST: usize = 64 << 20;
+
+/// The answer of `explain`, with so many ways at most, and how to ask for it by hand; none where it is too long to read.
+pub fn explain(probe: &Probe, snapshot: &Path, most: usize) -> Result<Option<(Value, String)>, String> {
+    let words = arguments(probe, snapshot, most);
     let by_hand = format!("flowtrace {}", words.join(" "));
     // An answer takes milliseconds; a program that hangs or eats the machine's memory must not take the lab with it.
     let mut command = Command::new("sh");
@@ -87,10 +89,13 @@ pub fn explain(probe: &Probe, snapshot: &Path) -> Result<(Value, String), String
     if !matches!(code, Some(0 | 1 | 3)) {
         return Err(format!("{by_hand}: exit {code:?}\n{told}"));
     }
+    if output.stdout.len() > LONGEST {
+        return Ok(None);
+    }
     let answer: Value =
         serde_json::from_slice(&output.stdout).map_err(|error| format!("{by_hand}: no JSON: {error}\n{told}"))?;
     check_exit_code(&answer, code).map_err(|error| format!("{by_hand}: {error}"))?;
-    Ok((answer, by_hand))
+    Ok(Some((answer, by_hand)))
 }
 
 /// The exit code must say what the JSON says (contract, section 2).

@@ -57,9 +57,7 @@ impl<'lab> Observer<'lab> {
         ports.dedup();
         for space in &lab.scenario.spaces {
             let netns = lab.netns(&space.name);
-            // Each question stands for itself: none may use up what the kernel allows of errors.
-            let limits = ["ipv4/icmp_ratelimit", "ipv6/icmp/ratelimit"].map(|name| (name.to_owned(), "0".to_owned()));
-            netns.enter(|| write_sysctls(&limits))?;
+            netns.enter(without_limits)?;
             for &port in &ports {
                 observer.servers.extend(Server::open(netns, port)?);
             }
@@ -223,6 +221,19 @@ impl Drop for Observer<'_> {
     }
 }
 
+/// Each question stands for itself: none may use up what the kernel allows of errors. A redirect counts too, and bars
+/// the errors of routes for a second (`ip_rt_send_redirect` and `ip_error` in net/ipv4/route.c).
+fn without_limits() -> Result<(), String> {
+    let mut limits: Vec<(String, String)> = ["ipv4/icmp_ratelimit", "ipv4/icmp_ratemask", "ipv6/icmp/ratelimit"]
+        .map(|name| (name.to_owned(), "0".to_owned()))
+        .to_vec();
+    for entry in std::fs::read_dir("/proc/sys/net/ipv4/conf").into_iter().flatten().flatten() {
+        let device = entry.file_name().to_string_lossy().into_owned();
+        limits.push((format!("ipv4/conf/{device}/send_redirects"), "0".to_owned()));
+    }
+    write_sysctls(&limits)
+}
+
 /// Packets that the calling thread's namespace has handed to the receiver of a probe: echo requests and TCP segments.
 /// (A datagram is noticed by the program that answers.)
 fn taken_in(probe: &Probe) -> u64 {
@@ -270,7 +281,8 @@ impl Seen {
         let headers = headers.chain(self.sightings.iter().map(|sighting| sighting.header.innermost()));
         let (mut asks, mut answers) = (BTreeSet::new(), BTreeSet::new());
         for header in headers.filter(|header| !header.is_icmp_error()) {
-            if is_answer(probe, header) {
+            // The reset that a rule sends is one, too.
+            if is_answer(probe, header) || header.tcp_flags.is_some_and(|flags| flags & 4 != 0) {
                 answers.insert(header.source);
             } else {
                 asks.insert(header.source);
@@ -279,7 +291,10 @@ impl Seen {
         let seen: BTreeSet<_> = self.sightings.iter().map(|sighting| sighting.header.identity()).collect();
         self.hits.retain(|hit| {
             let Some(header) = hit.header.as_ref().filter(|header| header.is_icmp_error()) else { return true };
-            let about_answer = answers.contains(&header.destination) && !asks.contains(&header.destination);
+            // An answer that address translation kept from the sender's socket comes from nobody in sight.
+            let unheard = hit.space == probe.space && matches!(header.icmp, Some((3, 3) | (1, 4)));
+            let about_answer =
+                (unheard || answers.contains(&header.destination)) && !asks.contains(&header.destination);
             // A neighbour's question or answer, quoted whole, has this length.
             let about_neighbour = header.protocol == 58 && header.length == 120;
             seen.contains(&header.identity()) || !(about_answer || about_neighbour)

@@ -17,6 +17,7 @@ mod lab;
 use std::path::Path;
 use std::process::ExitCode;
 
+use lab::coverage::{ENOUGH, LEAST};
 use lab::rules::case::Backend;
 use lab::situations::{ALL, Situation};
 
@@ -112,11 +113,20 @@ fn random(seeds: &str, jobs: &str) -> Result<(), String> {
         Err(error) => println!("seed {seed}: {error}"),
     });
     println!("\nseeds {seeds:?}\n{}", run.coverage.table());
-    println!("hit less than 20 times: {}", run.coverage.rare(20).join(", "));
+    let rare = run.coverage.rare(LEAST);
+    println!("met less than {LEAST} times: {}", if rare.is_empty() { "nothing" } else { "" });
+    rare.iter().for_each(|row| println!("  {row}"));
     let mut wrong: Vec<u64> = run.wrong.iter().map(|(seed, _)| *seed).collect();
     wrong.sort_unstable();
     wrong.dedup();
-    if wrong.is_empty() { Ok(()) } else { Err(format!("{} seeds disagree: {wrong:?}", wrong.len())) }
+    println!("seeds that disagree: {wrong:?}");
+    if !wrong.is_empty() {
+        return Err(format!("{} seeds disagree: {wrong:?}", wrong.len()));
+    }
+    if seeds.end - seeds.start >= ENOUGH && !rare.is_empty() {
+        return Err(format!("{} rows of the table are below {LEAST}", rare.len()));
+    }
+    Ok(())
 }
 
 fn mutations() -> Result<(), String> {

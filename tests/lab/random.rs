@@ -28,8 +28,8 @@ pub fn scenario(seed: u64) -> Scenario {
     }
     add_fault(&mut scenario, &cluster, &mut rng, &mut words);
     scenario.words = words;
-    scenario.kind = kind(&cluster, &scenario);
-    let questions = rng.between(3, 6);
+    scenario.kinds = kinds(&cluster, &scenario);
+    let questions = rng.between(6, 10);
     for _ in 0..questions {
         let probe = question(&cluster, &mut rng);
         scenario.probes.push(probe);
@@ -37,41 +37,40 @@ pub fn scenario(seed: u64) -> Scenario {
     scenario
 }
 
-/// The row of the coverage table.
-fn kind(cluster: &Cluster, scenario: &Scenario) -> String {
+/// The rows of the coverage table.
+fn kinds(cluster: &Cluster, scenario: &Scenario) -> Vec<&'static str> {
     let backend = match cluster.backend {
         FlannelBackend::Vxlan => "vxlan",
         FlannelBackend::DirectRouting => "direct routing",
         FlannelBackend::HostGw => "host-gw",
         FlannelBackend::Udp => "udp backend",
     };
-    let fault = scenario.words.iter().any(|word| word.starts_with("fault"));
-    let routed = scenario.words.iter().any(|word| word.contains(" ip "));
-    let more = match (fault, routed, cluster.kube_proxy) {
-        (true, _, _) => ", a fault",
-        (_, true, _) => ", policy routing",
-        (_, _, true) => ", services",
-        _ => "",
-    };
-    format!("{backend}{more}")
+    let mut kinds = vec![backend];
+    let mut add = |kind, holds| kinds.extend(Some(kind).filter(|_| holds));
+    add("two subnets", cluster.nodes.iter().any(|node| node.subnet == 1));
+    add("services", cluster.kube_proxy);
+    add("policy routing", scenario.words.iter().any(|word| word.contains(" ip ")));
+    add("a fault", scenario.words.iter().any(|word| word.starts_with("fault")));
+    kinds
 }
 
+/// The weights are such that no row of the coverage table stays all but empty.
 fn cluster(seed: u64, rng: &mut Rng) -> Cluster {
     let backend = match rng.below(100) {
-        0..60 => FlannelBackend::Vxlan,
-        60..76 => FlannelBackend::HostGw,
-        76..92 => FlannelBackend::DirectRouting,
+        0..38 => FlannelBackend::Vxlan,
+        38..62 => FlannelBackend::HostGw,
+        62..84 => FlannelBackend::DirectRouting,
         _ => FlannelBackend::Udp,
     };
     let nodes = if rng.percent(25) { 3 } else { 2 };
     let mut cluster = Cluster::new(&format!("seed-{seed}"), backend, nodes);
-    cluster.dual_stack = backend != FlannelBackend::Udp && rng.percent(30);
+    cluster.dual_stack = backend != FlannelBackend::Udp && rng.percent(55);
     cluster.bridge_nf = rng.percent(75);
     cluster.hairpin = rng.percent(75);
     cluster.kube_proxy = rng.percent(60);
     cluster.flannel_rules = rng.percent(85);
     cluster.rp_filter = [0, 0, 0, 1, 2][rng.below(5)];
-    if backend != FlannelBackend::HostGw && rng.percent(20) {
+    if backend != FlannelBackend::HostGw && rng.percent(25) {
         cluster = cluster.in_second_subnet(2);
     }
     cluster.nodes[0].second_uplink = rng.percent(25);
@@ -81,9 +80,8 @@ fn cluster(seed: u64, rng: &mut Rng) -> Cluster {
             cluster.pods.push(Pod::new(&format!("default/pod{node}{n}"), node, 2 + n));
         }
     }
-    if cluster.kube_proxy {
-        add_services(&mut cluster, rng);
-    }
+    // Where kube-proxy doesn't run, a service's address is one that nothing has.
+    add_services(&mut cluster, rng);
     cluster
 }
 
@@ -122,8 +120,9 @@ fn add_sysctls(scenario: &mut Scenario, cluster: &Cluster, rng: &mut Rng, words:
                 ("src_valid_mark", &[0, 1]),
             ]);
             let value = *rng.pick(values);
-            scenario.space(&node.name()).sysctl(format!("ipv4/conf/{device}/{key}"), value);
-            words.push(format!("{} {device}.{key}={value}", node.name()));
+            let family = if key == "forwarding" { *rng.pick(cluster.families()) } else { 4 };
+            scenario.space(&node.name()).sysctl(format!("ipv{family}/conf/{device}/{key}"), value);
+            words.push(format!("{} ipv{family} {device}.{key}={value}", node.name()));
         }
     }
 }
@@ -131,7 +130,7 @@ fn add_sysctls(scenario: &mut Scenario, cluster: &Cluster, rng: &mut Rng, words:
 fn add_fault(scenario: &mut Scenario, cluster: &Cluster, rng: &mut Rng, words: &mut Vec<String>) {
     let one_subnet = cluster.nodes.iter().all(|node| node.subnet == 0);
     let fit = cluster.backend == FlannelBackend::Vxlan && one_subnet;
-    if !fit || !rng.percent(35) {
+    if !fit || !rng.percent(50) {
         return;
     }
     let fault = rng.pick(BETWEEN_NODES);
@@ -158,11 +157,13 @@ fn sender(cluster: &Cluster, family: u8, rng: &mut Rng) -> (String, String) {
 }
 
 fn question(cluster: &Cluster, rng: &mut Rng) -> Probe {
-    let family = *rng.pick(cluster.families());
+    // IPv6 is asked about as often as it can be, which is in half of the clusters.
+    let family = if cluster.dual_stack && rng.percent(65) { 6 } else { 4 };
     let (space, from) = sender(cluster, family, rng);
     let mut aim = target(cluster, family, rng);
-    // What an outside client has to do with the world outside is not the cluster's matter.
-    while space == "client" && [INTERNET4, INTERNET6].contains(&aim.1.as_str()) {
+    // What an outside client has to do with the world outside is not the cluster's matter, and it sends what is for
+    // nobody to nobody.
+    while space == "client" && [INTERNET4, INTERNET6, nobodys(family)].contains(&aim.1.as_str()) {
         aim = target(cluster, family, rng);
     }
     let (mut to, destination, ports) = aim;
@@ -203,25 +204,33 @@ fn question(cluster: &Cluster, rng: &mut Rng) -> Probe {
 fn target(cluster: &Cluster, family: u8, rng: &mut Rng) -> (String, String, Option<(Proto, u16)>) {
     let plain = |address: String| (address.clone(), address, None);
     match rng.below(100) {
-        0..40 => {
+        0..36 => {
             let pod = rng.pick(&cluster.pods);
             (pod.full_name(), pod.address(family).to_string(), None)
         }
-        40..60 if !cluster.services.is_empty() => service(cluster, family, rng),
-        40..72 => {
+        36..54 => service(cluster, family, rng),
+        54..64 => {
             let node = rng.pick(&cluster.nodes);
             (format!("node/{}", node.name()), node_address(node, family), None)
         }
-        72..90 => plain(if family == 4 { INTERNET4 } else { INTERNET6 }.to_owned()),
-        90..95 => {
+        64..80 => plain(if family == 4 { INTERNET4 } else { INTERNET6 }.to_owned()),
+        80..84 => {
             let node = rng.pick(&cluster.nodes).number;
             plain(if family == 4 { format!("10.244.{node}.99") } else { format!("fd00:10:244:{node}::99") })
         }
-        _ => {
+        84..88 => {
             let node = rng.pick(&cluster.nodes).number;
             plain(if family == 4 { format!("10.244.{node}.1") } else { format!("fd00:10:244:{node}::1") })
         }
+        // Addresses of the cluster that nothing in it has, or not with this port.
+        88..94 => plain(rng.pick(&cluster.services).cluster_ip(family).to_string()),
+        _ => plain(nobodys(family).to_owned()),
     }
+}
+
+/// An address of the pods' network, but of no node's part of it.
+fn nobodys(family: u8) -> &'static str {
+    if family == 4 { "10.244.77.5" } else { "fd00:10:244:77::5" }
 }
 
 fn node_address(node: &Node, family: u8) -> String {

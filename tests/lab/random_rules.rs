@@ -418,7 +418,7 @@ fn nat_target(at: At<'_>, words: &Words, rng: &mut Rng) -> (String, Option<&'sta
 
 fn filter_target(at: At<'_>, rng: &mut Rng) -> (String, Option<&'static str>) {
     if rng.percent(50) {
-        return (rng.word(&["ACCEPT", "ACCEPT", "DROP"]).to_owned(), None);
+        return (rng.word(&["ACCEPT", "DROP"]).to_owned(), None);
     }
     if rng.percent(25) {
         return ("REJECT --reject-with tcp-reset".to_owned(), Some("-p tcp"));

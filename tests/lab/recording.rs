@@ -37,7 +37,8 @@ impl Recording {
         for (probe, seen) in seen {
             let agreed = check_want(probe, seen).and_then(|()| hold_against(scenario, probe, seen, &snapshot.path));
             match agreed {
-                Ok(answer) => told.coverage.count(scenario, probe, &answer, seen, &snapshot.path),
+                Ok(Some(path)) => told.coverage.count(scenario, probe, &path, seen, &snapshot.path),
+                Ok(None) => told.coverage.untold += 1,
                 Err(wrong) => told.wrong.push(format!("{}\n{wrong}", question(probe))),
             }
         }

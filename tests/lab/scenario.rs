@@ -14,8 +14,8 @@ use super::flannel::{CLIENT4, CLIENT6};
 pub struct Scenario {
     /// A short name, also of the snapshot's folder.
     pub name: String,
-    /// Which kind of situation it is, for the table of what was covered.
-    pub kind: String,
+    /// Which kinds of situation it is, for the table of what was covered.
+    pub kinds: Vec<&'static str>,
     /// What it is about, in words.
     pub words: Vec<String>,
     /// The namespaces.
