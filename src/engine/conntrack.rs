@@ -117,9 +117,16 @@ pub(super) struct Tracker {
     pub unknown_ports: UnknownPort,
     /// Link addresses that answered when they were asked for: every bridge on the way has learned them.
     pub resolved: Vec<MacAddr>,
+    /// Who asked for a neighbour, so that the one asked knows it: the asked namespace and device, the asker's address.
+    pub heard: Vec<(NetnsId, IfName, IpAddr)>,
 }
 
 impl Tracker {
+    /// Whether an address has asked for one of this device.
+    pub(super) fn has_heard(&self, netns: NetnsId, dev: &IfName, address: IpAddr) -> bool {
+        self.heard.iter().any(|(asked, at, asker)| (*asked, at, *asker) == (netns, dev, address))
+    }
+
     /// A port that nobody knows, and that is none of those before.
     pub(super) fn draw_port(&mut self) -> UnknownPort {
         self.unknown_ports += 1;

@@ -26,6 +26,8 @@ pub(super) struct Cause {
     physin: Option<IfName>,
     /// The device that the packet came in by; `None` for the namespace's own.
     iif: Option<IfName>,
+    /// The device that it came to last.
+    device: Option<IfName>,
     /// Which of the ports that nobody knows the packet's is.
     unknown_port: UnknownPort,
 }
@@ -37,16 +39,25 @@ impl Cause {
             nfct: walk.skb.nfct,
             local: walk.skb.dst.as_ref().is_some_and(|dst| dst.local),
             physin: walk.skb.nf_bridge.as_ref().and_then(|nf_bridge| nf_bridge.physin.clone()),
-            iif: walk.skb.iif.clone(),
+            iif: inward_device(walk),
+            device: walk.place().device.clone(),
             unknown_port: walk.skb.unknown_port,
         }
     }
+}
+
+/// A packet that is being bridged came in by the bridge (`brnf_get_logical_dev`).
+fn inward_device(walk: &Walk) -> Option<IfName> {
+    let physin = walk.skb.nf_bridge.as_ref().and_then(|nf_bridge| nf_bridge.physin.as_ref());
+    let bridge = physin.and_then(|port| walk.netns().link(port)).and_then(|link| link.master.clone());
+    bridge.or_else(|| walk.skb.iif.clone())
 }
 
 /// The end's fields of an error: ICMP type and code, and whether it is a TCP reset.
 pub(super) fn fields(error: Option<ErrorReply>) -> (Option<(u8, u8)>, bool) {
     match error {
         Some(ErrorReply::Icmp { kind, code, .. }) => (Some((kind, code)), false),
+        Some(ErrorReply::Relay { .. }) => (Some((3, 0)), false),
         Some(ErrorReply::TcpReset) => (None, true),
         None => (None, false),
     }
@@ -66,7 +77,8 @@ pub(super) fn walk(course: &mut Course, mut forward: Leg, sent: &Packet) -> (Leg
         return (forward, None, None);
     };
     let back = send(course, &forward, &cause, packet);
-    if back.trace.steps.len() <= UNSENT && back.trace.verdict == Verdict::Dropped {
+    let made = matches!(cause.error, ErrorReply::Relay { .. });
+    if !made && back.trace.steps.len() <= UNSENT && back.trace.verdict == Verdict::Dropped {
         // Without a route the error is never made (`icmp_route_lookup`).
         silence(&mut forward);
         return (forward, None, None);
@@ -110,6 +122,9 @@ fn send(course: &mut Course, forward: &Leg, cause: &Cause, packet: Packet) -> Le
         // A reset for a bridged packet goes straight back out of the port that it came in by.
         return course.transmit(forward.netns, port, packet);
     }
+    if let (ErrorReply::Relay { .. }, Some(device)) = (cause.error, &cause.device) {
+        return course.receive(forward.netns, device, packet, cause.unknown_port);
+    }
     course.send_error(forward.netns, packet, reversed(cause.nfct), cause.unknown_port)
 }
 
@@ -143,6 +158,7 @@ fn error_packet(course: &Course, forward: &Leg, cause: &Cause) -> Option<Packet>
     let mut packet = match cause.error {
         ErrorReply::TcpReset if is_reset(original) => return None,
         ErrorReply::TcpReset => reset(original),
+        ErrorReply::Relay { source } => return Some(relay_error(original, source)),
         ErrorReply::Icmp { .. } if original.is_icmp_error() => return None,
         ErrorReply::Icmp { kind, code, .. } => icmp_error(original, kind, code, source),
     };
@@ -161,6 +177,13 @@ fn icmp_error(original: &Packet, kind: u8, code: u8, source: IpAddr) -> Packet {
     (quoted.link, quoted.inner, quoted.encapsulation) = (None, None, None);
     let length = (original.length + header).min(most);
     Packet::new(ip, Transport::Icmp { kind, code, id: None, quoted: Some(Box::new(quoted)) }, length)
+}
+
+/// `send_net_unreachable` in flannel's proxy_amd64.c.
+fn relay_error(original: &Packet, source: IpAddr) -> Packet {
+    let mut packet = icmp_error(original, 3, 0, source);
+    (packet.ip.ttl, packet.ip.tos, packet.length) = (8, 0, 56);
+    packet
 }
 
 /// `nf_reject_iphdr_put` and `nf_reject_ip_tcphdr_put`: the packet turned around, 40 bytes long.

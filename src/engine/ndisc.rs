@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::evidence::Evidence;
-use crate::net::{IfName, Ip, Packet, Transport};
+use crate::net::{IfName, Ip, Link, MacAddr, Packet, Transport};
 use crate::snapshot::{LinkKind, NetnsId};
 use crate::trace::Hook;
 
@@ -16,6 +16,9 @@ use super::walk::{DevRef, End, Walk};
 
 const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+
+const SOLICITATION: &str = "the neighbour solicitation";
+const ADVERTISEMENT: &str = "the neighbour advertisement";
 
 /// Why a neighbour that is there can't be heard.
 pub(super) struct Unheard {
@@ -28,10 +31,19 @@ pub(super) fn solicit(walk: &mut Walk, dev: &IfName, address: Ipv6Addr, owner: &
     let here = (walk.netns_id(), dev.clone());
     let source = solicitation_source(walk, dev);
     let IpAddr::V6(source) = source else { return Ok(()) };
-    let ask = message(NEIGHBOUR_SOLICITATION, source, solicited_node(address));
-    pass(walk, &ask, &here, owner, "the neighbour solicitation")?;
+    let ask = solicitation(walk, dev, source, address);
+    pass(walk, &ask, &here, owner, SOLICITATION)?;
+    walk.tracker.heard.push((owner.0, owner.1.clone(), IpAddr::V6(source)));
     let tell = message(NEIGHBOUR_ADVERTISEMENT, address, source);
-    pass(walk, &tell, owner, &here, "the neighbour advertisement")
+    pass(walk, &tell, owner, &here, ADVERTISEMENT)
+}
+
+/// Asks a gateway that the snapshot doesn't hold, and hears its answer: only the rules on this side are known.
+pub(super) fn solicit_outside(walk: &mut Walk, dev: &IfName, address: Ipv6Addr) -> Result<(), Unheard> {
+    let here = (walk.netns_id(), dev.clone());
+    let IpAddr::V6(source) = solicitation_source(walk, dev) else { return Ok(()) };
+    leave(walk, &solicitation(walk, dev, source, address), &here, SOLICITATION)?;
+    enter(walk, &message(NEIGHBOUR_ADVERTISEMENT, address, source), &here, ADVERTISEMENT)
 }
 
 /// The packet's own source where it is the device's, else the device's link-local address.
@@ -51,6 +63,16 @@ fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | a & 0xff, b)
 }
 
+/// A solicitation is a multicast frame, too (`ipv6_eth_mc_map`).
+fn solicitation(walk: &Walk, dev: &IfName, source: Ipv6Addr, address: Ipv6Addr) -> Packet {
+    let group = solicited_node(address);
+    let mut packet = message(NEIGHBOUR_SOLICITATION, source, group);
+    let [.., a, b, c, d] = group.octets();
+    let source = walk.netns().link(dev).and_then(|link| link.lladdr).unwrap_or(MacAddr::ZERO);
+    packet.link = Some(Link { source, destination: MacAddr([0x33, 0x33, a, b, c, d]) });
+    packet
+}
+
 fn message(kind: u8, source: Ipv6Addr, destination: Ipv6Addr) -> Packet {
     let ip = Ip { source: IpAddr::V6(source), destination: IpAddr::V6(destination), ttl: 255, tos: 0, df: true };
     Packet::new(ip, Transport::Icmp { kind, code: 0, id: None, quoted: None }, 72)
@@ -58,12 +80,20 @@ fn message(kind: u8, source: Ipv6Addr, destination: Ipv6Addr) -> Packet {
 
 /// One message from a device to another: out of one stack, over the bridges between, into the other.
 fn pass(walk: &mut Walk, message: &Packet, from: &DevRef, to: &DevRef, name: &str) -> Result<(), Unheard> {
-    hooks(walk, message, from, &[(Hook::Output, None, Some(&from.1)), (Hook::Postrouting, None, Some(&from.1))], name)?;
+    leave(walk, message, from, name)?;
     for bridge in bridges_between(walk, from, to) {
         let dev = Some(&bridge.1);
         let bridged = [(Hook::Prerouting, dev, None), (Hook::Forward, dev, dev), (Hook::Postrouting, None, dev)];
         hooks(walk, message, &bridge, &bridged, name)?;
     }
+    enter(walk, message, to, name)
+}
+
+fn leave(walk: &mut Walk, message: &Packet, from: &DevRef, name: &str) -> Result<(), Unheard> {
+    hooks(walk, message, from, &[(Hook::Output, None, Some(&from.1)), (Hook::Postrouting, None, Some(&from.1))], name)
+}
+
+fn enter(walk: &mut Walk, message: &Packet, to: &DevRef, name: &str) -> Result<(), Unheard> {
     hooks(walk, message, to, &[(Hook::Prerouting, Some(&to.1), None), (Hook::Input, Some(&to.1), None)], name)
 }
 

@@ -66,19 +66,30 @@ pub(super) fn resolve(
     let hop = Hop { dev, address, is_gateway, source };
     let assumed = link.is_none();
     if let Some(owner) = owner {
-        if let IpAddr::V6(v6) = address
-            && let Err(unheard) = ndisc::solicit(walk, dev, v6, &owner)
+        if !assumed
+            && !walk.tracker.has_heard(walk.netns_id(), dev, address)
+            && let Err((detail, because)) = ask(walk, dev, address, &owner)
         {
-            return Err(fail(walk, &hop, row, unheard.what, unheard.because));
-        }
-        if address.is_ipv4() && !assumed && !route::answers_arp(walk, &owner, asks_from(walk, dev), address) {
-            let detail = format!("{} has {address}, but takes no request from this sender", owner.1);
-            return Err(fail(walk, &hop, row, detail, Vec::new()));
+            return Err(fail(walk, &hop, row, detail, because));
         }
         answered(walk, &hop, owner);
         return Ok(());
     }
     unanswered(walk, &hop, row, &reach)
+}
+
+/// Asks the owner of an address. Whoever is asked learns of who asks (`arp_process`, `ndisc_recv_ns`), and will not ask
+/// in its turn.
+fn ask(walk: &mut Walk, dev: &IfName, address: IpAddr, owner: &DevRef) -> Result<(), (String, Vec<Evidence>)> {
+    if let IpAddr::V6(v6) = address {
+        return ndisc::solicit(walk, dev, v6, owner).map_err(|unheard| (unheard.what, unheard.because));
+    }
+    let sender = asks_from(walk, dev);
+    if !route::answers_arp(walk, owner, sender, address) {
+        return Err((format!("{} has {address}, but takes no request from this sender", owner.1), Vec::new()));
+    }
+    walk.tracker.heard.push((owner.0, owner.1.clone(), sender));
+    Ok(())
 }
 
 /// The address that a request is sent from: the packet's own source where the namespace has it, else one of the
@@ -133,6 +144,11 @@ fn unanswered(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, reach: &Reach) ->
     let expected = (is_gateway && failed.is_none()) || walk.outside.contains(&address);
     let because = row.map(|row| row.evidence);
     if reach.underlay && expected {
+        if let IpAddr::V6(v6) = address
+            && let Err(unheard) = ndisc::solicit_outside(walk, dev, v6)
+        {
+            return Err(fail(walk, hop, row, unheard.what, unheard.because));
+        }
         let state = row.map(|row| row.state.as_str());
         let device = dev.clone();
         walk.take(Decision::Neighbor { address, device, lladdr: None, state, assumed: true, source }, because);

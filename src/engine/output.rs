@@ -2,8 +2,8 @@
 //!
 //! Follows `net/ipv4/ip_output.c`, `net/ipv6/ip6_output.c` and `net/netfilter/utils.c`, `net/ipv4/netfilter.c`.
 
-use crate::net::{Family, Packet};
-use crate::trace::{Decision, Hook, Reason};
+use crate::net::{Family, Packet, Protocol};
+use crate::trace::{Decision, Hook, Reason, Verdict};
 
 use super::bridge::frame_length;
 use super::neigh::neigh_output;
@@ -24,8 +24,24 @@ pub(super) fn send(walk: &mut Walk) -> Stage<Next> {
         return Err(End::errno(Reason::NoAddress, "EADDRNOTAVAIL").detail(detail));
     }
     let dst = ip_route_output(walk, None)?;
+    check_length(walk, &dst)?;
     walk.skb.dst = Some(dst);
     Ok(Next::LocalOut)
+}
+
+/// A socket that forbids splitting is refused what its first route can't carry, before any hook (`__ip_append_data`).
+fn check_length(walk: &Walk, dst: &Dst) -> Stage<()> {
+    let packet = walk.packet();
+    let whole = packet.ip.df && packet.family() == Family::Inet && packet.protocol() != Protocol::TCP;
+    match mtu(walk, dst) {
+        Some(mtu) if whole && packet.length > mtu => Err(message_too_long(packet, mtu)),
+        _ => Ok(()),
+    }
+}
+
+fn message_too_long(packet: &Packet, mtu: u32) -> Box<End> {
+    let detail = format!("{} bytes don't fit the MTU of {mtu}", packet.length);
+    End::errno(Reason::FragmentationNeeded, "EMSGSIZE").detail(detail)
 }
 
 /// The kernel itself sends: a reset may carry an address that is not the namespace's own.
@@ -82,8 +98,7 @@ fn fragment(walk: &mut Walk, mtu: u32) -> Stage<()> {
     let own = walk.skb.own;
     let may_not = packet.ip.df && packet.family() == Family::Inet;
     if may_not && own && packet.inner.is_none() {
-        let detail = format!("{} bytes don't fit the MTU of {mtu}", packet.length);
-        return Err(End::errno(Reason::FragmentationNeeded, "EMSGSIZE").detail(detail));
+        return Err(message_too_long(packet, mtu));
     }
     if may_not {
         return Err(too_big(walk, mtu));
@@ -121,9 +136,17 @@ pub(super) fn ip_route_me_harder(walk: &mut Walk) -> Stage<()> {
         // A neighbour solicitation: its group is on every link.
         return Ok(());
     }
-    let dst = ip_route_output(walk, None)?;
+    let dst = ip_route_output(walk, None).map_err(|end| unheard_by_tcp(walk, end))?;
     walk.skb.dst = Some(dst);
     Ok(())
+}
+
+/// TCP, whose first route was fine, sends its segment again (`tcp_connect` looks at `ECONNREFUSED` alone).
+fn unheard_by_tcp(walk: &Walk, mut end: Box<End>) -> Box<End> {
+    if walk.packet().protocol() == Protocol::TCP && end.errno.take().is_some() {
+        end.verdict = Verdict::Dropped;
+    }
+    end
 }
 
 fn no_dst() -> Box<End> {

@@ -100,7 +100,8 @@ fn check_receiver(course: &Course, leg: &mut Leg, sent: &Packet) {
     };
     let matches = leg.packet.ip.source == expected.ip.destination
         && leg.packet.ip.destination == expected.ip.source
-        // A port that nobody knows was drawn at random, and is not the socket's.
+        // A port or an echo's identifier that nobody knows was drawn at random, and is not the socket's.
+        && leg.unknown_port == 0
         && leg.packet.source_port() == expected.destination_port()
         && leg.packet.destination_port() == expected.source_port();
     let here = match &course.question.from {

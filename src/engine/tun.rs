@@ -10,7 +10,7 @@ use crate::trace::{Decision, Reason};
 
 use super::conntrack::Nfct;
 use super::route::ip_route_output;
-use super::walk::{End, Next, Stage, Walk};
+use super::walk::{End, ErrorReply, Next, Stage, Walk};
 
 /// The program behind the device reads the packet and sends it on (`tun_net_xmit`, then the relay).
 pub(super) fn tun_net_xmit(walk: &mut Walk, dev: &IfName, link: &Link) -> Stage<Next> {
@@ -24,14 +24,23 @@ pub(super) fn tun_net_xmit(walk: &mut Walk, dev: &IfName, link: &Link) -> Stage<
     let fitting = rows.filter(|relay| relay.prefix.contains(&destination));
     let Some(relay) = fitting.max_by_key(|relay| relay.prefix.prefix_len()) else {
         let detail = format!("the program behind {dev} has no peer for {destination}");
-        // flannel's relay tells the sender of anything but ICMP that the network is unreachable.
-        let end = match walk.packet().transport {
-            Transport::Icmp { .. } => End::dropped(Reason::NoRelay),
-            _ => End::icmp(Reason::NoRelay, 3, 0),
-        };
-        return Err(end.detail(detail).because([link.evidence]));
+        return Err(no_peer(walk, dev).detail(detail).because([link.evidence]));
     };
     relay_send(walk, relay)
+}
+
+/// flannel's relay tells the sender of anything but ICMP that the network is unreachable (`send_net_unreachable` in
+/// flannel's proxy_amd64.c), from the device's address.
+fn no_peer(walk: &Walk, dev: &IfName) -> Box<End> {
+    let own = walk.netns().addrs_of(dev).map(|addr| addr.address).find(IpAddr::is_ipv4);
+    match (&walk.packet().transport, own) {
+        (Transport::Icmp { .. }, _) => End::dropped(Reason::NoRelay),
+        (_, own) => {
+            let mut end = End::icmp(Reason::NoRelay, 3, 0);
+            end.error = Some(ErrorReply::Relay { source: own.unwrap_or(IpAddr::from([0; 4])) });
+            end
+        }
+    }
 }
 
 fn relay_send(walk: &mut Walk, relay: &Relay) -> Stage<Next> {

@@ -50,6 +50,8 @@ pub(super) enum ErrorReply {
     Icmp { kind: u8, code: u8, mtu: Option<u32> },
     /// A TCP reset.
     TcpReset,
+    /// "Network unreachable" from the program behind a TUN device, written into the device as from this address.
+    Relay { source: IpAddr },
 }
 
 impl End {

@@ -206,7 +206,7 @@ impl<'a> Seen<'a> {
         let error = packets.find(|header| header.is_icmp_error());
         let reply = path["reply"]["steps"].as_array().map_or(&[][..], Vec::as_slice);
         let stays = !reply.iter().any(|step| step["kind"] == "transmit" || step["kind"] == "rule");
-        if error.is_none() && stays && path["reply"]["verdict"] == "dropped" {
+        if error.is_none() && stays && path["reply"]["verdict"] != "delivered" {
             // An error without a way is none that anybody could see.
             return;
         }

@@ -75,16 +75,8 @@ pub const TARGETS: &[&str] = &[
 ];
 
 /// The situations that random scenarios are made of.
-pub const SITUATIONS: &[&str] = &[
-    "vxlan",
-    "direct routing",
-    "host-gw",
-    "udp backend",
-    "two subnets",
-    "services",
-    "policy routing",
-    "a fault",
-];
+pub const SITUATIONS: &[&str] =
+    &["vxlan", "direct routing", "host-gw", "udp backend", "two subnets", "services", "policy routing", "a fault"];
 /// The protocols that are asked about.
 pub const PROTOCOLS: &[&str] = &["ipv4 icmp", "ipv4 tcp", "ipv4 udp", "ipv6 icmp", "ipv6 tcp", "ipv6 udp"];
 /// The ends that a packet can come to in any of the situations.
@@ -194,7 +186,9 @@ impl Coverage {
         let mut rare: Vec<String> = self
             .rows()
             .flat_map(|(situation, protocol)| VERDICTS.iter().map(move |verdict| (situation, protocol, *verdict)))
-            .map(|(situation, protocol, verdict)| (self.met(situation, protocol, verdict), situation, protocol, verdict))
+            .map(|(situation, protocol, verdict)| {
+                (self.met(situation, protocol, verdict), situation, protocol, verdict)
+            })
             .filter(|(count, ..)| *count < least)
             .map(|(count, situation, protocol, verdict)| format!("{situation}, {protocol}, {verdict}: {count}"))
             .collect();

@@ -345,9 +345,10 @@ fn is_of_probe(probe: &Probe, header: &Header) -> bool {
     }
     if let Some(quoted) = &inner.quoted {
         let (about, udp) = (quoted.innermost(), probe.proto == Proto::Udp && quoted.innermost().protocol == 17);
-        // Errors about the answer, about neighbour discovery, and a further error for each further fragment.
+        // Errors about the answer, about neighbour discovery, about a tunnel packet that carries an error, and a further
+        // error for each further fragment.
         let answer = is_answer(probe, about) || udp && about.destination_port == Some(probe.sport);
-        if answer || about.is_background() || quoted.is_later_fragment() {
+        if answer || about.is_background() || about.is_icmp_error() || quoted.is_later_fragment() {
             return false;
         }
     }

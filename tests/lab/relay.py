@@ -15,6 +15,7 @@ import sys
 TUNSETIFF = 0x400454CA
 IFF_TUN = 0x0001
 IFF_NO_PI = 0x1000
+SIOCGIFADDR = 0x8915
 IP_MTU_DISCOVER = 10
 IP_PMTUDISC_DONT = 0
 
@@ -39,15 +40,23 @@ def lower_ttl(packet):
     return bytes(header) + packet[len(header) :]
 
 
-def net_unreachable(packet):
+def net_unreachable(packet, own):
     """The ICMP error for a packet that no peer takes, as the proxy writes it back into the device."""
     quoted = packet[: (packet[0] & 15) * 4 + 8]
+    if packet[9] == socket.IPPROTO_ICMP or struct.unpack("!H", packet[6:8])[0] & 0x1FFF:
+        return None
     icmp = bytearray(struct.pack("!BBHI", 3, 0, 0, 0) + quoted)
     icmp[2:4] = struct.pack("!H", checksum(bytes(icmp)))
     header = bytearray(struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(icmp), 0, 0, 8, 1, 0))
-    header += packet[16:20] + packet[12:16]
+    header += own + packet[12:16]
     header[10:12] = struct.pack("!H", checksum(bytes(header)))
     return bytes(header) + bytes(icmp)
+
+
+def address_of(device):
+    """The device's own address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        return fcntl.ioctl(asking, SIOCGIFADDR, struct.pack("256s", device.encode()))[20:24]
 
 
 def main():
@@ -69,6 +78,7 @@ def main():
                 return
             # The device's addresses and the node's are there now.
             peers.bind((local, port))
+            own = address_of(device)
             bound = True
             print("bound", flush=True)
         if peers in ready:
@@ -82,7 +92,9 @@ def main():
             target = ipaddress.ip_address(packet[16:20])
             peer = next((peer for prefix, peer in routes if target in prefix), None)
             if peer is None:
-                os.write(tun, net_unreachable(packet))
+                error = net_unreachable(packet, own)
+                if error is not None:
+                    os.write(tun, error)
                 continue
             packet = lower_ttl(packet)
             if packet is not None:
