@@ -101,6 +101,9 @@ impl CtEntry {
     }
 }
 
+/// What the kernel hashes of a flow: two addresses, and the port that nobody knows.
+pub(super) type HashedFlow = (IpAddr, IpAddr, UnknownPort);
+
 /// What one walk leaves for the next: connections, and what bridges learned.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tracker {
@@ -111,8 +114,8 @@ pub(super) struct Tracker {
     pub recent: Vec<Written>,
     /// The ipsets that `SET` rules changed.
     pub changed_sets: Vec<(NetnsId, String)>,
-    /// The unknown source ports of tunnel packets between two addresses.
-    pub tunnel_ports: Vec<(IpAddr, IpAddr, UnknownPort)>,
+    /// The unknown source ports of tunnel packets, by the flow that they are a hash of.
+    pub tunnel_ports: Vec<(HashedFlow, UnknownPort)>,
     /// How many unknown ports there are.
     pub unknown_ports: UnknownPort,
     /// Link addresses that answered when they were asked for: every bridge on the way has learned them.
@@ -133,14 +136,14 @@ impl Tracker {
         self.unknown_ports
     }
 
-    /// The source port of the tunnel packets that carry what goes between two addresses.
-    pub(super) fn tunnel_port(&mut self, one: IpAddr, other: IpAddr) -> UnknownPort {
-        let known = self.tunnel_ports.iter().find(|(a, b, _)| (*a, *b) == (one, other));
-        if let Some((_, _, port)) = known {
+    /// The source port of the tunnel packets that a flow's hash leads to.
+    pub(super) fn tunnel_port(&mut self, flow: HashedFlow) -> UnknownPort {
+        let known = self.tunnel_ports.iter().find(|(known, _)| *known == flow);
+        if let Some((_, port)) = known {
             return *port;
         }
         let port = self.draw_port();
-        self.tunnel_ports.push((one, other, port));
+        self.tunnel_ports.push((flow, port));
         port
     }
 }

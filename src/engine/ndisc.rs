@@ -8,11 +8,11 @@ use std::net::{IpAddr, Ipv6Addr};
 use crate::evidence::Evidence;
 use crate::net::{IfName, Ip, Link, MacAddr, Packet, Transport};
 use crate::snapshot::{LinkKind, NetnsId};
-use crate::trace::Hook;
+use crate::trace::{Hook, Reason};
 
 use super::br_netfilter;
 use super::netfilter::nf_hook;
-use super::walk::{DevRef, End, Walk};
+use super::walk::{DevRef, End, Stage, Walk};
 
 const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
@@ -117,15 +117,13 @@ fn hooks(walk: &mut Walk, message: &Packet, at: &DevRef, stops: &[At], name: &st
     let netns: NetnsId = at.0;
     let choices = std::mem::take(&mut walk.choices);
     let mut aside = Walk::new(walk.snapshot, netns, message.clone(), walk.tracker.clone(), choices, false);
-    let mut outcome = Ok(());
-    for (hook, indev, outdev) in stops {
-        outcome = nf_hook(&mut aside, *hook, *indev, *outdev);
-        if outcome.is_err() {
-            break;
-        }
-    }
+    let outcome = stops.iter().try_for_each(|(hook, indev, outdev)| nf_hook(&mut aside, *hook, *indev, *outdev));
+    let outcome = outcome.and_then(|()| stays_on_link(&aside, &at.1));
     let finished = aside.finish();
     walk.choices = finished.choices;
+    // What the message leaves in lists is there for the packet.
+    walk.tracker.recent = finished.tracker.recent;
+    walk.tracker.changed_sets = finished.tracker.changed_sets;
     outcome.map_err(|end: Box<End>| Unheard {
         what: format!(
             "{name} ends at {} of {}",
@@ -134,4 +132,14 @@ fn hooks(walk: &mut Walk, message: &Packet, at: &DevRef, stops: &[At], name: &st
         ),
         because: end.because.clone(),
     })
+}
+
+/// A rule of OUTPUT that marks the message has it routed again, and the route may lead it away (`ip6_route_me_harder`).
+fn stays_on_link(aside: &Walk, dev: &IfName) -> Stage<()> {
+    match &aside.skb.dst {
+        Some(dst) if dst.dev != *dev || dst.via.is_some() => {
+            Err(End::dropped(Reason::NeighborFailed).because(dst.because.iter().copied()))
+        }
+        _ => Ok(()),
+    }
 }

@@ -29,6 +29,7 @@ pub(super) fn vxlan_xmit(walk: &mut Walk, link: &Link, settings: &Vxlan) -> Stag
     let (entry, vtep) = find_vtep(walk, link)?;
     let local = settings.local.unwrap_or(Family::of(vtep).unspecified());
     let outer = outer_packet(walk, settings, entry, vtep, local);
+    let tunnel_port = udp_flow_src_port(walk, outer.ip);
     let via = entry.via.clone();
     let inner_link = walk.packet().link.map_or(MacAddr::ZERO, |link| link.destination);
     walk.take(
@@ -42,7 +43,6 @@ pub(super) fn vxlan_xmit(walk: &mut Walk, link: &Link, settings: &Vxlan) -> Stag
         [entry.evidence],
     );
     let vni = entry.vni.unwrap_or(settings.vni);
-    let tunnel_port = udp_flow_src_port(walk);
     walk.take(
         Decision::Encapsulate { device: link.name.clone(), tunnel: "vxlan", vni: Some(vni), packet: Box::new(outer) },
         [link.evidence],
@@ -53,15 +53,21 @@ pub(super) fn vxlan_xmit(walk: &mut Walk, link: &Link, settings: &Vxlan) -> Stag
     route_outer(walk, link, via.as_ref())
 }
 
-/// Which unknown port the tunnel packet is sent from. A hash over ports is made once and stays with the packet through
-/// every tunnel; ICMP has no ports, so that its hash is made anew, of its addresses, and is the same both ways
-/// (`skb_clear_hash_if_not_l4`; `__flow_hash_consistentify` in `net/core/flow_dissector.c`).
-fn udp_flow_src_port(walk: &mut Walk) -> UnknownPort {
-    if let Transport::Icmp { .. } = walk.packet().transport {
-        let Ip { source, destination, .. } = walk.packet().ip;
-        return walk.tracker.tunnel_port(source.min(destination), source.max(destination));
+/// Which unknown port the tunnel packet is sent from. A hash over ports, or over an IPv6 flow label, is made once and
+/// stays with the packet through every tunnel. ICMP in IPv4 has neither: its hash is made of its addresses, the same both
+/// ways (`__flow_hash_consistentify` in `net/core/flow_dissector.c`), and forgotten (`skb_clear_hash_if_not_l4` in
+/// `iptunnel_xmit`), so that the next one is made of the tunnel packet's ports, and that one stays.
+fn udp_flow_src_port(walk: &mut Walk, outer: Ip) -> UnknownPort {
+    if let Some(port) = walk.skb.flow_hash {
+        return port;
     }
-    let port = walk.skb.flow_hash.unwrap_or_else(|| walk.tracker.draw_port());
+    let Ip { source, destination, .. } = walk.packet().ip;
+    if matches!(walk.packet().transport, Transport::Icmp { .. }) && source.is_ipv4() {
+        let port = walk.tracker.tunnel_port((source.min(destination), source.max(destination), 0));
+        walk.skb.flow_hash = Some(walk.tracker.tunnel_port((outer.source, outer.destination, port)));
+        return port;
+    }
+    let port = walk.tracker.draw_port();
     walk.skb.flow_hash = Some(port);
     port
 }

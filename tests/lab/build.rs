@@ -111,13 +111,18 @@ fn furnish(space: &Space) -> Result<(), String> {
 }
 
 /// Lets a neighbour that doesn't answer fail after a fifth of a second: three questions, as with the default of one a
-/// second. And a listener sends its SYN-ACK once only, since nobody completes the handshake.
+/// second. Who answers for an anycast address waits up to 0.8 seconds, by chance, which is too long then (`ndisc_recv_ns`
+/// in net/ipv6/ndisc.c). And a listener sends its SYN-ACK once only, since nobody completes the handshake.
 fn hasten() -> Result<(), String> {
     write_sysctls(&[("ipv4/tcp_synack_retries".to_owned(), "0".to_owned())])?;
     for family in ["ipv4", "ipv6"] {
         for entry in fs::read_dir(format!("/proc/sys/net/{family}/neigh")).into_iter().flatten().flatten() {
             let device = entry.file_name().to_string_lossy().into_owned();
-            write_sysctls(&[(format!("{family}/neigh/{device}/retrans_time_ms"), RETRANS_MS.to_string())])?;
+            let parameter = |name: &str| format!("{family}/neigh/{device}/{name}");
+            write_sysctls(&[
+                (parameter("retrans_time_ms"), RETRANS_MS.to_string()),
+                (parameter("proxy_delay"), "0".to_owned()),
+            ])?;
         }
     }
     Ok(())

@@ -118,7 +118,8 @@ impl<'a> Seen<'a> {
             wanted.entry(place_of(step)).or_default().push(rule_of_step(step));
         }
         for place in wanted.keys().chain(self.hits.keys()).collect::<std::collections::BTreeSet<_>>() {
-            let seen: Vec<String> = slice(&self.hits, place).iter().map(|hit| rule_of_hit(hit)).collect();
+            let seen = slice(&self.hits, place).iter().filter(|hit| !is_further_error(path, hit));
+            let seen: Vec<String> = seen.map(|hit| rule_of_hit(hit)).collect();
             let wanted = slice(&wanted, place);
             if wanted == seen.as_slice() {
                 continue;
@@ -223,6 +224,15 @@ impl<'a> Seen<'a> {
             differences.push(format!("explain's error is {wanted:?}, the kernel's {seen:?}"));
         }
     }
+}
+
+/// Where a rule rejects what goes back, the error about that goes a way of its own, which `explain` doesn't tell.
+fn is_further_error(path: &Value, hit: &RuleHit) -> bool {
+    let Some(header) = hit.header.as_ref().filter(|header| header.is_icmp_error()) else { return false };
+    let (source, destination) = (header.source.to_string(), header.destination.to_string());
+    let told = |packet: &Value| packet["source"] == *source && packet["destination"] == *destination;
+    path["reply"]["verdict"] == "rejected"
+        && !steps(path).any(|step| told(&step["packet"]) || told(&step["packet"]["outer"]))
 }
 
 fn slice<'m, T>(map: &'m BTreeMap<Where, Vec<T>>, place: &Where) -> &'m [T] {

@@ -20,6 +20,8 @@ use super::wire::Header;
 const QUIET: Duration = Duration::from_millis(150);
 /// The same while a neighbour is being asked for, which happens every 60 ms in the lab.
 const QUIET_UNRESOLVED: Duration = Duration::from_millis(350);
+/// The same where a program carries packets on, which has to get its turn first.
+const QUIET_RELAYED: Duration = Duration::from_millis(400);
 /// TCP sends a SYN again after a second, which would look like another packet; looking at neighbours can take a while.
 const BEFORE_RETRANSMISSION: Duration = Duration::from_millis(500);
 /// How long to look on once the answer is there.
@@ -91,11 +93,7 @@ impl<'lab> Observer<'lab> {
                 // A closed socket sends nothing again, and what it would have heard it has heard by now.
                 client = None;
             }
-            let quiet = match (outcome.is_some(), seen.unresolved()) {
-                (true, _) => GRACE,
-                (false, true) => QUIET_UNRESOLVED,
-                (false, false) => QUIET,
-            };
+            let quiet = self.quiet(outcome.is_some(), seen.unresolved());
             let mut waiting = if outcome.is_none() { client.as_mut() } else { None };
             let (busy, client_ready) = self.wait(waiting.as_deref(), quiet);
             if client_ready {
@@ -124,6 +122,16 @@ impl<'lab> Observer<'lab> {
             seen.receiver = self.silent_receiver(probe, &seen, &before);
         }
         seen
+    }
+
+    /// How long nothing must happen.
+    fn quiet(&self, ended: bool, unresolved: bool) -> Duration {
+        match (ended, unresolved) {
+            (true, _) => GRACE,
+            (false, _) if !self.lab.scenario.relays.is_empty() => QUIET_RELAYED,
+            (false, true) => QUIET_UNRESOLVED,
+            (false, false) => QUIET,
+        }
     }
 
     /// Whether a neighbour is being asked for on a device that carries nothing, where no tap sees the question.

@@ -29,7 +29,7 @@ pub fn scenario(seed: u64) -> Scenario {
     add_fault(&mut scenario, &cluster, &mut rng, &mut words);
     scenario.words = words;
     scenario.kinds = kinds(&cluster, &scenario);
-    let questions = rng.between(6, 10);
+    let questions = rng.between(7, 11);
     for _ in 0..questions {
         let probe = question(&cluster, &mut rng);
         scenario.probes.push(probe);
@@ -110,17 +110,18 @@ fn add_services(cluster: &mut Cluster, rng: &mut Rng) {
 
 fn add_sysctls(scenario: &mut Scenario, cluster: &Cluster, rng: &mut Rng, words: &mut Vec<String>) {
     for node in &cluster.nodes {
-        for _ in 0..if rng.percent(25) { rng.between(1, 2) } else { 0 } {
+        for _ in 0..if rng.percent(35) { rng.between(1, 2) } else { 0 } {
             let device = rng.word(&["all", "eth0", "cni0"]);
             let (key, values): (&str, &[u8]) = *rng.pick(&[
                 ("rp_filter", &[0, 1, 2][..]),
                 ("forwarding", &[0, 1]),
+                ("forwarding", &[0]),
                 ("accept_local", &[0, 1]),
                 ("route_localnet", &[0, 1]),
                 ("src_valid_mark", &[0, 1]),
             ]);
             let value = *rng.pick(values);
-            let family = if key == "forwarding" { *rng.pick(cluster.families()) } else { 4 };
+            let family = if key == "forwarding" && cluster.dual_stack && rng.percent(65) { 6 } else { 4 };
             scenario.space(&node.name()).sysctl(format!("ipv{family}/conf/{device}/{key}"), value);
             words.push(format!("{} ipv{family} {device}.{key}={value}", node.name()));
         }
@@ -130,7 +131,7 @@ fn add_sysctls(scenario: &mut Scenario, cluster: &Cluster, rng: &mut Rng, words:
 fn add_fault(scenario: &mut Scenario, cluster: &Cluster, rng: &mut Rng, words: &mut Vec<String>) {
     let one_subnet = cluster.nodes.iter().all(|node| node.subnet == 0);
     let fit = cluster.backend == FlannelBackend::Vxlan && one_subnet;
-    if !fit || !rng.percent(50) {
+    if !fit || !rng.percent(65) {
         return;
     }
     let fault = rng.pick(BETWEEN_NODES);
