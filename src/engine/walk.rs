@@ -409,8 +409,10 @@ impl<'s> Walk<'s> {
             Decision::Neighbor { assumed: true, .. } => self.packet.link = None,
             Decision::Encapsulate { packet, .. } => self.packet = (**packet).clone(),
             Decision::Decapsulate { .. } => {
+                // A program writes a new packet; a tunnel device takes the outer headers off the old one.
+                let relayed = self.packet.encapsulation == Some(crate::net::Encapsulation::Relay);
                 if let Some(inner) = self.packet.inner.take() {
-                    let mark = self.packet.mark;
+                    let mark = if relayed { inner.mark } else { self.packet.mark };
                     self.packet = *inner;
                     self.packet.mark = mark;
                 }

@@ -1,6 +1,7 @@
 //! Sends a probe and sees what becomes of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use super::ruletrace::{RuleHit, RuleTrace, TRACE_TABLE};
 use super::scenario::{Backend, Probe, Proto};
 use super::snapshot::track_afresh;
 use super::tap::{Direction, Resolution, Sighting, Tap};
-use super::wire::Header;
+use super::wire::{Header, Identity};
 
 /// How long nothing must happen before a packet counts as lost.
 const QUIET: Duration = Duration::from_millis(150);
@@ -313,17 +314,11 @@ impl Seen {
         self.sightings = merged(self.sightings);
         // A rule trace shows of a tunnelled packet only the outside, so the taps must say what else came by.
         let wanted = |header: &Header| is_of_probe(probe, header) && !header.is_later_fragment();
-        let identities = |keep: bool| {
-            let some = self.sightings.iter().filter(move |sighting| wanted(&sighting.header) == keep);
-            some.map(|sighting| sighting.header.identity()).collect::<BTreeSet<_>>()
-        };
-        let (of_probe, others) = (identities(true), identities(false));
-        self.hits.retain(|hit| {
-            hit.header.as_ref().is_none_or(|header| {
-                let identity = header.identity();
-                wanted(header) && (of_probe.contains(&identity) || !others.contains(&identity))
-            })
-        });
+        let (of_probe, others): (Vec<_>, Vec<_>) =
+            self.sightings.iter().map(|sighting| &sighting.header).partition(|header| wanted(header));
+        let (of_probe, others) = (Known::from(of_probe), Known::from(others));
+        let stays = |header: &Header| wanted(header) && of_probe.closeness(header) >= others.closeness(header);
+        self.hits.retain(|hit| hit.header.as_ref().is_none_or(stays));
         self.drop_errors_about_answers(probe);
         self.sightings.retain(|sighting| is_of_probe(probe, &sighting.header));
         let answered = self.receiver.clone().or_else(|| {
@@ -342,6 +337,39 @@ impl Seen {
         });
         Observation { sightings: self.sightings, hits: self.hits, receiver: answered, outcome }
     }
+}
+
+/// Packets that the taps saw.
+struct Known {
+    identities: BTreeSet<Identity>,
+    translated: BTreeSet<(IpAddr, Option<u16>, u16, u32)>,
+}
+
+impl Known {
+    fn from(headers: Vec<&Header>) -> Self {
+        Self {
+            identities: headers.iter().map(|header| header.identity()).collect(),
+            translated: headers
+                .iter()
+                .filter(|header| header.inner.is_some())
+                .map(|header| untranslated(header))
+                .collect(),
+        }
+    }
+
+    /// How well a packet that a rule saw is known: as it is, or as a tunnel packet whose source was still to be
+    /// translated, or not at all.
+    fn closeness(&self, header: &Header) -> u8 {
+        if self.identities.contains(&header.identity()) {
+            return 2;
+        }
+        u8::from(self.translated.contains(&untranslated(header)))
+    }
+}
+
+/// What source address translation leaves of a packet's identity.
+fn untranslated(header: &Header) -> (IpAddr, Option<u16>, u16, u32) {
+    (header.destination, header.destination_port, header.id, header.length)
 }
 
 /// Whether a packet comes of the probe: not of the kernel's own housekeeping, and not of what follows the first

@@ -8,6 +8,9 @@ use etherparse::{LaxNetSlice, LaxSlicedPacket};
 /// The UDP port of flannel's userspace relay.
 pub const RELAY_PORT: u16 = 8285;
 
+/// Protocol, addresses, ports, identification and length.
+pub type Identity = (u8, IpAddr, IpAddr, Option<u16>, Option<u16>, u16, u32);
+
 /// An IP packet's headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -158,7 +161,7 @@ impl Header {
     }
 
     /// What tells the packet from others of its flow, as far as a rule trace shows it.
-    pub fn identity(&self) -> (u8, IpAddr, IpAddr, Option<u16>, Option<u16>, u16, u32) {
+    pub fn identity(&self) -> Identity {
         (self.protocol, self.source, self.destination, self.source_port, self.destination_port, self.id, self.length)
     }
 
