@@ -99,6 +99,12 @@ fn can_be(situation: &str, protocol: &str) -> bool {
     !matches!(situation, "udp backend" | "a fault") || protocol.starts_with("ipv4")
 }
 
+/// Every situation with every protocol that it can have.
+fn rows() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let all = SITUATIONS.iter().flat_map(|situation| PROTOCOLS.iter().map(|protocol| (*situation, *protocol)));
+    all.filter(|(situation, protocol)| can_be(situation, protocol))
+}
+
 impl Coverage {
     /// Adds another run's counts.
     pub fn add(&mut self, other: &Self) {
@@ -183,8 +189,7 @@ impl Coverage {
 
     /// The rows of the table, and the words of the vocabulary, that were met less often than this.
     pub fn rare(&self, least: usize) -> Vec<String> {
-        let mut rare: Vec<String> = self
-            .rows()
+        let mut rare: Vec<String> = rows()
             .flat_map(|(situation, protocol)| VERDICTS.iter().map(move |verdict| (situation, protocol, *verdict)))
             .map(|(situation, protocol, verdict)| {
                 (self.met(situation, protocol, verdict), situation, protocol, verdict)
@@ -197,12 +202,6 @@ impl Coverage {
             rare.extend(counted.filter(|(_, count)| *count < least).map(|(word, count)| format!("{word}: {count}")));
         }
         rare
-    }
-
-    /// Every situation with every protocol that it can have.
-    fn rows(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        let all = SITUATIONS.iter().flat_map(|situation| PROTOCOLS.iter().map(|protocol| (*situation, *protocol)));
-        all.filter(|(situation, protocol)| can_be(situation, protocol))
     }
 
     fn met(&self, situation: &'static str, protocol: &'static str, verdict: &str) -> usize {
@@ -221,7 +220,7 @@ impl Coverage {
             let _ = write!(text, " {verdict:>10}");
         }
         text.push('\n');
-        for (situation, protocol) in self.rows() {
+        for (situation, protocol) in rows() {
             let _ = write!(text, "{situation:<16} {protocol:<10}");
             for verdict in &verdicts {
                 let _ = write!(text, " {:>10}", self.met(situation, protocol, verdict));

@@ -316,7 +316,7 @@ impl Seen {
         let wanted = |header: &Header| is_of_probe(probe, header) && !header.is_later_fragment();
         let (of_probe, others): (Vec<_>, Vec<_>) =
             self.sightings.iter().map(|sighting| &sighting.header).partition(|header| wanted(header));
-        let (of_probe, others) = (Known::from(of_probe), Known::from(others));
+        let (of_probe, others) = (Known::of(&of_probe), Known::of(&others));
         let stays = |header: &Header| wanted(header) && of_probe.closeness(header) >= others.closeness(header);
         self.hits.retain(|hit| hit.header.as_ref().is_none_or(stays));
         self.drop_errors_about_answers(probe);
@@ -346,7 +346,7 @@ struct Known {
 }
 
 impl Known {
-    fn from(headers: Vec<&Header>) -> Self {
+    fn of(headers: &[&Header]) -> Self {
         Self {
             identities: headers.iter().map(|header| header.identity()).collect(),
             translated: headers

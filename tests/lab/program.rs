@@ -115,7 +115,9 @@ fn random(seeds: &str, jobs: &str) -> Result<(), String> {
     println!("\nseeds {seeds:?}\n{}", run.coverage.table());
     let rare = run.coverage.rare(LEAST);
     println!("met less than {LEAST} times: {}", if rare.is_empty() { "nothing" } else { "" });
-    rare.iter().for_each(|row| println!("  {row}"));
+    for row in &rare {
+        println!("  {row}");
+    }
     let mut wrong: Vec<u64> = run.wrong.iter().map(|(seed, _)| *seed).collect();
     wrong.sort_unstable();
     wrong.dedup();

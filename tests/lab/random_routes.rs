@@ -57,7 +57,8 @@ fn hop(cluster: &Cluster, node: &Node, family: u8, rng: &mut Rng) -> String {
             let peer = rng.pick(&peers);
             if family == 4 { format!("via {}", peer.address4()) } else { format!("via {}", peer.address6()) }
         }
-        (2, 4) if node.second_uplink => "via 198.51.100.1".to_owned(),
+        // Without the device, a route of the same table could put the gateway on another link.
+        (2, 4) if node.second_uplink => "via 198.51.100.1 dev eth1".to_owned(),
         (_, 4) => format!("via {}", node.gateway4()),
         _ => format!("via {}", node.gateway6()),
     }
@@ -89,8 +90,8 @@ fn route(cluster: &Cluster, node: &Node, family: u8, rng: &mut Rng, table: &str)
         3 => {
             let id = rng.between(1000, 999_999);
             let hop = hop(cluster, node, family, rng);
-            let dev = if hop.contains("198.51.100.1") && node.subnet == 0 { "eth1" } else { "eth0" };
-            vec![format!("nexthop add id {id} {hop} dev {dev}"), format!("route add {prefix} nhid {id} {tail}")]
+            let dev = if hop.contains(" dev ") { "" } else { " dev eth0" };
+            vec![format!("nexthop add id {id} {hop}{dev}"), format!("route add {prefix} nhid {id} {tail}")]
         }
         4 => {
             let hop = hop(cluster, node, family, rng);
