@@ -51,6 +51,9 @@ pub(super) enum Nfct {
     /// Nothing: not seen yet, or seen and invalid.
     #[default]
     None,
+    /// An error about a packet that isn't tracked: it belongs to no connection, and no rule can say more about that
+    /// (`nf_conntrack_attach` leaves `IP_CT_RELATED` without a connection).
+    Attached,
     /// A rule said not to track it.
     Untracked,
     /// A rule chose the zone that it will be tracked in.
@@ -201,10 +204,13 @@ pub(super) fn nf_conntrack_in(walk: &mut Walk) {
     let zone = match walk.skb.nfct {
         Nfct::Entry(_) | Nfct::Untracked => return,
         Nfct::Template(zone) => zone,
-        Nfct::None => 0,
+        Nfct::None | Nfct::Attached => 0,
     };
-    walk.skb.nfct = Nfct::None;
+    let before = std::mem::take(&mut walk.skb.nfct);
     let evidence = resolve(walk, zone);
+    if (before, walk.skb.nfct) == (Nfct::Attached, Nfct::None) {
+        walk.skb.nfct = before;
+    }
     let state = state(walk);
     walk.take(Decision::Conntrack { state }, evidence);
 }
@@ -435,7 +441,7 @@ pub(super) fn state(walk: &Walk) -> CtState {
     match walk.skb.nfct {
         Nfct::Entry(ct) => ct.state,
         Nfct::Untracked => CtState::Untracked,
-        Nfct::None | Nfct::Template(_) => CtState::Invalid,
+        Nfct::None | Nfct::Attached | Nfct::Template(_) => CtState::Invalid,
     }
 }
 

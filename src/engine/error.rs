@@ -128,11 +128,11 @@ fn send(course: &mut Course, forward: &Leg, cause: &Cause, packet: Packet) -> Le
     course.send_error(forward.netns, packet, reversed(cause.nfct), cause.unknown_port)
 }
 
-/// The error belongs to the packet's connection, in the other direction. One about a packet that isn't tracked is tracked
-/// like any other (`nf_conntrack_attach`).
+/// The error belongs to the packet's connection, in the other direction. One about a packet that isn't tracked
+/// belongs to none (`nf_conntrack_attach`).
 fn reversed(nfct: Nfct) -> Nfct {
     match nfct {
-        Nfct::Untracked => Nfct::None,
+        Nfct::Untracked | Nfct::Attached => Nfct::Attached,
         Nfct::Entry(ct) => Nfct::Entry(CtRef { dir: ct.dir.other(), state: CtState::Related, ..ct }),
         other => other,
     }

@@ -57,6 +57,11 @@ impl Lab {
         self.spaces.get(name).unwrap_or_else(|| panic!("the scenario has no namespace {name:?}"))
     }
 
+    /// Whether a program behind a TUN device is at work.
+    pub fn relays_busy(&self) -> bool {
+        self.relays.iter().any(Relay::is_busy)
+    }
+
     fn add_wires(&self) -> Result<(), String> {
         let mut batch = String::new();
         for wire in &self.scenario.wires {

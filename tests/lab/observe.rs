@@ -79,7 +79,7 @@ impl<'lab> Observer<'lab> {
 
     /// Sends one probe.
     pub fn ask(&mut self, probe: &Probe) -> Observation {
-        self.forget();
+        self.forget(probe);
         self.drain();
         let before = self.delivered(probe);
         let mut seen = Seen::default();
@@ -135,8 +135,12 @@ impl<'lab> Observer<'lab> {
         }
     }
 
-    /// Whether a neighbour is being asked for on a device that carries nothing, where no tap sees the question.
+    /// Whether a program carries something, or a neighbour is being asked for on a device that carries nothing, where no
+    /// tap sees the question.
     fn still_resolving(&self) -> bool {
+        if self.lab.relays_busy() {
+            return true;
+        }
         let visible = self.lab.scenario.spaces.iter().filter(|space| space.folder().is_some());
         let mut waiting = visible
             .map(|space| self.lab.netns(&space.name).enter(|| must("ip", &["neigh", "show", "nud", "incomplete"], "")));
@@ -165,9 +169,13 @@ impl<'lab> Observer<'lab> {
 
     /// The kernel must know as little as the snapshot says: connections, neighbours and `recent` lists that
     /// earlier probes left behind go.
-    fn forget(&mut self) {
+    fn forget(&mut self, probe: &Probe) {
         if !std::mem::replace(&mut self.asked, true) {
             return;
+        }
+        if probe.fixed_sport.is_some() {
+            let _ =
+                self.lab.netns(&probe.space).enter(|| run("nft", &["flush", "set", "inet", "lab_trace", "sent"], ""));
         }
         for trace in &self.traces {
             let space = self.lab.scenario.spaces.iter().find(|space| space.name == trace.space());

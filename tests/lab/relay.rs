@@ -38,6 +38,12 @@ impl Relay {
         self.hear("bound")
     }
 
+    /// Whether it does something, or is about to once it gets its turn.
+    pub fn is_busy(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('S'))
+    }
+
     fn hear(&mut self, word: &str) -> Result<(), String> {
         let mut line = String::new();
         self.stdout.read_line(&mut line).map_err(|error| format!("relay: {error}"))?;

@@ -15,15 +15,18 @@ use super::wire::Header;
 
 /// The lab's table: after defragmentation (-400), before every other hook.
 ///
-/// A connection's packets after the first two don't leave: the acknowledgement of a SYN-ACK, and the reset with which a
-/// stack answers a SYN-ACK that it never asked for.
+/// A connection's packets after the first two don't leave: the acknowledgement of a SYN-ACK, the reset with which a
+/// stack answers a SYN-ACK that it never asked for, and a SYN that is sent again.
 pub const TRACE_TABLE: &str = "table inet lab_trace {
+  set sent { type inet_service; flags dynamic; size 65535; }
   chain pre { type filter hook prerouting priority -399; meta nftrace set 1; }
   chain out {
     type filter hook output priority -399;
     tcp flags & (fin | syn | rst | ack) == ack drop
     tcp flags & (fin | syn | rst | ack) == rst drop
     tcp flags & fin == fin drop
+    tcp flags & (fin | syn | rst | ack) == syn tcp sport @sent drop
+    tcp flags & (fin | syn | rst | ack) == syn add @sent { tcp sport }
     meta nftrace set 1
   }
 }
