@@ -230,9 +230,9 @@ impl<'a> Seen<'a> {
 fn is_further_error(path: &Value, hit: &RuleHit) -> bool {
     let Some(header) = hit.header.as_ref().filter(|header| header.is_icmp_error()) else { return false };
     let (source, destination) = (header.source.to_string(), header.destination.to_string());
-    let told = |packet: &Value| packet["source"] == *source && packet["destination"] == *destination;
-    path["reply"]["verdict"] == "rejected"
-        && !steps(path).any(|step| told(&step["packet"]) || told(&step["packet"]["outer"]))
+    let is_icmp = |packet: &Value| packet["protocol"].as_str().is_some_and(|name| name.starts_with("icmp"));
+    let told = |packet: &Value| packet["source"] == *source && packet["destination"] == *destination && is_icmp(packet);
+    path["reply"]["verdict"] == "rejected" && !steps(path).any(|step| told(&step["packet"]))
 }
 
 fn slice<'m, T>(map: &'m BTreeMap<Where, Vec<T>>, place: &Where) -> &'m [T] {

@@ -82,7 +82,7 @@ pub fn explain(probe: &Probe, snapshot: &Path, most: usize) -> Result<Option<(Va
     let by_hand = format!("flowtrace {}", words.join(" "));
     // An answer takes milliseconds; a program that hangs or eats the machine's memory must not take the lab with it.
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -v 4000000; exec timeout 60 \"$@\"", "sh"]).arg(program()).args(&words);
+    command.args(["-c", "ulimit -v 4000000; exec timeout 180 \"$@\"", "sh"]).arg(program()).args(&words);
     let output = command.output().map_err(|error| format!("{by_hand}: {error}"))?;
     let told = String::from_utf8_lossy(&output.stderr);
     let code = output.status.code();

@@ -83,7 +83,7 @@ pub fn packets(scenario: &Scenario) -> impl Iterator<Item = Probe> + '_ {
 }
 
 /// So many ways are told first, and so many where the kernel's is not among them.
-const WAYS: [usize; 2] = [64, 200];
+const WAYS: [usize; 2] = [64, 128];
 
 /// Asks `explain`, and compares its answer with what was seen: the way that the kernel took, or none where there are
 /// more ways than can be told, as in a loop that meets a rule of chance again and again.

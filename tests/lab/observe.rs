@@ -25,6 +25,8 @@ const QUIET_UNRESOLVED: Duration = Duration::from_millis(350);
 const QUIET_RELAYED: Duration = Duration::from_millis(400);
 /// TCP sends a SYN again after a second, which would look like another packet; looking at neighbours can take a while.
 const BEFORE_RETRANSMISSION: Duration = Duration::from_millis(500);
+/// The port of flannel's VXLAN devices.
+const VXLAN_PORT: u16 = 8472;
 /// How long to look on once the answer is there.
 const GRACE: Duration = Duration::from_millis(4);
 
@@ -322,11 +324,12 @@ impl Seen {
         self.sightings = merged(self.sightings);
         // A rule trace shows of a tunnelled packet only the outside, so the taps must say what else came by.
         let wanted = |header: &Header| is_of_probe(probe, header) && !header.is_later_fragment();
-        let (of_probe, others): (Vec<_>, Vec<_>) =
-            self.sightings.iter().map(|sighting| &sighting.header).partition(|header| wanted(header));
+        let (of_probe, others): (Vec<_>, Vec<_>) = self.sightings.iter().partition(|sighting| wanted(&sighting.header));
         let (of_probe, others) = (Known::of(&of_probe), Known::of(&others));
-        let stays = |header: &Header| wanted(header) && of_probe.closeness(header) >= others.closeness(header);
-        self.hits.retain(|hit| hit.header.as_ref().is_none_or(stays));
+        self.hits.retain(|hit| {
+            let Some(header) = &hit.header else { return true };
+            wanted(header) && of_probe.closeness(hit, header) >= others.closeness(hit, header)
+        });
         self.drop_errors_about_answers(probe);
         self.sightings.retain(|sighting| is_of_probe(probe, &sighting.header));
         let answered = self.receiver.clone().or_else(|| {
@@ -351,27 +354,33 @@ impl Seen {
 struct Known {
     identities: BTreeSet<Identity>,
     translated: BTreeSet<(IpAddr, Option<u16>, u16, u32)>,
+    tunnelled: BTreeSet<(String, u32)>,
 }
 
 impl Known {
-    fn of(headers: &[&Header]) -> Self {
+    fn of(sightings: &[&Sighting]) -> Self {
+        let headers = || sightings.iter().map(|sighting| &sighting.header);
+        let tunnelled = sightings.iter().filter(|seen| seen.device.starts_with("flannel"));
         Self {
-            identities: headers.iter().map(|header| header.identity()).collect(),
-            translated: headers
-                .iter()
-                .filter(|header| header.inner.is_some())
-                .map(|header| untranslated(header))
-                .collect(),
+            identities: headers().map(Header::identity).collect(),
+            translated: headers().filter(|header| header.inner.is_some()).map(untranslated).collect(),
+            tunnelled: tunnelled.map(|seen| (seen.space.clone(), seen.header.length)).collect(),
         }
     }
 
     /// How well a packet that a rule saw is known: as it is, or as a tunnel packet whose source was still to be
-    /// translated, or not at all.
-    fn closeness(&self, header: &Header) -> u8 {
+    /// translated, or as one that no device saw and whose content has this length, or not at all.
+    fn closeness(&self, hit: &RuleHit, header: &Header) -> u8 {
+        let overhead = if header.source.is_ipv4() { 50 } else { 70 };
+        let content = (hit.space.clone(), header.length.saturating_sub(overhead));
+        let tunnel = header.protocol == 17 && header.destination_port == Some(VXLAN_PORT);
         if self.identities.contains(&header.identity()) {
+            return 3;
+        }
+        if self.translated.contains(&untranslated(header)) {
             return 2;
         }
-        u8::from(self.translated.contains(&untranslated(header)))
+        u8::from(tunnel && self.tunnelled.contains(&content))
     }
 }
 
