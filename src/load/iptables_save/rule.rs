@@ -8,10 +8,15 @@ use super::grammar::{self, Extension, Refusal, Surroundings, Taken};
 use super::words::Words;
 use super::{matches, selector, targets};
 
+/// The longest rule that is read. `iptables-restore` takes lines of 10 KiB.
+const LONGEST: usize = 1 << 14;
+
 /// Reads one rule's line. What can't be read is kept in the rule as text, so that a walk that comes to it branches.
 pub(crate) fn read_rule(line: &str, family: Family, table: &Table) -> Rule {
+    let too_long = line.len() > LONGEST;
+    let line = line.get(..line.floor_char_boundary(LONGEST)).unwrap_or("");
     let mut reader = Reader {
-        words: Words::new(line),
+        words: Words::new(if too_long { "" } else { line }),
         family,
         table,
         hook: None,
@@ -25,7 +30,8 @@ pub(crate) fn read_rule(line: &str, family: Family, table: &Table) -> Rule {
         while reader.word() {}
         return reader.finish();
     }
-    let refused = Refused { text: line.trim().into(), column: 1, why: "this is no rule".into() };
+    let why = if too_long { "no rule is so long" } else { "this is no rule" };
+    let refused = Refused { text: line.trim().into(), column: 1, why: why.into() };
     let target = Target::Unsupported(Box::new(refused));
     Rule { matches: Vec::new(), target, ..reader.finish() }
 }
