@@ -376,3 +376,15 @@ fn rules_lists_a_nodes_rules_with_their_lines_and_what_is_not_modelled() {
     refused(&["rules", "--demo", "n11"], &["n11"]);
     refused(&["rules", "--demo", "svc/kube-system/kube-dns"], &["a node or a pod"]);
 }
+
+#[test]
+fn a_service_without_objects_has_the_name_in_its_rules() {
+    for to in ["svc/kube-system/kube-dns", "svc/kube-system/kube-dns:dns", "kube-dns.kube-system.svc.cluster.local:53"]
+    {
+        let run = flowtrace(&["explain", "--snapshot", "testdata/article", "default/pod1", to]);
+        assert_eq!(run.code, 3, "{}", run.err);
+        assert!(run.out.contains("10.16.0.10:53 ⇒ 10.0.0.46:53"), "{}", run.out);
+        assert!(run.out.contains("note: the snapshot has no cluster/services.json"), "{}", run.out);
+    }
+    refused(&["explain", "--snapshot", "testdata/article", "default/pod1", "svc/kube-system/kube"], &["services.json"]);
+}

@@ -1,6 +1,7 @@
 //! FROM and TO: what a name stands for in a snapshot.
 
 mod address;
+mod comment;
 mod dns;
 mod near;
 mod pod;

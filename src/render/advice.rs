@@ -1,7 +1,7 @@
 //! One thing to try, for each reason that a packet can end with.
 
 use crate::net::{NetnsName, Packet};
-use crate::trace::{Reason, Step};
+use crate::trace::{Decision, Reason, Step};
 
 /// An end that advice is wanted for.
 #[derive(Clone, Copy, Debug)]
@@ -22,12 +22,21 @@ pub(super) fn advice(case: Case<'_>) -> String {
     match reason {
         Reason::Rule => return rule_advice(&at, case.decided),
         Reason::NobodyOwns if case.at_start => return no_way_back(&at),
+        Reason::MissingTable if is_unread(case.step) => {
+            return "take the file that could not be read again, or mend the line, and ask again".to_owned();
+        }
         _ => {}
     }
     link_advice(&at, reason)
         .or_else(|| route_advice(&at, reason))
         .or_else(|| tunnel_advice(&at, reason))
         .unwrap_or_else(|| rest_advice(&at, reason))
+}
+
+/// Whether something is there and could not be read.
+fn is_unread(step: &Step) -> bool {
+    let Decision::End { detail: Some(detail), .. } = &step.decision else { return false };
+    detail.contains("could not be read") || detail.contains("was not read")
 }
 
 /// The names that advice is about.

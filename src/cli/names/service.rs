@@ -1,5 +1,6 @@
 //! Services and their ports.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use crate::error::Error;
@@ -9,7 +10,7 @@ use crate::snapshot::{Service, ServicePort};
 use crate::trace::Finding;
 
 use super::super::unread;
-use super::{End, Home, Kind, Names, address, near, usage};
+use super::{End, Home, Kind, Names, address, comment, near, usage};
 
 /// A service's port as typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ impl Names<'_> {
 
     /// The service's cluster address and port.
     pub(super) fn service(&self, namespace: &str, name: &str, port: Option<Port<'_>>) -> Result<End, Error> {
-        let service = self.known_service(namespace, name)?;
+        let service = &*self.known_service(namespace, name)?;
         self.refuse_without_address(service)?;
         let port = port.or(self.port.map(Port::Number));
         let chosen = self.choose(service, port)?;
@@ -48,7 +49,7 @@ impl Names<'_> {
             (Some(found), _) => End {
                 port: Some(found.port),
                 protocol: Some(found.protocol),
-                findings: self.choice(service, found, port).into_iter().collect(),
+                findings: self.by_comment(service).into_iter().chain(self.choice(service, found, port)).collect(),
                 ..end
             },
             (None, Some(Port::Number(number))) => End { port: Some(number), ..end },
@@ -56,12 +57,15 @@ impl Names<'_> {
         })
     }
 
-    pub(super) fn known_service(&self, namespace: &str, name: &str) -> Result<&Service, Error> {
+    pub(super) fn known_service(&self, namespace: &str, name: &str) -> Result<Cow<'_, Service>, Error> {
         let Some(services) = &self.snapshot.kube.services else {
+            if let Some(told) = comment::service(self.snapshot, namespace, name) {
+                return Ok(Cow::Owned(told));
+            }
             let what = "the snapshot has no cluster/services.json, so that no service has a name; give its address";
             return Err(usage(format!("svc/{namespace}/{name}: {what}")));
         };
-        self.snapshot.kube.service(namespace, name).ok_or_else(|| {
+        self.snapshot.kube.service(namespace, name).map(Cow::Borrowed).ok_or_else(|| {
             let known = services.iter().map(|service| format!("svc/{}/{}", service.namespace, service.name));
             let known: Vec<String> = known.collect();
             let hint = match near::hint(&format!("svc/{namespace}/{name}"), known.clone(), |near| near) {
@@ -74,6 +78,15 @@ impl Names<'_> {
             let unread = unread::of_file(self.snapshot, "cluster/services.json");
             usage(format!("no service {namespace}/{name} in cluster/services.json{hint}{unread}"))
         })
+    }
+
+    /// Says that a service's address stands in no object.
+    fn by_comment(&self, service: &Service) -> Option<Finding> {
+        let what = || {
+            let name = full_name(service);
+            format!("the snapshot has no cluster/services.json: the comment of a rule tells what {name} is")
+        };
+        self.snapshot.kube.services.is_none().then(|| Finding { what: what(), evidence: vec![service.evidence] })
     }
 
     /// A service without a cluster address is no destination: its name stands for something else.
