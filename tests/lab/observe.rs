@@ -23,8 +23,6 @@ const QUIET: Duration = Duration::from_millis(150);
 const QUIET_UNRESOLVED: Duration = Duration::from_millis(350);
 /// The same where a program carries packets on, which has to get its turn first.
 const QUIET_RELAYED: Duration = Duration::from_millis(400);
-/// TCP sends a SYN again after a second, which would look like another packet; looking at neighbours can take a while.
-const BEFORE_RETRANSMISSION: Duration = Duration::from_millis(500);
 /// The port of flannel's VXLAN devices.
 const VXLAN_PORT: u16 = 8472;
 /// How long to look on once the answer is there.
@@ -89,13 +87,8 @@ impl<'lab> Observer<'lab> {
             Ok(client) => (Some(client), None),
             Err(outcome) => (None, Some(outcome)),
         };
-        let sent = Instant::now();
-        let mut last = sent;
+        let mut last = Instant::now();
         loop {
-            if probe.proto == Proto::Tcp && sent.elapsed() >= BEFORE_RETRANSMISSION {
-                // A closed socket sends nothing again, and what it would have heard it has heard by now.
-                client = None;
-            }
             let quiet = self.quiet(outcome.is_some(), seen.unresolved());
             let mut waiting = if outcome.is_none() { client.as_mut() } else { None };
             let (busy, client_ready) = self.wait(waiting.as_deref(), quiet);
