@@ -7,7 +7,7 @@ use crate::lab::mutation::{Recorded, UNCHANGED, edited, judge_mutations};
 use crate::lab::mutations::all;
 
 /// Most of a recording's time goes by waiting for packets that don't come; a program that is asked computes.
-const RECORDING: usize = 3;
+const RECORDING: usize = 2;
 const ASKING: usize = 2;
 
 #[test]

@@ -132,7 +132,7 @@ fn random(seeds: &str, jobs: &str) -> Result<(), String> {
 }
 
 fn mutations() -> Result<(), String> {
-    let recorded = lab::mutation::Recorded::new(3)?;
+    let recorded = lab::mutation::Recorded::new(2)?;
     println!("{} packets; wrong are, of those in random scenarios and of those in corners:", recorded.packets());
     let mut all_noticed = true;
     lab::mutation::judge_mutations(&recorded, 2, |told| {
