@@ -38,7 +38,7 @@ pub(super) fn br_handle_frame(walk: &mut Walk, bridge: &IfName, port: &IfName) -
         return Err(End::dropped(Reason::DeviceDown).detail(detail).because([bridge_link.evidence]));
     }
     ingress_vlan(netns, bridge, port)?;
-    nft::nf_bridge(walk, Hook::Prerouting)?;
+    nft::nf_bridge(walk, Hook::Prerouting, (Some(port), None))?;
     if br_netfilter::is_on(walk, bridge) {
         return br_netfilter::br_nf_pre_routing(walk, bridge, port);
     }
@@ -161,7 +161,8 @@ pub(super) fn br_pass_frame_up(walk: &mut Walk, bridge: &IfName, evidence: Optio
     if evidence.is_some() {
         take_fdb(walk, bridge, Some(bridge.clone()), Vec::new(), evidence);
     }
-    nft::nf_bridge(walk, Hook::Input)?;
+    let port = walk.skb.iif.clone();
+    nft::nf_bridge(walk, Hook::Input, (port.as_ref(), None))?;
     let netns = walk.netns_id();
     walk.receive(netns, bridge, None);
     walk.skb.iif = Some(bridge.clone());
@@ -202,8 +203,8 @@ fn br_forward(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>, out: &IfN
         return Err(refusal);
     }
     egress_vlan(netns, bridge, from, out)?;
-    nft::nf_bridge(walk, if from.is_some() { Hook::Forward } else { Hook::Output })?;
-    nft::nf_bridge(walk, Hook::Postrouting)?;
+    nft::nf_bridge(walk, if from.is_some() { Hook::Forward } else { Hook::Output }, (from, Some(out)))?;
+    nft::nf_bridge(walk, Hook::Postrouting, (None, Some(out)))?;
     if from.is_some() {
         br_netfilter::br_nf_forward(walk, bridge, out)?;
         br_netfilter::br_nf_post_routing(walk, bridge)?;

@@ -115,6 +115,8 @@ pub(super) struct Tracker {
     pub learned: Vec<(NetnsId, IfName, MacAddr, IfName)>,
     /// What `recent` rules wrote into their lists.
     pub recent: Vec<Written>,
+    /// The elements of nft's sets that rules wrote.
+    pub nft_elements: Vec<super::nft::WrittenElement>,
     /// The ipsets that `SET` rules changed.
     pub changed_sets: Vec<(NetnsId, String)>,
     /// The unknown source ports of tunnel packets, by the flow that they are a hash of.

@@ -3,8 +3,11 @@
 //! Follows `net/netfilter/core.c`, `include/uapi/linux/netfilter_ipv4.h` (the priorities), `nf_nat_core.c` (the nat
 //! tables are asked from inside one hook) and `net/ipv4/netfilter/iptable_mangle.c`.
 
-use crate::net::{Family, IfName, Protocol};
-use crate::snapshot::{Backend, Netns, Ruleset};
+use std::net::IpAddr;
+
+use crate::net::{Family, IfName, Mark, Protocol};
+use crate::snapshot::nft::ChainKind;
+use crate::snapshot::{Backend, Netns, Nft, NftChain, NftTable, Ruleset};
 use crate::trace::{CtState, Hook};
 
 use super::conntrack::{self, Nfct};
@@ -30,23 +33,25 @@ pub(super) enum NfVerdict {
 }
 
 /// One thing at a hook, by priority (`enum nf_ip_hook_priorities`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
+#[derive(Clone, Copy, Debug)]
+enum Stop<'s> {
     Table(&'static str),
+    /// A base chain of nft's own, of a type other than nat.
+    Chain(&'s Nft, &'s NftTable, &'s NftChain),
     Conntrack,
     Nat,
     Confirm,
 }
 
-fn stops(hook: Hook) -> &'static [(i32, Stop)] {
-    const RAW: (i32, Stop) = (-300, Stop::Table("raw"));
-    const CONNTRACK: (i32, Stop) = (-200, Stop::Conntrack);
-    const MANGLE: (i32, Stop) = (-150, Stop::Table("mangle"));
-    const DNAT: (i32, Stop) = (-100, Stop::Nat);
-    const FILTER: (i32, Stop) = (0, Stop::Table("filter"));
-    const SECURITY: (i32, Stop) = (50, Stop::Table("security"));
-    const SNAT: (i32, Stop) = (100, Stop::Nat);
-    const CONFIRM: (i32, Stop) = (i32::MAX, Stop::Confirm);
+fn stops(hook: Hook) -> &'static [(i32, Stop<'static>)] {
+    const RAW: (i32, Stop<'static>) = (-300, Stop::Table("raw"));
+    const CONNTRACK: (i32, Stop<'static>) = (-200, Stop::Conntrack);
+    const MANGLE: (i32, Stop<'static>) = (-150, Stop::Table("mangle"));
+    const DNAT: (i32, Stop<'static>) = (-100, Stop::Nat);
+    const FILTER: (i32, Stop<'static>) = (0, Stop::Table("filter"));
+    const SECURITY: (i32, Stop<'static>) = (50, Stop::Table("security"));
+    const SNAT: (i32, Stop<'static>) = (100, Stop::Nat);
+    const CONFIRM: (i32, Stop<'static>) = (i32::MAX, Stop::Confirm);
     match hook {
         Hook::Prerouting => &[RAW, CONNTRACK, MANGLE, DNAT],
         Hook::Input => &[MANGLE, FILTER, SECURITY, SNAT, CONFIRM],
@@ -63,11 +68,11 @@ pub(super) fn nf_hook(walk: &mut Walk, hook: Hook, indev: Option<&IfName>, outde
     let state = HookState { hook, family, indev: indev.cloned(), outdev: outdev.cloned() };
     let netns = walk.netns();
     note_missing(walk, family);
-    refuse_unmodelled(netns, &state)?;
     let tracks = netns.netfilter.needs_conntrack(family);
-    for (_, stop) in stops(hook) {
+    for (_, stop) in all_stops(netns, &state) {
         match stop {
             Stop::Table(name) => tables(walk, netns, name, &state)?,
+            Stop::Chain(nft, table, chain) => native_chain(walk, nft, table, chain, &state)?,
             Stop::Conntrack if tracks => conntrack::nf_conntrack_in(walk),
             Stop::Nat if tracks => nf_nat_inet_fn(walk, netns, &state)?,
             Stop::Confirm if tracks => conntrack::nf_conntrack_confirm(walk),
@@ -96,10 +101,43 @@ fn note_missing(walk: &mut Walk, family: Family) {
     walk.unsure(format!("{}: the walk goes on as if no rule stood there", netns.lacks(file)));
 }
 
-/// A base chain of nft's own that can end or change the packet, and that is not evaluated.
-fn refuse_unmodelled(netns: &Netns, state: &HookState) -> Stage<()> {
+/// iptables' tables and nft's chains at a hook, by priority. Of one priority the hook that was registered last comes
+/// first (`nf_hook_entries_grow`), which is taken to be nft's own.
+fn all_stops<'s>(netns: &'s Netns, state: &HookState) -> Vec<(i32, Stop<'s>)> {
+    let mut all: Vec<(i32, Stop<'s>)> = native_chains(netns, state)
+        .filter(|(_, _, chain)| chain.kind() != Some(ChainKind::Nat))
+        .map(|(nft, table, chain)| {
+            let priority = chain.hook.as_ref().and_then(|hook| hook.priority);
+            (priority.unwrap_or(i32::MIN), Stop::Chain(nft, table, chain))
+        })
+        .collect();
+    all.extend_from_slice(stops(state.hook));
+    all.sort_by_key(|(priority, _)| *priority);
+    all
+}
+
+/// nft's own base chains at a hook, in the order in which they are called.
+fn native_chains<'s>(
+    netns: &'s Netns,
+    state: &HookState,
+) -> impl Iterator<Item = (&'s Nft, &'s NftTable, &'s NftChain)> {
     let chains = netns.netfilter.native_chains(state.family, state.hook);
-    chains.first().map_or(Ok(()), |(table, chain)| Err(nft::not_modelled(table, chain, state.hook)))
+    let nft = netns.netfilter.nft.as_ref();
+    chains.into_iter().filter_map(move |(table, chain)| nft.map(|nft| (nft, table, chain)))
+}
+
+/// One of nft's own chains; after one of type route a packet that it changed is routed again (`nft_chain_route.c`).
+fn native_chain(walk: &mut Walk, nft: &Nft, table: &NftTable, chain: &NftChain, state: &HookState) -> Stage<()> {
+    let before = routed_by(walk);
+    nft::nft_do_chain(walk, nft, table, chain, state).map_err(|end| tell_sender(walk, state, end))?;
+    let routes = chain.kind() == Some(ChainKind::Route) && state.hook == Hook::Output;
+    if routes && before != routed_by(walk) { ip_route_me_harder(walk) } else { Ok(()) }
+}
+
+/// What routing looks at in a packet.
+fn routed_by(walk: &Walk) -> (Mark, IpAddr, IpAddr, u8) {
+    let packet = walk.packet();
+    (packet.mark, packet.ip.source, packet.ip.destination, packet.ip.tos)
 }
 
 fn tables(walk: &mut Walk, netns: &Netns, name: &str, state: &HookState) -> Stage<()> {
@@ -136,20 +174,16 @@ fn tell_sender(walk: &Walk, state: &HookState, mut end: Box<End>) -> Box<End> {
 /// mangle's OUTPUT chain, after which a packet that it changed is routed again (`ipt_mangle_out`).
 fn ipt_mangle_out(walk: &mut Walk, ruleset: &Ruleset, state: &HookState) -> Stage<()> {
     let Some(table) = ruleset.table("mangle") else { return Ok(()) };
-    let before = (walk.packet().mark, walk.packet().ip);
+    let before = routed_by(walk);
     run_table(walk, ruleset, table, state)?;
-    let after = (walk.packet().mark, walk.packet().ip);
-    let changed = before.0 != after.0
-        || before.1.source != after.1.source
-        || before.1.destination != after.1.destination
-        || before.1.tos != after.1.tos;
-    if changed { ip_route_me_harder(walk) } else { Ok(()) }
+    if before == routed_by(walk) { Ok(()) } else { ip_route_me_harder(walk) }
 }
 
 /// The nat tables, for the first packet of a connection, and what they decided for all of them (`nf_nat_inet_fn`,
 /// `nf_nat_ipv4_fn` and its callers).
 fn nf_nat_inet_fn(walk: &mut Walk, netns: &Netns, state: &HookState) -> Stage<()> {
-    let has_nat = rulesets(netns, state.family).any(|ruleset| ruleset.table("nat").is_some());
+    let native = netns.netfilter.nft.as_ref().is_some_and(|nft| nft.has_nat(state.family));
+    let has_nat = native || rulesets(netns, state.family).any(|ruleset| ruleset.table("nat").is_some());
     let manip = Manip::at(state.hook);
     let Nfct::Entry(ct) = walk.skb.nfct else { return Ok(()) };
     // A connection that another kernel already translates is translated even where no nat table stands.
@@ -176,13 +210,31 @@ fn nf_nat_inet_fn(walk: &mut Walk, netns: &Netns, state: &HookState) -> Stage<()
     Ok(())
 }
 
+/// The nat tables and nft's nat chains by their priority, until one has decided (`nf_nat_inet_fn`).
 fn ask_nat_tables(walk: &mut Walk, netns: &Netns, state: &HookState, manip: Manip) -> Stage<()> {
+    let own = if manip == Manip::Src { 100 } else { -100 };
+    let chains: Vec<_> =
+        native_chains(netns, state).filter(|(_, _, chain)| chain.kind() == Some(ChainKind::Nat)).collect();
+    let priority = |chain: &NftChain| chain.hook.as_ref().and_then(|hook| hook.priority).unwrap_or(0);
+    let before = chains.partition_point(|(_, _, chain)| priority(chain) <= own);
+    for (nft, table, chain) in chains.iter().take(before) {
+        native_chain(walk, nft, table, chain, state)?;
+        if nat::is_initialized(walk, manip) {
+            return Ok(());
+        }
+    }
     for ruleset in rulesets(netns, state.family) {
         let Some(table) = ruleset.table("nat") else { continue };
         if table.base_chain(state.hook).is_none() {
             continue;
         }
         run_table(walk, ruleset, table, state)?;
+        if nat::is_initialized(walk, manip) {
+            return Ok(());
+        }
+    }
+    for (nft, table, chain) in chains.iter().skip(before) {
+        native_chain(walk, nft, table, chain, state)?;
         if nat::is_initialized(walk, manip) {
             return Ok(());
         }

@@ -81,7 +81,7 @@ fn shape(nft: &Nft) -> Vec<(NftFamily, &str, Chains<'_>)> {
     nft.tables
         .iter()
         .map(|table| {
-            let chains = table.chains.iter().map(|chain| (chain.name.as_str(), chain.rules.len())).collect();
+            let chains = table.chains.iter().map(|chain| (&*chain.name, chain.rules.len())).collect();
             (table.family, table.name.as_str(), chains)
         })
         .collect()

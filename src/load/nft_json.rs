@@ -1,13 +1,18 @@
-//! `nft -j list ruleset`.
+//! `nft -j list ruleset`: each object is written in the text form's syntax, and that text is read. So a rule means the
+//! same in both forms.
+
+mod value;
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::evidence::{Evidence, FileId, Gap};
-use crate::snapshot::{ChainPolicy, Nft, NftChain, NftHook, NftRule, NftTable};
+use crate::evidence::{Evidence, FileId, Gap, Text};
+use crate::snapshot::Nft;
 
 use super::lines::Notes;
-use super::nft_list::{acts, new_table, nft_family, nft_hook, policy, tracks};
+use super::nft_list;
+use value::Written;
 
 #[derive(Deserialize)]
 struct Whole<'j> {
@@ -15,155 +20,165 @@ struct Whole<'j> {
     nftables: Vec<&'j RawValue>,
 }
 
-#[derive(Deserialize)]
-struct Object<'j> {
-    table: Option<TableObject>,
-    chain: Option<ChainObject>,
-    #[serde(borrow)]
-    rule: Option<RuleObject<'j>>,
-}
-
-#[derive(Deserialize)]
-struct TableObject {
+/// A table's lines, each with the object that says it.
+#[derive(Default)]
+struct Block {
     family: String,
     name: String,
-    flags: Option<serde_json::Value>,
+    opening: (String, usize),
+    /// Sets and other objects.
+    objects: Vec<(String, usize)>,
+    chains: Vec<Chain>,
+    /// Each chain's place by its name.
+    places: std::collections::HashMap<String, usize, foldhash::quality::RandomState>,
 }
 
-#[derive(Deserialize)]
-struct ChainObject {
-    family: String,
-    table: String,
-    name: String,
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    hook: Option<String>,
-    prio: Option<i32>,
-    policy: Option<String>,
-    dev: Option<serde_json::Value>,
+struct Chain {
+    opening: (String, usize),
+    rules: Vec<(String, usize)>,
 }
 
-#[derive(Deserialize)]
-struct RuleObject<'j> {
-    family: String,
-    table: String,
-    chain: String,
-    #[serde(borrow)]
-    expr: Option<&'j RawValue>,
-}
-
-/// Reads the JSON form, and gives the objects' rows in the text form's syntax as far as they have one.
+/// Reads the JSON form, and gives the objects' rows in the text form's syntax.
 pub(super) fn parse(file: FileId, text: &str, gaps: &mut Vec<Gap>) -> (Nft, Vec<String>) {
-    let mut nft = Nft::default();
-    let mut rows = Vec::new();
     let mut notes = Notes::new(file, "`nft -j list ruleset`", gaps);
     let Ok(whole) = serde_json::from_str::<Whole<'_>>(text) else {
-        notes.add(Evidence::line(file, 1), "this is not the JSON that it prints");
-        return (unknown(Evidence::line(file, 1)), rows);
+        let here = Evidence::line(file, 1);
+        notes.add(here, "this is not the JSON that it prints");
+        return (nft_list::unknown(here), Vec::new());
     };
-    let (mut line, mut from) = (1u32, 0);
-    for (raw, index) in whole.nftables.iter().zip(0u32..) {
-        let start = raw.get().as_ptr() as usize - text.as_ptr() as usize;
-        let passed = text.as_bytes().get(from..start).unwrap_or(&[]);
-        line += u32::try_from(memchr::memchr_iter(b'\n', passed).count()).unwrap_or(0);
-        from = start;
-        let here = Evidence::object(file, line, index);
-        let row = serde_json::from_str::<Object<'_>>(raw.get()).ok().and_then(|object| add(&mut nft, &object, here));
-        if row.is_none() {
-            notes.add(here, "this object is not understood");
+    let lines = object_lines(file, text, &whole.nftables);
+    let mut rows = vec![String::new(); whole.nftables.len()];
+    let mut blocks: Vec<Block> = Vec::new();
+    for (place, raw) in whole.nftables.iter().enumerate() {
+        let row = serde_json::from_str::<Value>(raw.get()).ok().and_then(|object| add(&mut blocks, &object, place));
+        let here = lines.get(place).copied().unwrap_or(Evidence::line(file, 1));
+        match row {
+            Some(row) => {
+                if let Some(slot) = rows.get_mut(place) {
+                    *slot = row;
+                }
+            }
+            None => notes.add(here, "this object is not understood"),
         }
-        rows.push(row.unwrap_or_default());
     }
+    drop(notes);
+    let (joined, says) = join(&blocks);
+    let line_of = |line: u32| {
+        let place = says.get(line.saturating_sub(1) as usize).copied().unwrap_or(0);
+        lines.get(place).copied().unwrap_or(Evidence::line(file, 1))
+    };
+    let nft = nft_list::parse_lines(file, "`nft -j list ruleset`", &Text::from(joined), &line_of, gaps);
     (nft, rows)
 }
 
-/// A rule set that could hold anything.
-fn unknown(evidence: Evidence) -> Nft {
-    let hook = NftHook {
-        kind: String::new(),
-        hook: None,
-        priority: None,
-        devices: Vec::new(),
-        policy: ChainPolicy::Unknown,
-        evidence,
-    };
-    let mut table = new_table(crate::snapshot::NftFamily::Inet, "", false, evidence);
-    table.chains.push(NftChain { name: String::new(), hook: Some(hook), rules: Vec::new(), evidence });
-    Nft { tables: vec![table] }
+/// On which line each object starts.
+fn object_lines(file: FileId, text: &str, objects: &[&RawValue]) -> Vec<Evidence> {
+    let (mut line, mut from) = (1u32, 0);
+    let mut lines = Vec::with_capacity(objects.len());
+    for (raw, index) in objects.iter().zip(0u32..) {
+        let start = (raw.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+        let passed = text.as_bytes().get(from..start).unwrap_or(&[]);
+        line = line.saturating_add(u32::try_from(memchr::memchr_iter(b'\n', passed).count()).unwrap_or(0));
+        from = start;
+        lines.push(Evidence::object(file, line, index));
+    }
+    lines
 }
 
-fn add(nft: &mut Nft, object: &Object<'_>, here: Evidence) -> Option<String> {
-    if let Some(table) = &object.table {
-        let mut new = new_table(nft_family(&table.family)?, &table.name, false, here);
-        new.dormant = table.flags.as_ref().is_some_and(|flags| flags.to_string().contains("dormant"));
-        nft.tables.push(new);
-        return Some(format!("table {} {} {{", table.family, table.name));
+/// The whole text, and which object each line of it is said by.
+fn join(blocks: &[Block]) -> (String, Vec<usize>) {
+    let (mut text, mut says) = (String::new(), Vec::new());
+    let mut put = |line: &str, place: usize| {
+        text.push_str(line);
+        text.push('\n');
+        says.push(place);
+    };
+    for block in blocks {
+        let (opening, place) = &block.opening;
+        put(opening, *place);
+        for (row, place) in &block.objects {
+            put(row, *place);
+        }
+        for chain in &block.chains {
+            put(&chain.opening.0, chain.opening.1);
+            for (row, place) in &chain.rules {
+                put(row, *place);
+            }
+            put("}", chain.opening.1);
+        }
+        put("}", *place);
     }
-    if let Some(chain) = &object.chain {
-        let hook = base(chain, here);
-        let row = format!("chain {} {{", chain.name);
-        let table = table_mut(nft, &chain.family, &chain.table)?;
-        table.chains.push(NftChain { name: chain.name.clone(), hook, rules: Vec::new(), evidence: here });
+    (text, says)
+}
+
+/// Puts an object in its table. Its row.
+fn add(blocks: &mut Vec<Block>, object: &Value, place: usize) -> Option<String> {
+    let (kind, fields) = object.as_object()?.iter().next()?;
+    if kind == "metainfo" {
+        return Some(String::new());
+    }
+    let family = value::word(fields.get("family")?)?;
+    let name = value::word(fields.get(if kind == "table" { "name" } else { "table" })?)?;
+    if kind == "table" {
+        let dormant = fields.get("flags").is_some_and(|flags| flags.to_string().contains("dormant"));
+        let flags = if dormant { " flags dormant;" } else { "" };
+        let row = format!("table {family} {name} {{{flags}");
+        blocks.push(Block { family, name, opening: (row.clone(), place), ..Block::default() });
         return Some(row);
     }
-    if let Some(rule) = &object.rule {
-        let table = table_mut(nft, &rule.family, &rule.table)?;
-        let chain = table.chains.iter_mut().rev().find(|chain| chain.name == rule.chain)?;
-        let text = rule.expr.map_or("", |expr| expr.get());
-        chain.rules.push(read_rule(text, here));
-        return Some(text.to_owned());
-    }
-    // Sets, maps, counters and the like have no effect of their own.
-    Some(String::new())
-}
-
-fn table_mut<'n>(nft: &'n mut Nft, family: &str, name: &str) -> Option<&'n mut NftTable> {
-    let family = nft_family(family)?;
-    nft.tables.iter_mut().rev().find(|table| table.family == family && table.name == name)
-}
-
-fn base(chain: &ChainObject, evidence: Evidence) -> Option<NftHook> {
-    let hook = chain.hook.as_ref()?;
-    let devices = match &chain.dev {
-        Some(serde_json::Value::String(dev)) => vec![dev.clone()],
-        Some(serde_json::Value::Array(devs)) => devs.iter().filter_map(|dev| dev.as_str().map(str::to_owned)).collect(),
-        _ => Vec::new(),
-    };
-    Some(NftHook {
-        kind: chain.kind.clone().unwrap_or_default(),
-        hook: nft_hook(hook),
-        priority: chain.prio,
-        devices,
-        policy: chain.policy.as_deref().map_or(ChainPolicy::Accept, policy),
-        evidence,
-    })
-}
-
-fn read_rule(text: &str, evidence: Evidence) -> NftRule {
-    let mut rule = NftRule { text: text.to_owned(), acts: false, tracks: false, jumps: Vec::new(), evidence };
-    match serde_json::from_str::<serde_json::Value>(text) {
-        Ok(value) => look(&value, &mut rule),
-        Err(_) => rule.acts = true,
-    }
-    rule
-}
-
-/// Notes what the keys of an expression say. The depth is bounded by the JSON reader's.
-fn look(value: &serde_json::Value, rule: &mut NftRule) {
-    match value {
-        serde_json::Value::Object(fields) => {
-            for (key, value) in fields {
-                rule.acts |= acts(key);
-                rule.tracks |= tracks(key);
-                if matches!(key.as_str(), "jump" | "goto")
-                    && let Some(chain) = value.get("target").and_then(serde_json::Value::as_str)
-                {
-                    rule.jumps.push(chain.to_owned());
-                }
-                look(value, rule);
-            }
+    let block = blocks.iter_mut().rev().find(|block| block.family == family && block.name == name)?;
+    match kind.as_str() {
+        "chain" => {
+            let row = chain_row(fields)?;
+            block.places.insert(value::word(fields.get("name")?)?, block.chains.len());
+            block.chains.push(Chain { opening: (row.clone(), place), rules: Vec::new() });
+            Some(row)
         }
-        serde_json::Value::Array(values) => values.iter().for_each(|value| look(value, rule)),
-        _ => {}
+        "rule" => {
+            let chain = *block.places.get(&value::word(fields.get("chain")?)?)?;
+            let row = rule_row(fields);
+            // A rule that can't be written must not be left out.
+            let text = row.clone().unwrap_or_else(|| "unwritten".to_owned());
+            block.chains.get_mut(chain)?.rules.push((text, place));
+            row
+        }
+        _ => {
+            let row = value::object_row(kind, fields)?;
+            block.objects.push((row.clone(), place));
+            Some(row)
+        }
     }
+}
+
+/// `chain in { type filter hook input priority 10; policy accept;`
+fn chain_row(chain: &Value) -> Option<String> {
+    let name = value::word(chain.get("name")?)?;
+    let Some(hook) = chain.get("hook") else { return Some(format!("chain {name} {{")) };
+    let hook = value::word(hook)?;
+    let kind = value::word(chain.get("type")?)?;
+    let priority = chain.get("prio")?.as_i64()?;
+    let devices = match chain.get("dev") {
+        Some(Value::String(_)) => format!(" device {}", value::quoted(chain.get("dev")?)?),
+        Some(Value::Array(names)) => {
+            let names: Option<Vec<String>> = names.iter().map(value::quoted).collect();
+            format!(" devices = {{ {} }}", names?.join(", "))
+        }
+        _ => String::new(),
+    };
+    let policy = match chain.get("policy") {
+        Some(policy) => format!(" policy {};", value::word(policy)?),
+        None => String::new(),
+    };
+    Some(format!("chain {name} {{ type {kind} hook {hook}{devices} priority {priority};{policy}"))
+}
+
+fn rule_row(rule: &Value) -> Option<String> {
+    let mut written = Written::default();
+    for statement in rule.get("expr").and_then(Value::as_array).unwrap_or(&Vec::new()) {
+        written.statement(statement)?;
+    }
+    if let Some(comment) = rule.get("comment") {
+        written.push(&format!("comment {}", value::quoted(comment)?));
+    }
+    Some(written.text)
 }

@@ -53,13 +53,15 @@ fn a_chain_that_can_do_nothing_is_passed_by() {
 }
 
 #[test]
-fn a_chain_that_can_end_the_packet_leaves_it_undetermined() {
+fn a_rule_or_a_policy_that_drops_ends_the_packet() {
     let dropping = HARMLESS.replace("return #", "tcp dport 80 drop #");
-    assert_eq!(verdict(&[("nft.txt", &dropping)]), Verdict::Undetermined);
-    assert_eq!(verdict(&[("nft.txt", &HARMLESS.replace("policy accept", "policy drop"))]), Verdict::Undetermined);
-    assert_eq!(verdict(&[("nft.json", &JSON.replace("WHAT", "{\"drop\": null}"))]), Verdict::Undetermined);
+    assert_eq!(verdict(&[("nft.txt", &dropping)]), Verdict::Dropped);
+    assert_eq!(verdict(&[("nft.txt", &HARMLESS.replace("policy accept", "policy drop"))]), Verdict::Dropped);
+    assert_eq!(verdict(&[("nft.json", &JSON.replace("WHAT", "{\"drop\": null}"))]), Verdict::Dropped);
     let marking = "{\"mangle\": {\"key\": {\"meta\": {\"key\": \"mark\"}}, \"value\": 1}}";
-    assert_eq!(verdict(&[("nft.json", &JSON.replace("WHAT", marking))]), Verdict::Undetermined);
+    let path = host(&[("nft.json", &JSON.replace("WHAT", marking))]).path();
+    assert_eq!(path.forward.verdict, Verdict::Delivered);
+    assert_eq!(path.forward.steps.last().unwrap().packet.mark, Mark(1));
 }
 
 #[test]
@@ -79,7 +81,7 @@ fn devices_have_chains_of_their_own() {
             "table netdev nd {{\n\tchain e {{\n\t\ttype filter hook ingress device \"{dev}\" priority 0; policy accept;\n                 \t\tdrop\n\t}}\n}}\n"
         )
     };
-    assert_eq!(verdict(&[("nft.txt", &chain("eth0"))]), Verdict::Undetermined);
+    assert_eq!(verdict(&[("nft.txt", &chain("eth0"))]), Verdict::Dropped);
     assert_eq!(verdict(&[("nft.txt", &chain("eth1"))]), Verdict::Delivered);
 }
 
@@ -97,5 +99,5 @@ fn a_table_that_iptables_printed_runs_once() {
     });
     assert_eq!(backends.collect::<Vec<_>>(), ["nft"]);
     // What iptables-save did not print is nft's own.
-    assert_eq!(verdict(&[("iptables-save", EMPTY), ("nft.txt", IPTABLES)]), Verdict::Undetermined);
+    assert_eq!(verdict(&[("iptables-save", EMPTY), ("nft.txt", IPTABLES)]), Verdict::Dropped);
 }

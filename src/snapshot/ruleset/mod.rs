@@ -2,7 +2,7 @@
 
 mod chain;
 mod matching;
-mod nft;
+pub mod nft;
 mod rule;
 mod saved;
 mod target;
@@ -76,11 +76,11 @@ impl Netfilter {
         self.rulesets.iter().filter(move |ruleset| ruleset.family == family)
     }
 
-    /// nft's own base chains that see a family's packets at a hook and that can end or change one, by priority. The
+    /// nft's own base chains that see a family's packets at a hook, in the order in which the kernel calls them. The
     /// tables that `iptables-save` printed too are not among them.
     #[must_use]
     pub fn native_chains(&self, family: Family, hook: Hook) -> Vec<(&NftTable, &NftChain)> {
-        self.nft.as_ref().map_or_else(Vec::new, |nft| nft.base_chains(family, hook))
+        self.nft.as_ref().map_or_else(Vec::new, |nft| nft.base_chains(&[NftFamily::of(family), NftFamily::Inet], hook))
     }
 
     /// Whether anything in the namespace makes it track a family's connections: a nat table, or a rule that asks

@@ -1,0 +1,98 @@
+//! What connection tracking knows of a packet (`nft_ct.c`).
+
+use std::net::IpAddr;
+
+use crate::snapshot::nft::CtKey;
+use crate::snapshot::{ConntrackTuple, Direction};
+use crate::trace::CtState;
+
+use super::super::conntrack::{self, CtEntry, Dir, Nfct};
+use super::super::walk::Walk;
+use super::field::bits;
+use super::load::{Break, Doubt, Field, flow};
+
+/// A key's value (`nft_ct_get_eval`).
+pub(super) fn nft_ct_get(walk: &Walk, key: CtKey, direction: Option<Direction>) -> Result<Field, Break> {
+    if key == CtKey::State {
+        return Ok(Ok(state(walk)));
+    }
+    let entry = match walk.skb.nfct {
+        Nfct::Template(_) => return Ok(Err(doubt(walk, key))),
+        _ => conntrack::entry(walk).ok_or(Break)?,
+    };
+    let dir = match direction {
+        Some(Direction::Original) => Dir::Original,
+        Some(Direction::Reply) => Dir::Reply,
+        None if conntrack::is_reply(walk) => Dir::Reply,
+        None => Dir::Original,
+    };
+    let tuple = entry.tuple(dir);
+    let address = |addr: IpAddr, four: Option<bool>| match four {
+        Some(four) if addr.is_ipv4() != four => Err(Break),
+        _ => Ok(Ok(bits(addr))),
+    };
+    match key {
+        CtKey::Direction => Ok(Ok(u128::from(conntrack::is_reply(walk)))),
+        CtKey::Status => Ok(Ok(status(entry))),
+        CtKey::Mark => Ok(Ok(u128::from(entry.mark.0))),
+        CtKey::Zone => Ok(Ok(u128::from(entry.zone))),
+        CtKey::L3proto => Ok(Ok(if tuple.source.is_ipv4() { 2 } else { 10 })),
+        CtKey::Protocol => Ok(Ok(u128::from(entry.protocol.0))),
+        CtKey::Saddr => address(tuple.source, None),
+        CtKey::Daddr => address(tuple.destination, None),
+        CtKey::IpSaddr => address(tuple.source, Some(true)),
+        CtKey::IpDaddr => address(tuple.destination, Some(true)),
+        CtKey::Ip6Saddr => address(tuple.source, Some(false)),
+        CtKey::Ip6Daddr => address(tuple.destination, Some(false)),
+        CtKey::ProtoSrc => Ok(port(walk, entry, tuple, tuple.source_port, key)),
+        CtKey::ProtoDst => Ok(port(walk, entry, tuple, tuple.destination_port, key)),
+        CtKey::State | CtKey::Other(_) => Ok(Err(doubt(walk, key))),
+    }
+}
+
+/// `NF_CT_STATE_BIT` of the packet's state; a template looks like a new connection.
+fn state(walk: &Walk) -> u128 {
+    match conntrack::state(walk) {
+        _ if matches!(walk.skb.nfct, Nfct::Template(_)) => 8,
+        CtState::New => 8,
+        CtState::Established => 2,
+        CtState::Related => 4,
+        CtState::Untracked => 64,
+        CtState::Invalid => 1,
+    }
+}
+
+/// `enum ip_conntrack_status`.
+fn status(entry: &CtEntry) -> u128 {
+    let bit = |set: bool, bit: u128| if set { bit } else { 0 };
+    bit(entry.expected, 1)
+        | bit(entry.seen_reply, 2)
+        | bit(entry.assured, 4)
+        | bit(entry.confirmed, 8)
+        | bit(entry.snat, 16)
+        | bit(entry.dnat, 32)
+        | bit(entry.snat_done, 128)
+        | bit(entry.dnat_done, 256)
+}
+
+/// A tuple's port; 0 in protocols without ports.
+fn port(walk: &Walk, entry: &CtEntry, tuple: &ConntrackTuple, port: Option<u16>, key: CtKey) -> Field {
+    let has_ports = entry.protocol.has_ports() || matches!(entry.protocol.0, 1 | 58);
+    match port {
+        Some(port) => Ok(u128::from(port)),
+        None if has_ports => {
+            let (from, to) = (tuple.source, tuple.destination);
+            let side = if key == CtKey::ProtoSrc { "source" } else { "destination" };
+            Err(Doubt::fact(format!("the {side} port of the connection {from} > {to} on {}", walk.place().node)))
+        }
+        None => Ok(0),
+    }
+}
+
+fn doubt(walk: &Walk, key: CtKey) -> Doubt {
+    let word = match key {
+        CtKey::Other(word) => word.to_owned(),
+        key => format!("{key:?}").to_lowercase(),
+    };
+    Doubt::fact(format!("ct {word} of {}", flow(walk.packet())))
+}

@@ -1,0 +1,167 @@
+//! Fields of the packet's headers (`nft_payload.c`). What a rule asks of a header that the packet doesn't have ends the
+//! rule, as the condition does that nft puts before it (`src/payload.c` of nftables).
+
+use std::net::IpAddr;
+
+use crate::net::{Packet, Protocol, Transport};
+use crate::snapshot::LinkKind;
+use crate::snapshot::nft::{Header, HeaderField, PayloadBase};
+
+use super::super::walk::Walk;
+use super::load::{Break, Doubt, Field, flow};
+use super::statement::Run;
+
+/// A header's field.
+pub(super) fn nft_payload(walk: &Walk, run: &Run<'_>, header: Header, field: HeaderField) -> Result<Field, Break> {
+    let packet = run.packet(walk);
+    if !has_header(packet, header) {
+        return Err(Break);
+    }
+    if header == Header::Ether {
+        return ether(walk, run, field);
+    }
+    let value = match header {
+        Header::Ip | Header::Ip6 => network(packet, field),
+        Header::Icmp | Header::Icmpv6 => icmp(packet, field),
+        _ => transport(packet, header, field),
+    };
+    Ok(value.ok_or_else(|| unknown(packet, header, field)))
+}
+
+fn unknown(packet: &Packet, header: Header, field: HeaderField) -> Doubt {
+    let header = format!("{header:?}").to_lowercase();
+    let field = match field {
+        HeaderField::Other(word) => word.to_owned(),
+        field => format!("{field:?}").to_lowercase(),
+    };
+    Doubt::fact(format!("{header} {field} of {}", flow(packet)))
+}
+
+/// Whether a packet has a header.
+pub(super) fn has_header(packet: &Packet, header: Header) -> bool {
+    let protocol = match header {
+        Header::Ether | Header::Th => return true,
+        Header::Vlan | Header::Arp => return false,
+        Header::Ip => return packet.ip.destination.is_ipv4(),
+        Header::Ip6 => return packet.ip.destination.is_ipv6(),
+        Header::Tcp => Protocol::TCP,
+        Header::Udp => Protocol::UDP,
+        Header::Udplite => Protocol(136),
+        Header::Sctp => Protocol::SCTP,
+        Header::Dccp => Protocol(33),
+        Header::Icmp => return packet.protocol() == Protocol::ICMP && packet.ip.destination.is_ipv4(),
+        Header::Icmpv6 => return packet.protocol() == Protocol::ICMPV6 && packet.ip.destination.is_ipv6(),
+        Header::Igmp => Protocol(2),
+        Header::Ah => Protocol(51),
+        Header::Esp => Protocol(50),
+        Header::Comp => Protocol(108),
+    };
+    packet.protocol() == protocol
+}
+
+/// An address as a number.
+pub(super) fn bits(addr: IpAddr) -> u128 {
+    match addr {
+        IpAddr::V4(v4) => u128::from(v4.to_bits()),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+fn network(packet: &Packet, field: HeaderField) -> Option<u128> {
+    let ip = packet.ip;
+    let four = ip.destination.is_ipv4();
+    Some(match field {
+        HeaderField::Saddr => bits(ip.source),
+        HeaderField::Daddr => bits(ip.destination),
+        HeaderField::Ttl => u128::from(ip.ttl),
+        HeaderField::Dscp => u128::from(ip.tos >> 2),
+        HeaderField::Ecn => u128::from(ip.tos & 3),
+        HeaderField::Protocol => u128::from(packet.protocol().0),
+        HeaderField::Version => {
+            if four {
+                4
+            } else {
+                6
+            }
+        }
+        HeaderField::Hdrlength => 5,
+        // The pieces of a packet are walked as one; a whole packet has no offset.
+        HeaderField::FragOff if packet.fragments.is_none() => u128::from(u16::from(ip.df) << 14),
+        HeaderField::Length if packet.fragments.is_none() && four => u128::from(packet.length),
+        HeaderField::Length if packet.fragments.is_none() => u128::from(packet.length.saturating_sub(40)),
+        _ => return None,
+    })
+}
+
+fn icmp(packet: &Packet, field: HeaderField) -> Option<u128> {
+    let Transport::Icmp { kind, code, id, .. } = &packet.transport else { return None };
+    match field {
+        HeaderField::Type => Some(u128::from(*kind)),
+        HeaderField::Code => Some(u128::from(*code)),
+        HeaderField::Id => id.map(u128::from),
+        _ => None,
+    }
+}
+
+fn transport(packet: &Packet, header: Header, field: HeaderField) -> Option<u128> {
+    if let (Header::Th, Transport::Icmp { kind, code, .. }, HeaderField::Sport) = (header, &packet.transport, field) {
+        // The first two bytes of a message are its type and code.
+        return Some(u128::from(u16::from_be_bytes([*kind, *code])));
+    }
+    match field {
+        HeaderField::Sport => packet.source_port().map(u128::from),
+        HeaderField::Dport => packet.destination_port().map(u128::from),
+        HeaderField::Flags => match packet.transport {
+            Transport::Tcp { flags, .. } => Some(u128::from(flags)),
+            _ => None,
+        },
+        HeaderField::Length if packet.fragments.is_none() => {
+            let ip = if packet.ip.destination.is_ipv4() { 20 } else { 40 };
+            Some(u128::from(packet.length.saturating_sub(ip)))
+        }
+        _ => None,
+    }
+}
+
+/// The frame's addresses. A packet that came in by no device has no frame, and ends the rule.
+fn ether(walk: &Walk, run: &Run<'_>, field: HeaderField) -> Result<Field, Break> {
+    let packet = run.packet(walk);
+    if field == HeaderField::Type {
+        return Ok(Ok(if packet.ip.destination.is_ipv4() { 0x0800 } else { 0x86dd }));
+    }
+    let Some(dev) = run.info.state.indev.as_ref().or(walk.skb.iif.as_ref()) else { return Err(Break) };
+    let kind = walk.netns().link(dev).map(|link| &link.kind);
+    if matches!(kind, Some(LinkKind::Loopback | LinkKind::Tun { tap: false })) {
+        return Err(Break);
+    }
+    let Some(link) = packet.link else {
+        return Ok(Err(Doubt::fact(format!("the link address of {} by {dev}", flow(packet)))));
+    };
+    let address = match field {
+        HeaderField::Saddr => link.source,
+        HeaderField::Daddr => link.destination,
+        _ => return Ok(Err(unknown(packet, Header::Ether, field))),
+    };
+    Ok(Ok(address.0.iter().fold(0u128, |bits, byte| bits << 8 | u128::from(*byte))))
+}
+
+/// Raw bits, where they are those of a field that is known.
+pub(super) fn raw(packet: &Packet, base: PayloadBase, offset: u32, length: u32) -> Result<Field, Break> {
+    let four = packet.ip.destination.is_ipv4();
+    let field = match (base, offset, length) {
+        (PayloadBase::Network, 64, 8) if four => Some(HeaderField::Ttl),
+        (PayloadBase::Network, 72, 8) if four => Some(HeaderField::Protocol),
+        (PayloadBase::Network, 96, 32) if four => Some(HeaderField::Saddr),
+        (PayloadBase::Network, 128, 32) if four => Some(HeaderField::Daddr),
+        (PayloadBase::Network, 64, 128) if !four => Some(HeaderField::Saddr),
+        _ => None,
+    };
+    let known = match (field, base, offset, length) {
+        (Some(field), ..) => network(packet, field),
+        (None, PayloadBase::Transport, 0, 16) => transport(packet, Header::Th, HeaderField::Sport),
+        (None, PayloadBase::Transport, 16, 16) => transport(packet, Header::Th, HeaderField::Dport),
+        _ => None,
+    };
+    let what = || Doubt::fact(format!("@{base:?},{offset},{length} of {}", flow(packet)).to_lowercase());
+    Ok(known.ok_or_else(what))
+}

@@ -1,0 +1,236 @@
+//! Loads the values of expressions, and compares them (`nft_bitwise.c`, `nft_cmp.c`, `nft_range.c`).
+
+use crate::net::Packet;
+use crate::snapshot::nft::{Data, Expr, NumgenMode, Operand, RelOp, Relation};
+
+use super::super::walk::{Walk, Why};
+use super::statement::{Run, answered};
+use super::{ct, fib, hash, meta};
+
+/// A value that nobody can know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Doubt {
+    /// What it is, in words.
+    pub what: String,
+    /// Whether the same words ask for the same fact, so that one answer serves a whole walk.
+    pub fact: bool,
+}
+
+impl Doubt {
+    /// A value that stays the same on the whole walk.
+    pub(super) fn fact(what: impl Into<String>) -> Self {
+        Self { what: what.into(), fact: true }
+    }
+
+    /// A value that is another one each time.
+    pub(super) fn fresh(what: impl Into<String>) -> Self {
+        Self { what: what.into(), fact: false }
+    }
+}
+
+/// One field of a register.
+pub(super) type Field = Result<u128, Doubt>;
+
+/// The packet lacks what an expression asks for (`NFT_BREAK`): the rule doesn't match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Break;
+
+/// The fields that an expression gives.
+pub(super) type Loaded = Result<Vec<Field>, Break>;
+
+/// Whether a condition holds.
+#[derive(Clone, Debug)]
+pub(super) enum Holds {
+    Yes,
+    No,
+    Unknown(Doubt),
+}
+
+impl From<bool> for Holds {
+    fn from(holds: bool) -> Self {
+        if holds { Self::Yes } else { Self::No }
+    }
+}
+
+impl Holds {
+    /// The condition's opposite.
+    pub(super) fn inverted(self, invert: bool) -> Self {
+        match self {
+            Self::Yes if invert => Self::No,
+            Self::No if invert => Self::Yes,
+            same => same,
+        }
+    }
+}
+
+/// The most ways that a number drawn by itself may open.
+const MAX_DRAWN: u32 = 64;
+
+impl<'a> Run<'a> {
+    /// The fields of an expression.
+    pub(super) fn load(&mut self, walk: &mut Walk, expr: &'a Expr) -> Loaded {
+        let one = |field: Field| Ok(vec![field]);
+        match expr {
+            Expr::Value(value) => one(Ok(*value)),
+            Expr::Payload(header, field) => {
+                super::field::nft_payload(walk, self, *header, *field).map(|field| vec![field])
+            }
+            Expr::Raw(base, offset, length) => {
+                super::field::raw(self.packet(walk), *base, *offset, *length).map(|field| vec![field])
+            }
+            Expr::Meta(key) => meta::nft_meta_get(walk, self, *key).map(|field| vec![field]),
+            Expr::Ct(key, direction) => ct::nft_ct_get(walk, *key, *direction).map(|field| vec![field]),
+            Expr::Fib(asked) => one(fib::nft_fib(walk, self, *asked)),
+            Expr::Numgen { mode, modulus, offset } => one(self.numgen(walk, *mode, *modulus, *offset)),
+            Expr::Jhash { key, modulus, seed, offset } => {
+                let fields = self.load(walk, key)?;
+                let hash = hash::jhash(key, &fields, *modulus, *seed, *offset);
+                one(self.drawn_hash(walk, hash, *modulus, *offset))
+            }
+            Expr::Symhash { modulus, offset } => {
+                let doubt = Doubt::fact(format!("the hash of {} modulo {modulus}", flow(self.packet(walk))));
+                one(self.drawn_hash(walk, Err(doubt), *modulus, *offset))
+            }
+            Expr::Binary(op, left, right) => {
+                let (left, right) = (self.single(walk, left)?, self.single(walk, right)?);
+                one(left.and_then(|left| right.map(|right| op.apply(left, right))))
+            }
+            Expr::Concat(fields) => {
+                let mut all = Vec::with_capacity(fields.len());
+                for field in fields {
+                    all.append(&mut self.load(walk, field)?);
+                }
+                Ok(all)
+            }
+            Expr::Map(key, set) => {
+                let data = self.lookup(walk, key, set)?;
+                Ok(match data {
+                    Ok(Data::Value(ends)) => ends.iter().map(|(low, _)| Ok(*low)).collect(),
+                    Ok(_) => vec![Err(Doubt::fresh("what a map holds"))],
+                    Err(doubt) => vec![Err(doubt)],
+                })
+            }
+            Expr::Opaque(text) => one(Err(Doubt::fact(format!("`{text}` of {}", flow(self.packet(walk)))))),
+        }
+    }
+
+    fn single(&mut self, walk: &mut Walk, expr: &'a Expr) -> Result<Field, Break> {
+        let fields = self.load(walk, expr)?;
+        Ok(fields.into_iter().next().unwrap_or(Ok(0)))
+    }
+
+    /// A hash whose secret nobody knows: each number is one way, and the same on the whole walk.
+    fn drawn_hash(&self, walk: &mut Walk, hash: Field, modulus: u32, offset: u32) -> Field {
+        let doubt = match hash {
+            Err(doubt) if doubt.what.starts_with("the hash of") && modulus <= MAX_DRAWN => doubt,
+            hash => return hash,
+        };
+        let way = answered(walk, &doubt.what).unwrap_or_else(|| {
+            let ways = (0..modulus.max(1)).map(|number| (None, number.saturating_add(offset).to_string())).collect();
+            walk.choose(Why { what: doubt.what, evidence: Some(self.rule.evidence), gap: true }, ways)
+        });
+        Ok(u128::try_from(way).unwrap_or(0) + u128::from(offset))
+    }
+
+    /// `numgen`: each number is as likely as the other, or comes in its turn.
+    fn numgen(&self, walk: &mut Walk, mode: NumgenMode, modulus: u32, offset: u32) -> Field {
+        match modulus {
+            0 | 1 => return Ok(u128::from(offset)),
+            2..=MAX_DRAWN => {}
+            _ => return Err(Doubt::fresh(format!("the number out of {modulus} that is drawn"))),
+        }
+        let weight = (mode == NumgenMode::Random).then(|| 1.0 / f64::from(modulus));
+        let ways = (0..modulus).map(|number| (weight, number.saturating_add(offset).to_string())).collect();
+        let why = Why {
+            what: format!("the number out of {modulus} that `{}` draws", self.text()),
+            evidence: Some(self.rule.evidence),
+            gap: mode == NumgenMode::Inc,
+        };
+        let way = walk.choose(why, ways);
+        Ok(u128::try_from(way).unwrap_or(0) + u128::from(offset))
+    }
+
+    /// Whether a condition holds.
+    pub(super) fn relation(&mut self, walk: &mut Walk, asked: &'a Relation) -> Result<Holds, Break> {
+        if let Operand::Set(set) = &asked.right {
+            let holds = self.is_in_set(walk, &asked.left, set)?;
+            return Ok(holds.inverted(asked.op == RelOp::Ne));
+        }
+        if let Some(holds) = self.drawn_relation(walk, asked) {
+            return Ok(holds.into());
+        }
+        let left = self.load(walk, &asked.left)?;
+        let right = match &asked.right {
+            Operand::Expr(expr) => {
+                let fields = self.load(walk, expr)?;
+                fields.into_iter().map(|field| field.map(|value| (value, value))).collect()
+            }
+            Operand::Range(low, high) => vec![Ok((*low, *high))],
+            Operand::Set(_) => Vec::new(),
+        };
+        Ok(compare(&left, asked.op, &right))
+    }
+
+    /// A condition on a number drawn by chance, whose probability is the share of numbers that it holds for.
+    fn drawn_relation(&self, walk: &mut Walk, asked: &Relation) -> Option<bool> {
+        let Expr::Numgen { mode: NumgenMode::Random, modulus, offset } = asked.left else { return None };
+        let (low, high) = match &asked.right {
+            Operand::Expr(Expr::Value(value)) => (*value, *value),
+            Operand::Range(low, high) => (*low, *high),
+            _ => return None,
+        };
+        let holds = |number: u32| {
+            let drawn = [Ok(u128::from(number) + u128::from(offset))];
+            matches!(compare(&drawn, asked.op, &[Ok((low, high))]), Holds::Yes)
+        };
+        // More numbers than this are drawn by nobody who wants to know which.
+        let count = (0..modulus.min(1 << 20)).filter(|number| holds(*number)).count();
+        let share = f64::from(u32::try_from(count).ok()?) / f64::from(modulus.clamp(1, 1 << 20));
+        Some(self.by_chance(walk, share))
+    }
+
+    /// Whether something of a probability happens.
+    fn by_chance(&self, walk: &mut Walk, share: f64) -> bool {
+        if share <= 0.0 || share >= 1.0 {
+            return share >= 1.0;
+        }
+        let why = Why { what: format!("`{}` by chance", self.text()), evidence: Some(self.rule.evidence), gap: false };
+        let ways = vec![(Some(share), "yes".to_owned()), (Some(1.0 - share), "no".to_owned())];
+        walk.choose(why, ways) == 0
+    }
+}
+
+/// Compares fields with what a rule gives for them, each from one value to another.
+fn compare(left: &[Field], op: RelOp, right: &[Result<(u128, u128), Doubt>]) -> Holds {
+    let mut within = Holds::Yes;
+    for (field, ends) in left.iter().zip(right) {
+        let (value, (low, high)) = match (field, ends) {
+            (Ok(value), Ok(ends)) => (*value, *ends),
+            (Err(doubt), _) | (_, Err(doubt)) => {
+                within = Holds::Unknown(doubt.clone());
+                continue;
+            }
+        };
+        let holds = match op {
+            RelOp::Eq | RelOp::Ne => (low..=high).contains(&value),
+            RelOp::Lt => value < low,
+            RelOp::Gt => value > high,
+            RelOp::Le => value <= high,
+            RelOp::Ge => value >= low,
+            RelOp::Any => value & low != 0,
+            RelOp::None => value & low == 0,
+        };
+        if !holds {
+            within = Holds::No;
+            break;
+        }
+    }
+    within.inverted(op == RelOp::Ne)
+}
+
+/// A packet in words, for what depends on its flow.
+pub(super) fn flow(packet: &Packet) -> String {
+    let port = |port: Option<u16>| port.map_or(String::new(), |port| format!(":{port}"));
+    let ip = packet.ip;
+    format!("{}{} > {}{}", ip.source, port(packet.source_port()), ip.destination, port(packet.destination_port()))
+}

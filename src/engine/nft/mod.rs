@@ -1,0 +1,110 @@
+//! nft's own tables: base chains at the hooks of IP, of bridges and of devices.
+//!
+//! Follows `net/netfilter/nf_tables_core.c` and the `nft_*.c` beside it, `net/core/dev.c` (`nf_ingress`,
+//! `nf_hook_egress`) and the `NF_HOOK` calls of `net/bridge/`.
+
+mod chain;
+mod ct;
+mod fib;
+mod field;
+mod hash;
+mod load;
+mod lookup;
+mod meta;
+mod nat;
+mod statement;
+mod write;
+
+use crate::net::IfName;
+use crate::snapshot::nft::{ChainKind, NftVerdict, Statement};
+use crate::snapshot::{ChainPolicy, Nft, NftChain, NftFamily, NftTable};
+use crate::trace::{Hook, Reason};
+
+use super::netfilter::HookState;
+use super::walk::{End, Stage, Walk};
+pub(super) use write::Written as WrittenElement;
+
+/// Where a chain is asked (`struct nft_pktinfo`).
+#[derive(Clone, Copy)]
+pub(super) struct Pktinfo<'a> {
+    pub nft: &'a Nft,
+    pub table: &'a NftTable,
+    pub state: &'a HookState,
+}
+
+/// Asks a base chain. It has no objection, or the packet ends.
+pub(super) fn nft_do_chain(
+    walk: &mut Walk,
+    nft: &Nft,
+    table: &NftTable,
+    base: &NftChain,
+    state: &HookState,
+) -> Stage<()> {
+    if base.hook.as_ref().is_none_or(|hook| hook.hook.is_none() || hook.kind == ChainKind::Other) {
+        return Err(not_modelled(table, base, state.hook));
+    }
+    chain::Asked::new(Pktinfo { nft, table, state }, base).run(walk)
+}
+
+/// The chains of a device: at ingress when it hands a packet up, at egress when it is given one.
+pub(super) fn nf_device(walk: &mut Walk, hook: Hook, dev: &IfName) -> Stage<()> {
+    let on_device = |chain: &NftChain| {
+        let devices = chain.hook.as_ref().map_or(&[][..], |hook| &hook.devices);
+        devices.is_empty() || devices.iter().any(|device| device == dev.as_str())
+    };
+    let (indev, outdev) = if hook == Hook::Ingress { (Some(dev), None) } else { (None, Some(dev)) };
+    run(walk, &[NftFamily::Inet, NftFamily::Netdev], hook, (indev, outdev), on_device)
+}
+
+/// The chains of bridges. `devs` are the ports that the frame came in by and leaves by.
+pub(super) fn nf_bridge(walk: &mut Walk, hook: Hook, devs: (Option<&IfName>, Option<&IfName>)) -> Stage<()> {
+    run(walk, &[NftFamily::Bridge], hook, devs, |_| true)
+}
+
+fn run(
+    walk: &mut Walk,
+    families: &[NftFamily],
+    hook: Hook,
+    (indev, outdev): (Option<&IfName>, Option<&IfName>),
+    sees: impl Fn(&NftChain) -> bool,
+) -> Stage<()> {
+    let Some(nft) = &walk.netns().netfilter.nft else { return Ok(()) };
+    let chains = nft.base_chains(families, hook);
+    if chains.is_empty() {
+        return Ok(());
+    }
+    let family = walk.packet().family();
+    let state = HookState { hook, family, indev: indev.cloned(), outdev: outdev.cloned() };
+    for (table, chain) in chains {
+        if sees(chain) && can_matter(table, chain) {
+            nft_do_chain(walk, nft, table, chain, &state)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a base chain does anything at all: one that only accepts leaves no trace of a packet's way. Chains at the
+/// hooks of IP are always shown; those of devices and bridges only where they do something.
+fn can_matter(table: &NftTable, chain: &NftChain) -> bool {
+    let policy = chain.hook.as_ref().map(|hook| hook.policy);
+    let harmless = |statement: &Statement| {
+        statement.is_harmless()
+            || matches!(statement, Statement::Match(_) | Statement::Verdict(NftVerdict::Accept | NftVerdict::Return))
+    };
+    policy != Some(ChainPolicy::Accept)
+        || chain.open.is_some()
+        || !chain.rules.iter().flat_map(|rule| &rule.statements).all(harmless)
+        || table.family != NftFamily::Netdev && table.family != NftFamily::Bridge
+}
+
+/// The end at a chain that is not evaluated.
+pub(super) fn not_modelled(table: &NftTable, chain: &NftChain, hook: Hook) -> Box<End> {
+    let what = format!(
+        "nft's chain {} of table {} {} runs at {} and is not modelled",
+        chain.name.escape_debug(),
+        table.family.as_str(),
+        table.name.escape_debug(),
+        hook.as_str()
+    );
+    End::undetermined(Reason::NotModelled, what).because([chain.evidence])
+}

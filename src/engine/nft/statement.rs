@@ -1,0 +1,347 @@
+//! Runs one rule's statements over a packet, as `nft_do_chain` runs its expressions.
+
+use crate::evidence::Evidence;
+use crate::net::{Mark, Packet};
+use crate::snapshot::nft::{Data, Expr, NftQuota, NftReject, NftVerdict, SetRef, Statement};
+use crate::snapshot::{NftChain, NftRule};
+use crate::trace::{Decision, Reason, RuleVerdict, Verdict};
+
+use super::super::conntrack::{self, source_endpoint};
+use super::super::walk::{End, ErrorReply, Stage, Walk, Why};
+use super::Pktinfo;
+use super::load::{Doubt, Holds};
+
+/// How a rule goes on after a statement.
+pub(super) enum Flow {
+    /// With the next statement.
+    Next,
+    /// The rule doesn't match (`NFT_BREAK`).
+    Break,
+    /// It has a verdict.
+    Verdict(NftVerdict),
+    /// It has a verdict, and its step is recorded.
+    Done(NftVerdict),
+}
+
+impl From<bool> for Flow {
+    fn from(holds: bool) -> Self {
+        if holds { Self::Next } else { Self::Break }
+    }
+}
+
+/// One rule on one packet.
+pub(super) struct Run<'a> {
+    pub info: Pktinfo<'a>,
+    pub chain: &'a NftChain,
+    pub rule: &'a NftRule,
+    index: u32,
+    /// The statement that runs, from 0.
+    place: usize,
+    /// The elements and other lines that decided.
+    pub because: Vec<Evidence>,
+    /// The packet as the rule has changed it so far.
+    changed: Option<Packet>,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(info: Pktinfo<'a>, chain: &'a NftChain, rule: &'a NftRule, index: u32) -> Self {
+        Self { info, chain, rule, index, place: 0, because: Vec::new(), changed: None }
+    }
+
+    /// The rule's verdict; `None` where it doesn't match.
+    pub(super) fn run(mut self, walk: &mut Walk) -> Stage<Option<NftVerdict>> {
+        let rule = self.rule;
+        for (place, statement) in rule.statements.iter().enumerate() {
+            self.place = place;
+            match self.statement(walk, statement)? {
+                Flow::Next => {}
+                Flow::Break => {
+                    if self.changed.is_some() {
+                        // What it did before it ended is done.
+                        self.record(walk, RuleVerdict::Continue);
+                    }
+                    return Ok(None);
+                }
+                Flow::Verdict(verdict) => return self.finish(walk, verdict).map(Some),
+                Flow::Done(verdict) => return Ok(Some(verdict)),
+            }
+        }
+        self.finish(walk, NftVerdict::Continue).map(Some)
+    }
+
+    /// The packet as the rule sees it.
+    pub(super) fn packet<'w>(&'w self, walk: &'w Walk) -> &'w Packet {
+        self.changed.as_ref().unwrap_or(walk.packet())
+    }
+
+    pub(super) fn packet_mut(&mut self, walk: &Walk) -> &mut Packet {
+        self.changed.get_or_insert_with(|| walk.packet().clone())
+    }
+
+    /// The rule as written.
+    pub(super) fn text(&self) -> String {
+        self.info.nft.rule_text(self.rule)
+    }
+
+    fn statement(&mut self, walk: &mut Walk, statement: &'a Statement) -> Stage<Flow> {
+        Ok(match statement {
+            Statement::Match(relation) => match self.relation(walk, relation) {
+                Ok(holds) => self.settle(walk, holds).into(),
+                Err(_) => Flow::Break,
+            },
+            Statement::Verdict(NftVerdict::Continue) | Statement::Harmless(_) => Flow::Next,
+            Statement::Verdict(verdict) => Flow::Verdict(*verdict),
+            Statement::Vmap(key, set) => return self.vmap(walk, key, set),
+            Statement::Reject(with) => return self.reject(walk, *with),
+            Statement::Nat(nat) => return self.nat(walk, nat),
+            Statement::SetMark(value) => return self.set_mark(walk, value),
+            Statement::SetCtMark(value) => return self.set_ct_mark(walk, value),
+            Statement::SetCtZone(value) => return self.set_ct_zone(walk, value),
+            Statement::SetPayload(header, field, value) => return self.set_payload(walk, *header, *field, value),
+            Statement::Notrack => {
+                conntrack::set_untracked(walk);
+                Flow::Next
+            }
+            Statement::Limit(text) | Statement::Unknowable(text) => self.unknowable(walk, text).into(),
+            Statement::Quota(quota) => self.quota(walk, *quota).into(),
+            Statement::Dynset { op, set, key, value, limited } => {
+                self.dynset(walk, *op, set, key, value.as_ref(), *limited).into()
+            }
+            Statement::Aside(text) => {
+                walk.gap(format!("what `{text}` sends elsewhere is not walked"), [self.rule.evidence]);
+                Flow::Next
+            }
+            Statement::Unmodelled(text) | Statement::Unread(text) => return self.unmodelled(walk, text),
+        })
+    }
+
+    /// Whether nothing but counting and logging comes after this statement.
+    fn rest_is_harmless(&self) -> bool {
+        self.rule.statements.iter().skip(self.place + 1).all(Statement::is_harmless)
+    }
+
+    /// Chooses where a condition leaves it open.
+    fn settle(&mut self, walk: &mut Walk, holds: Holds) -> bool {
+        match holds {
+            Holds::Yes => true,
+            Holds::No => false,
+            Holds::Unknown(doubt) => self.settle_doubt(walk, &doubt),
+        }
+    }
+
+    fn settle_doubt(&self, walk: &mut Walk, doubt: &Doubt) -> bool {
+        let part = if self.place == 0 { String::new() } else { format!("part {} of ", self.place + 1) };
+        let what = format!("{} is what {part}`{}` asks for", doubt.what, self.text());
+        if doubt.fact
+            && let Some(known) = answered(walk, &what)
+        {
+            return known == 0;
+        }
+        if self.rest_is_harmless() {
+            // Whether a rule that does nothing matched changes nothing.
+            walk.gap(format!("a rule without effect matches if {what}"), [self.rule.evidence]);
+            return true;
+        }
+        walk.choose_unknown(what, Some(self.rule.evidence))
+    }
+
+    /// A limit and its kin: whether they let the packet through, no snapshot says.
+    pub(super) fn unknowable(&self, walk: &mut Walk, text: &str) -> bool {
+        let what = format!("`{text}` matches, which no snapshot tells");
+        if self.rest_is_harmless() {
+            walk.gap(format!("a rule without effect matches if {what}"), [self.rule.evidence]);
+            return true;
+        }
+        walk.choose_unknown(what, Some(self.rule.evidence))
+    }
+
+    /// `nft_quota_do_eval`: with the bytes that the snapshot counted.
+    fn quota(&self, walk: &mut Walk, quota: NftQuota) -> bool {
+        let Some(used) = quota.used else {
+            let over = if quota.over { "over " } else { "" };
+            return self.unknowable(walk, &format!("quota {over}{} bytes", quota.bytes));
+        };
+        let exceeded = used.saturating_add(u64::from(self.packet(walk).length)) >= quota.bytes;
+        exceeded == quota.over
+    }
+
+    fn vmap(&mut self, walk: &mut Walk, key: &'a Expr, set: &'a SetRef) -> Stage<Flow> {
+        match self.lookup(walk, key, set) {
+            Err(_) => Ok(Flow::Break),
+            Ok(Ok(Data::Verdict(NftVerdict::Continue))) => Ok(Flow::Next),
+            Ok(Ok(Data::Verdict(verdict))) => Ok(Flow::Verdict(verdict)),
+            Ok(Ok(_)) => Err(self.undetermined(walk, "what a verdict map holds is not modelled")),
+            Ok(Err(doubt)) => {
+                let what = format!("{} decides which verdict `{}` gives", doubt.what, self.text());
+                Err(self.undetermined(walk, &what))
+            }
+        }
+    }
+
+    fn set_mark(&mut self, walk: &mut Walk, value: &'a Expr) -> Stage<Flow> {
+        let Some(mark) = self.value(walk, value)? else { return Ok(Flow::Break) };
+        self.packet_mut(walk).mark = Mark(low_bits(mark));
+        Ok(Flow::Next)
+    }
+
+    fn set_ct_mark(&mut self, walk: &mut Walk, value: &'a Expr) -> Stage<Flow> {
+        let Some(mark) = self.value(walk, value)? else { return Ok(Flow::Break) };
+        conntrack::set_mark(walk, Mark(low_bits(mark)));
+        Ok(Flow::Next)
+    }
+
+    fn set_ct_zone(&mut self, walk: &mut Walk, value: &'a Expr) -> Stage<Flow> {
+        let Some(zone) = self.value(walk, value)? else { return Ok(Flow::Break) };
+        conntrack::set_template(walk, u16::try_from(zone & 0xffff).unwrap_or(0));
+        Ok(Flow::Next)
+    }
+
+    /// A value that something is set to; `None` where the rule breaks off.
+    pub(super) fn value(&mut self, walk: &mut Walk, expr: &'a Expr) -> Stage<Option<u128>> {
+        let Ok(fields) = self.load(walk, expr) else { return Ok(None) };
+        match fields.into_iter().next() {
+            Some(Ok(value)) => Ok(Some(value)),
+            Some(Err(doubt)) => {
+                let what = format!("{}, which `{}` uses, is not known", doubt.what, self.text());
+                Err(self.undetermined(walk, &what))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The end where what comes next can't be told.
+    #[expect(clippy::unnecessary_box_returns, reason = "a stage's end is boxed")]
+    pub(super) fn undetermined(&self, walk: &mut Walk, what: &str) -> Box<End> {
+        self.record(walk, RuleVerdict::Continue);
+        End::undetermined(Reason::NotModelled, what).because([self.rule.evidence])
+    }
+
+    /// A statement that flowtrace doesn't model may do anything, or nothing.
+    fn unmodelled(&self, walk: &mut Walk, text: &str) -> Stage<Flow> {
+        let why =
+            Why { what: format!("what `{text}` does is not modelled"), evidence: Some(self.rule.evidence), gap: true };
+        let ways = vec![(None, "it lets the packet go on".to_owned()), (None, "it decides on the packet".to_owned())];
+        if walk.choose(why, ways) == 0 {
+            return Ok(Flow::Next);
+        }
+        let what = format!("what `{text}` does at {} is not modelled", self.info.state.hook.as_str());
+        Err(self.undetermined(walk, &what))
+    }
+
+    /// `reject` (`nft_reject_ipv4.c`, `nft_reject_ipv6.c`, `nft_reject_inet.c`).
+    fn reject(&mut self, walk: &mut Walk, with: NftReject) -> Stage<Flow> {
+        let four = self.packet(walk).ip.destination.is_ipv4();
+        let tcp = matches!(self.packet(walk).transport, crate::net::Transport::Tcp { .. });
+        let end = match with {
+            NftReject::TcpReset if !tcp => return Ok(Flow::Break),
+            NftReject::Icmp(..) if !four => return Ok(Flow::Break),
+            NftReject::Icmpv6(..) if four => return Ok(Flow::Break),
+            NftReject::Icmp(kind, code) | NftReject::Icmpv6(kind, code) => End::icmp(Reason::Rule, kind, code),
+            NftReject::Icmpx(code) => {
+                let (kind, code) = icmpx(code, four);
+                End::icmp(Reason::Rule, kind, code)
+            }
+            NftReject::TcpReset => {
+                let mut end = End::new(Verdict::Rejected, Reason::Rule);
+                end.error = Some(ErrorReply::TcpReset);
+                end
+            }
+        };
+        self.record(walk, RuleVerdict::Reject);
+        Err(end.because([self.rule.evidence]))
+    }
+
+    /// Records that the rule matched, and what it decides.
+    fn finish(&mut self, walk: &mut Walk, verdict: NftVerdict) -> Stage<NftVerdict> {
+        let word = match verdict {
+            NftVerdict::Accept => RuleVerdict::Accept,
+            NftVerdict::Drop => RuleVerdict::Drop,
+            NftVerdict::Continue => RuleVerdict::Continue,
+            NftVerdict::Return => RuleVerdict::Return,
+            NftVerdict::Queue(_) => RuleVerdict::Queue,
+            NftVerdict::Jump(_) => RuleVerdict::Jump,
+            NftVerdict::Goto(_) => RuleVerdict::Goto,
+        };
+        self.record(walk, word);
+        match verdict {
+            NftVerdict::Drop => Err(End::dropped(Reason::Rule).because([self.rule.evidence])),
+            NftVerdict::Queue(bypass) => {
+                if bypass && !walk.choose_unknown("a program listens on the queue", Some(self.rule.evidence)) {
+                    return Ok(NftVerdict::Accept);
+                }
+                let what = format!("a program decides on the packet: {}", self.text());
+                Err(End::undetermined(Reason::NotModelled, what).because([self.rule.evidence]))
+            }
+            verdict => Ok(verdict),
+        }
+    }
+
+    /// The rule's step, and those of the addresses that it rewrote.
+    pub(super) fn record(&self, walk: &mut Walk, verdict: RuleVerdict) {
+        let before = walk.packet().clone();
+        let after = self.packet(walk).clone();
+        let decision = Decision::Rule {
+            hook: self.info.state.hook,
+            family: self.info.table.family.as_str(),
+            backend: "nft",
+            table: self.info.table.name.clone(),
+            chain: self.chain.name.to_string(),
+            index: self.index,
+            text: self.text(),
+            verdict,
+            mark: (before.mark != after.mark).then_some(after.mark),
+            tos: (before.ip.tos != after.ip.tos).then_some(after.ip.tos),
+            ttl: (before.ip.ttl != after.ip.ttl).then_some(after.ip.ttl),
+        };
+        let mut because = vec![self.rule.evidence];
+        because.extend(self.because.iter().filter(|line| **line != self.rule.evidence));
+        walk.take(decision, because);
+        self.rewrite(walk, &after);
+    }
+
+    /// Addresses and ports that a rule wrote into the packet (`nft_payload_set_eval`).
+    fn rewrite(&self, walk: &mut Walk, after: &Packet) {
+        use crate::trace::NatChange;
+        let halves = [
+            (NatChange::Dnat, conntrack::destination_endpoint as fn(&Packet) -> _),
+            (NatChange::Snat, source_endpoint as fn(&Packet) -> _),
+        ];
+        for (change, endpoint) in halves {
+            let (from, to) = (endpoint(walk.packet()), endpoint(after));
+            if from != to {
+                let mut packet = walk.packet().clone();
+                if change == NatChange::Snat {
+                    packet.clone_from(after);
+                } else {
+                    packet.ip.destination = after.ip.destination;
+                    super::write::set_destination_port(&mut packet, after.destination_port());
+                }
+                let decision = Decision::Nat { change, to: Box::new(packet), from_endpoint: from, to_endpoint: to };
+                walk.take(decision, [self.rule.evidence]);
+            }
+        }
+    }
+}
+
+/// The answer that this walk has already taken for the same fact.
+pub(super) fn answered(walk: &Walk, what: &str) -> Option<usize> {
+    walk.choices.taken.iter().find(|choice| choice.why.what == what).map(|choice| choice.way)
+}
+
+/// `nft_reject_icmp_code`, `nft_reject_icmpv6_code`.
+fn icmpx(code: u8, four: bool) -> (u8, u8) {
+    match (four, code) {
+        (true, 0) => (3, 0),
+        (true, 1) => (3, 3),
+        (true, 2) => (3, 1),
+        (true, _) => (3, 13),
+        (false, 0) => (1, 0),
+        (false, 1) => (1, 4),
+        (false, 2) => (1, 3),
+        (false, _) => (1, 1),
+    }
+}
+
+fn low_bits(value: u128) -> u32 {
+    u32::try_from(value & u128::from(u32::MAX)).unwrap_or(0)
+}

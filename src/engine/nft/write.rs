@@ -1,0 +1,156 @@
+//! What rules write: fields of the packet (`nft_payload_set_eval`) and elements of sets (`nft_dynset.c`).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::net::{NetnsId, Packet, Transport};
+use crate::snapshot::nft::{DynOp, Expr, Header, HeaderField};
+use crate::snapshot::{NftFamily, NftTable};
+use crate::trace::RuleVerdict;
+
+use super::super::walk::{End, Stage, Walk};
+use super::field::has_header;
+use super::load::Field;
+use super::statement::{Flow, Run};
+
+/// What a map has for a key.
+type Ends = Vec<(u128, u128)>;
+
+/// An element that a rule of this walk made or took away.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Written {
+    netns: NetnsId,
+    family: NftFamily,
+    table: String,
+    set: Box<str>,
+    key: Vec<u128>,
+    /// What a map got for it; `None` where it was taken away.
+    data: Option<Option<Ends>>,
+}
+
+/// What a walk wrote for a key of a set, if anything: `Some(None)` where it took it away.
+pub(super) fn written_element(walk: &Walk, table: &NftTable, set: &str, key: &[u128]) -> Option<Option<Option<Ends>>> {
+    let netns = walk.netns_id();
+    let ours = |written: &&Written| {
+        written.netns == netns
+            && written.family == table.family
+            && written.table == table.name
+            && *written.set == *set
+            && written.key == key
+    };
+    walk.tracker.nft_elements.iter().rev().find(ours).map(|written| written.data.clone())
+}
+
+impl<'a> Run<'a> {
+    /// `add @set { … }`. Whether the rule goes on.
+    pub(super) fn dynset(
+        &mut self,
+        walk: &mut Walk,
+        op: DynOp,
+        set: &str,
+        key: &'a Expr,
+        value: Option<&'a Expr>,
+        limited: bool,
+    ) -> bool {
+        let Ok(fields) = self.load(walk, key) else { return false };
+        let value = match value.map(|value| self.load(walk, value)) {
+            Some(Ok(value)) => Some(value),
+            Some(Err(_)) => return false,
+            None => None,
+        };
+        let known = |fields: Vec<Field>| fields.into_iter().collect::<Result<Vec<u128>, _>>();
+        let data = value.map(|value| known(value).map(|value| value.into_iter().map(|one| (one, one)).collect()));
+        if let (Ok(key), Ok(data)) = (known(fields), data.transpose()) {
+            let table = self.info.table;
+            walk.tracker.nft_elements.push(Written {
+                netns: walk.netns_id(),
+                family: table.family,
+                table: table.name.clone(),
+                set: set.into(),
+                key,
+                data: (op != DynOp::Delete).then_some(data),
+            });
+        } else {
+            walk.gap(format!("what `{}` writes is not known", self.text()), [self.rule.evidence]);
+        }
+        !limited || self.unknowable(walk, &self.text())
+    }
+
+    /// `ip dscp set …`: the rule breaks off where the packet has no such header.
+    pub(super) fn set_payload(
+        &mut self,
+        walk: &mut Walk,
+        header: Header,
+        field: HeaderField,
+        value: &'a Expr,
+    ) -> Stage<Flow> {
+        if !has_header(self.packet(walk), header) {
+            return Ok(Flow::Break);
+        }
+        let Some(value) = self.value(walk, value)? else { return Ok(Flow::Break) };
+        let small = u16::try_from(value & 0xffff).unwrap_or(0);
+        let octet = u8::try_from(value & 0xff).unwrap_or(0);
+        let packet = self.packet_mut(walk);
+        let done = match (header, field) {
+            (Header::Ip | Header::Ip6, HeaderField::Saddr) => set(&mut packet.ip.source, value),
+            (Header::Ip | Header::Ip6, HeaderField::Daddr) => set(&mut packet.ip.destination, value),
+            (Header::Ip | Header::Ip6, HeaderField::Ttl) => set_octet(&mut packet.ip.ttl, octet),
+            (Header::Ip | Header::Ip6, HeaderField::Dscp) => {
+                let tos = packet.ip.tos & 3 | octet << 2;
+                set_octet(&mut packet.ip.tos, tos)
+            }
+            (Header::Ip | Header::Ip6, HeaderField::Ecn) => {
+                let tos = packet.ip.tos & !3 | octet & 3;
+                set_octet(&mut packet.ip.tos, tos)
+            }
+            (Header::Tcp | Header::Udp | Header::Sctp | Header::Th, HeaderField::Sport) => {
+                set_source_port(packet, Some(small))
+            }
+            (Header::Tcp | Header::Udp | Header::Sctp | Header::Th, HeaderField::Dport) => {
+                set_destination_port(packet, Some(small))
+            }
+            _ => false,
+        };
+        if done {
+            return Ok(Flow::Next);
+        }
+        let what = format!("what `{}` writes is not modelled", self.text());
+        self.record(walk, RuleVerdict::Continue);
+        Err(End::undetermined(crate::trace::Reason::NotModelled, what).because([self.rule.evidence]))
+    }
+}
+
+fn set(addr: &mut IpAddr, value: u128) -> bool {
+    *addr = match addr {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(value & u128::from(u32::MAX)).unwrap_or(0))),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::from_bits(value)),
+    };
+    true
+}
+
+fn set_octet(octet: &mut u8, value: u8) -> bool {
+    *octet = value;
+    true
+}
+
+fn set_source_port(packet: &mut Packet, port: Option<u16>) -> bool {
+    match &mut packet.transport {
+        Transport::Tcp { source, .. } | Transport::Udp { source, .. } | Transport::Sctp { source, .. } => {
+            *source = port;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Writes a destination port. False where the packet has none.
+pub(super) fn set_destination_port(packet: &mut Packet, port: Option<u16>) -> bool {
+    match &mut packet.transport {
+        Transport::Tcp { destination, .. }
+        | Transport::Udp { destination, .. }
+        | Transport::Sctp { destination, .. } => {
+            *destination = port;
+            true
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,435 @@
+//! `nft list ruleset`: tables, chains, sets and rules, read into typed expressions. The JSON form is turned into this
+//! text first ([`super::nft_json`]), so that both give the same.
+
+mod constant;
+mod expression;
+mod field;
+mod nat;
+mod scope;
+mod set;
+mod statement;
+mod token;
+
+use crate::evidence::{Evidence, FileId, Gap, Text};
+use crate::snapshot::nft::{ChainKind, ObjectKind, Statement, TableNames};
+use crate::snapshot::{ChainPolicy, Nft, NftChain, NftFamily, NftHook, NftRule, NftTable};
+use crate::trace::Hook;
+
+use super::lines::Notes;
+use scope::{Reader, Scope};
+use token::{Cursor, Fault, LineOf, Parsed, Token};
+
+/// Reads the text form.
+pub(super) fn parse(file: FileId, text: &Text, gaps: &mut Vec<Gap>) -> Nft {
+    parse_lines(file, "`nft list ruleset`", text, &|line| Evidence::line(file, line), gaps)
+}
+
+/// Reads the text form, of which each line is said by some line of a file.
+pub(super) fn parse_lines(
+    file: FileId,
+    tool: &'static str,
+    text: &Text,
+    line_of: LineOf<'_>,
+    gaps: &mut Vec<Gap>,
+) -> Nft {
+    let mut notes = Notes::new(file, tool, gaps);
+    let cursor = Cursor::new(text);
+    let note = &mut |fault: Fault| {
+        notes.add(line_of(fault.line), format_args!("column {}: {}", cursor.column(fault.at), fault.what));
+    };
+    let mut ruleset = Ruleset { nft: Nft { text: Some(text.clone()), ..Nft::default() }, cursor, line_of };
+    ruleset.read(note);
+    ruleset.nft
+}
+
+/// The reader of a whole listing.
+struct Ruleset<'a, 'l> {
+    nft: Nft,
+    cursor: Cursor<'a>,
+    line_of: LineOf<'l>,
+}
+
+impl Ruleset<'_, '_> {
+    fn read(&mut self, note: &mut dyn FnMut(Fault)) {
+        let mut known = true;
+        loop {
+            match self.cursor.peek() {
+                Token::End => return,
+                Token::Word("table") => {
+                    known = true;
+                    self.table(note);
+                }
+                _ => {
+                    // One gap for a stretch that is no listing.
+                    if known {
+                        note(self.cursor.expected("a table"));
+                    }
+                    known = false;
+                    self.cursor.next();
+                }
+            }
+        }
+    }
+
+    fn table(&mut self, note: &mut dyn FnMut(Fault)) {
+        let warned = std::mem::take(&mut self.cursor.warned);
+        let here = (self.line_of)(self.cursor.line());
+        self.cursor.next();
+        let (family, name) = match table_name(&mut self.cursor) {
+            Ok(named) => named,
+            Err(fault) => return note(fault),
+        };
+        let mut reader = Reader {
+            cursor: self.cursor,
+            line_of: self.line_of,
+            scope: Scope::new(family),
+            expected_data: Vec::new(),
+            tracks: false,
+            bound: Vec::new(),
+            depth: 0,
+        };
+        let mut table = new_table(family, name, warned, here);
+        if !reader.table_body(&mut table, note) {
+            let fault = reader.cursor.expected("`}`");
+            note(Fault { what: "it ends within a table, so rules may be missing".to_owned(), ..fault });
+            let here = (self.line_of)(reader.cursor.line());
+            if let Some(chain) = table.chains.last_mut() {
+                chain.open = Some(here);
+            }
+        }
+        table.chains.append(&mut reader.bound);
+        self.cursor = reader.cursor;
+        resolve(&mut table, reader.scope);
+        self.nft.tables.push(table);
+    }
+}
+
+/// `inet fw {`, `fw {`.
+fn table_name<'a>(cursor: &mut Cursor<'a>) -> Parsed<(NftFamily, &'a str)> {
+    let first = cursor.name("a table's family")?;
+    let named = match nft_family(first) {
+        Some(family) if cursor.peek() != Token::Sign("{") => (family, cursor.name("a table's name")?),
+        _ => (NftFamily::Ip, first),
+    };
+    cursor.need("{")?;
+    Ok(named)
+}
+
+/// Finds the chains that rules call, now that all of them are known.
+fn resolve(table: &mut NftTable, scope: Scope) {
+    let mut places = crate::snapshot::nft::Names::default();
+    for (place, chain) in (0u32..).zip(&table.chains) {
+        places.insert(chain.name.clone(), place);
+    }
+    let mut names = TableNames {
+        chains: scope.mentioned.iter().map(|name| places.get(name).copied()).collect(),
+        mentioned: scope.mentioned,
+        ..TableNames::default()
+    };
+    for (place, set) in (0u32..).zip(&table.sets) {
+        names.sets.insert(set.name.clone(), place);
+    }
+    table.names = names;
+}
+
+impl Reader<'_, '_> {
+    /// To the table's closing brace. False where the text ends before it.
+    fn table_body(&mut self, table: &mut NftTable, note: &mut dyn FnMut(Fault)) -> bool {
+        loop {
+            match self.cursor.peek() {
+                Token::End => return false,
+                Token::Sign("}") => {
+                    self.cursor.next();
+                    return true;
+                }
+                Token::Sign(";") => {
+                    self.cursor.next();
+                }
+                Token::Word("chain") => {
+                    self.cursor.next();
+                    let complete = self.chain(table, note);
+                    if !complete {
+                        return false;
+                    }
+                }
+                Token::Word("flags") => {
+                    self.cursor.next();
+                    while !self.at_end() {
+                        table.dormant |= self.cursor.next() == Token::Word("dormant");
+                    }
+                }
+                Token::Word("comment" | "handle") => {
+                    self.cursor.next();
+                    self.skip_line();
+                }
+                Token::Word(word @ ("set" | "map")) => {
+                    self.cursor.next();
+                    match self.named_set(word == "map", note) {
+                        Ok(set) => table.sets.push(set),
+                        Err(fault) => {
+                            note(fault);
+                            self.leave_block();
+                        }
+                    }
+                }
+                _ => self.object_block(table, note),
+            }
+        }
+    }
+
+    /// To a line that closes a block, past it.
+    fn leave_block(&mut self) {
+        loop {
+            match self.cursor.peek() {
+                Token::End => return,
+                Token::Sign("{") => self.skip_braces(),
+                Token::Sign("}") => {
+                    self.cursor.next();
+                    return;
+                }
+                _ => {
+                    self.cursor.next();
+                }
+            }
+        }
+    }
+
+    /// `counter NAME { … }` and its kin.
+    fn object_block(&mut self, table: &mut NftTable, note: &mut dyn FnMut(Fault)) {
+        let here = (self.line_of)(self.cursor.line());
+        let fault = self.cursor.expected("a chain, a set or another object");
+        let kind = match self.cursor.next() {
+            Token::Word("counter") => Some(ObjectKind::Counter),
+            Token::Word("quota") => Some(ObjectKind::Quota),
+            Token::Word("limit") => Some(ObjectKind::Limit),
+            Token::Word("flowtable") => Some(ObjectKind::Flowtable),
+            Token::Word("secmark") => Some(ObjectKind::Secmark),
+            Token::Word("synproxy") => Some(ObjectKind::Synproxy),
+            Token::Word("ct") => match self.cursor.next() {
+                Token::Word("helper") => Some(ObjectKind::CtHelper),
+                Token::Word("timeout") => Some(ObjectKind::CtTimeout),
+                Token::Word("expectation") => Some(ObjectKind::CtExpectation),
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some(kind) = kind else {
+            note(fault);
+            return self.skip_line();
+        };
+        match self.cursor.name("a name") {
+            Ok(name) => table.objects.push((kind, name.into(), here)),
+            Err(fault) => note(fault),
+        }
+        self.skip_line();
+    }
+
+    /// From the chain's name on. False where the text ends within it.
+    fn chain(&mut self, table: &mut NftTable, note: &mut dyn FnMut(Fault)) -> bool {
+        let here = (self.line_of)(self.cursor.line());
+        let opened = self.cursor.name("a chain's name").and_then(|name| self.cursor.need("{").map(|()| name));
+        let name = match opened {
+            Ok(name) => name,
+            Err(fault) => {
+                note(fault);
+                self.skip_line();
+                return true;
+            }
+        };
+        let mut chain = NftChain { name: name.into(), hook: None, rules: Vec::new(), open: None, evidence: here };
+        let complete = self.chain_body(&mut chain, note);
+        table.chains.push(chain);
+        complete
+    }
+
+    fn chain_body(&mut self, chain: &mut NftChain, note: &mut dyn FnMut(Fault)) -> bool {
+        loop {
+            match self.cursor.peek() {
+                Token::End => return false,
+                Token::Sign("}") => {
+                    self.cursor.next();
+                    return true;
+                }
+                Token::Sign(";") => {
+                    self.cursor.next();
+                }
+                Token::Word("type") if chain.hook.is_none() => chain.hook = Some(self.hook(note)),
+                Token::Word("policy") => {
+                    self.cursor.next();
+                    if let (Some(hook), Some(word)) = (&mut chain.hook, self.cursor.peek_word()) {
+                        hook.policy = policy(word);
+                    }
+                    self.skip_line();
+                }
+                Token::Word("comment") => {
+                    self.cursor.next();
+                    self.skip_line();
+                }
+                _ => chain.rules.push(self.rule(note)),
+            }
+        }
+    }
+
+    /// `type filter hook ingress device "eth0" priority filter + 10; policy accept;`
+    fn hook(&mut self, note: &mut dyn FnMut(Fault)) -> NftHook {
+        let evidence = (self.line_of)(self.cursor.line());
+        let mut hook = NftHook {
+            kind: ChainKind::Other,
+            hook: None,
+            priority: None,
+            devices: Vec::new(),
+            policy: ChainPolicy::Accept,
+            evidence,
+        };
+        if let Err(fault) = self.hook_line(&mut hook) {
+            note(fault);
+            self.skip_line();
+        }
+        hook
+    }
+
+    fn hook_line(&mut self, hook: &mut NftHook) -> Parsed<()> {
+        self.cursor.next();
+        hook.kind = match self.cursor.name("a chain's type")? {
+            "filter" => ChainKind::Filter,
+            "nat" => ChainKind::Nat,
+            "route" => ChainKind::Route,
+            _ => ChainKind::Other,
+        };
+        if !self.cursor.word("hook") {
+            return Err(self.cursor.expected("`hook`"));
+        }
+        let fault = self.cursor.expected("a hook");
+        let known = nft_hook(self.cursor.name("a hook")?);
+        if self.cursor.word("device") {
+            hook.devices.push(self.cursor.name("a device")?.to_owned());
+        } else if self.cursor.word("devices") {
+            self.cursor.need("=")?;
+            self.cursor.need("{")?;
+            while !self.cursor.sign("}") {
+                hook.devices.push(self.cursor.name("a device")?.to_owned());
+                self.cursor.sign(",");
+            }
+        }
+        if !self.cursor.word("priority") {
+            return Err(self.cursor.expected("`priority`"));
+        }
+        hook.priority = Some(self.priority()?);
+        hook.hook = Some(known.ok_or(fault)?);
+        Ok(())
+    }
+
+    /// `0`, `-150`, `filter`, `dstnat + 5` (`std_prios` in nftables' `src/rule.c`).
+    fn priority(&mut self) -> Parsed<i32> {
+        let bridge = self.scope.family == NftFamily::Bridge;
+        let fault = self.cursor.expected("a priority");
+        let word = self.cursor.name("a priority")?;
+        let base = match word {
+            "raw" => -300,
+            "mangle" => -150,
+            "dstnat" => {
+                if bridge {
+                    -300
+                } else {
+                    -100
+                }
+            }
+            "filter" => {
+                if bridge {
+                    -200
+                } else {
+                    0
+                }
+            }
+            "security" => 50,
+            "srcnat" => {
+                if bridge {
+                    300
+                } else {
+                    100
+                }
+            }
+            "out" => 100,
+            number => return number.parse().map_err(|_| fault),
+        };
+        let sign = match self.cursor.peek_word() {
+            Some("+") => 1,
+            Some("-") => -1,
+            _ => return Ok(base),
+        };
+        self.cursor.next();
+        Ok(base + sign * self.cursor.number::<i16>("a number").map(i32::from)?)
+    }
+}
+
+/// A table without chains.
+fn new_table(family: NftFamily, name: &str, iptables: bool, evidence: Evidence) -> NftTable {
+    NftTable {
+        family,
+        name: name.to_owned(),
+        iptables,
+        printed_by_iptables: false,
+        dormant: false,
+        chains: Vec::new(),
+        sets: Vec::new(),
+        objects: Vec::new(),
+        names: TableNames::default(),
+        evidence,
+    }
+}
+
+/// A rule set that could hold anything, of a file that can't be read.
+pub(super) fn unknown(evidence: Evidence) -> Nft {
+    let hook = NftHook {
+        kind: ChainKind::Other,
+        hook: None,
+        priority: None,
+        devices: Vec::new(),
+        policy: ChainPolicy::Unknown,
+        evidence,
+    };
+    let rule =
+        NftRule { statements: Box::new([Statement::Unread("".into())]), tracks: false, evidence, start: 0, end: 0 };
+    let mut table = new_table(NftFamily::Inet, "", false, evidence);
+    table.chains.push(NftChain { name: "".into(), hook: Some(hook), rules: vec![rule], open: None, evidence });
+    Nft { tables: vec![table], ..Nft::default() }
+}
+
+/// A family by nft's word.
+pub(super) fn nft_family(word: &str) -> Option<NftFamily> {
+    match word {
+        "ip" => Some(NftFamily::Ip),
+        "ip6" => Some(NftFamily::Ip6),
+        "inet" => Some(NftFamily::Inet),
+        "arp" => Some(NftFamily::Arp),
+        "bridge" => Some(NftFamily::Bridge),
+        "netdev" => Some(NftFamily::Netdev),
+        _ => None,
+    }
+}
+
+/// A hook by nft's word.
+fn nft_hook(word: &str) -> Option<Hook> {
+    match word {
+        "prerouting" => Some(Hook::Prerouting),
+        "input" => Some(Hook::Input),
+        "forward" => Some(Hook::Forward),
+        "output" => Some(Hook::Output),
+        "postrouting" => Some(Hook::Postrouting),
+        "ingress" => Some(Hook::Ingress),
+        "egress" => Some(Hook::Egress),
+        _ => None,
+    }
+}
+
+/// A policy by its word.
+fn policy(word: &str) -> ChainPolicy {
+    match word {
+        "accept" => ChainPolicy::Accept,
+        "drop" => ChainPolicy::Drop,
+        _ => ChainPolicy::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests;

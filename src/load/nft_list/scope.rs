@@ -1,0 +1,101 @@
+//! What a rule's reader knows of the table around it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::snapshot::nft::{ChainRef, Names};
+use crate::snapshot::{NftChain, NftFamily};
+
+use super::constant::Datatype;
+use super::token::{Cursor, LineOf, Token};
+
+/// The types of a set's key and of what a map has for it.
+pub(super) type SetTypes = (Vec<Datatype>, Vec<Datatype>);
+
+/// A table as far as it has been read.
+pub(super) struct Scope {
+    pub family: NftFamily,
+    /// The types of its named sets.
+    pub sets: HashMap<String, SetTypes, foldhash::quality::RandomState>,
+    /// The names of chains that were mentioned, and each one's place.
+    pub mentioned: Vec<Arc<str>>,
+    places: Names,
+}
+
+impl Scope {
+    pub fn new(family: NftFamily) -> Self {
+        Self { family, sets: HashMap::default(), mentioned: Vec::new(), places: Names::default() }
+    }
+
+    /// Whether addresses without a family are IPv6.
+    pub fn is_six(&self) -> bool {
+        self.family == NftFamily::Ip6
+    }
+
+    /// The reference by which rules call a chain.
+    pub fn mention(&mut self, name: &str) -> ChainRef {
+        if let Some(place) = self.places.get(name) {
+            return ChainRef(*place);
+        }
+        let place = u32::try_from(self.mentioned.len()).unwrap_or(u32::MAX);
+        let name: Arc<str> = name.into();
+        self.mentioned.push(Arc::clone(&name));
+        self.places.insert(name, place);
+        ChainRef(place)
+    }
+}
+
+/// Reads rules and sets of one table.
+pub(super) struct Reader<'a, 'l> {
+    pub cursor: Cursor<'a>,
+    pub line_of: LineOf<'l>,
+    pub scope: Scope,
+    /// The types of what a map that stands in a rule has for its keys.
+    pub expected_data: Vec<Datatype>,
+    /// The rule that is being read makes the namespace track connections.
+    pub tracks: bool,
+    /// Chains that stand in rules (`jump { … }`).
+    pub bound: Vec<NftChain>,
+    pub depth: u32,
+}
+
+impl<'a> Reader<'a, '_> {
+    /// Past a block in braces.
+    pub fn skip_braces(&mut self) {
+        let mut depth = 0u32;
+        loop {
+            match self.cursor.next() {
+                Token::Sign("{") => depth += 1,
+                Token::Sign("}") => depth = depth.saturating_sub(1),
+                Token::End => return,
+                _ => {}
+            }
+            if depth == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Past the rest of a statement: to the line's end, but not out of the block.
+    pub fn skip_line(&mut self) {
+        while !self.at_end() {
+            if self.cursor.peek() == Token::Sign("{") {
+                self.skip_braces();
+            } else {
+                self.cursor.next();
+            }
+        }
+    }
+
+    /// Whether the statement has ended.
+    pub fn at_end(&self) -> bool {
+        self.cursor.breaks() || matches!(self.cursor.peek(), Token::End | Token::Sign("}" | ";"))
+    }
+
+    /// The next token and the rest of its line, as written.
+    pub fn rest_of_line(&mut self, start: usize) -> &'a str {
+        self.cursor.next();
+        self.skip_line();
+        self.cursor.text(start, self.cursor.last_end())
+    }
+}

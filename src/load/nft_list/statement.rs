@@ -1,0 +1,463 @@
+//! Statements of a rule (`src/statement.c` of nftables).
+
+use crate::snapshot::nft::{DynOp, Expr, Header, NftQuota, NftReject, NftVerdict as Verdict, Statement};
+use crate::snapshot::{NftChain, NftFamily, NftRule};
+
+use super::constant::{self, Datatype};
+use super::expression::Typed;
+use super::scope::Reader;
+use super::token::{Fault, Parsed, Token};
+
+/// Chains that stand in rules inside each other beyond this are no listing.
+const MAX_BOUND: u32 = 8;
+
+impl<'a> Reader<'a, '_> {
+    /// A rule to its end. One that isn't understood is kept as written, and told.
+    pub(super) fn rule(&mut self, fault: &mut dyn FnMut(Fault)) -> NftRule {
+        let (start, line) = (self.cursor.start(), self.cursor.line());
+        let mut place = self.cursor;
+        self.tracks = false;
+        let mut statements = Vec::new();
+        let read = self.statements(&mut statements);
+        let stuck = self.cursor.start() == start;
+        if let Err(wrong) = read.and_then(|()| if stuck { Err(self.cursor.expected("a statement")) } else { Ok(()) }) {
+            fault(wrong);
+            std::mem::swap(&mut self.cursor, &mut place);
+            // The rule's first token stands on a line of its own.
+            self.cursor.next();
+            self.skip_line();
+            let text = self.cursor.text(start, self.cursor.last_end());
+            statements.clear();
+            statements.push(Statement::Unread(text.into()));
+            self.tracks |= text.split_ascii_whitespace().any(|word| word == "ct");
+        }
+        let end = self.cursor.last_end();
+        NftRule {
+            statements: statements.into_boxed_slice(),
+            tracks: self.tracks,
+            evidence: (self.line_of)(line),
+            start: u32::try_from(start).unwrap_or(u32::MAX),
+            end: u32::try_from(end).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn statements(&mut self, statements: &mut Vec<Statement>) -> Parsed<()> {
+        loop {
+            if self.cursor.word("comment") {
+                self.cursor.name("a comment")?;
+            } else {
+                let statement = self.statement()?;
+                statements.push(statement);
+            }
+            if self.at_end() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn statement(&mut self) -> Parsed<Statement> {
+        let start = self.cursor.start();
+        let Some(word) = self.cursor.peek_word() else { return self.condition() };
+        match word {
+            "accept" | "drop" | "continue" | "return" | "jump" | "goto" => Ok(Statement::Verdict(self.verdict()?)),
+            "queue" => self.queue(),
+            "reject" => self.reject(),
+            "dnat" | "snat" | "masquerade" | "redirect" => self.nat(word),
+            "counter" => self.counter(start),
+            "limit" => self.limit(start),
+            "quota" => self.quota(start),
+            "log" => self.log(start),
+            "last" => {
+                self.cursor.next();
+                if self.cursor.word("used") {
+                    self.cursor.name("a time")?;
+                }
+                Ok(Statement::Harmless("last".into()))
+            }
+            "notrack" => {
+                self.cursor.next();
+                Ok(Statement::Notrack)
+            }
+            "add" | "update" | "delete" => self.dynset(word),
+            "set" => self.old_dynset(),
+            "dup" | "flow" => {
+                self.tracks |= word == "flow";
+                Ok(Statement::Aside(self.rest_of_line(start).into()))
+            }
+            "fwd" | "tproxy" | "synproxy" | "xt" => {
+                self.tracks |= word == "synproxy";
+                Ok(Statement::Unmodelled(self.rest_of_line(start).into()))
+            }
+            "reset" => Ok(Statement::Harmless(self.rest_of_line(start).into())),
+            "ct" => self.ct_statement(start),
+            _ => self.condition(),
+        }
+    }
+
+    /// A condition, an assignment or a verdict map: what starts with an expression.
+    fn condition(&mut self) -> Parsed<Statement> {
+        let start = self.cursor.start();
+        let left = self.expression()?;
+        if self.cursor.is_word("set") {
+            return self.assignment(left, start);
+        }
+        if self.cursor.word("vmap") {
+            self.expected_data = vec![Datatype::Verdict];
+            let (set, _) = self.set_operand(&left.types, true)?;
+            return Ok(Statement::Vmap(left.expr, set));
+        }
+        self.relation(left)
+    }
+
+    /// `meta mark set …`, `ip dscp set …`.
+    fn assignment(&mut self, left: Typed, start: usize) -> Parsed<Statement> {
+        use crate::snapshot::nft::{CtKey, HeaderField, MetaKey};
+        self.cursor.next();
+        if matches!(left.expr, Expr::Meta(MetaKey::Mark) | Expr::Ct(CtKey::Mark | CtKey::Zone, _))
+            || matches!(left.expr, Expr::Payload(_, field) if !matches!(field, HeaderField::Other(_)))
+        {
+            self.expected_data = vec![left.datatype()];
+            let value = self.assigned(left.datatype())?;
+            return Ok(match left.expr {
+                Expr::Meta(_) => Statement::SetMark(value),
+                Expr::Ct(CtKey::Zone, _) => Statement::SetCtZone(value),
+                Expr::Payload(header, field) => Statement::SetPayload(header, field, value),
+                _ => Statement::SetCtMark(value),
+            });
+        }
+        // What else can be set decides nothing on a packet's way: the trace flag, a priority, an option's size.
+        let harmless = match &left.expr {
+            Expr::Meta(MetaKey::Pkttype | MetaKey::Other("broute")) | Expr::Raw(..) => false,
+            Expr::Payload(header, _) => matches!(header, Header::Tcp | Header::Udp),
+            _ => true,
+        };
+        self.cursor.next();
+        while !self.at_end() && !self.starts_statement() {
+            self.cursor.next();
+        }
+        let text = self.cursor.text(start, self.cursor.last_end());
+        Ok(if harmless { Statement::Harmless(text.into()) } else { Statement::Unmodelled(text.into()) })
+    }
+
+    /// Whether the next word can only be a statement's first.
+    fn starts_statement(&self) -> bool {
+        const WORDS: &[&str] =
+            &["accept", "drop", "return", "jump", "goto", "counter", "log", "comment", "continue", "reject", "limit"];
+        self.cursor.peek_word().is_some_and(|word| WORDS.contains(&word))
+    }
+
+    /// What a mark or a field becomes.
+    fn assigned(&mut self, datatype: Datatype) -> Parsed<Expr> {
+        if let Some((low, high)) = self.peek_constant(datatype)
+            && low == high
+        {
+            self.cursor.next();
+            return Ok(Expr::Value(low));
+        }
+        Ok(self.expression()?.expr)
+    }
+
+    /// `accept`, `jump CHAIN`, in a rule or in a map.
+    pub(super) fn verdict(&mut self) -> Parsed<Verdict> {
+        let fault = self.cursor.expected("a verdict");
+        let Some(word) = self.cursor.peek_word() else { return Err(fault) };
+        let plain = match word {
+            "accept" => Verdict::Accept,
+            "drop" => Verdict::Drop,
+            "continue" => Verdict::Continue,
+            "return" => Verdict::Return,
+            "queue" => Verdict::Queue(false),
+            "jump" | "goto" => {
+                self.cursor.next();
+                let chain = if self.cursor.peek() == Token::Sign("{") {
+                    self.bound_chain()?
+                } else {
+                    self.cursor.name("a chain")?.to_owned()
+                };
+                let chain = self.scope.mention(&chain);
+                return Ok(if word == "jump" { Verdict::Jump(chain) } else { Verdict::Goto(chain) });
+            }
+            _ => return Err(fault),
+        };
+        self.cursor.next();
+        Ok(plain)
+    }
+
+    /// `jump { … }`: a chain of the rule's own. Its name.
+    fn bound_chain(&mut self) -> Parsed<String> {
+        if self.depth >= MAX_BOUND {
+            return Err(self.cursor.expected("fewer chains inside each other"));
+        }
+        let evidence = (self.line_of)(self.cursor.line());
+        let tracks = self.tracks;
+        self.cursor.next();
+        self.depth += 1;
+        let mut rules = Vec::new();
+        let mut first = None;
+        loop {
+            if self.cursor.sign(";") {
+                continue;
+            }
+            if matches!(self.cursor.peek(), Token::Sign("}") | Token::End) {
+                break;
+            }
+            rules.push(self.rule(&mut |fault| {
+                first.get_or_insert(fault);
+            }));
+        }
+        self.depth -= 1;
+        self.cursor.need("}")?;
+        self.tracks |= tracks;
+        let name = format!("__chain{}", self.bound.len());
+        self.bound.push(NftChain { name: name.as_str().into(), hook: None, rules, open: None, evidence });
+        first.map_or(Ok(name), Err)
+    }
+
+    /// `queue flags bypass to 1-3`, `queue num 1 bypass`.
+    fn queue(&mut self) -> Parsed<Statement> {
+        let start = self.cursor.start();
+        let text = self.rest_of_line(start);
+        let bypass = text.split([' ', ',']).any(|word| word == "bypass");
+        Ok(Statement::Verdict(Verdict::Queue(bypass)))
+    }
+
+    /// `reject with icmp port-unreachable`, `reject with tcp reset`.
+    fn reject(&mut self) -> Parsed<Statement> {
+        self.cursor.next();
+        let mut with = match self.scope.family {
+            NftFamily::Ip => NftReject::Icmp(3, 3),
+            NftFamily::Ip6 => NftReject::Icmpv6(1, 4),
+            _ => NftReject::Icmpx(1),
+        };
+        if self.cursor.word("with") {
+            let fault = self.cursor.expected("what it is rejected with");
+            let kind = self.cursor.name("what it is rejected with")?;
+            if kind == "tcp" {
+                self.cursor.name("`reset`")?;
+                return Ok(Statement::Reject(NftReject::TcpReset));
+            }
+            self.cursor.word("type");
+            let word = self.cursor.name("a code")?;
+            let code = |names: &[(&str, u128)]| constant::code(names, word).ok_or(fault.clone());
+            with = match kind {
+                "icmp" => NftReject::Icmp(3, code(constant::ICMP_CODES)?),
+                "icmpv6" => NftReject::Icmpv6(1, code(constant::ICMPV6_CODES)?),
+                "icmpx" => NftReject::Icmpx(code(constant::ICMPX_CODES)?),
+                _ => return Err(fault),
+            };
+        }
+        Ok(Statement::Reject(with))
+    }
+
+    /// `counter packets 0 bytes 0`, `counter name "x"`.
+    fn counter(&mut self, start: usize) -> Parsed<Statement> {
+        self.cursor.next();
+        if self.cursor.word("name") {
+            self.object()?;
+        } else if self.cursor.word("packets") {
+            self.cursor.number::<u64>("a number")?;
+            if !self.cursor.word("bytes") {
+                return Err(self.cursor.expected("`bytes`"));
+            }
+            self.cursor.number::<u64>("a number")?;
+        }
+        let text = self.cursor.text(start, self.cursor.last_end());
+        Ok(Statement::Harmless(text.into()))
+    }
+
+    /// The name of an object, or a map that has names.
+    fn object(&mut self) -> Parsed<()> {
+        if matches!(self.cursor.peek(), Token::Quoted(_)) {
+            self.cursor.next();
+            return Ok(());
+        }
+        let place = self.cursor;
+        self.expected_data = vec![Datatype::Opaque];
+        if let Ok(Typed { expr: Expr::Map(..), .. }) = self.expression() {
+            return Ok(());
+        }
+        self.cursor = place;
+        self.cursor.name("an object's name")?;
+        Ok(())
+    }
+
+    /// `limit rate over 10/second burst 5 packets`, `limit name "x"`.
+    fn limit(&mut self, start: usize) -> Parsed<Statement> {
+        self.cursor.next();
+        if self.cursor.word("name") {
+            self.object()?;
+        } else {
+            if !self.cursor.word("rate") {
+                return Err(self.cursor.expected("`rate`"));
+            }
+            self.cursor.word("over");
+            let bytes = self.cursor.name("a rate")?;
+            if !bytes.contains('/') {
+                self.cursor.name("a unit")?;
+            }
+            if self.cursor.word("burst") {
+                self.cursor.name("a burst")?;
+                self.cursor.name("a unit")?;
+            }
+        }
+        let text = self.cursor.text(start, self.cursor.last_end());
+        Ok(Statement::Limit(text.into()))
+    }
+
+    /// `quota over 25 mbytes used 3 bytes`, `quota name "x"`.
+    fn quota(&mut self, start: usize) -> Parsed<Statement> {
+        self.cursor.next();
+        if self.cursor.word("name") {
+            self.object()?;
+            let text = self.cursor.text(start, self.cursor.last_end());
+            return Ok(Statement::Unknowable(text.into()));
+        }
+        let over = self.cursor.word("over");
+        self.cursor.word("until");
+        let bytes = self.bytes()?;
+        let used = if self.cursor.word("used") { Some(self.bytes()?) } else { None };
+        Ok(Statement::Quota(NftQuota { over, bytes, used }))
+    }
+
+    fn bytes(&mut self) -> Parsed<u64> {
+        let number: u64 = self.cursor.number("a number")?;
+        let fault = self.cursor.expected("bytes, kbytes or mbytes");
+        let unit = match self.cursor.name("a unit")? {
+            "bytes" => 1,
+            "kbytes" => 1 << 10,
+            "mbytes" => 1 << 20,
+            "gbytes" => 1 << 30,
+            _ => return Err(fault),
+        };
+        Ok(number.saturating_mul(unit))
+    }
+
+    /// `log prefix "x" level debug flags all`.
+    fn log(&mut self, start: usize) -> Parsed<Statement> {
+        self.cursor.next();
+        loop {
+            match self.cursor.peek_word() {
+                Some("prefix" | "level" | "group" | "snaplen" | "queue-threshold") => {
+                    self.cursor.next();
+                    self.cursor.name("a value")?;
+                }
+                Some("flags") => {
+                    self.cursor.next();
+                    while matches!(
+                        self.cursor.peek_word(),
+                        Some("tcp" | "ip" | "skuid" | "ether" | "all" | "sequence" | "options")
+                    ) && !self.at_end()
+                    {
+                        self.cursor.next();
+                        self.cursor.sign(",");
+                    }
+                }
+                _ => break,
+            }
+            if self.at_end() {
+                break;
+            }
+        }
+        let text = self.cursor.text(start, self.cursor.last_end());
+        Ok(Statement::Harmless(text.into()))
+    }
+
+    /// `update @set { ip saddr timeout 1h : value }`.
+    fn dynset(&mut self, word: &str) -> Parsed<Statement> {
+        let op = match word {
+            "add" => DynOp::Add,
+            "update" => DynOp::Update,
+            _ => DynOp::Delete,
+        };
+        self.cursor.next();
+        let fault = self.cursor.expected("a set's name");
+        let set = self.cursor.peek_word().and_then(|word| word.strip_prefix('@')).ok_or(fault)?;
+        self.cursor.next();
+        self.cursor.need("{")?;
+        let key = self.expression()?;
+        let mut limited = self.dynset_extras()?;
+        let value = if self.cursor.word(":") {
+            let types = self.scope.sets.get(set).map_or_else(Vec::new, |(_, data)| data.clone());
+            let fields = self.dynset_value(&types)?;
+            limited |= self.dynset_extras()?;
+            Some(fields)
+        } else {
+            None
+        };
+        self.cursor.need("}")?;
+        Ok(Statement::Dynset { op, set: set.into(), key: key.expr, value, limited })
+    }
+
+    fn dynset_value(&mut self, types: &[Datatype]) -> Parsed<Expr> {
+        if types == [Datatype::Verdict] {
+            return Err(self.cursor.expected("a value that isn't a verdict"));
+        }
+        let first = types.first().copied().unwrap_or(Datatype::Opaque);
+        if self.peek_constant(first).is_some() {
+            let mut fields = Vec::new();
+            for (place, datatype) in types.iter().enumerate() {
+                if place > 0 && !self.cursor.word(".") {
+                    return Err(self.cursor.expected("`.`"));
+                }
+                fields.push(self.assigned(*datatype)?);
+            }
+            return Ok(Expr::Concat(fields.into_boxed_slice()));
+        }
+        Ok(self.expression()?.expr)
+    }
+
+    /// What stands after a key. Whether it can stop the rule.
+    fn dynset_extras(&mut self) -> Parsed<bool> {
+        let mut limited = false;
+        loop {
+            match self.cursor.peek() {
+                Token::Sign("}") | Token::Word(":") | Token::End => return Ok(limited),
+                Token::Word("limit" | "quota" | "ct") => {
+                    limited = true;
+                    self.cursor.next();
+                }
+                Token::Word(_) | Token::Quoted(_) => {
+                    self.cursor.next();
+                }
+                Token::Sign(_) => return Err(self.cursor.expected("`}`")),
+            }
+        }
+    }
+
+    /// `set add ip saddr @set`, as old versions write it.
+    fn old_dynset(&mut self) -> Parsed<Statement> {
+        let start = self.cursor.start();
+        Ok(Statement::Unmodelled(self.rest_of_line(start).into()))
+    }
+
+    /// `ct helper set "ftp"`, `ct count over 10`, or a condition.
+    fn ct_statement(&mut self, start: usize) -> Parsed<Statement> {
+        let place = self.cursor;
+        self.cursor.next();
+        match self.cursor.peek_word() {
+            Some("count") => {
+                self.cursor.next();
+                self.cursor.word("over");
+                self.cursor.number::<u64>("a number")?;
+                self.tracks = true;
+                let text = self.cursor.text(start, self.cursor.last_end());
+                Ok(Statement::Unknowable(text.into()))
+            }
+            Some("helper" | "timeout" | "expectation") => {
+                self.cursor.next();
+                if self.cursor.word("set") {
+                    self.tracks = true;
+                    self.object()?;
+                    let text = self.cursor.text(start, self.cursor.last_end());
+                    return Ok(Statement::Harmless(text.into()));
+                }
+                self.cursor = place;
+                self.condition()
+            }
+            _ => {
+                self.cursor = place;
+                self.condition()
+            }
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Words, quoted strings and signs of `nft list ruleset`.
+
+use crate::evidence::Evidence;
+
+/// A piece of the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Token<'a> {
+    /// A name, a number, an address, a range: whatever stands together.
+    Word(&'a str),
+    /// What stands in quotes, without them.
+    Quoted(&'a str),
+    /// Brackets, commas, operators.
+    Sign(&'a str),
+    /// The end of the text.
+    End,
+}
+
+/// Where a reader is in the text. A copy of it is a place to go back to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cursor<'a> {
+    text: &'a str,
+    /// The token that comes next.
+    token: Token<'a>,
+    start: usize,
+    end: usize,
+    /// The line that the token stands on, from 1.
+    line: u32,
+    /// Whether a line end stands between the last token and this one.
+    breaks: bool,
+    /// Where the last token ended.
+    last_end: usize,
+    /// A comment before the token said that iptables-nft keeps what follows.
+    pub warned: bool,
+}
+
+/// A part of a rule that isn't understood.
+#[derive(Clone, Debug)]
+pub(super) struct Fault {
+    pub what: String,
+    pub at: usize,
+    pub line: u32,
+}
+
+pub(super) type Parsed<T> = Result<T, Fault>;
+
+impl<'a> Cursor<'a> {
+    pub fn new(text: &'a str) -> Self {
+        let mut cursor =
+            Self { text, token: Token::End, start: 0, end: 0, line: 1, breaks: true, last_end: 0, warned: false };
+        cursor.scan();
+        cursor.breaks = true;
+        cursor
+    }
+
+    /// The token that comes next.
+    pub fn peek(&self) -> Token<'a> {
+        self.token
+    }
+
+    /// Takes the token that comes next.
+    pub fn next(&mut self) -> Token<'a> {
+        let token = self.token;
+        self.scan();
+        token
+    }
+
+    pub fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Where the last token ended.
+    pub fn last_end(&self) -> usize {
+        self.last_end
+    }
+
+    pub fn line(&self) -> u32 {
+        self.line
+    }
+
+    /// Whether the next token starts a line.
+    pub fn breaks(&self) -> bool {
+        self.breaks
+    }
+
+    pub fn text(&self, start: usize, end: usize) -> &'a str {
+        self.text.get(start..end).unwrap_or("")
+    }
+
+    /// Takes the next token if it is this sign.
+    pub fn sign(&mut self, sign: &str) -> bool {
+        let there = self.token == Token::Sign(sign);
+        if there {
+            self.scan();
+        }
+        there
+    }
+
+    /// Takes the next token if it is this word.
+    pub fn word(&mut self, word: &str) -> bool {
+        let there = self.token == Token::Word(word);
+        if there {
+            self.scan();
+        }
+        there
+    }
+
+    pub fn is_word(&self, word: &str) -> bool {
+        self.token == Token::Word(word)
+    }
+
+    /// The next token's text, if it is a word on the same line.
+    pub fn peek_word(&self) -> Option<&'a str> {
+        match self.token {
+            Token::Word(word) => Some(word),
+            _ => None,
+        }
+    }
+
+    /// A word or a quoted string.
+    pub fn name(&mut self, what: &str) -> Parsed<&'a str> {
+        match self.token {
+            Token::Word(name) | Token::Quoted(name) => {
+                self.scan();
+                Ok(name)
+            }
+            _ => Err(self.expected(what)),
+        }
+    }
+
+    pub fn number<T: std::str::FromStr>(&mut self, what: &str) -> Parsed<T> {
+        let value = self.peek_word().and_then(|word| word.parse().ok()).ok_or_else(|| self.expected(what))?;
+        self.scan();
+        Ok(value)
+    }
+
+    pub fn need(&mut self, sign: &str) -> Parsed<()> {
+        if self.sign(sign) { Ok(()) } else { Err(self.expected(&format!("`{sign}`"))) }
+    }
+
+    /// The fault that something else stands here than was expected.
+    pub fn expected(&self, what: &str) -> Fault {
+        let found = super::super::lines::quote(self.text(self.start, self.end));
+        let found = if self.token == Token::End { "the end".to_owned() } else { found.to_string() };
+        Fault { what: format!("expected {what}, found {found}"), at: self.start, line: self.line }
+    }
+
+    /// In which column of its line a place is, from 1.
+    pub fn column(&self, at: usize) -> usize {
+        let before = self.text.get(..at).unwrap_or("");
+        let start = before.rfind('\n').map_or(0, |end| end + 1);
+        before.get(start..).map_or(0, |line| line.chars().count()) + 1
+    }
+
+    /// Cuts bytes off the beginning of the next token.
+    pub fn shorten(&mut self, by: usize) {
+        self.start += by;
+        let (token, length) = read(self.text.get(self.start..).unwrap_or(""));
+        self.token = token;
+        self.end = self.start + length;
+    }
+
+    fn scan(&mut self) {
+        self.last_end = self.end;
+        self.breaks = false;
+        let at = self.skip_space(self.end);
+        self.start = at;
+        let rest = self.text.get(at..).unwrap_or("");
+        let (token, length) = read(rest);
+        self.token = token;
+        self.end = at + length;
+    }
+
+    /// Past spaces and comments.
+    fn skip_space(&mut self, mut at: usize) -> usize {
+        let bytes = self.text.as_bytes();
+        // A quoted string may hold line ends, which count.
+        let inside = bytes.get(self.start..at).unwrap_or(&[]);
+        if matches!(self.token, Token::Quoted(_)) {
+            self.line += u32::try_from(memchr::memchr_iter(b'\n', inside).count()).unwrap_or(0);
+        }
+        while let Some(byte) = bytes.get(at) {
+            match byte {
+                b'\n' => {
+                    self.line = self.line.saturating_add(1);
+                    self.breaks = true;
+                    at += 1;
+                }
+                b' ' | b'\t' | b'\r' => at += 1,
+                b'#' => {
+                    let rest = bytes.get(at..).unwrap_or(&[]);
+                    let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+                    self.warned |= self.text(at, at + length).contains("is managed by iptables-nft");
+                    at += length;
+                }
+                _ => break,
+            }
+        }
+        at
+    }
+}
+
+/// The first token of a text, and its length.
+fn read(rest: &str) -> (Token<'_>, usize) {
+    let bytes = rest.as_bytes();
+    let Some(first) = bytes.first() else { return (Token::End, 0) };
+    if *first == b'"' {
+        let inner = rest.get(1..).unwrap_or("");
+        let length = memchr::memchr(b'"', inner.as_bytes()).unwrap_or(inner.len());
+        return (Token::Quoted(inner.get(..length).unwrap_or("")), (length + 2).min(rest.len()));
+    }
+    const SIGNS: &[&str] =
+        &["!=", "==", "<=", ">=", "<<", ">>", "{", "}", "(", ")", ",", ";", "=", "!", "<", ">", "&", "|", "^"];
+    if let Some(sign) = SIGNS.iter().find(|sign| rest.starts_with(**sign)) {
+        return (Token::Sign(rest.get(..sign.len()).unwrap_or("")), sign.len());
+    }
+    let raw = ["@ll,", "@nh,", "@th,", "@ih,"].iter().any(|base| rest.starts_with(base));
+    let stops = |byte: &u8| byte.is_ascii_whitespace() || (b"{}();\"=!<>&|^".contains(byte)) || (*byte == b',' && !raw);
+    let length = bytes.iter().position(stops).unwrap_or(rest.len()).max(1);
+    (Token::Word(rest.get(..length).unwrap_or("")), length)
+}
+
+/// Turns a line of the text into the line of the file that says it.
+pub(super) type LineOf<'l> = &'l dyn Fn(u32) -> Evidence;

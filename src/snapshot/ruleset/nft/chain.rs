@@ -1,0 +1,138 @@
+//! Tables, chains and rules of nft.
+
+use std::sync::Arc;
+
+use crate::evidence::Evidence;
+use crate::net::Hook;
+
+use super::{ChainRef, Names, NftFamily, NftSet, ObjectKind, Statement};
+use crate::snapshot::ChainPolicy;
+
+/// A table of nft.
+#[derive(Clone, Debug)]
+pub struct NftTable {
+    /// Its family.
+    pub family: NftFamily,
+    /// Its name.
+    pub name: String,
+    /// Whether iptables-nft keeps it, as nft's warning says.
+    pub iptables: bool,
+    /// Whether `iptables-save` printed it too: it runs once, with its evidence there.
+    pub printed_by_iptables: bool,
+    /// `flags dormant`: it sees no packets.
+    pub dormant: bool,
+    /// Its chains, in the order of the file.
+    pub chains: Vec<NftChain>,
+    /// Its named sets and maps, in the order of the file.
+    pub sets: Vec<NftSet>,
+    /// Its other named objects.
+    pub objects: Vec<(ObjectKind, Arc<str>, Evidence)>,
+    /// The names that rules call chains and sets by.
+    pub names: TableNames,
+    /// The line that names it.
+    pub evidence: Evidence,
+}
+
+/// Names of a table: a rule may name a chain or a set before the file shows it.
+#[derive(Clone, Debug, Default)]
+pub struct TableNames {
+    /// The names of chains that were mentioned.
+    pub(crate) mentioned: Vec<Arc<str>>,
+    /// Where a mentioned chain is in [`NftTable::chains`], once the whole table has been read.
+    pub(crate) chains: Vec<Option<u32>>,
+    pub(crate) sets: Names,
+}
+
+impl NftTable {
+    /// The chain that a rule calls; `None` where the table has no such chain.
+    #[must_use]
+    pub fn chain(&self, chain: ChainRef) -> Option<&NftChain> {
+        let place = (*self.names.chains.get(chain.0 as usize)?)?;
+        self.chains.get(place as usize)
+    }
+
+    /// The name by which a rule calls a chain.
+    #[must_use]
+    pub fn chain_name(&self, chain: ChainRef) -> &str {
+        self.names.mentioned.get(chain.0 as usize).map_or("", |name| name)
+    }
+
+    /// A named set or map.
+    #[must_use]
+    pub fn set(&self, name: &str) -> Option<&NftSet> {
+        self.sets.get(*self.names.sets.get(name)? as usize)
+    }
+
+    /// Whether it sees packets, and runs on its own.
+    #[must_use]
+    pub fn is_seen(&self) -> bool {
+        !self.dormant && !self.printed_by_iptables
+    }
+}
+
+/// A chain of nft.
+#[derive(Clone, Debug)]
+pub struct NftChain {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it is called; `None` for a chain that only rules jump to.
+    pub hook: Option<NftHook>,
+    /// Its rules, in order.
+    pub rules: Vec<NftRule>,
+    /// Set where the file may lack rules at the chain's end: the last line.
+    pub open: Option<Evidence>,
+    /// The line that names it.
+    pub evidence: Evidence,
+}
+
+impl NftChain {
+    /// What kind of base chain it is.
+    #[must_use]
+    pub fn kind(&self) -> Option<ChainKind> {
+        self.hook.as_ref().map(|hook| hook.kind)
+    }
+}
+
+/// The type of a base chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChainKind {
+    /// `filter`.
+    Filter,
+    /// `nat`: it sees the first packet of a connection.
+    Nat,
+    /// `route`: a packet that it changes is routed again.
+    Route,
+    /// One that flowtrace doesn't know.
+    Other,
+}
+
+/// Where a base chain is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NftHook {
+    /// `filter`, `nat` or `route`.
+    pub kind: ChainKind,
+    /// The hook; `None` for one that flowtrace doesn't know.
+    pub hook: Option<Hook>,
+    /// The priority, lowest first; `None` where it can't be read.
+    pub priority: Option<i32>,
+    /// The devices of an ingress or egress chain; empty where they aren't given.
+    pub devices: Vec<String>,
+    /// What becomes of a packet at its end.
+    pub policy: ChainPolicy,
+    /// The line that says so.
+    pub evidence: Evidence,
+}
+
+/// A rule of nft.
+#[derive(Clone, Debug)]
+pub struct NftRule {
+    /// What it asks and does, in order.
+    pub statements: Box<[Statement]>,
+    /// Whether it makes the namespace track connections (`nft_ct_get_init` in `net/netfilter/nft_ct.c`).
+    pub tracks: bool,
+    /// The line that says so.
+    pub evidence: Evidence,
+    /// Where it stands in the text.
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+}

@@ -1,0 +1,153 @@
+//! nft's own tables, as `nft list ruleset` prints them: chains, sets and rules as typed expressions.
+//!
+//! A field of a register is a number (`u128`): an address, a port, a mark, a device's name as 16 bytes. So every
+//! comparison of the kernel is one of numbers, and a concatenation is a list of them.
+
+mod chain;
+mod expr;
+mod set;
+mod statement;
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use crate::evidence::Text;
+use crate::net::{Family, Hook};
+
+pub use chain::{ChainKind, NftChain, NftHook, NftRule, NftTable, TableNames};
+pub use expr::{
+    BitOp, CtKey, Expr, Fib, FibResult, Header, HeaderField, MetaKey, NumgenMode, Operand, PayloadBase, RelOp, Relation,
+};
+pub use set::{Data, Element, NftSet, SetKind, SetRef};
+pub use statement::{
+    ChainRef, DynOp, NatKind, NftNat, NftQuota, NftReject, ObjectKind, Rewritten, Statement, Verdict as NftVerdict,
+};
+
+/// A name's place by the name, with a hash that no input can be tuned against.
+pub(crate) type Names = HashMap<Arc<str>, u32, foldhash::quality::RandomState>;
+
+/// What `nft list ruleset` holds.
+#[derive(Clone, Debug, Default)]
+pub struct Nft {
+    /// The tables, in the order of the file.
+    pub tables: Vec<NftTable>,
+    /// The text that the rules stand in: the file's, or of a JSON file what it says in the text form.
+    pub(crate) text: Option<Text>,
+    /// The places of the base chains, and what the rules make the namespace do: they are asked for at every hook.
+    pub(crate) known: OnceLock<Known>,
+}
+
+/// What a whole listing comes to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// Table and chain of each base chain that sees packets, in the order in which chains of one priority are called.
+    bases: Vec<(u32, u32)>,
+    /// The families that have a nat chain, and those whose connections are tracked.
+    nat: Vec<NftFamily>,
+    tracked: Vec<NftFamily>,
+}
+
+/// A family of nft's tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "nft's own names")]
+pub enum NftFamily {
+    Ip,
+    Ip6,
+    Inet,
+    Arp,
+    Bridge,
+    Netdev,
+}
+
+impl NftFamily {
+    /// nft's word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ip => "ip",
+            Self::Ip6 => "ip6",
+            Self::Inet => "inet",
+            Self::Arp => "arp",
+            Self::Bridge => "bridge",
+            Self::Netdev => "netdev",
+        }
+    }
+
+    /// The tables that are of a packet's family alone.
+    #[must_use]
+    pub fn of(family: Family) -> Self {
+        match family {
+            Family::Inet => Self::Ip,
+            Family::Inet6 => Self::Ip6,
+        }
+    }
+
+    /// Whether its chains see packets of a family at the IP hooks.
+    #[must_use]
+    pub fn sees(self, family: Family) -> bool {
+        self == Self::Inet || self == Self::of(family)
+    }
+}
+
+impl Nft {
+    /// The base chains of some families at a hook in the order in which the kernel calls them: by priority, and of one
+    /// priority the one that was made last first (`nf_hook_entries_grow` in `net/netfilter/core.c`).
+    #[must_use]
+    pub fn base_chains(&self, families: &[NftFamily], hook: Hook) -> Vec<(&NftTable, &NftChain)> {
+        let mut found: Vec<_> = self
+            .known()
+            .bases
+            .iter()
+            .filter_map(|(table, chain)| {
+                let table = self.tables.get(*table as usize)?;
+                Some((table, table.chains.get(*chain as usize)?))
+            })
+            .filter(|(table, _)| families.contains(&table.family))
+            .filter(|(_, chain)| chain.hook.as_ref().is_some_and(|at| at.hook.is_none_or(|at| at == hook)))
+            .collect();
+        found.sort_by_key(|(_, chain)| chain.hook.as_ref().and_then(|hook| hook.priority));
+        found
+    }
+
+    /// Whether a table of the rule set has a chain that translates addresses of a family.
+    #[must_use]
+    pub fn has_nat(&self, family: Family) -> bool {
+        self.known().nat.iter().any(|table| table.sees(family))
+    }
+
+    pub(super) fn needs_conntrack(&self, family: Family) -> bool {
+        self.known().tracked.iter().any(|table| table.sees(family))
+    }
+
+    fn known(&self) -> &Known {
+        self.known.get_or_init(|| {
+            let mut known = Known::default();
+            for (place, table) in (0u32..).zip(&self.tables).filter(|(_, table)| !table.printed_by_iptables) {
+                let nat = table.chains.iter().any(|chain| chain.kind() == Some(ChainKind::Nat));
+                if nat && !table.dormant {
+                    known.nat.push(table.family);
+                }
+                if nat || table.chains.iter().flat_map(|chain| &chain.rules).any(|rule| rule.tracks) {
+                    known.tracked.push(table.family);
+                }
+                if !table.dormant {
+                    let bases = (0u32..).zip(&table.chains).filter(|(_, chain)| chain.hook.is_some());
+                    known.bases.extend(bases.map(|(chain, _)| (place, chain)));
+                }
+            }
+            known.bases.reverse();
+            known
+        })
+    }
+
+    /// A rule as written, on one line.
+    #[must_use]
+    pub fn rule_text(&self, rule: &NftRule) -> String {
+        let text = self.text.as_ref().and_then(|text| text.get(rule.start as usize..rule.end as usize)).unwrap_or("");
+        if text.contains(['\n', '\t']) {
+            text.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
+        } else {
+            text.to_owned()
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Statements: what a rule does.
+
+use std::net::IpAddr;
+
+use super::{Expr, Header, HeaderField, Relation, SetRef};
+
+/// A chain that a rule calls, by [`super::NftTable::chain`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChainRef(pub u32);
+
+/// One part of a rule: a condition or an action.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Statement {
+    /// A condition.
+    Match(Relation),
+    /// Where the packet goes.
+    Verdict(Verdict),
+    /// Where the packet goes, by a map.
+    Vmap(Expr, SetRef),
+    /// `reject`.
+    Reject(NftReject),
+    /// `dnat`, `snat`, `masquerade`, `redirect`.
+    Nat(Box<NftNat>),
+    /// `meta mark set`.
+    SetMark(Expr),
+    /// `ct mark set`.
+    SetCtMark(Expr),
+    /// `ct zone set`.
+    SetCtZone(Expr),
+    /// `ip dscp set`, `ip daddr set`.
+    SetPayload(Header, HeaderField, Expr),
+    /// `notrack`.
+    Notrack,
+    /// `counter`, `log`, `meta nftrace set` and others that change nothing on a packet's way. As written.
+    Harmless(Box<str>),
+    /// `limit`: matches as long as there are no more. As written.
+    Limit(Box<str>),
+    /// `quota`.
+    Quota(NftQuota),
+    /// `ct count`, or a named object that can stop the rule. As written.
+    Unknowable(Box<str>),
+    /// `add @set { key : value }` and its kin.
+    Dynset {
+        /// What is done.
+        op: DynOp,
+        /// To which set.
+        set: Box<str>,
+        /// The element.
+        key: Expr,
+        /// What a map gets for it.
+        value: Option<Expr>,
+        /// Whether a limit, quota or count stands in the element, which can stop the rule.
+        limited: bool,
+    },
+    /// `dup`, `flow add` and others that send no other packet of this one's way elsewhere. As written.
+    Aside(Box<str>),
+    /// nft knows it, and it isn't modelled: `fwd`, `tproxy`, `synproxy`, an iptables extension. As written.
+    Unmodelled(Box<str>),
+    /// Not understood. As written.
+    Unread(Box<str>),
+}
+
+impl Statement {
+    /// Whether nothing of the packet, its connection or its way depends on it.
+    #[must_use]
+    pub fn is_harmless(&self) -> bool {
+        matches!(self, Self::Harmless(_) | Self::Aside(_) | Self::Verdict(Verdict::Continue))
+    }
+}
+
+/// Where a packet goes on (`enum nft_verdicts`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The base chain is done with it.
+    Accept,
+    /// It ends.
+    Drop,
+    /// The next rule.
+    Continue,
+    /// Back to the calling chain.
+    Return,
+    /// A program decides. True where it goes on without one.
+    Queue(bool),
+    /// Into a chain, to come back.
+    Jump(ChainRef),
+    /// Into a chain, not to come back here.
+    Goto(ChainRef),
+}
+
+/// Which error `reject` makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NftReject {
+    /// An ICMP error of this type and code, about IPv4 packets.
+    Icmp(u8, u8),
+    /// An ICMPv6 error of this type and code.
+    Icmpv6(u8, u8),
+    /// `icmpx`: either, by the packet's family (`enum nft_reject_inet_code`).
+    Icmpx(u8),
+    /// A TCP reset.
+    TcpReset,
+}
+
+/// Which addresses and ports a nat statement gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NftNat {
+    /// Which.
+    pub kind: NatKind,
+    /// The family of the address, where it is said; else that of the table.
+    pub six: Option<bool>,
+    /// The address, or both ends of a range.
+    pub addr: Option<(Expr, Option<Expr>)>,
+    /// The port, or both ends of a range.
+    pub port: Option<(Expr, Option<Expr>)>,
+    /// `prefix`: the packet keeps its own bits behind the prefix.
+    pub prefix: bool,
+    /// `random`.
+    pub random: bool,
+    /// `fully-random`.
+    pub fully_random: bool,
+    /// `persistent`.
+    pub persistent: bool,
+}
+
+/// The nat statements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "nft's own names")]
+pub enum NatKind {
+    Dnat,
+    Snat,
+    Masquerade,
+    Redirect,
+}
+
+/// `quota over 25 mbytes used 3 bytes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NftQuota {
+    /// `over`: it matches once the quota is used up.
+    pub over: bool,
+    /// In bytes.
+    pub bytes: u64,
+    /// How many were used; `None` where the file doesn't say.
+    pub used: Option<u64>,
+}
+
+/// What a rule does to a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "nft's own names")]
+pub enum DynOp {
+    Add,
+    Update,
+    Delete,
+}
+
+/// A named object other than sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "nft's own names")]
+pub enum ObjectKind {
+    Counter,
+    Quota,
+    Limit,
+    CtHelper,
+    CtTimeout,
+    CtExpectation,
+    Flowtable,
+    Secmark,
+    Synproxy,
+}
+
+/// What a rule makes of a packet's addresses.
+pub type Rewritten = (IpAddr, IpAddr);
