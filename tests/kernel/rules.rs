@@ -29,3 +29,13 @@ fn packets_pass_the_rules_of_iptables_nft_as_in_the_kernel() {
 fn packets_pass_the_rules_of_iptables_legacy_as_in_the_kernel() {
     must_agree(Backend::Legacy, "0..20");
 }
+
+#[test]
+fn packets_pass_the_rules_of_nft_as_in_the_kernel() {
+    must_agree(Backend::Native, "0..60");
+}
+
+#[test]
+fn packets_pass_the_rules_of_nft_beside_those_of_iptables_as_in_the_kernel() {
+    must_agree(Backend::Mixed, "0..20");
+}

@@ -26,7 +26,7 @@ const USAGE: &str = "usage: lab write FOLDER [SITUATION...]
        lab watch --seed FROM..TO
        lab judge [SITUATION...]
        lab random --seeds FROM..TO [--jobs N]
-       lab rules --seeds FROM..TO [--legacy]
+       lab rules --seeds FROM..TO [--legacy | --native | --mixed]
        lab mutations";
 
 fn main() -> ExitCode {
@@ -43,6 +43,8 @@ fn main() -> ExitCode {
         ["random", "--seeds", seeds, "--jobs", jobs] => random(seeds, jobs),
         ["rules", "--seeds", seeds] => rules(seeds, Backend::Nft, 1),
         ["rules", "--seeds", seeds, "--legacy"] => rules(seeds, Backend::Legacy, 1),
+        ["rules", "--seeds", seeds, "--native"] => rules(seeds, Backend::Native, 1),
+        ["rules", "--seeds", seeds, "--mixed"] => rules(seeds, Backend::Mixed, 1),
         ["judge", names @ ..] => chosen(names).try_for_each(judge),
         _ => Err(USAGE.to_owned()),
     };

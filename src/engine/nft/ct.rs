@@ -20,12 +20,8 @@ pub(super) fn nft_ct_get(walk: &Walk, key: CtKey, direction: Option<Direction>) 
         Nfct::Template(_) => return Ok(Err(doubt(walk, key))),
         _ => conntrack::entry(walk).ok_or(Break)?,
     };
-    let dir = match direction {
-        Some(Direction::Original) => Dir::Original,
-        Some(Direction::Reply) => Dir::Reply,
-        None if conntrack::is_reply(walk) => Dir::Reply,
-        None => Dir::Original,
-    };
+    let reply = direction.map_or_else(|| conntrack::is_reply(walk), |direction| direction == Direction::Reply);
+    let dir = if reply { Dir::Reply } else { Dir::Original };
     let tuple = entry.tuple(dir);
     let address = |addr: IpAddr, four: Option<bool>| match four {
         Some(four) if addr.is_ipv4() != four => Err(Break),
@@ -52,8 +48,10 @@ pub(super) fn nft_ct_get(walk: &Walk, key: CtKey, direction: Option<Direction>) 
 
 /// `NF_CT_STATE_BIT` of the packet's state; a template looks like a new connection.
 fn state(walk: &Walk) -> u128 {
+    if matches!(walk.skb.nfct, Nfct::Template(_)) {
+        return 8;
+    }
     match conntrack::state(walk) {
-        _ if matches!(walk.skb.nfct, Nfct::Template(_)) => 8,
         CtState::New => 8,
         CtState::Established => 2,
         CtState::Related => 4,

@@ -146,7 +146,7 @@ fn ether(walk: &Walk, run: &Run<'_>, field: HeaderField) -> Result<Field, Break>
 }
 
 /// Raw bits, where they are those of a field that is known.
-pub(super) fn raw(packet: &Packet, base: PayloadBase, offset: u32, length: u32) -> Result<Field, Break> {
+pub(super) fn raw(packet: &Packet, base: PayloadBase, offset: u32, length: u32) -> Field {
     let four = packet.ip.destination.is_ipv4();
     let field = match (base, offset, length) {
         (PayloadBase::Network, 64, 8) if four => Some(HeaderField::Ttl),
@@ -163,5 +163,5 @@ pub(super) fn raw(packet: &Packet, base: PayloadBase, offset: u32, length: u32) 
         _ => None,
     };
     let what = || Doubt::fact(format!("@{base:?},{offset},{length} of {}", flow(packet)).to_lowercase());
-    Ok(known.ok_or_else(what))
+    known.ok_or_else(what)
 }

@@ -5,7 +5,7 @@ use crate::snapshot::nft::{Data, Element, Expr, NftSet, NumgenMode, SetRef};
 use super::super::walk::{Walk, Why};
 use super::load::{Break, Doubt, Field, Holds};
 use super::statement::Run;
-use super::write::written_element;
+use super::write::{State, written_element};
 
 /// The most elements among which a key that nobody knows can be one.
 const MAX_CANDIDATES: usize = 64;
@@ -85,7 +85,10 @@ impl<'a> Run<'a> {
         if let SetRef::Named(name) = set
             && let Some(written) = written_element(walk, self.info.table, name, &key)
         {
-            return written.map_or(Found::Nothing, Found::Written);
+            return match written {
+                State::There(data) => Found::Written(data.clone()),
+                State::Gone => Found::Nothing,
+            };
         }
         match elements.lookup(&key) {
             Some(element) => Found::Element(element),

@@ -18,11 +18,11 @@ impl<'a> Run<'a> {
     /// A nat statement: the connection gets its new addresses, and the chain is done.
     pub(super) fn nat(&mut self, walk: &mut Walk, asked: &'a NftNat) -> Stage<Flow> {
         let six = self.packet(walk).ip.destination.is_ipv6();
+        let Some(range) = self.range(walk, asked, six)? else { return Ok(Flow::Break) };
         if self.info.table.family == NftFamily::Inet && asked.six.is_some_and(|wanted| wanted != six) {
             // `nft_nat_inet_eval` does nothing to the other family's packets.
             return Ok(Flow::Next);
         }
-        let Some(range) = self.range(walk, asked, six)? else { return Ok(Flow::Break) };
         self.record(walk, RuleVerdict::Accept);
         let because = self.rule.evidence;
         match asked.kind {

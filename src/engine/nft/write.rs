@@ -23,12 +23,20 @@ pub(in super::super) struct Written {
     table: String,
     set: Box<str>,
     key: Vec<u128>,
-    /// What a map got for it; `None` where it was taken away.
-    data: Option<Option<Ends>>,
+    state: State,
 }
 
-/// What a walk wrote for a key of a set, if anything: `Some(None)` where it took it away.
-pub(super) fn written_element(walk: &Walk, table: &NftTable, set: &str, key: &[u128]) -> Option<Option<Option<Ends>>> {
+/// What became of an element.
+#[derive(Clone, Debug)]
+pub(in super::super) enum State {
+    /// It is there, with what a map got for it.
+    There(Option<Ends>),
+    /// It was taken away.
+    Gone,
+}
+
+/// What a walk wrote for a key of a set, if anything.
+pub(super) fn written_element<'w>(walk: &'w Walk, table: &NftTable, set: &str, key: &[u128]) -> Option<&'w State> {
     let netns = walk.netns_id();
     let ours = |written: &&Written| {
         written.netns == netns
@@ -37,7 +45,7 @@ pub(super) fn written_element(walk: &Walk, table: &NftTable, set: &str, key: &[u
             && *written.set == *set
             && written.key == key
     };
-    walk.tracker.nft_elements.iter().rev().find(ours).map(|written| written.data.clone())
+    walk.tracker.nft_elements.iter().rev().find(ours).map(|written| &written.state)
 }
 
 impl<'a> Run<'a> {
@@ -67,7 +75,7 @@ impl<'a> Run<'a> {
                 table: table.name.clone(),
                 set: set.into(),
                 key,
-                data: (op != DynOp::Delete).then_some(data),
+                state: if op == DynOp::Delete { State::Gone } else { State::There(data) },
             });
         } else {
             walk.gap(format!("what `{}` writes is not known", self.text()), [self.rule.evidence]);

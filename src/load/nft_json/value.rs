@@ -43,7 +43,6 @@ impl Written {
         if let Value::String(text) = statement {
             // What has no JSON form is printed as text, an anonymous chain for example.
             let flat = text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
-            let flat = flat.replace("{ ", "{ ");
             self.push(&bound_chain(text).unwrap_or(flat));
             return Some(());
         }
@@ -289,7 +288,9 @@ fn unnamed(kind: &str, fields: &Map<String, Value>) -> Option<String> {
     let over = if is_true(fields.get("inv")) { "over " } else { "" };
     let unit = |key: &str| fields.get(key).and_then(word).unwrap_or_else(|| "bytes".to_owned());
     Some(match kind {
-        "counter" => format!("counter packets {} bytes {}", number("packets")?, number("bytes")?),
+        "counter" => {
+            format!("counter packets {} bytes {}", number("packets").unwrap_or(0), number("bytes").unwrap_or(0))
+        }
         "quota" => {
             let used = number("used").filter(|used| *used > 0);
             let used = used.map_or(String::new(), |used| format!(" used {used} {}", unit("used_unit")));

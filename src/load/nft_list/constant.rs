@@ -413,6 +413,6 @@ const DSCP: Names = &[
 
 /// A code by its name or number.
 pub(super) fn code(names: &[(&str, u128)], word: &str) -> Option<u8> {
-    let named = names.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
-    named.or_else(|| integer(word)).and_then(|value| u8::try_from(value).ok())
+    let known = names.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
+    known.or_else(|| integer(word)).and_then(|value| u8::try_from(value).ok())
 }

@@ -34,7 +34,7 @@ impl Typed {
     }
 }
 
-impl<'a> Reader<'a, '_> {
+impl Reader<'_, '_> {
     /// One or more fields side by side, perhaps looked up in a map.
     pub(super) fn expression(&mut self) -> Parsed<Typed> {
         self.deeper(|reader| {
@@ -191,7 +191,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn ct_key(&mut self) -> Parsed<Typed> {
-        self.tracks = true;
+        self.track();
         let direction = match self.cursor.peek_word() {
             Some("original") => Some(Direction::Original),
             Some("reply") => Some(Direction::Reply),

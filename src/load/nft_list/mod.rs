@@ -84,7 +84,7 @@ impl Ruleset<'_, '_> {
             line_of: self.line_of,
             scope: Scope::new(family),
             expected_data: Vec::new(),
-            tracks: false,
+            tracks: None,
             bound: Vec::new(),
             depth: 0,
         };
@@ -389,7 +389,7 @@ pub(super) fn unknown(evidence: Evidence) -> Nft {
         evidence,
     };
     let rule =
-        NftRule { statements: Box::new([Statement::Unread("".into())]), tracks: false, evidence, start: 0, end: 0 };
+        NftRule { statements: Box::new([Statement::Unread("".into())]), tracks: None, evidence, start: 0, end: 0 };
     let mut table = new_table(NftFamily::Inet, "", false, evidence);
     table.chains.push(NftChain { name: "".into(), hook: Some(hook), rules: vec![rule], open: None, evidence });
     Nft { tables: vec![table], ..Nft::default() }

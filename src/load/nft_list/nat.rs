@@ -1,5 +1,6 @@
 //! `dnat`, `snat`, `masquerade` and `redirect`.
 
+use crate::snapshot::NftFamily;
 use crate::snapshot::nft::{Expr, NatKind, NftNat, Statement};
 
 use super::constant::Datatype;
@@ -12,7 +13,6 @@ type Range = (Expr, Option<Expr>);
 impl<'a> Reader<'a, '_> {
     /// From the statement's word on.
     pub(super) fn nat(&mut self, word: &str) -> Parsed<Statement> {
-        self.tracks = true;
         self.cursor.next();
         let kind = match word {
             "dnat" => NatKind::Dnat,
@@ -33,6 +33,11 @@ impl<'a> Reader<'a, '_> {
         if self.cursor.is_word("ip") || self.cursor.is_word("ip6") {
             nat.six = Some(self.cursor.is_word("ip6"));
             self.cursor.next();
+        }
+        match nat.six.filter(|_| self.scope.family == NftFamily::Inet && self.tracks.is_none()) {
+            Some(true) => self.tracks = Some(NftFamily::Ip6),
+            Some(false) => self.tracks = Some(NftFamily::Ip),
+            None => self.track(),
         }
         nat.prefix = self.cursor.word("prefix");
         // `ip addr . port to`, `interval to`: what the map has, which its type says too.

@@ -52,14 +52,19 @@ pub(super) struct Reader<'a, 'l> {
     pub scope: Scope,
     /// The types of what a map that stands in a rule has for its keys.
     pub expected_data: Vec<Datatype>,
-    /// The rule that is being read makes the namespace track connections.
-    pub tracks: bool,
+    /// Of which family the rule that is being read makes the namespace track connections.
+    pub tracks: Option<NftFamily>,
     /// Chains that stand in rules (`jump { … }`).
     pub bound: Vec<NftChain>,
     pub depth: u32,
 }
 
 impl<'a> Reader<'a, '_> {
+    /// The rule makes the namespace track the connections of the table's family.
+    pub fn track(&mut self) {
+        self.tracks = Some(self.scope.family);
+    }
+
     /// Past a block in braces.
     pub fn skip_braces(&mut self) {
         let mut depth = 0u32;

@@ -15,7 +15,7 @@ struct Extras {
     limited: bool,
 }
 
-impl<'a> Reader<'a, '_> {
+impl Reader<'_, '_> {
     /// A named set or map, from its name on. What is not understood in it goes to `fault`.
     pub(super) fn named_set(&mut self, map: bool, fault: &mut dyn FnMut(Fault)) -> Parsed<NftSet> {
         let evidence = (self.line_of)(self.cursor.line());
@@ -123,7 +123,19 @@ impl<'a> Reader<'a, '_> {
         data: Option<&(impl AsRef<[Datatype]> + ?Sized)>,
         fault: &mut dyn FnMut(Fault),
     ) -> Parsed<()> {
-        let data = data.map(AsRef::as_ref);
+        let bound = std::mem::replace(&mut self.cursor.line_bound, false);
+        let read = self.all_elements(set, key, data.map(AsRef::as_ref), fault);
+        self.cursor.line_bound = bound;
+        read
+    }
+
+    fn all_elements(
+        &mut self,
+        set: &mut NftSet,
+        key: &[Datatype],
+        data: Option<&[Datatype]>,
+        fault: &mut dyn FnMut(Fault),
+    ) -> Parsed<()> {
         self.cursor.need("{")?;
         while !self.cursor.sign("}") {
             if self.cursor.peek() == Token::End {

@@ -11,12 +11,13 @@ use super::token::{Fault, Parsed, Token};
 /// Chains that stand in rules inside each other beyond this are no listing.
 const MAX_BOUND: u32 = 8;
 
-impl<'a> Reader<'a, '_> {
+impl Reader<'_, '_> {
     /// A rule to its end. One that isn't understood is kept as written, and told.
     pub(super) fn rule(&mut self, fault: &mut dyn FnMut(Fault)) -> NftRule {
         let (start, line) = (self.cursor.start(), self.cursor.line());
+        let bound = self.cursor.start_rule();
         let mut place = self.cursor;
-        self.tracks = false;
+        self.tracks = None;
         let mut statements = Vec::new();
         let read = self.statements(&mut statements);
         let stuck = self.cursor.start() == start;
@@ -29,9 +30,12 @@ impl<'a> Reader<'a, '_> {
             let text = self.cursor.text(start, self.cursor.last_end());
             statements.clear();
             statements.push(Statement::Unread(text.into()));
-            self.tracks |= text.split_ascii_whitespace().any(|word| word == "ct");
+            if text.split_ascii_whitespace().any(|word| word == "ct") {
+                self.track();
+            }
         }
         let end = self.cursor.last_end();
+        self.cursor.line_bound = bound;
         NftRule {
             statements: statements.into_boxed_slice(),
             tracks: self.tracks,
@@ -60,7 +64,7 @@ impl<'a> Reader<'a, '_> {
         let Some(word) = self.cursor.peek_word() else { return self.condition() };
         match word {
             "accept" | "drop" | "continue" | "return" | "jump" | "goto" => Ok(Statement::Verdict(self.verdict()?)),
-            "queue" => self.queue(),
+            "queue" => Ok(self.queue()),
             "reject" => self.reject(),
             "dnat" | "snat" | "masquerade" | "redirect" => self.nat(word),
             "counter" => self.counter(start),
@@ -79,13 +83,18 @@ impl<'a> Reader<'a, '_> {
                 Ok(Statement::Notrack)
             }
             "add" | "update" | "delete" => self.dynset(word),
-            "set" => self.old_dynset(),
+            // `set add ip saddr @set`, as old versions write it.
+            "set" => Ok(Statement::Unmodelled(self.rest_of_line(start).into())),
             "dup" | "flow" => {
-                self.tracks |= word == "flow";
+                if word == "flow" {
+                    self.track();
+                }
                 Ok(Statement::Aside(self.rest_of_line(start).into()))
             }
             "fwd" | "tproxy" | "synproxy" | "xt" => {
-                self.tracks |= word == "synproxy";
+                if word == "synproxy" {
+                    self.track();
+                }
                 Ok(Statement::Unmodelled(self.rest_of_line(start).into()))
             }
             "reset" => Ok(Statement::Harmless(self.rest_of_line(start).into())),
@@ -99,7 +108,7 @@ impl<'a> Reader<'a, '_> {
         let start = self.cursor.start();
         let left = self.expression()?;
         if self.cursor.is_word("set") {
-            return self.assignment(left, start);
+            return self.assignment(&left, start);
         }
         if self.cursor.word("vmap") {
             self.expected_data = vec![Datatype::Verdict];
@@ -110,7 +119,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// `meta mark set …`, `ip dscp set …`.
-    fn assignment(&mut self, left: Typed, start: usize) -> Parsed<Statement> {
+    fn assignment(&mut self, left: &Typed, start: usize) -> Parsed<Statement> {
         use crate::snapshot::nft::{CtKey, HeaderField, MetaKey};
         self.cursor.next();
         if matches!(left.expr, Expr::Meta(MetaKey::Mark) | Expr::Ct(CtKey::Mark | CtKey::Zone, _))
@@ -118,10 +127,10 @@ impl<'a> Reader<'a, '_> {
         {
             self.expected_data = vec![left.datatype()];
             let value = self.assigned(left.datatype())?;
-            return Ok(match left.expr {
+            return Ok(match &left.expr {
                 Expr::Meta(_) => Statement::SetMark(value),
                 Expr::Ct(CtKey::Zone, _) => Statement::SetCtZone(value),
-                Expr::Payload(header, field) => Statement::SetPayload(header, field, value),
+                Expr::Payload(header, field) => Statement::SetPayload(*header, *field, value),
                 _ => Statement::SetCtMark(value),
             });
         }
@@ -191,6 +200,7 @@ impl<'a> Reader<'a, '_> {
         let evidence = (self.line_of)(self.cursor.line());
         let tracks = self.tracks;
         self.cursor.next();
+        let bound = std::mem::replace(&mut self.cursor.line_bound, false);
         self.depth += 1;
         let mut rules = Vec::new();
         let mut first = None;
@@ -206,19 +216,21 @@ impl<'a> Reader<'a, '_> {
             }));
         }
         self.depth -= 1;
-        self.cursor.need("}")?;
-        self.tracks |= tracks;
+        let closed = self.cursor.need("}");
+        self.cursor.line_bound = bound;
+        closed?;
+        self.tracks = self.tracks.or(tracks);
         let name = format!("__chain{}", self.bound.len());
         self.bound.push(NftChain { name: name.as_str().into(), hook: None, rules, open: None, evidence });
         first.map_or(Ok(name), Err)
     }
 
     /// `queue flags bypass to 1-3`, `queue num 1 bypass`.
-    fn queue(&mut self) -> Parsed<Statement> {
+    fn queue(&mut self) -> Statement {
         let start = self.cursor.start();
         let text = self.rest_of_line(start);
         let bypass = text.split([' ', ',']).any(|word| word == "bypass");
-        Ok(Statement::Verdict(Verdict::Queue(bypass)))
+        Statement::Verdict(Verdict::Queue(bypass))
     }
 
     /// `reject with icmp port-unreachable`, `reject with tcp reset`.
@@ -424,12 +436,6 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// `set add ip saddr @set`, as old versions write it.
-    fn old_dynset(&mut self) -> Parsed<Statement> {
-        let start = self.cursor.start();
-        Ok(Statement::Unmodelled(self.rest_of_line(start).into()))
-    }
-
     /// `ct helper set "ftp"`, `ct count over 10`, or a condition.
     fn ct_statement(&mut self, start: usize) -> Parsed<Statement> {
         let place = self.cursor;
@@ -439,14 +445,14 @@ impl<'a> Reader<'a, '_> {
                 self.cursor.next();
                 self.cursor.word("over");
                 self.cursor.number::<u64>("a number")?;
-                self.tracks = true;
+                self.track();
                 let text = self.cursor.text(start, self.cursor.last_end());
                 Ok(Statement::Unknowable(text.into()))
             }
             Some("helper" | "timeout" | "expectation") => {
                 self.cursor.next();
                 if self.cursor.word("set") {
-                    self.tracks = true;
+                    self.track();
                     self.object()?;
                     let text = self.cursor.text(start, self.cursor.last_end());
                     return Ok(Statement::Harmless(text.into()));

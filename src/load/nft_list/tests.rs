@@ -84,7 +84,7 @@ fn nothing_that_is_written_hangs_the_reader() {
     for _ in 0..3000 {
         let mut text = String::from("table inet t {\n");
         for _ in 0..30 {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             text.push_str(pieces[(state >> 33) as usize % pieces.len()]);
             text.push(' ');
         }

@@ -29,6 +29,8 @@ pub(super) struct Cursor<'a> {
     breaks: bool,
     /// Where the last token ended.
     last_end: usize,
+    /// Whether a line's end is the end of what is being read: it is that of a rule, but not of a set.
+    pub line_bound: bool,
     /// A comment before the token said that iptables-nft keeps what follows.
     pub warned: bool,
 }
@@ -45,8 +47,17 @@ pub(super) type Parsed<T> = Result<T, Fault>;
 
 impl<'a> Cursor<'a> {
     pub fn new(text: &'a str) -> Self {
-        let mut cursor =
-            Self { text, token: Token::End, start: 0, end: 0, line: 1, breaks: true, last_end: 0, warned: false };
+        let mut cursor = Self {
+            text,
+            token: Token::End,
+            start: 0,
+            end: 0,
+            line: 1,
+            breaks: true,
+            last_end: 0,
+            line_bound: false,
+            warned: false,
+        };
         cursor.scan();
         cursor.breaks = true;
         cursor
@@ -54,7 +65,13 @@ impl<'a> Cursor<'a> {
 
     /// The token that comes next.
     pub fn peek(&self) -> Token<'a> {
-        self.token
+        if self.line_bound && self.breaks { Token::End } else { self.token }
+    }
+
+    /// Lets a rule start with the next token, and end with its line. What was so before.
+    pub fn start_rule(&mut self) -> bool {
+        self.breaks = false;
+        std::mem::replace(&mut self.line_bound, true)
     }
 
     /// Takes the token that comes next.
@@ -88,7 +105,7 @@ impl<'a> Cursor<'a> {
 
     /// Takes the next token if it is this sign.
     pub fn sign(&mut self, sign: &str) -> bool {
-        let there = self.token == Token::Sign(sign);
+        let there = self.peek() == Token::Sign(sign);
         if there {
             self.scan();
         }
@@ -97,7 +114,7 @@ impl<'a> Cursor<'a> {
 
     /// Takes the next token if it is this word.
     pub fn word(&mut self, word: &str) -> bool {
-        let there = self.token == Token::Word(word);
+        let there = self.peek() == Token::Word(word);
         if there {
             self.scan();
         }
@@ -105,12 +122,12 @@ impl<'a> Cursor<'a> {
     }
 
     pub fn is_word(&self, word: &str) -> bool {
-        self.token == Token::Word(word)
+        self.peek() == Token::Word(word)
     }
 
     /// The next token's text, if it is a word on the same line.
     pub fn peek_word(&self) -> Option<&'a str> {
-        match self.token {
+        match self.peek() {
             Token::Word(word) => Some(word),
             _ => None,
         }
@@ -118,7 +135,7 @@ impl<'a> Cursor<'a> {
 
     /// A word or a quoted string.
     pub fn name(&mut self, what: &str) -> Parsed<&'a str> {
-        match self.token {
+        match self.peek() {
             Token::Word(name) | Token::Quoted(name) => {
                 self.scan();
                 Ok(name)
@@ -140,7 +157,7 @@ impl<'a> Cursor<'a> {
     /// The fault that something else stands here than was expected.
     pub fn expected(&self, what: &str) -> Fault {
         let found = super::super::lines::quote(self.text(self.start, self.end));
-        let found = if self.token == Token::End { "the end".to_owned() } else { found.to_string() };
+        let found = if self.peek() == Token::End { "the end".to_owned() } else { found.to_string() };
         Fault { what: format!("expected {what}, found {found}"), at: self.start, line: self.line }
     }
 
@@ -199,6 +216,10 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Operators and brackets, the longer ones first.
+const SIGNS: &[&str] =
+    &["!=", "==", "<=", ">=", "<<", ">>", "{", "}", "(", ")", ",", ";", "=", "!", "<", ">", "&", "|", "^"];
+
 /// The first token of a text, and its length.
 fn read(rest: &str) -> (Token<'_>, usize) {
     let bytes = rest.as_bytes();
@@ -208,8 +229,6 @@ fn read(rest: &str) -> (Token<'_>, usize) {
         let length = memchr::memchr(b'"', inner.as_bytes()).unwrap_or(inner.len());
         return (Token::Quoted(inner.get(..length).unwrap_or("")), (length + 2).min(rest.len()));
     }
-    const SIGNS: &[&str] =
-        &["!=", "==", "<=", ">=", "<<", ">>", "{", "}", "(", ")", ",", ";", "=", "!", "<", ">", "&", "|", "^"];
     if let Some(sign) = SIGNS.iter().find(|sign| rest.starts_with(**sign)) {
         return (Token::Sign(rest.get(..sign.len()).unwrap_or("")), sign.len());
     }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::super::rng::Rng;
 use super::craft::{Crafted, Payload};
-use super::iptables;
 use super::router::Rules;
+use super::{iptables, nft};
 
 /// What loads the rules of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,10 @@ pub enum Backend {
     Nft,
     /// iptables-legacy.
     Legacy,
+    /// nft's own tables.
+    Native,
+    /// nft's own tables beside those of iptables-nft.
+    Mixed,
 }
 
 /// A rule set and packets.
@@ -27,7 +31,10 @@ pub struct Case {
 /// The case of a seed.
 pub fn case(seed: u64, backend: Backend) -> Case {
     let mut rng = Rng::new(seed);
-    let mut rules = iptables::rules(&mut rng);
+    let mut rules = if backend == Backend::Native { nft::rules(&mut rng) } else { iptables::rules(&mut rng) };
+    if backend == Backend::Mixed {
+        rules.nft = nft::rules(&mut rng).nft;
+    }
     rules.legacy = backend == Backend::Legacy;
     let packets = (0..PACKETS).map(|n| packet(n, &mut rng)).collect();
     Case { seed, rules, packets }

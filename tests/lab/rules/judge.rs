@@ -61,6 +61,7 @@ pub fn run(seeds: Range<u64>, backend: Backend, jobs: usize) -> Run {
 }
 
 fn judge_case(router: &mut Router, case: &Case, run: &Mutex<Run>) {
+    let case = &accepted(router, case);
     let snapshot = match stand(router, &case.rules) {
         Ok(snapshot) => snapshot,
         Err(error) => return run.lock().expect("the run").refused.push(format!("seed {}: {error}", case.seed)),
@@ -80,6 +81,24 @@ fn judge_case(router: &mut Router, case: &Case, run: &Mutex<Run>) {
             }
         }
     }
+}
+
+/// The case without the lines that nft refuses: which conditions go together is its business.
+fn accepted(router: &mut Router, case: &Case) -> Case {
+    let mut case = case.clone();
+    for _ in 0..100 {
+        let Err(error) = router.load(&case.rules) else { break };
+        let numbers =
+            error.lines().filter_map(|line| line.strip_prefix("/dev/stdin:")?.split(':').next()?.parse().ok());
+        let refused: Vec<usize> = numbers.collect();
+        if refused.is_empty() || !error.starts_with("nft ") {
+            break;
+        }
+        let kept = case.rules.nft.lines().enumerate().filter(|(n, _)| !refused.contains(&(n + 1)));
+        let kept: Vec<&str> = kept.map(|(_, line)| line).collect();
+        case.rules.nft = kept.join("\n") + "\n";
+    }
+    case
 }
 
 /// Loads the rules and takes the snapshot.
@@ -340,7 +359,11 @@ fn smallest(router: &mut Router, case: &Case, packet: &Crafted, wrong: String) -
             }
         }
     }
+    fewer_nft(router, &mut rules, packet, &mut wrong);
     let mut text = String::new();
+    if !rules.nft.is_empty() {
+        let _ = writeln!(text, "nft:\n{}", rules.nft);
+    }
     for (family, tables) in [("IPv4", &rules.v4), ("IPv6", &rules.v6)] {
         for (table, lines) in tables.iter().filter(|(_, lines)| !lines.is_empty()) {
             let _ = writeln!(text, "{family} {table}:\n  {}", lines.join("\n  "));
@@ -350,4 +373,18 @@ fn smallest(router: &mut Router, case: &Case, packet: &Crafted, wrong: String) -
         let _ = writeln!(text, "ipset:\n  {}", rules.ipset.join("\n  "));
     }
     format!("{}\n{text}{wrong}", if rules.legacy { "iptables-legacy" } else { "iptables-nft" })
+}
+
+/// Leaves out line by line of nft's rules: a rule, or a chain that nobody calls any more.
+fn fewer_nft(router: &mut Router, rules: &mut Rules, packet: &Crafted, wrong: &mut String) {
+    let mut at = 0;
+    while at < rules.nft.lines().count() {
+        let lines: Vec<&str> = rules.nft.lines().collect();
+        let kept = lines.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, line)| *line);
+        let fewer = Rules { nft: kept.collect::<Vec<_>>().join("\n") + "\n", ..rules.clone() };
+        match stand(router, &fewer).map(|snapshot| judge(router, &snapshot, packet)) {
+            Ok(Err(still)) => (*rules, *wrong) = (fewer, still),
+            _ => at += 1,
+        }
+    }
 }

@@ -9,4 +9,5 @@ pub mod case;
 pub mod craft;
 pub mod iptables;
 pub mod judge;
+pub mod nft;
 pub mod router;

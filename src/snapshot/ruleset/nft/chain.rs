@@ -128,8 +128,9 @@ pub struct NftHook {
 pub struct NftRule {
     /// What it asks and does, in order.
     pub statements: Box<[Statement]>,
-    /// Whether it makes the namespace track connections (`nft_ct_get_init` in `net/netfilter/nft_ct.c`).
-    pub tracks: bool,
+    /// Of which families it makes the namespace track connections (`nft_ct_get_init` in `net/netfilter/nft_ct.c`,
+    /// `nft_nat_validate` in `nft_nat.c`).
+    pub tracks: Option<NftFamily>,
     /// The line that says so.
     pub evidence: Evidence,
     /// Where it stands in the text.

@@ -127,8 +127,11 @@ impl Nft {
                 if nat && !table.dormant {
                     known.nat.push(table.family);
                 }
-                if nat || table.chains.iter().flat_map(|chain| &chain.rules).any(|rule| rule.tracks) {
-                    known.tracked.push(table.family);
+                // A nat chain alone tracks nothing (`nft_chain_nat.c`), and is then not asked.
+                for family in table.chains.iter().flat_map(|chain| &chain.rules).filter_map(|rule| rule.tracks) {
+                    if !known.tracked.contains(&family) {
+                        known.tracked.push(family);
+                    }
                 }
                 if !table.dormant {
                     let bases = (0u32..).zip(&table.chains).filter(|(_, chain)| chain.hook.is_some());
