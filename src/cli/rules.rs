@@ -1,6 +1,6 @@
 //! `flowtrace rules`.
 
-use crate::engine::{Certainty, certainty};
+use crate::engine::{certainty, nft_certainty, nft_unmodelled};
 use crate::error::Error;
 use crate::evidence::{Evidence, Gap};
 use crate::net::{Family, NetnsId, Protocol};
@@ -121,12 +121,12 @@ fn of_nft<'n>(snapshot: &'n Snapshot, nft: &'n Nft) -> impl Iterator<Item = Rule
         file: snapshot.files.path(table.evidence).to_owned(),
         tables: vec![TableListing {
             name: String::from(&*table.name),
-            chains: table.chains.iter().map(of_nft_chain).collect(),
+            chains: table.chains.iter().map(|chain| of_nft_chain(nft, chain)).collect(),
         }],
     })
 }
 
-fn of_nft_chain(chain: &crate::snapshot::NftChain) -> ChainListing {
+fn of_nft_chain(nft: &Nft, chain: &crate::snapshot::NftChain) -> ChainListing {
     let policy = match chain.hook.as_ref().map(|hook| hook.policy) {
         None | Some(ChainPolicy::Return) => "-",
         Some(ChainPolicy::Drop) => "DROP",
@@ -134,11 +134,10 @@ fn of_nft_chain(chain: &crate::snapshot::NftChain) -> ChainListing {
         Some(ChainPolicy::Accept) => "ACCEPT",
     };
     let rule = |(index, rule): (u32, &crate::snapshot::NftRule)| {
-        let certainty = if rule.acts { Certainty::NotModelled } else { Certainty::Exact };
+        let certainty = nft_certainty(rule);
         let Evidence { line, .. } = rule.evidence;
-        let unmodelled = rule.acts.then(|| "nft's own rules are not evaluated yet".to_owned());
-        let text = rule.text.clone();
-        RuleListing { index, line, text, certainty: certainty.as_str(), unmodelled: unmodelled.into_iter().collect() }
+        let text = nft.rule_text(rule);
+        RuleListing { index, line, text, certainty: certainty.as_str(), unmodelled: nft_unmodelled(rule) }
     };
     ChainListing {
         name: String::from(&*chain.name),

@@ -43,6 +43,7 @@ use crate::snapshot::NetnsId;
 
 pub use certainty::{Certainty, certainty};
 pub use drive::explain;
+pub use nft::{nft_certainty, nft_unmodelled};
 
 /// What is asked.
 #[derive(Clone, Debug)]

@@ -211,7 +211,7 @@ impl<'g> Notes<'g> {
         self.left_out.is_some() || self.gaps.last().is_some_and(|gap| gap.evidence == [evidence])
     }
 
-    fn push(&mut self, gap: Gap, evidence: Evidence) {
+    pub fn push(&mut self, gap: Gap, evidence: Evidence) {
         if self.named < MOST_GAPS {
             self.named += 1;
             self.gaps.push(gap);

@@ -26,7 +26,9 @@ pub(super) struct Sources {
 /// Reads a namespace's rules.
 pub(super) fn parse(files: &mut Files, sources: &Sources, dir: &str, gaps: &mut Vec<Gap>) -> Netfilter {
     let mut netfilter = Netfilter::default();
+    let first = gaps.len();
     netfilter.nft = nft(files, sources, gaps);
+    let after = gaps.len();
     let saved = [
         (Family::Inet, sources.iptables, sources.iptables_legacy),
         (Family::Inet6, sources.ip6tables, sources.ip6tables_legacy),
@@ -49,7 +51,23 @@ pub(super) fn parse(files: &mut Files, sources: &Sources, dir: &str, gaps: &mut 
             netfilter.insert(ruleset);
         }
     }
+    if let Some(nft) = &netfilter.nft {
+        forget_printed(nft, gaps, first..after);
+    }
     netfilter
+}
+
+/// What is not understood of a table that `iptables-save` printed too leaves nothing open: it is read there.
+fn forget_printed(nft: &Nft, gaps: &mut Vec<Gap>, ours: std::ops::Range<usize>) {
+    let printed = nft.tables.iter().filter(|table| table.printed_by_iptables);
+    let rules: std::collections::HashSet<Evidence> =
+        printed.flat_map(|table| &table.chains).flat_map(|chain| &chain.rules).map(|rule| rule.evidence).collect();
+    let mut place = 0;
+    gaps.retain(|gap| {
+        let told = ours.contains(&place) && gap.evidence.iter().any(|line| rules.contains(line));
+        place += 1;
+        !told
+    });
 }
 
 fn text(files: &Files, file: FileId) -> Text {

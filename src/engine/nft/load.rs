@@ -1,7 +1,7 @@
 //! Loads the values of expressions, and compares them (`nft_bitwise.c`, `nft_cmp.c`, `nft_range.c`).
 
 use crate::net::Packet;
-use crate::snapshot::nft::{Data, Expr, NumgenMode, Operand, RelOp, Relation};
+use crate::snapshot::nft::{BitOp, Data, Expr, MetaKey, NumgenMode, Operand, RelOp, Relation};
 
 use super::super::walk::{Walk, Why};
 use super::statement::{Run, answered};
@@ -125,7 +125,7 @@ impl<'a> Run<'a> {
         };
         let way = answered(walk, &doubt.what).unwrap_or_else(|| {
             let ways = (0..modulus.max(1)).map(|number| (None, number.saturating_add(offset).to_string())).collect();
-            walk.choose(Why { what: doubt.what, evidence: Some(self.rule.evidence), gap: true }, ways)
+            walk.choose(Why { what: doubt.what, evidence: Some(self.rule.evidence), gap: true, column: None }, ways)
         });
         Ok(u128::try_from(way).unwrap_or(0) + u128::from(offset))
     }
@@ -143,6 +143,7 @@ impl<'a> Run<'a> {
             what: format!("the number out of {modulus} that `{}` draws", self.text()),
             evidence: Some(self.rule.evidence),
             gap: mode == NumgenMode::Inc,
+            column: None,
         };
         let way = walk.choose(why, ways);
         Ok(u128::try_from(way).unwrap_or(0) + u128::from(offset))
@@ -171,20 +172,27 @@ impl<'a> Run<'a> {
 
     /// A condition on a number drawn by chance, whose probability is the share of numbers that it holds for.
     fn drawn_relation(&self, walk: &mut Walk, asked: &Relation) -> Option<bool> {
-        let Expr::Numgen { mode: NumgenMode::Random, modulus, offset } = asked.left else { return None };
+        let (first, count) = drawn_from(&asked.left)?;
         let (low, high) = match &asked.right {
             Operand::Expr(Expr::Value(value)) => (*value, *value),
             Operand::Range(low, high) => (*low, *high),
             _ => return None,
         };
-        let holds = |number: u32| {
-            let drawn = [Ok(u128::from(number) + u128::from(offset))];
-            matches!(compare(&drawn, asked.op, &[Ok((low, high))]), Holds::Yes)
+        let below = |end: u128| end.clamp(first, first + count) - first;
+        let within = below(high.saturating_add(1)) - below(low).min(below(high.saturating_add(1)));
+        let holding = match asked.op {
+            RelOp::Eq => within,
+            RelOp::Ne => count - within,
+            RelOp::Lt => below(low),
+            RelOp::Le => below(high.saturating_add(1)),
+            RelOp::Gt => count - below(high.saturating_add(1)),
+            RelOp::Ge => count - below(low),
+            RelOp::Any | RelOp::None => return None,
         };
-        // More numbers than this are drawn by nobody who wants to know which.
-        let count = (0..modulus.min(1 << 20)).filter(|number| holds(*number)).count();
-        let share = f64::from(u32::try_from(count).ok()?) / f64::from(modulus.clamp(1, 1 << 20));
-        Some(self.by_chance(walk, share))
+        let number = |count: u128| {
+            u32::try_from(count >> 1).map_or(f64::from(u32::MAX), f64::from) * 2.0 + f64::from(u8::from(count & 1 == 1))
+        };
+        Some(self.by_chance(walk, number(holding) / number(count)))
     }
 
     /// Whether something of a probability happens.
@@ -192,9 +200,33 @@ impl<'a> Run<'a> {
         if share <= 0.0 || share >= 1.0 {
             return share >= 1.0;
         }
-        let why = Why { what: format!("`{}` by chance", self.text()), evidence: Some(self.rule.evidence), gap: false };
+        let why = Why {
+            what: format!("`{}` by chance", self.text()),
+            evidence: Some(self.rule.evidence),
+            gap: false,
+            column: None,
+        };
         let ways = vec![(Some(share), "yes".to_owned()), (Some(1.0 - share), "no".to_owned())];
         walk.choose(why, ways) == 0
+    }
+}
+
+/// The lowest number that an expression draws by chance, and how many there are.
+fn drawn_from(expr: &Expr) -> Option<(u128, u128)> {
+    match expr {
+        Expr::Numgen { mode: NumgenMode::Random, modulus, offset } => {
+            Some((u128::from(*offset), u128::from((*modulus).max(1))))
+        }
+        Expr::Meta(MetaKey::Other("random")) => Some((0, 1 << 32)),
+        Expr::Binary(BitOp::And, left, right) => match (&**left, &**right) {
+            (Expr::Meta(MetaKey::Other("random")), Expr::Value(mask))
+                if *mask < 1 << 32 && (mask + 1).is_power_of_two() =>
+            {
+                Some((0, (mask + 1).min(1 << 32)))
+            }
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -116,7 +116,7 @@ impl<'a> Run<'a> {
         let mut ways: Vec<(Option<f64>, String)> = fitting.iter().map(|(key, _)| (None, key.clone())).collect();
         ways.push((None, "none of them".to_owned()));
         let what = format!("{} is which element of `{}`", doubt.what, self.text());
-        let why = Why { what, evidence: Some(self.rule.evidence), gap: true };
+        let why = Why { what, evidence: Some(self.rule.evidence), gap: true, column: None };
         let way = walk.choose(why, ways);
         let element = fitting.get(way).map(|(_, element)| *element).or(map.catchall()).ok_or(Break)?;
         self.because.push(element.evidence);
@@ -169,7 +169,7 @@ impl<'a> Run<'a> {
             labels.push((Some(share(rest, all)), "no element".to_owned()));
         }
         let what = format!("the number that `{}` draws", self.text());
-        let why = Why { what, evidence: Some(self.rule.evidence), gap: false };
+        let why = Why { what, evidence: Some(self.rule.evidence), gap: false, column: None };
         let way = walk.choose(why, labels);
         ways.get(way).map(|(_, element)| *element)
     }

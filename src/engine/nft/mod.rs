@@ -3,6 +3,7 @@
 //! Follows `net/netfilter/nf_tables_core.c` and the `nft_*.c` beside it, `net/core/dev.c` (`nf_ingress`,
 //! `nf_hook_egress`) and the `NF_HOOK` calls of `net/bridge/`.
 
+mod certainty;
 mod chain;
 mod ct;
 mod fib;
@@ -22,6 +23,7 @@ use crate::trace::{Hook, Reason};
 
 use super::netfilter::HookState;
 use super::walk::{End, Stage, Walk};
+pub use certainty::{nft_certainty, nft_unmodelled};
 pub(super) use write::Written as WrittenElement;
 
 /// Where a chain is asked (`struct nft_pktinfo`).

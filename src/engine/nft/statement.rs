@@ -218,8 +218,12 @@ impl<'a> Run<'a> {
 
     /// A statement that flowtrace doesn't model may do anything, or nothing.
     fn unmodelled(&self, walk: &mut Walk, text: &str) -> Stage<Flow> {
-        let why =
-            Why { what: format!("what `{text}` does is not modelled"), evidence: Some(self.rule.evidence), gap: true };
+        let why = Why {
+            what: format!("what `{text}` does is not modelled"),
+            evidence: Some(self.rule.evidence),
+            gap: true,
+            column: None,
+        };
         let ways = vec![(None, "it lets the packet go on".to_owned()), (None, "it decides on the packet".to_owned())];
         if walk.choose(why, ways) == 0 {
             return Ok(Flow::Next);

@@ -161,6 +161,7 @@ pub(super) fn meta(word: &str) -> Option<(MetaKey, Datatype)> {
         "nfproto" => (MetaKey::Nfproto, Datatype::NfProto),
         "l4proto" => (MetaKey::L4proto, Datatype::Proto),
         "pkttype" => (MetaKey::Pkttype, Datatype::PktType),
+        "random" => (MetaKey::Other("random"), Datatype::Integer),
         "ibrname" | "ibridgename" => (MetaKey::Ibrname, Datatype::Ifname),
         "obrname" | "obridgename" => (MetaKey::Obrname, Datatype::Ifname),
         _ => {

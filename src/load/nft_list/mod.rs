@@ -35,7 +35,9 @@ pub(super) fn parse_lines(
     let mut notes = Notes::new(file, tool, gaps);
     let cursor = Cursor::new(text);
     let note = &mut |fault: Fault| {
-        notes.add(line_of(fault.line), format_args!("column {}: {}", cursor.column(fault.at), fault.what));
+        let (line, column) = (line_of(fault.line), cursor.column(fault.at));
+        let gap = Gap::new(format!("{tool}: column {column}: {}", fault.what), vec![line]);
+        notes.push(gap.at(u32::try_from(column).ok()), line);
     };
     let mut ruleset = Ruleset { nft: Nft { text: Some(text.clone()), ..Nft::default() }, cursor, line_of };
     ruleset.read(note);

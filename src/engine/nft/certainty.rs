@@ -1,0 +1,66 @@
+//! How well a rule of nft's own is known before any packet comes.
+
+use crate::snapshot::NftRule;
+use crate::snapshot::nft::{CtKey, Expr, HeaderField, MetaKey, NumgenMode, Operand, Statement};
+
+use super::super::certainty::Certainty;
+
+/// Whether a rule's answer is always the kernel's, may branch, or has a part that is not modelled.
+#[must_use]
+pub fn nft_certainty(rule: &NftRule) -> Certainty {
+    let unmodelled = |one: &Statement| matches!(one, Statement::Unmodelled(_) | Statement::Unread(_));
+    if rule.statements.iter().any(unmodelled) {
+        Certainty::NotModelled
+    } else if rule.statements.iter().any(branches) {
+        Certainty::Branches
+    } else {
+        Certainty::Exact
+    }
+}
+
+/// Why a rule is not modelled, in words.
+#[must_use]
+pub fn nft_unmodelled(rule: &NftRule) -> Vec<String> {
+    let why = |one: &Statement| match one {
+        Statement::Unmodelled(text) => Some(format!("what `{text}` does is not modelled")),
+        Statement::Unread(_) => Some("the rule is not understood".to_owned()),
+        _ => None,
+    };
+    rule.statements.iter().filter_map(why).collect()
+}
+
+fn branches(statement: &Statement) -> bool {
+    match statement {
+        Statement::Match(relation) => {
+            open(&relation.left) || matches!(&relation.right, Operand::Expr(right) if open(right))
+        }
+        Statement::Vmap(key, _) | Statement::SetMark(key) | Statement::SetCtMark(key) | Statement::SetCtZone(key) => {
+            open(key)
+        }
+        Statement::SetPayload(_, _, value) => open(value),
+        Statement::Nat(nat) => {
+            [&nat.addr, &nat.port].into_iter().flatten().any(|(low, high)| open(low) || high.as_ref().is_some_and(open))
+        }
+        Statement::Limit(_) | Statement::Unknowable(_) => true,
+        Statement::Quota(quota) => quota.used.is_none(),
+        Statement::Dynset { limited, .. } => *limited,
+        _ => false,
+    }
+}
+
+/// Whether an expression may give what no snapshot tells.
+fn open(expr: &Expr) -> bool {
+    match expr {
+        Expr::Payload(_, HeaderField::Other(_))
+        | Expr::Meta(MetaKey::Other(_) | MetaKey::Skuid | MetaKey::Skgid | MetaKey::Priority)
+        | Expr::Ct(CtKey::Other(_), _)
+        | Expr::Numgen { mode: NumgenMode::Inc | NumgenMode::Random, .. }
+        | Expr::Jhash { seed: None, .. }
+        | Expr::Symhash { .. }
+        | Expr::Opaque(_) => true,
+        Expr::Binary(_, left, right) => open(left) || open(right),
+        Expr::Concat(fields) => fields.iter().any(open),
+        Expr::Map(key, _) | Expr::Jhash { key, .. } => open(key),
+        _ => false,
+    }
+}
