@@ -249,7 +249,9 @@ fn ports(_: At, rng: &mut Rng) -> Option<String> {
         "sctp" if ports.starts_with(':') || ports.ends_with(':') => "1000:65535",
         _ => ports,
     };
-    Some(format!("-p {proto} -m {proto} {}{side} {ports}", rng.negation(25)))
+    // Neither backend's iptables-save prints `! 0:65535`, which matches nothing.
+    let not = if ports == "0:65535" { "" } else { rng.negation(25) };
+    Some(format!("-p {proto} -m {proto} {not}{side} {ports}"))
 }
 
 fn multiport(_: At, rng: &mut Rng) -> Option<String> {
