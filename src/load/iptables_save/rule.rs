@@ -14,7 +14,8 @@ const LONGEST: usize = 1 << 14;
 /// Reads one rule's line. What can't be read is kept in the rule as text, so that a walk that comes to it branches.
 pub(crate) fn read_rule(line: &str, family: Family, table: &Table) -> Rule {
     let too_long = line.len() > LONGEST;
-    let line = line.get(..line.floor_char_boundary(LONGEST)).unwrap_or("");
+    let end = (0..=line.len().min(LONGEST)).rev().find(|end| line.is_char_boundary(*end));
+    let line = end.and_then(|end| line.get(..end)).unwrap_or("");
     let mut reader = Reader {
         words: Words::new(if too_long { "" } else { line }),
         family,
