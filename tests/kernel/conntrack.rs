@@ -3,7 +3,8 @@
 
 use crate::lab::flannel::{FlannelBackend, INTERNET4};
 use crate::lab::judge::must_agree;
-use crate::lab::scenario::{Probe, Proto, Scenario, Want};
+use crate::lab::probe::{Probe, Proto, Want};
+use crate::lab::scenario::Scenario;
 use crate::lab::situations::two_nodes;
 
 const POD1: &str = "default/pod1";

@@ -2,7 +2,7 @@
 //! be what `explain` says of the snapshot taken just before.
 
 use crate::lab::judge::must_agree;
-use crate::lab::situations;
+use crate::lab::{situations, stopped};
 
 #[test]
 fn pods_on_two_nodes_reach_each_other_over_vxlan() {
@@ -126,12 +126,12 @@ fn dual_stack_works_in_both_families() {
 
 #[test]
 fn a_packet_stops_where_the_other_node_has_a_fault() {
-    must_agree(situations::faults(), "between nodes");
+    must_agree(stopped::faults(), "between nodes");
 }
 
 #[test]
 fn a_packet_stops_where_its_own_node_has_a_fault() {
-    must_agree(situations::faults(), "on one node");
+    must_agree(stopped::faults(), "on one node");
 }
 
 macro_rules! faults {
@@ -139,7 +139,7 @@ macro_rules! faults {
         $(
             #[test]
             fn $test() {
-                must_agree(situations::one_fault($fault), "");
+                must_agree(stopped::one_fault($fault), "");
             }
         )+
 

@@ -14,7 +14,7 @@ use nix::sys::socket::{
 use super::answer::socket_without_df;
 use super::build::write_sysctls;
 use super::netns::Netns;
-use super::scenario::{Probe, Proto};
+use super::probe::{Probe, Proto};
 
 /// How it ended for the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

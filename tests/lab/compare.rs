@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use super::client::Outcome;
 use super::observe::{Observation, is_answer};
+use super::probe::Probe;
 use super::ruletrace::RuleHit;
-use super::scenario::{Place, Probe, Scenario};
+use super::scenario::{Place, Scenario};
 use super::tap::{Direction, Sighting};
 use super::wire::Header;
 

@@ -8,7 +8,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::observe::Observation;
-use super::scenario::{Probe, Proto, Scenario};
+use super::probe::{Probe, Proto};
+use super::scenario::Scenario;
 
 /// Counts.
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::client::length_of;
-use super::scenario::{Probe, Proto};
+use super::probe::{Probe, Proto};
 
 thread_local! {
     /// Another program to test on this thread, instead of this crate's.

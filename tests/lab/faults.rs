@@ -1,6 +1,6 @@
 //! What goes wrong in flannel clusters, each thing made in a scenario of its own or beside others.
 
-use super::flannel::Node;
+use super::node::Node;
 use super::scenario::{Scenario, Space};
 
 /// A fault between a client's node and another, which it makes in the scenario.

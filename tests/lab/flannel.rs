@@ -1,8 +1,7 @@
 //! Clusters as flannel and the CNI plugins leave them: what flanneld writes by hand at node start, for N nodes.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
 use super::kube_proxy::{self, Service};
+use super::node::{Node, Pod};
 use super::objects;
 use super::scenario::{Place, Plug, RelayProgram, Scenario, Space, Wire};
 use super::wire::RELAY_PORT;
@@ -15,15 +14,6 @@ pub const NETWORK6: &str = "fd00:10:244::/48";
 pub const INTERNET4: &str = "203.0.113.9";
 /// The same in IPv6.
 pub const INTERNET6: &str = "2001:db8:113::9";
-/// A router outside the snapshot says nothing when TTL ends at it: nobody can know whether it would.
-const SILENT_ROUTER: &str = "table inet silent {
-  chain out {
-    type filter hook output priority 0;
-    icmp type time-exceeded drop
-    icmpv6 type time-exceeded drop
-  }
-}
-";
 /// A client beside the nodes, in their subnet.
 pub const CLIENT4: &str = "192.0.2.200";
 /// The same in IPv6.
@@ -69,165 +59,6 @@ pub struct Cluster {
     pub flannel_rules: bool,
     /// Whether kube-proxy's rules are there.
     pub kube_proxy: bool,
-}
-
-/// A node.
-#[derive(Clone, Debug)]
-pub struct Node {
-    /// Its number, from 1, from which its name, addresses and pod networks come.
-    pub number: u8,
-    /// Its name, where it is not `n` and the number.
-    pub label: Option<String>,
-    /// Which underlay subnet it is in: 0 (192.0.2.0/24) or 1 (198.51.100.0/24).
-    pub subnet: u8,
-    /// Whether it has a second uplink, eth1, in the second subnet.
-    pub second_uplink: bool,
-    /// `ifindex` of its uplink and of the next device to be made.
-    next_index: u32,
-}
-
-/// A pod.
-#[derive(Clone, Debug)]
-pub struct Pod {
-    /// Its Kubernetes namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// Its node's number.
-    pub node: u8,
-    /// The last part of its addresses.
-    pub host: u8,
-}
-
-impl Node {
-    /// The node of a number, in the first subnet.
-    pub fn new(number: u8) -> Self {
-        Self { number, label: None, subnet: 0, second_uplink: false, next_index: 10 }
-    }
-
-    /// Its name.
-    pub fn name(&self) -> String {
-        self.label.clone().unwrap_or_else(|| format!("n{}", self.number))
-    }
-
-    /// Its underlay address.
-    pub fn address4(&self) -> Ipv4Addr {
-        match self.subnet {
-            0 => Ipv4Addr::new(192, 0, 2, 10 + self.number),
-            _ => Ipv4Addr::new(198, 51, 100, 10 + self.number),
-        }
-    }
-
-    /// Its address on the second uplink.
-    pub fn second_address4(&self) -> Ipv4Addr {
-        Ipv4Addr::new(198, 51, 100, 10 + self.number)
-    }
-
-    /// Its underlay address in IPv6.
-    pub fn address6(&self) -> Ipv6Addr {
-        let subnet = if self.subnet == 0 { 2 } else { 0x51 };
-        Ipv6Addr::new(0x2001, 0xdb8, subnet, 0, 0, 0, 0, 0x10 + u16::from(self.number))
-    }
-
-    /// Its gateway.
-    pub fn gateway4(&self) -> Ipv4Addr {
-        match self.subnet {
-            0 => Ipv4Addr::new(192, 0, 2, 1),
-            _ => Ipv4Addr::new(198, 51, 100, 1),
-        }
-    }
-
-    /// Its gateway in IPv6.
-    pub fn gateway6(&self) -> Ipv6Addr {
-        let subnet = if self.subnet == 0 { 2 } else { 0x51 };
-        Ipv6Addr::new(0x2001, 0xdb8, subnet, 0, 0, 0, 0, 1)
-    }
-
-    /// Its pod network, as the Node object says.
-    pub fn pod_cidr4(&self) -> String {
-        format!("10.244.{}.0/24", self.number)
-    }
-
-    /// Its pod network in IPv6.
-    pub fn pod_cidr6(&self) -> String {
-        format!("fd00:10:244:{}::/64", self.number)
-    }
-
-    /// The link address of its flannel.1 (4) or flannel-v6.1 (6).
-    pub fn vtep_mac(&self, family: u8) -> String {
-        format!("5a:00:00:00:0{family}:{:02x}", self.number)
-    }
-
-    /// The link address of its uplink.
-    pub fn uplink_mac(&self) -> String {
-        format!("52:54:00:00:00:{:02x}", 0x10 + self.number)
-    }
-
-    /// The link address of its second uplink.
-    pub fn second_uplink_mac(&self) -> String {
-        format!("52:54:00:00:01:{:02x}", 0x10 + self.number)
-    }
-
-    /// The link address of its cni0.
-    pub fn bridge_mac(&self) -> String {
-        format!("ce:00:00:00:00:{:02x}", self.number)
-    }
-
-    fn address_of(&self, family: u8) -> IpAddr {
-        if family == 4 { self.address4().into() } else { self.address6().into() }
-    }
-}
-
-impl Pod {
-    /// A pod of a node.
-    pub fn new(name: &str, node: u8, host: u8) -> Self {
-        let (namespace, name) = name.split_once('/').unwrap_or(("default", name));
-        Self { namespace: namespace.to_owned(), name: name.to_owned(), node, host }
-    }
-
-    /// `NAMESPACE/POD`.
-    pub fn full_name(&self) -> String {
-        format!("{}/{}", self.namespace, self.name)
-    }
-
-    /// The name of its namespace in the lab.
-    pub fn space(&self) -> String {
-        self.full_name()
-    }
-
-    /// Its address.
-    pub fn address4(&self) -> Ipv4Addr {
-        Ipv4Addr::new(10, 244, self.node, self.host)
-    }
-
-    /// Its address in IPv6.
-    pub fn address6(&self) -> Ipv6Addr {
-        Ipv6Addr::new(0xfd00, 0x10, 0x244, u16::from(self.node), 0, 0, 0, u16::from(self.host))
-    }
-
-    /// Its address in a family.
-    pub fn address(&self, family: u8) -> IpAddr {
-        if family == 4 { self.address4().into() } else { self.address6().into() }
-    }
-
-    /// The host's end of its veth pair: `veth` and eight hex digits, as the bridge plugin names it.
-    pub fn veth(&self) -> String {
-        let hash = fnv(&self.full_name());
-        format!("veth{:08x}", (hash ^ (hash >> 29)) as u32)
-    }
-
-    fn mac(&self) -> String {
-        format!("0a:58:0a:f4:{:02x}:{:02x}", self.node, self.host)
-    }
-
-    fn veth_mac(&self) -> String {
-        format!("7e:00:00:00:{:02x}:{:02x}", self.node, self.host)
-    }
-}
-
-/// The FNV-1a hash, for names that need only be the same on every run.
-pub fn fnv(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 impl Cluster {
@@ -338,7 +169,7 @@ impl Cluster {
     }
 
     /// A new namespace copies much from the machine's own; here every namespace starts from the same values.
-    fn add_defaults(&self, space: &mut Space, rp_filter: u8) {
+    pub fn add_defaults(&self, space: &mut Space, rp_filter: u8) {
         let mut set = |name: &str, value: u8| space.defaults.push((name.to_owned(), value.to_string()));
         for scope in ["all", "default"] {
             let wanted = [("rp_filter", rp_filter), ("forwarding", 0), ("accept_local", 0), ("route_localnet", 0)];
@@ -360,128 +191,6 @@ impl Cluster {
         set("ipv4/conf/lo/rp_filter", rp_filter);
         set("bridge/bridge-nf-call-iptables", 0);
         set("bridge/bridge-nf-call-ip6tables", 0);
-    }
-
-    fn hidden(&self, name: &str) -> Space {
-        let mut space = Space::new(name, Place::Hidden);
-        self.add_defaults(&mut space, 0);
-        space
-    }
-
-    /// The switch of each subnet, the gateway with the world behind it, and a client in the first subnet.
-    fn add_underlay(&self, scenario: &mut Scenario) {
-        let mut world = self.hidden("world");
-        world.sysctl("ipv4/ip_forward", 1);
-        world.nft.push_str(SILENT_ROUTER);
-        // What lies behind the gateway is not on the link.
-        world.sysctl("ipv4/conf/all/arp_ignore", 1);
-        world.ip(format!("addr add {INTERNET4}/32 dev lo")).ip("route add blackhole default");
-        world.ip("route add local 203.0.113.0/24 dev lo");
-        if self.dual_stack {
-            world.sysctl("ipv6/conf/all/forwarding", 1);
-            world.ip(format!("addr add {INTERNET6}/128 dev lo nodad")).ip("route add blackhole ::/0");
-            world.ip("route add local 2001:db8:113::/48 dev lo");
-        }
-        for subnet in 0..=u8::from(self.nodes.iter().any(|node| node.subnet == 1 || node.second_uplink)) {
-            let mut switch = self.hidden(&format!("switch{subnet}"));
-            switch.ip("link add br0 type bridge mcast_snooping 0").ip("link set br0 up");
-            scenario.spaces.push(switch);
-            let gateway = Node { subnet, ..Node::new(1) };
-            let dev = format!("eth{subnet}");
-            world.ip(format!("addr add {}/24 brd + dev {dev}", gateway.gateway4())).ip(format!("link set {dev} up"));
-            if self.dual_stack {
-                world.ip(format!("addr add {}/64 dev {dev} nodad", gateway.gateway6()));
-            }
-            let plug = Plug {
-                space: "world".to_owned(),
-                dev,
-                index: 2 + u32::from(subnet),
-                mac: format!("52:54:00:00:0{subnet}:01"),
-            };
-            self.add_neighbours(&mut world, &plug.dev, subnet);
-            self.plug_into_switch(scenario, subnet, plug);
-        }
-        scenario.spaces.push(world);
-        let mut client = self.hidden("client");
-        client.ip(format!("addr add {CLIENT4}/24 brd + dev eth0")).ip("link set eth0 up");
-        client.ip("route add default via 192.0.2.1");
-        if self.dual_stack {
-            client.ip(format!("addr add {CLIENT6}/64 dev eth0 nodad")).ip("route add default via 2001:db8:2::1");
-        }
-        self.add_neighbours(&mut client, "eth0", 0);
-        self.add_client_routes(&mut client);
-        scenario.spaces.push(client);
-        let mac = "52:54:00:00:00:c8".to_owned();
-        self.plug_into_switch(scenario, 0, Plug { space: "client".to_owned(), dev: "eth0".to_owned(), index: 2, mac });
-    }
-
-    /// Machines outside the snapshot are taken to know the nodes' link addresses.
-    fn add_neighbours(&self, space: &mut Space, dev: &str, subnet: u8) {
-        for node in &self.nodes {
-            let mac = if node.subnet == subnet { node.uplink_mac() } else { node.second_uplink_mac() };
-            if node.subnet == subnet {
-                for &family in self.families() {
-                    space.ip(format!("neigh add {} lladdr {mac} dev {dev} nud permanent", node.address_of(family)));
-                }
-            } else if node.second_uplink {
-                space.ip(format!("neigh add {} lladdr {mac} dev {dev} nud permanent", node.second_address4()));
-            }
-        }
-    }
-
-    /// The client sends to pods by way of their node, and to service addresses by way of any.
-    fn add_client_routes(&self, client: &mut Space) {
-        let here = || self.nodes.iter().filter(|node| node.subnet == 0);
-        for &family in self.families() {
-            for node in here() {
-                let cidr = if family == 4 { node.pod_cidr4() } else { node.pod_cidr6() };
-                client.ip(format!("route add {cidr} via {}", node.address_of(family)));
-            }
-            let hops: Vec<String> = here().map(|node| format!("nexthop via {}", node.address_of(family))).collect();
-            let hops = hops.join(" ");
-            let mut prefixes = vec![if family == 4 { "10.96.0.0/16".to_owned() } else { "fd00:10:96::/64".to_owned() }];
-            let lent = |service: &Service| [service.external_ips.clone(), service.load_balancer_ips.clone()].concat();
-            let lent = self.services.iter().flat_map(lent).filter(|ip| ip.is_ipv4() == (family == 4));
-            prefixes.extend(lent.map(|ip| ip.to_string()));
-            prefixes.sort();
-            prefixes.dedup();
-            for prefix in prefixes {
-                client.ip(format!("route add {prefix} {hops}"));
-            }
-        }
-    }
-
-    /// Joins a device to a subnet's switch.
-    pub fn plug_into_switch(&self, scenario: &mut Scenario, subnet: u8, plug: Plug) {
-        let name = format!("switch{subnet}");
-        let number = 100 + scenario.wires.len();
-        let port = Plug {
-            space: name.clone(),
-            dev: format!("p{number}"),
-            index: u32::try_from(number).unwrap_or(u32::MAX),
-            mac: format!("02:00:00:00:00:{number:02x}"),
-        };
-        let switch = scenario.spaces.iter_mut().find(|space| space.name == name).expect("the subnet has a switch");
-        switch.ip(format!("link set {} master br0", port.dev)).ip(format!("link set {} up", port.dev));
-        // A switch that knows its machines floods to nobody else.
-        switch.bridge.push(format!("fdb add {} dev {} master static", plug.mac, port.dev));
-        scenario.wires.push(Wire { a: plug, b: port, mtu: self.mtu });
-    }
-
-    fn add_uplink(&self, node: &Node, host: &mut Space, scenario: &mut Scenario) {
-        host.ip(format!("addr add {}/24 brd + dev eth0", node.address4())).ip("link set eth0 up");
-        host.ip(format!("route add default via {} dev eth0 proto static", node.gateway4()));
-        if self.dual_stack {
-            host.ip(format!("addr add {}/64 dev eth0 nodad", node.address6()));
-            host.ip(format!("route add default via {} dev eth0 proto static", node.gateway6()));
-        }
-        let plug = Plug { space: node.name(), dev: "eth0".to_owned(), index: 2, mac: node.uplink_mac() };
-        self.plug_into_switch(scenario, node.subnet, plug);
-        if node.second_uplink {
-            host.ip(format!("addr add {}/24 brd + dev eth1", node.second_address4())).ip("link set eth1 up");
-            let mac = node.second_uplink_mac();
-            self.plug_into_switch(scenario, 1, Plug { space: node.name(), dev: "eth1".to_owned(), index: 3, mac });
-        }
     }
 
     fn add_flannel(&self, node: &Node, host: &mut Space) {

@@ -12,8 +12,9 @@ use super::compare::compare;
 use super::coverage::Coverage;
 use super::explain::explain;
 use super::observe::Observation;
+use super::probe::{Probe, Proto, Want};
 use super::recording::Recording;
-use super::scenario::{Probe, Proto, Scenario, Want};
+use super::scenario::Scenario;
 
 /// What came of a scenario.
 #[derive(Debug, Default)]

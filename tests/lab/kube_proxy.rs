@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::flannel::{Cluster, NETWORK4, NETWORK6, Node, fnv};
+use super::flannel::{Cluster, NETWORK4, NETWORK6};
+use super::node::{Node, fnv};
 use super::scenario::Rules;
 
 /// A Service and its endpoints.

@@ -1,8 +1,8 @@
 //! The kernel lab: builds clusters from network namespaces, takes their snapshot, sends real packets, sees where they
 //! go and by which rules, and holds `flowtrace explain` against it. The Linux kernel is the judge.
 //!
-//! A [`scenario::Scenario`] is data. [`flannel`] makes one for a cluster, [`kube_proxy`] its rules, [`objects`] its
-//! Kubernetes objects; [`build`] makes it real, [`snapshot`] writes it down.
+//! A [`scenario::Scenario`] is data, with questions ([`probe`]). [`flannel`] makes one for a cluster on an [`underlay`],
+//! [`kube_proxy`] its rules, [`objects`] its Kubernetes objects; [`build`] makes it real, [`snapshot`] writes it down.
 #![allow(dead_code, reason = "every test program uses its own part of the lab")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "these are tests")]
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "small numbers")]
@@ -21,8 +21,10 @@ pub mod kube_proxy;
 pub mod mutation;
 pub mod mutations;
 pub mod netns;
+pub mod node;
 pub mod objects;
 pub mod observe;
+pub mod probe;
 pub mod random;
 pub mod random_routes;
 pub mod random_rules;
@@ -35,5 +37,7 @@ pub mod ruletrace;
 pub mod scenario;
 pub mod situations;
 pub mod snapshot;
+pub mod stopped;
 pub mod tap;
+pub mod underlay;
 pub mod wire;

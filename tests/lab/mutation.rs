@@ -12,8 +12,9 @@ use nix::errno::Errno;
 use super::flannel::{Cluster, FlannelBackend};
 use super::kube_proxy::Service;
 use super::mutations::{Edit, Mutation, all};
+use super::probe::{Probe, Proto};
 use super::recording::{Recording, record, wrong};
-use super::scenario::{Probe, Proto, Scenario};
+use super::scenario::Scenario;
 
 /// The random scenarios that are recorded.
 const SEEDS: Range<u64> = 0..50;

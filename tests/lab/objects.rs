@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::flannel::{Cluster, FlannelBackend, Node, Pod};
+use super::flannel::{Cluster, FlannelBackend};
 use super::kube_proxy::Service;
+use super::node::{Node, Pod};
 use super::scenario::Objects;
 
 /// Every object of the cluster.

@@ -1,12 +1,14 @@
 //! Scenarios from a seed: topology, services, faults, routes, rules and questions.
 
 use super::faults::{BETWEEN_NODES, Between};
-use super::flannel::{CLIENT4, CLIENT6, Cluster, FlannelBackend, INTERNET4, INTERNET6, Node, Pod};
+use super::flannel::{CLIENT4, CLIENT6, Cluster, FlannelBackend, INTERNET4, INTERNET6};
 use super::kube_proxy::Service;
+use super::node::{Node, Pod};
+use super::probe::{Probe, Proto};
 use super::random_routes::add_routes;
 use super::random_rules::{Words, add_rules};
 use super::rng::Rng;
-use super::scenario::{Probe, Proto, Scenario};
+use super::scenario::Scenario;
 
 /// The ports on which programs listen everywhere.
 pub const LISTEN: [u16; 4] = [7000, 8080, 53, 7443];

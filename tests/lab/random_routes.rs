@@ -1,6 +1,7 @@
 //! Random routes, policy rules and nexthop objects.
 
-use super::flannel::{Cluster, INTERNET4, INTERNET6, Node};
+use super::flannel::{Cluster, INTERNET4, INTERNET6};
+use super::node::Node;
 use super::rng::Rng;
 use super::scenario::Scenario;
 

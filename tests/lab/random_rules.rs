@@ -1,6 +1,7 @@
 //! Random iptables rules over the vocabulary that flowtrace evaluates, whose values are those of the scenario.
 
-use super::flannel::{Cluster, Node};
+use super::flannel::Cluster;
+use super::node::Node;
 use super::random::LISTEN;
 use super::rng::Rng;
 use super::scenario::{Rules, Scenario};

@@ -8,7 +8,8 @@ use super::build::Lab;
 use super::explain::set_program;
 use super::judge::{Folder, Verdict, check_want, hold_against, packets, question};
 use super::observe::{Observation, Observer};
-use super::scenario::{Probe, Scenario};
+use super::probe::Probe;
+use super::scenario::Scenario;
 use super::snapshot::Form;
 
 /// A scenario's snapshot, and what became of each of its packets.

@@ -2,10 +2,11 @@
 
 use nix::errno::Errno;
 
-use super::faults::{Between, Fault, fault};
-use super::flannel::{CLIENT4, Cluster, FlannelBackend, INTERNET4, Node};
+use super::flannel::{CLIENT4, Cluster, FlannelBackend, INTERNET4};
 use super::kube_proxy::Service;
-use super::scenario::{Probe, Proto, Scenario, Want};
+use super::probe::{Probe, Proto, Want};
+use super::scenario::Scenario;
+use super::stopped::faults;
 
 /// A scenario's name (its folder in `testdata/`) and how it is made.
 pub type Situation = (&'static str, fn() -> Scenario);
@@ -25,8 +26,10 @@ pub const ALL: &[Situation] = &[
     ("faults", faults),
 ];
 
-const EVERY: [Proto; 3] = [Proto::Icmp, Proto::Udp, Proto::Tcp];
-const POD1: &str = "default/pod1";
+/// Every protocol.
+pub const EVERY: [Proto; 3] = [Proto::Icmp, Proto::Udp, Proto::Tcp];
+/// The pod that asks.
+pub const POD1: &str = "default/pod1";
 
 /// Two nodes, pods on both, and the services that the first examples ask for.
 pub fn two_nodes(name: &str, backend: FlannelBackend) -> Cluster {
@@ -54,7 +57,7 @@ pub fn two_nodes(name: &str, backend: FlannelBackend) -> Cluster {
 }
 
 /// The smallest cluster with two nodes.
-fn two_pods(name: &str, backend: FlannelBackend) -> Cluster {
+pub fn two_pods(name: &str, backend: FlannelBackend) -> Cluster {
     Cluster::new(name, backend, 2).pod("default/pod1", 1, 2).pod("default/pod2", 2, 2)
 }
 
@@ -388,134 +391,5 @@ pub fn dual_stack() -> Scenario {
     let nobody = "fd00:10:244:2::99";
     scenario.probe(Probe::ask(POD1, nobody, Proto::Udp, nobody, 7000).error(Errno::EHOSTUNREACH));
     in_every_protocol(&mut scenario, POD1, "default/pod2", "10.244.2.2", "default/pod2");
-    scenario
-}
-
-/// Situation 11: what stops a packet. Every node but the first has a fault, and is called after it.
-pub fn faults() -> Scenario {
-    let mut cluster = Cluster::new("faults", FlannelBackend::Vxlan, 1).pod("default/pod1", 1, 2);
-    cluster.kube_proxy = false;
-    let near = cluster.nodes[0].clone();
-    for Fault { name, .. } in BUNDLED.iter().map(|name| fault(name)) {
-        let number = cluster.add_node(name);
-        cluster = cluster.pod(&format!("default/on-{name}"), number, 2);
-    }
-    for (n, name) in
-        ["no-route", "down", "unplugged", "isolated-a", "isolated-b", "martian", "other"].iter().enumerate()
-    {
-        cluster = cluster.pod(&format!("default/{name}"), 1, 3 + n as u8);
-    }
-    let mut scenario = cluster.scenario();
-    for far in cluster.nodes.iter().skip(1) {
-        (fault(&far.name()).make)(&mut Between { scenario: &mut scenario, near: &near, far });
-    }
-    between_nodes(&cluster, &mut scenario);
-    scenario.about("between nodes");
-    on_one_node(&cluster, &mut scenario);
-    scenario.about("on one node");
-    scenario
-}
-
-/// The faults of the bundled snapshot.
-const BUNDLED: [&str; 20] = [
-    "forward-off",
-    "device-forward-off",
-    "rp-strict",
-    "rp-strict-all",
-    "rp-loose",
-    "small-bridge-mtu",
-    "neigh-missing",
-    "neigh-failed",
-    "fdb-missing",
-    "fdb-wrong-host",
-    "fdb-unused",
-    "mac-rewritten",
-    "vni-mismatch",
-    "port-mismatch",
-    "vtep-down",
-    "bridge-down",
-    "no-route-back",
-    "forward-policy-drop",
-    "reject-before-flannel",
-    "input-drops-tunnel",
-];
-
-fn between_nodes(cluster: &Cluster, scenario: &mut Scenario) {
-    for far in cluster.nodes.iter().skip(1) {
-        let (name, address) = (far.name(), format!("10.244.{}.2", far.number));
-        let to = format!("default/on-{name}");
-        let ask = |proto: Proto| Probe::ask(POD1, &to, proto, &address, 7000);
-        let want = match name.as_str() {
-            "rp-loose" | "small-bridge-mtu" => Want::Answered(to.clone()),
-            "neigh-missing" | "neigh-failed" | "reject-before-flannel" => Want::Error(Errno::EHOSTUNREACH),
-            "no-route-back" => Want::Unheard(to.clone()),
-            _ => Want::Silence,
-        };
-        scenario.probe(ask(Proto::Udp).want(want.clone()));
-        scenario.probe(ask(Proto::Tcp).want(want));
-        if name == "small-bridge-mtu" {
-            scenario.probe(ask(Proto::Udp).size(1400).answered_by(&to));
-            scenario.probe(ask(Proto::Udp).size(1400).df().error(Errno::EMSGSIZE));
-            scenario.probe(ask(Proto::Udp).size(1451).df().refused(Errno::EMSGSIZE));
-        }
-    }
-}
-
-fn on_one_node(cluster: &Cluster, scenario: &mut Scenario) {
-    let veth = |name: &str| cluster.pod_named(name).veth();
-    let unplugged = veth("unplugged");
-    let (a, b) = (veth("isolated-a"), veth("isolated-b"));
-    scenario.space("default/no-route").ip.retain(|line| !line.starts_with("route add"));
-    scenario.space("default/down").late("link set eth0 down");
-    let bridge = cluster.nodes[0].bridge_mac();
-    // The node wouldn't answer an ARP request that comes from its own address.
-    let martian = scenario.space("default/martian").ip("addr add 192.0.2.11/32 dev lo");
-    martian.ip(format!("neigh replace 10.244.1.1 lladdr {bridge} dev eth0 nud permanent"));
-    let n1 = scenario.space("n1");
-    n1.late(format!("link set {unplugged} down"));
-    n1.bridge.extend([format!("link set dev {a} isolated on"), format!("link set dev {b} isolated on")]);
-    let rules = n1.rules4();
-    rules.insert("filter", "FORWARD -p udp -m udp --dport 7001 -j DROP");
-    rules.insert("filter", "FORWARD -p udp -m udp --dport 7002 -j REJECT --reject-with icmp-admin-prohibited");
-    rules.insert("filter", "FORWARD -p tcp -m tcp --dport 7003 -j REJECT --reject-with tcp-reset");
-    rules.insert("filter", "OUTPUT -p udp -m udp --dport 7004 -j DROP");
-    // Two nodes that point at each other with an address that neither has.
-    scenario.space("n1").ip("route add 10.244.77.0/24 via 10.244.7.0 dev flannel.1 onlink");
-    scenario.space("small-bridge-mtu").ip("route add 10.244.77.0/24 via 10.244.1.0 dev flannel.1 onlink");
-    let other = "default/other";
-    let to_other = |from: &str, proto: Proto, port: u16| Probe::ask(from, other, proto, "10.244.1.9", port);
-    let far = |from: &str| Probe::ask(from, "default/on-rp-loose", Proto::Udp, "10.244.6.2", 7000);
-    scenario.probe(far("default/no-route").refused(Errno::ENETUNREACH));
-    scenario.probe(far("default/down").refused(Errno::ENETUNREACH));
-    scenario.probe(far("default/unplugged").error(Errno::EHOSTUNREACH));
-    scenario.probe(to_other("default/isolated-a", Proto::Udp, 7000).answered_by(other));
-    let isolated = Probe::ask("default/isolated-a", "default/isolated-b", Proto::Udp, "10.244.1.7", 7000);
-    scenario.probe(isolated.error(Errno::EHOSTUNREACH));
-    scenario.probe(far("default/martian").source("192.0.2.11").silent());
-    scenario.probe(to_other(POD1, Proto::Udp, 7001).silent());
-    scenario.probe(to_other(POD1, Proto::Udp, 7002).error(Errno::EHOSTUNREACH));
-    scenario.probe(to_other(POD1, Proto::Tcp, 7003).error(Errno::ECONNREFUSED));
-    scenario.probe(to_other("node/n1", Proto::Udp, 7004).refused(Errno::EPERM));
-    scenario.probe(Probe::ask("node/n1", "192.0.2.77", Proto::Udp, "192.0.2.77", 7000).error(Errno::EHOSTUNREACH));
-    scenario.probe(Probe::ask(POD1, "10.244.77.9", Proto::Udp, "10.244.77.9", 7000).ttl(9).silent());
-}
-
-/// One fault between two nodes, with a pod on each, asked in every protocol and both ways.
-pub fn one_fault(name: &str) -> Scenario {
-    let mut cluster = two_pods(name, FlannelBackend::Vxlan);
-    cluster.nodes.push(Node::new(3));
-    let mut scenario = cluster.scenario();
-    scenario.words.push(format!("fault {name}"));
-    let (near, far) = (&cluster.nodes[0], &cluster.nodes[1]);
-    (fault(name).make)(&mut Between { scenario: &mut scenario, near, far });
-    let (pod2, address) = ("default/pod2", "10.244.2.2");
-    for proto in EVERY {
-        scenario.probe(Probe::ask(POD1, pod2, proto, address, 7000));
-        scenario.probe(Probe::ask(pod2, POD1, proto, "10.244.1.2", 7000));
-    }
-    scenario.probe(Probe::ask("node/n1", pod2, Proto::Udp, address, 7000));
-    scenario.probe(Probe::ask("node/n1", "node/n2", Proto::Icmp, "192.0.2.12", 0));
-    scenario.probe(Probe::ask(POD1, pod2, Proto::Udp, address, 7000).size(1400));
-    scenario.probe(Probe::ask(POD1, pod2, Proto::Icmp, address, 0).size(1400).df());
     scenario
 }
