@@ -110,6 +110,8 @@ fn condition(body: &Value) -> Option<String> {
     let op = match body.get("op")?.as_str()? {
         // Some bits: the text form has no word for it.
         "in" => "",
+        // `fib … oif exists`: no operator stands before it.
+        "==" if body.get("right").is_some_and(Value::is_boolean) => "",
         op @ ("==" | "!=" | "<" | ">" | "<=" | ">=" | "!") => op,
         _ => return None,
     };
