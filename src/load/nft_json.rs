@@ -182,3 +182,45 @@ fn rule_row(rule: &Value) -> Option<String> {
     }
     Some(written.text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::nft_list;
+
+    /// The rules of a chain, each as nft writes it in one form and the other.
+    const BOTH: &[(&str, &str)] = &[
+        (
+            "fib saddr . iif oif missing drop",
+            r#"[{"match": {"op": "==", "left": {"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, "right": false}}, {"drop": null}]"#,
+        ),
+        (
+            "fib saddr . iif oif exists accept",
+            r#"[{"match": {"op": "==", "left": {"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, "right": true}}, {"accept": null}]"#,
+        ),
+        (
+            "ip daddr 10.96.0.10 udp dport 53 accept",
+            r#"[{"match": {"op": "==", "left": {"payload": {"protocol": "ip", "field": "daddr"}}, "right": "10.96.0.10"}}, {"match": {"op": "==", "left": {"payload": {"protocol": "udp", "field": "dport"}}, "right": 53}}, {"accept": null}]"#,
+        ),
+        (
+            "meta mark & 0x00004000 == 0x00004000 return",
+            r#"[{"match": {"op": "==", "left": {"&": [{"meta": {"key": "mark"}}, 16384]}, "right": 16384}}, {"return": null}]"#,
+        ),
+    ];
+
+    #[test]
+    fn a_rule_is_the_same_in_both_forms() {
+        for (text, expr) in BOTH {
+            let listed = format!("table ip t {{\n\tchain c {{\n\t\t{text}\n\t}}\n}}\n");
+            let json = format!(
+                r#"{{"nftables": [{{"metainfo": {{"version": "1.0.6", "json_schema_version": 1}}}}, {{"table": {{"family": "ip", "name": "t", "handle": 1}}}}, {{"chain": {{"family": "ip", "table": "t", "name": "c", "handle": 1}}}}, {{"rule": {{"family": "ip", "table": "t", "chain": "c", "handle": 2, "expr": {expr}}}}}]}}"#
+            );
+            let mut gaps = Vec::new();
+            let from_text = nft_list::parse(FileId(0), &listed.as_str().into(), &mut gaps);
+            let (from_json, _) = parse(FileId(1), &json, &mut gaps);
+            assert_eq!(gaps, [], "{text}");
+            let rule = |nft: &Nft| nft.tables[0].chains[0].rules[0].statements.clone();
+            assert_eq!(rule(&from_text), rule(&from_json), "{text}");
+        }
+    }
+}
