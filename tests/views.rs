@@ -144,7 +144,7 @@ fn a_service_shows_its_chains_its_rewrite_and_its_tunnel() {
         "✎ DNAT",
         "10.96.0.10:53 ⇒ 10.244.2.7:53",
         "{192.0.2.11 > 192.0.2.12:8472 vni 1}",
-        "2 nodes, DNAT 1, SNAT 0, VXLAN 1; the reply is delivered too, un-NATed on n1",
+        "2 nodes, DNAT 1, VXLAN 1; the reply is delivered too, un-NATed on n1",
     ] {
         assert!(text.contains(part), "{part:?} is missing in\n{text}");
     }

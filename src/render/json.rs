@@ -328,7 +328,7 @@ fn evidence<'a>(lines: &[Evidence], files: &'a Files) -> Vec<EvidenceJson<'a>> {
     let line = |&line: &Evidence| EvidenceJson {
         file: files.path(line),
         line: line.line,
-        text: files.text(line),
+        text: start_of(files.text(line)),
         index: line.index,
     };
     lines.iter().map(line).collect()
@@ -467,4 +467,16 @@ impl<'a> DecisionJson<'a> {
             Verdict::Undetermined | Verdict::Mixed => Self::Undetermined(reject.end),
         }
     }
+}
+
+/// The longest line that is quoted whole, in bytes: no tool prints a row that long.
+const LONGEST_QUOTE: usize = 1 << 20;
+
+/// A line, or the start of one that is longer than any tool's.
+fn start_of(text: &str) -> &str {
+    if text.len() <= LONGEST_QUOTE {
+        return text;
+    }
+    let end = (0..=LONGEST_QUOTE).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.get(..end).unwrap_or("")
 }
