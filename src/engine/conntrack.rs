@@ -11,6 +11,7 @@ use crate::snapshot::{ConntrackEntry, ConntrackTuple, NetnsId};
 use crate::trace::{CtState, Decision};
 
 use super::conntrack_tcp::{self, Seen, TcpState};
+use super::conntrack_tuple::{invert, tuple_of};
 use super::matches::recent::Written;
 use super::sysctl;
 use super::walk::Walk;
@@ -151,54 +152,6 @@ impl Tracker {
         self.tunnel_ports.push((flow, port));
         port
     }
-}
-
-/// A packet's tuple (`nf_ct_get_tuple`).
-pub(super) fn tuple_of(packet: &Packet) -> ConntrackTuple {
-    let (source_port, destination_port) = match packet.transport {
-        Transport::Icmp { kind, code, id, .. } => (id, Some(u16::from(kind) << 8 | u16::from(code))),
-        _ => (packet.source_port(), packet.destination_port()),
-    };
-    ConntrackTuple { source: packet.ip.source, destination: packet.ip.destination, source_port, destination_port }
-}
-
-/// The tuple of the answer (`nf_ct_invert_tuple`); `None` for an ICMP message that has none.
-pub(super) fn invert(protocol: Protocol, tuple: &ConntrackTuple) -> Option<ConntrackTuple> {
-    let (source_port, destination_port) = match protocol {
-        Protocol::ICMP | Protocol::ICMPV6 => {
-            let [kind, code] = tuple.destination_port?.to_be_bytes();
-            let answer = if protocol == Protocol::ICMP { icmp_answer(kind)? } else { icmpv6_answer(kind)? };
-            (tuple.source_port, Some(u16::from(answer) << 8 | u16::from(code)))
-        }
-        _ => (tuple.destination_port, tuple.source_port),
-    };
-    Some(ConntrackTuple { source: tuple.destination, destination: tuple.source, source_port, destination_port })
-}
-
-/// `invmap` in `nf_conntrack_proto_icmp.c`.
-fn icmp_answer(kind: u8) -> Option<u8> {
-    Some(match kind {
-        8 => 0,
-        0 => 8,
-        13 => 14,
-        14 => 13,
-        15 => 16,
-        16 => 15,
-        17 => 18,
-        18 => 17,
-        _ => return None,
-    })
-}
-
-/// `invmap` in `nf_conntrack_proto_icmpv6.c`.
-fn icmpv6_answer(kind: u8) -> Option<u8> {
-    Some(match kind {
-        128 => 129,
-        129 => 128,
-        139 => 140,
-        140 => 139,
-        _ => return None,
-    })
 }
 
 /// Looks at a packet (`nf_conntrack_in`). Nothing is refused here: a packet without a connection is `INVALID`.
@@ -492,14 +445,4 @@ pub(super) fn nf_conntrack_confirm(walk: &mut Walk) {
     {
         entry.confirmed = true;
     }
-}
-
-/// The addresses of a tuple in a packet, for steps.
-pub(super) fn source_endpoint(packet: &Packet) -> (IpAddr, Option<u16>) {
-    (packet.ip.source, packet.source_port())
-}
-
-/// The destination address and port of a packet, for steps.
-pub(super) fn destination_endpoint(packet: &Packet) -> (IpAddr, Option<u16>) {
-    (packet.ip.destination, packet.destination_port())
 }

@@ -11,6 +11,8 @@ use crate::trace::{CtState, Decision, Hook, NatChange, Reason};
 
 use super::address::select_source;
 use super::conntrack::{self, CtEntry, CtId, Dir, Nfct, UnknownPort};
+use super::conntrack_tuple::{destination_endpoint, invert, source_endpoint};
+use super::jhash::{jhash, reciprocal_scale};
 use super::netfilter::HookState;
 use super::unread;
 use super::walk::{End, Stage, Walk};
@@ -116,12 +118,12 @@ fn nf_nat_setup_info(walk: &mut Walk, range: &NatRange, manip: Manip, because: O
         return;
     }
     let protocol = entry.protocol;
-    let Some(current) = conntrack::invert(protocol, &entry.reply) else { return };
+    let Some(current) = invert(protocol, &entry.reply) else { return };
     let (wanted, drawn) = get_unique_tuple(walk, ct.id, protocol, &current, range, manip);
     let unknown = drawn.then(|| walk.tracker.draw_port());
     let Some(entry) = walk.tracker.entries.get_mut(ct.id) else { return };
     if (wanted != current || drawn)
-        && let Some(reply) = conntrack::invert(protocol, &wanted)
+        && let Some(reply) = invert(protocol, &wanted)
     {
         entry.reply = reply;
         entry.reply_unknown = unknown.unwrap_or(entry.reply_unknown);
@@ -147,7 +149,7 @@ fn get_unique_tuple(
     manip: Manip,
 ) -> (ConntrackTuple, bool) {
     let used = |tuple: &ConntrackTuple| {
-        conntrack::invert(protocol, tuple).is_some_and(|reply| conntrack::is_used(walk, protocol, &reply, id))
+        invert(protocol, tuple).is_some_and(|reply| conntrack::is_used(walk, protocol, &reply, id))
     };
     let random = range.random || range.random_fully;
     if manip == Manip::Src && !random && in_range(original, range) && !used(original) {
@@ -200,9 +202,9 @@ fn hashed_address(tuple: &ConntrackTuple, low: IpAddr, high: IpAddr, persistent:
     let last = if low.is_ipv4() { 0 } else { 3 };
     // The kernel hashes the words as they lie in memory: network order read by a little-endian machine.
     let raw = |word: u32| word.swap_bytes();
-    let key = source.map(raw);
+    let key = source.map(u32::to_be_bytes).concat();
     let seed = if persistent { 0 } else { raw(destination.get(last).copied().unwrap_or(0)) ^ u32::from(zone) };
-    let mut hash = jhash2(key, seed);
+    let mut hash = jhash(&key, seed);
     let mut full_range = false;
     let mut chosen = [0u32; 4];
     for (place, slot) in chosen.iter_mut().enumerate().take(last + 1) {
@@ -233,40 +235,6 @@ fn words(address: IpAddr) -> [u32; 4] {
             [96, 64, 32, 0].map(|shift| u32::try_from(bits >> shift & u128::from(u32::MAX)).unwrap_or(0))
         }
     }
-}
-
-/// `reciprocal_scale` in `include/linux/kernel.h`.
-fn reciprocal_scale(value: u32, range: u32) -> u32 {
-    u32::try_from((u64::from(value) * u64::from(range)) >> 32).unwrap_or(0)
-}
-
-/// `jhash2` of four words (`include/linux/jhash.h`).
-fn jhash2(key: [u32; 4], seed: u32) -> u32 {
-    let start = 0xdead_beef_u32.wrapping_add(4 << 2).wrapping_add(seed);
-    let [k0, k1, k2, k3] = key;
-    let (mut a, mut b, mut c) = (start.wrapping_add(k0), start.wrapping_add(k1), start.wrapping_add(k2));
-    // __jhash_mix
-    a = a.wrapping_sub(c) ^ c.rotate_left(4);
-    c = c.wrapping_add(b);
-    b = b.wrapping_sub(a) ^ a.rotate_left(6);
-    a = a.wrapping_add(c);
-    c = c.wrapping_sub(b) ^ b.rotate_left(8);
-    b = b.wrapping_add(a);
-    a = a.wrapping_sub(c) ^ c.rotate_left(16);
-    c = c.wrapping_add(b);
-    b = b.wrapping_sub(a) ^ a.rotate_left(19);
-    a = a.wrapping_add(c);
-    c = c.wrapping_sub(b) ^ b.rotate_left(4);
-    b = b.wrapping_add(a);
-    // The last word, then __jhash_final.
-    a = a.wrapping_add(k3);
-    c = (c ^ b).wrapping_sub(b.rotate_left(14));
-    a = (a ^ c).wrapping_sub(c.rotate_left(11));
-    b = (b ^ a).wrapping_sub(a.rotate_left(25));
-    c = (c ^ b).wrapping_sub(b.rotate_left(16));
-    a = (a ^ c).wrapping_sub(c.rotate_left(4));
-    b = (b ^ a).wrapping_sub(a.rotate_left(14));
-    (c ^ b).wrapping_sub(b.rotate_left(24))
 }
 
 fn port_of(protocol: Protocol, tuple: &ConntrackTuple, manip: Manip) -> Option<u16> {
@@ -320,7 +288,7 @@ pub(super) fn nf_nat_packet(walk: &mut Walk, manip: Manip) {
     if !status(entry, manip, ct.dir) {
         return;
     }
-    let Some(target) = conntrack::invert(entry.protocol, entry.tuple(ct.dir.other())) else { return };
+    let Some(target) = invert(entry.protocol, entry.tuple(ct.dir.other())) else { return };
     let because = because(entry, manip, ct.dir);
     let unknown = unknown_after(entry, ct.dir);
     let mut packet = walk.packet().clone();
@@ -354,8 +322,8 @@ fn because(entry: &CtEntry, manip: Manip, dir: Dir) -> Option<Evidence> {
 
 fn take_nat(walk: &mut Walk, packet: Packet, manip: Manip, dir: Dir, because: Option<Evidence>) {
     let endpoint = match manip {
-        Manip::Src => conntrack::source_endpoint,
-        Manip::Dst => conntrack::destination_endpoint,
+        Manip::Src => source_endpoint,
+        Manip::Dst => destination_endpoint,
     };
     let (from_endpoint, to_endpoint) = (endpoint(walk.packet()), endpoint(&packet));
     if packet == *walk.packet() {
@@ -398,7 +366,7 @@ pub(super) fn icmp_reply_translation(walk: &mut Walk, hook: Hook) {
         return;
     }
     let other = *entry.tuple(ct.dir.other());
-    let Some(outer) = conntrack::invert(entry.protocol, &other) else { return };
+    let Some(outer) = invert(entry.protocol, &other) else { return };
     let because = because(entry, manip, ct.dir);
     let unknown = unknown_after(entry, ct.dir);
     walk.skb.unknown_port = unknown;

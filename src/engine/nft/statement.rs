@@ -6,7 +6,8 @@ use crate::snapshot::nft::{Data, Expr, NftQuota, NftReject, NftVerdict, SetRef, 
 use crate::snapshot::{NftChain, NftRule};
 use crate::trace::{Decision, Reason, RuleVerdict, Verdict};
 
-use super::super::conntrack::{self, source_endpoint};
+use super::super::conntrack;
+use super::super::conntrack_tuple::{destination_endpoint, source_endpoint};
 use super::super::walk::{End, ErrorReply, Stage, Walk, Why};
 use super::Pktinfo;
 use super::load::{Doubt, Holds};
@@ -307,7 +308,7 @@ impl<'a> Run<'a> {
     fn rewrite(&self, walk: &mut Walk, after: &Packet) {
         use crate::trace::NatChange;
         let halves = [
-            (NatChange::Dnat, conntrack::destination_endpoint as fn(&Packet) -> _),
+            (NatChange::Dnat, destination_endpoint as fn(&Packet) -> _),
             (NatChange::Snat, source_endpoint as fn(&Packet) -> _),
         ];
         for (change, endpoint) in halves {
