@@ -98,10 +98,10 @@ impl Asked<'_> {
     }
 
     fn end_of_chain(&mut self, walk: &mut Walk) -> Stage<Option<NfVerdict>> {
-        if self.chain.open.is_some() {
+        if let Some(line) = self.chain.open {
             let name = self.chain.name.escape_debug();
-            let file = walk.snapshot.files.get(self.ruleset.file).map_or("", |file| &file.path);
-            walk.unsure(format!("{file} may lack rules at the end of chain {name}"));
+            let file = walk.snapshot.files.path(line);
+            walk.doubt(format!("{file} may lack rules at the end of chain {name}"), Some(line));
         }
         self.leave(walk)
     }

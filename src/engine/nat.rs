@@ -65,7 +65,7 @@ pub(super) fn masquerade(walk: &mut Walk, range: &NatRange, outdev: &IfName, bec
         let detail = format!("{outdev} has no address to masquerade with");
         return Err(End::dropped(Reason::NatFailed).detail(detail).because([because]));
     };
-    unread::doubt_source(walk, netns, source);
+    unread::doubt_source(walk, netns, outdev, source);
     let range = NatRange { addrs: Some((source, source)), ..*range };
     nf_nat_setup_info(walk, &range, Manip::Src, Some(because));
     Ok(())

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use crate::evidence::Evidence;
 use crate::net::{IfName, Ip, Link, MacAddr, Packet, Transport};
 use crate::snapshot::{LinkKind, NetnsId};
-use crate::trace::{Hook, Reason};
+use crate::trace::{Hook, Reason, Verdict};
 
 use super::br_netfilter;
 use super::netfilter::nf_hook;
@@ -21,9 +21,11 @@ const SOLICITATION: &str = "the neighbour solicitation";
 const ADVERTISEMENT: &str = "the neighbour advertisement";
 
 /// Why a neighbour that is there can't be heard.
-pub(super) struct Unheard {
-    pub what: String,
-    pub because: Vec<Evidence>,
+pub(super) enum Unheard {
+    /// The question or the answer is lost on the way.
+    Silent { what: String, because: Vec<Evidence> },
+    /// What becomes of one of them is not known, and so neither what becomes of the packet.
+    Unknown(Box<End>),
 }
 
 /// Asks the owner of an address for it, and hears the answer.
@@ -119,19 +121,29 @@ fn hooks(walk: &mut Walk, message: &Packet, at: &DevRef, stops: &[At], name: &st
     let mut aside = Walk::new(walk.snapshot, netns, message.clone(), walk.tracker.clone(), choices, false);
     let outcome = stops.iter().try_for_each(|(hook, indev, outdev)| nf_hook(&mut aside, *hook, *indev, *outdev));
     let outcome = outcome.and_then(|()| stays_on_link(&aside, &at.1));
+    // What is not known of the message is not known of the packet that waits for it.
+    let (unsure, doubts) = (std::mem::take(&mut aside.unsure), std::mem::take(&mut aside.doubts));
     let finished = aside.finish();
     walk.choices = finished.choices;
+    walk.gaps.extend(finished.gaps.into_list());
+    for what in unsure {
+        walk.unsure(what);
+    }
+    for doubt in doubts {
+        walk.doubt(doubt.what, doubt.row);
+    }
     // What the message leaves in lists is there for the packet.
     walk.tracker.recent = finished.tracker.recent;
     walk.tracker.changed_sets = finished.tracker.changed_sets;
-    outcome.map_err(|end: Box<End>| Unheard {
-        what: format!(
-            "{name} ends at {} of {}",
-            end.reason.map_or("a rule", |reason| reason.as_str()),
-            walk.snapshot.netns(netns).dir
-        ),
-        because: end.because.clone(),
-    })
+    outcome.map_err(|end| unheard(end, name, &walk.snapshot.netns(netns).dir))
+}
+
+fn unheard(end: Box<End>, name: &str, dir: &str) -> Unheard {
+    if end.verdict == Verdict::Undetermined {
+        return Unheard::Unknown(end);
+    }
+    let what = format!("{name} ends at {} of {dir}", end.reason.map_or("a rule", |reason| reason.as_str()));
+    Unheard::Silent { what, because: end.because }
 }
 
 /// A rule of OUTPUT that marks the message has it routed again, and the route may lead it away (`ip6_route_me_harder`).

@@ -12,7 +12,7 @@ use crate::trace::{Decision, Reason};
 use super::address;
 use super::fib_table;
 use super::link::Reach;
-use super::ndisc;
+use super::ndisc::{self, Unheard};
 use super::route::{self, Dst};
 use super::underlay;
 use super::unread;
@@ -68,9 +68,9 @@ pub(super) fn resolve(
     if let Some(owner) = owner {
         if !assumed
             && !walk.tracker.has_heard(walk.netns_id(), dev, address)
-            && let Err((detail, because)) = ask(walk, dev, address, &owner)
+            && let Err(unheard) = ask(walk, dev, address, &owner)
         {
-            return Err(fail(walk, &hop, row, detail, because));
+            return Err(unheard_end(walk, &hop, row, unheard));
         }
         answered(walk, &hop, owner);
         return Ok(());
@@ -80,13 +80,14 @@ pub(super) fn resolve(
 
 /// Asks the owner of an address. Whoever is asked learns of who asks (`arp_process`, `ndisc_recv_ns`), and will not ask
 /// in its turn.
-fn ask(walk: &mut Walk, dev: &IfName, address: IpAddr, owner: &DevRef) -> Result<(), (String, Vec<Evidence>)> {
+fn ask(walk: &mut Walk, dev: &IfName, address: IpAddr, owner: &DevRef) -> Result<(), Unheard> {
     if let IpAddr::V6(v6) = address {
-        return ndisc::solicit(walk, dev, v6, owner).map_err(|unheard| (unheard.what, unheard.because));
+        return ndisc::solicit(walk, dev, v6, owner);
     }
     let sender = asks_from(walk, dev);
     if !route::answers_arp(walk, owner, sender, address) {
-        return Err((format!("{} has {address}, but takes no request from this sender", owner.1), Vec::new()));
+        let what = format!("{} has {address}, but takes no request from this sender", owner.1);
+        return Err(Unheard::Silent { what, because: Vec::new() });
     }
     walk.tracker.heard.push((owner.0, owner.1.clone(), sender));
     Ok(())
@@ -147,7 +148,7 @@ fn unanswered(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, reach: &Reach) ->
         if let IpAddr::V6(v6) = address
             && let Err(unheard) = ndisc::solicit_outside(walk, dev, v6)
         {
-            return Err(fail(walk, hop, row, unheard.what, unheard.because));
+            return Err(unheard_end(walk, hop, row, unheard));
         }
         let state = row.map(|row| row.state.as_str());
         let device = dev.clone();
@@ -171,7 +172,20 @@ fn unanswered(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, reach: &Reach) ->
         let end = End::undetermined(Reason::MissingTable, underlay::tunnel_peer(address));
         return Err(end.because(underlay::peer_lines(walk)).because(because));
     }
+    let netns = walk.netns();
+    if netns.neighs.is_none() {
+        let what = format!("{}: who {address} is on {dev} is not known", netns.lacks("neigh.txt"));
+        return Err(End::undetermined(Reason::MissingTable, what));
+    }
     Err(fail(walk, hop, row, format!("nobody answers for {address} on {dev}"), Vec::new()))
+}
+
+/// A neighbour that is there and can't be heard; or nobody knows whether it can.
+fn unheard_end(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, unheard: Unheard) -> Box<End> {
+    match unheard {
+        Unheard::Silent { what, because } => fail(walk, hop, row, what, because),
+        Unheard::Unknown(end) => end,
+    }
 }
 
 /// The next hop can't be resolved (`arp_error_report`, `ndisc_error_report`).

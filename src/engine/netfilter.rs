@@ -92,13 +92,29 @@ fn note_missing(walk: &mut Walk, family: Family) {
     let netns = walk.netns();
     for ruleset in rulesets(netns, family).filter(|ruleset| ruleset.partial.is_some()) {
         let path = walk.snapshot.files.get(ruleset.file).map_or("", |file| file.path.as_str());
-        walk.unsure(format!("{path} is an excerpt: the walk goes on as if no other chain stood there"));
+        walk.doubt(format!("{path} is an excerpt: the walk goes on as if no other chain stood there"), None);
     }
+    doubt_iptables_in_nft(walk, netns, family);
     if netns.netfilter.nft.is_some() || rulesets(netns, family).next().is_some() {
         return;
     }
     let file = if family == Family::Inet { "iptables-save" } else { "ip6tables-save" };
-    walk.unsure(format!("{}: the walk goes on as if no rule stood there", netns.lacks(file)));
+    walk.doubt(format!("{}: the walk goes on as if no rule stood there", netns.lacks(file)), None);
+}
+
+/// nft doesn't print the extensions of iptables' rules, or prints nothing in their place: a table that iptables-nft
+/// keeps is known by `iptables-save` alone.
+fn doubt_iptables_in_nft(walk: &mut Walk, netns: &Netns, family: Family) {
+    if netns.netfilter.ruleset(family, Backend::Nft).is_some() {
+        return;
+    }
+    let mut tables = netns.netfilter.nft.iter().flat_map(|nft| &nft.tables);
+    let of_iptables = |table: &&NftTable| table.family.sees(family) && table.is_seen() && table.is_of_iptables();
+    let Some(table) = tables.find(of_iptables) else { return };
+    let file = if family == Family::Inet { "iptables-save" } else { "ip6tables-save" };
+    let name = table.name.escape_debug();
+    let what = format!("{}, and nft does not list all that a rule of iptables' table {name} says", netns.lacks(file));
+    walk.doubt(what, Some(table.evidence));
 }
 
 /// iptables' tables and nft's chains at a hook, by priority. Of one priority the hook that was registered last comes

@@ -141,8 +141,8 @@ fn source_for(walk: &mut Walk, found: &Found, way: Option<&NextHop>) -> Stage<Ip
     let dev = way.and_then(|way| way.dev.as_ref());
     let source =
         dev.and_then(|dev| select_source(netns, dev, way.and_then(|way| way.via), destination, found.route.scope));
-    if let Some(source) = source {
-        unread::doubt_source(walk, netns, source);
+    if let Some((dev, source)) = dev.zip(source) {
+        unread::doubt_source(walk, netns, dev, source);
     }
     source.ok_or_else(|| End::errno(Reason::NoAddress, "EADDRNOTAVAIL").because(found.because.clone()))
 }
@@ -315,6 +315,9 @@ fn validate_source<'s>(
         return Ok(None);
     }
     let no_address = netns.addrs_of(dev).all(|addr| addr.address.is_ipv6());
+    if no_address && mode == ReverseMode::Loose {
+        unread::doubt_addrs(walk, netns, Family::Inet, &format!("{dev} may have an address"));
+    }
     match mode {
         ReverseMode::Strict => refused(found.because),
         ReverseMode::Loose if no_address => refused(found.because),

@@ -74,12 +74,21 @@ pub(super) fn doubt_fdb(walk: &mut Walk, netns: &Netns, dev: Option<&IfName>, ll
     doubt_first(walk, netns.unread_rows(TableFile::Fdb).filter(about), &format!("be the entry for {lladdr}"));
 }
 
-/// A source address that was chosen stands unless the device has one before it.
-pub(super) fn doubt_source(walk: &mut Walk, netns: &Netns, chosen: IpAddr) {
-    let line = netns.addr(chosen).map(|addr| addr.evidence);
-    // IPv6 weighs all addresses; in IPv4 the first that fits is taken.
+/// A source address that was chosen for a device stands unless the device has one before it.
+pub(super) fn doubt_source(walk: &mut Walk, netns: &Netns, dev: &IfName, chosen: IpAddr) {
+    doubt_addrs(walk, netns, Family::of(chosen), "another source address may be chosen");
+    // IPv6 weighs all addresses; in IPv4 the first of the device that fits is taken, and another device's if it has
+    // none.
+    let line = netns.addr(chosen).filter(|addr| addr.dev == *dev).map(|addr| addr.evidence);
     let first = |row: &&UnreadRow| chosen.is_ipv6() || line.is_none_or(|line: Evidence| row.is_before(line));
     doubt_first(walk, netns.unread_rows(TableFile::Addr).filter(first), "be the source address");
+}
+
+/// Where `addr` was not collected, the devices may have addresses of which no route tells.
+pub(super) fn doubt_addrs(walk: &mut Walk, netns: &Netns, family: Family, may: &str) {
+    if netns.may_have_more_addrs(family) {
+        walk.doubt(format!("{}: {may}", netns.lacks("addr.txt")), None);
+    }
 }
 
 /// A device of which not everything could be read, or is modelled.
@@ -119,8 +128,12 @@ pub(super) fn doubt_end(walk: &mut Walk, end: &End) {
             let source = walk.packet().ip.source;
             let own = netns.unread_rows(TableFile::Addr).filter(|row| source.is_unspecified() || row.may_hold(source));
             doubt_first(walk, own, "be the source address");
+            doubt_addrs(walk, netns, Family::of(source), "the namespace may have that address");
         }
-        Reason::NeighborFailed => doubt_owner(walk, &in_reach(walk), next_hop),
+        Reason::NeighborFailed => {
+            doubt_first(walk, netns.unread_rows(TableFile::Link), &format!("lead to {next_hop}"));
+            doubt_owner(walk, &in_reach(walk), next_hop);
+        }
         Reason::NobodyOwns => {
             doubt_owner(walk, &hosts(walk), next_hop);
             doubt_owner(walk, &hosts(walk), destination);
@@ -198,5 +211,8 @@ fn doubt_owner(walk: &mut Walk, namespaces: &[NetnsId], address: IpAddr) {
         let rows = netns.unread_rows(TableFile::Addr).filter(|row| row.may_hold(address));
         doubt_first(walk, rows, &format!("give {} the address {address}", netns.dir));
         doubt_first(walk, netns.unread_rows(TableFile::Link), "be the device that receives it");
+        let local = netns.unread_rows(TableFile::Route(Family::of(address))).filter(|row| row.may_hold(address));
+        doubt_first(walk, local, &format!("make {address} one of {}'s own", netns.dir));
+        doubt_addrs(walk, netns, Family::of(address), &format!("who has {address} is not known"));
     }
 }

@@ -149,8 +149,10 @@ impl Reading<'_> {
         netns.tuns = self.table("tuntap", None, tuntap::parse, tuntap::parse_json);
         netns.conntrack = self.plain("conntrack", conntrack_list::parse);
         let read = self.gaps.len();
-        netns.sysctls = self.plain("sysctl", sysctl::parse);
+        let parse = |file, text: &str, gaps: &mut Vec<Gap>| sysctl::parse(file, unread::whole_lines(text), gaps);
+        netns.sysctls = self.plain("sysctl", parse);
         self.note_unread(Some(TableFile::Sysctl), read);
+        self.note_cut_off(Some(TableFile::Sysctl), "sysctl");
         netns.netfilter = self.netfilter();
         netns.ipsets = self.plain("ipset", ipset_save::parse);
         netns.recent = self.recent();
@@ -169,9 +171,11 @@ impl Reading<'_> {
         json: impl FnOnce(FileId, &str, &mut Vec<Gap>) -> (Vec<T>, Vec<String>),
     ) -> Option<Vec<T>> {
         let read = self.gaps.len();
-        let by_text = self.file(&format!("{name}.txt")).map(|(file, content)| text(file, &content, self.gaps));
+        let by_text = self.file(&format!("{name}.txt"));
+        let by_text = by_text.map(|(file, content)| text(file, unread::whole_lines(&content), self.gaps));
         if by_text.is_some() {
             self.note_unread(table, read);
+            self.note_cut_off(table, &format!("{name}.txt"));
         }
         let read = self.gaps.len();
         let by_json = self.file(&format!("{name}.json")).map(|(file, content)| {
@@ -193,6 +197,12 @@ impl Reading<'_> {
     fn note_unread(&mut self, table: Option<TableFile>, since: usize) {
         let gaps = self.gaps.get(since..).unwrap_or_default();
         self.unread.extend(table.map(|table| unread::rows(table, gaps, self.files)).unwrap_or_default());
+    }
+
+    /// Keeps that a table goes on behind the end of its file.
+    fn note_cut_off(&mut self, table: Option<TableFile>, name: &str) {
+        let Some((table, (file, text))) = table.zip(self.file(name)) else { return };
+        self.unread.extend(unread::cut_off(table, file, &text));
     }
 
     /// A table that has one form.
@@ -244,9 +254,11 @@ impl Reading<'_> {
     fn route_file(&mut self, name: &str, family: Family) -> Option<RouteFile> {
         let read = self.gaps.len();
         let text = self.file(&format!("{name}.txt"));
-        let by_text = text.map(|(file, content)| ip_route::parse(file, &content, family, self.gaps));
+        let by_text =
+            text.map(|(file, content)| ip_route::parse(file, unread::whole_lines(&content), family, self.gaps));
         if by_text.is_some() {
             self.note_unread(Some(TableFile::Route(family)), read);
+            self.note_cut_off(Some(TableFile::Route(family)), &format!("{name}.txt"));
         }
         let read = self.gaps.len();
         let by_json = self.file(&format!("{name}.json")).map(|(file, content)| {

@@ -15,6 +15,7 @@ pub(super) fn complete(netns: &mut Netns, ports: Option<Vec<Link>>, files: &File
     links::complete(netns, ports, files, gaps);
     if netns.addrs.is_none() {
         netns.addrs = addrs::from_routes(netns, gaps);
+        netns.addrs_derived = netns.addrs.is_some();
     }
     local::complete(netns);
     complete_rules(netns, gaps);

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::evidence::{Evidence, Files, Gap};
+use crate::evidence::{Evidence, FileId, Files, Gap};
 use crate::net::{Family, IfName};
 use crate::snapshot::{TableFile, UnreadRow};
 
@@ -14,6 +14,20 @@ use super::ip_route::destination;
 pub(super) fn rows(table: TableFile, gaps: &[Gap], files: &Files) -> Vec<UnreadRow> {
     let unread = gaps.iter().filter(|gap| gap.unread).flat_map(|gap| &gap.evidence);
     unread.map(|row| read(table, *row, files.text(*row))).collect()
+}
+
+/// The lines of a text that are there whole: no tool leaves its last line open.
+pub(super) fn whole_lines(text: &str) -> &str {
+    let end = text.rfind('\n').map_or(0, |at| at + 1);
+    text.get(..end).unwrap_or("")
+}
+
+/// The line in which a text was cut off, and all that followed, as a row that may say anything.
+pub(super) fn cut_off(table: TableFile, file: FileId, text: &str) -> Option<UnreadRow> {
+    let open = !text.is_empty() && !text.ends_with('\n');
+    let last = u32::try_from(text.lines().count()).unwrap_or(u32::MAX);
+    let evidence = Evidence::line(file, last);
+    open.then_some(UnreadRow { table, prefix: None, lladdr: None, dev: None, evidence })
 }
 
 /// Reads as much of a row as stands at its right place.
@@ -59,7 +73,6 @@ pub(super) fn of_both_families(rows: &[UnreadRow]) -> Vec<UnreadRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::FileId;
 
     fn row(table: TableFile, text: &str) -> UnreadRow {
         read(table, Evidence::line(FileId(0), 1), text)

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 
 use crate::evidence::{Files, Gap};
 pub use crate::net::{AddrScope, NetnsId, NetnsName, RouteScope, RouteType};
-use crate::net::{IfName, NodeName, PodName};
+use crate::net::{Family, IfName, NodeName, PodName};
 
 pub use addr::Addr;
 pub use conntrack::{ConntrackEntry, ConntrackTuple};
@@ -112,6 +112,8 @@ pub struct Netns {
     pub relays: Vec<Relay>,
     /// What of the folder's files could not be read.
     pub unread: Unread,
+    /// Whether `addr` was not collected, so that the addresses are those of which the routes tell.
+    pub addrs_derived: bool,
 }
 
 impl Netns {
@@ -140,6 +142,7 @@ impl Netns {
             sysctls: None,
             relays: Vec::new(),
             unread: Unread::default(),
+            addrs_derived: false,
         }
     }
 
@@ -152,6 +155,14 @@ impl Netns {
     /// The addresses of a device, in the order in which the kernel keeps them.
     pub fn addrs_of<'a>(&'a self, dev: &'a IfName) -> impl Iterator<Item = &'a Addr> {
         self.addrs.iter().flatten().filter(move |addr| addr.dev == *dev)
+    }
+
+    /// Whether devices may have addresses of a family that nobody has read: the file is missing, and the routes tell
+    /// all of them only where the table `local` is among them.
+    #[must_use]
+    pub fn may_have_more_addrs(&self, family: Family) -> bool {
+        let routes = if family == Family::Inet { &self.routes } else { &self.routes6 };
+        self.addrs.is_none() || self.addrs_derived && !routes.as_ref().is_some_and(Routes::all_tables)
     }
 
     /// The row that gives this namespace an address, where it has it.

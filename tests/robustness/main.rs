@@ -11,6 +11,7 @@ mod extra;
 mod hostile;
 mod huge;
 mod mutation;
+mod partial;
 mod program;
 mod random;
 mod unread;

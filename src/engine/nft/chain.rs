@@ -79,7 +79,7 @@ impl<'a> Asked<'a> {
         if let Some(line) = self.chain.open {
             let name = self.chain.name.escape_debug();
             let file = walk.snapshot.files.path(line);
-            walk.unsure(format!("{file} may lack rules at the end of chain {name}"));
+            walk.doubt(format!("{file} may lack rules at the end of chain {name}"), Some(line));
         }
         self.leave(walk)
     }

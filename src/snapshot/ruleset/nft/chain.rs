@@ -44,6 +44,18 @@ pub struct TableNames {
 }
 
 impl NftTable {
+    /// Whether iptables-nft keeps it: nft says so, or its name and those of its base chains are iptables' own.
+    #[must_use]
+    pub fn is_of_iptables(&self) -> bool {
+        let base = |chain: &&NftChain| chain.hook.is_some();
+        let own =
+            |chain: &NftChain| matches!(&*chain.name, "PREROUTING" | "INPUT" | "FORWARD" | "OUTPUT" | "POSTROUTING");
+        let named = matches!(self.family, NftFamily::Ip | NftFamily::Ip6)
+            && matches!(&*self.name, "raw" | "mangle" | "nat" | "filter" | "security");
+        let mut bases = self.chains.iter().filter(base).peekable();
+        self.iptables || named && bases.peek().is_some() && bases.all(own)
+    }
+
     /// The chain that a rule calls; `None` where the table has no such chain.
     #[must_use]
     pub fn chain(&self, chain: ChainRef) -> Option<&NftChain> {
