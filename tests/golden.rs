@@ -217,6 +217,29 @@ fn every_json_is_as_the_schema_says() {
 }
 
 #[test]
+fn every_listing_of_rules_is_as_the_schema_says() {
+    let schema: Value = serde_json::from_str(&run("schema").output).unwrap();
+    let mut listed = 0;
+    for situation in situations() {
+        for node in nodes_of(&situation) {
+            let listing = run(&format!("rules {node} --snapshot testdata/{situation} -o json")).output;
+            let listing: Value = serde_json::from_str(&listing).unwrap();
+            let problems = schema::problems(&schema, &listing);
+            assert!(problems.is_empty(), "{situation} {node}: {problems:#?}");
+            listed += listing.to_string().matches("\"certainty\"").count();
+        }
+    }
+    assert!(listed > 1000, "only {listed} rules");
+}
+
+/// The nodes of a situation that have tables of their own.
+fn nodes_of(situation: &str) -> Vec<String> {
+    let entries = fs::read_dir(root().join("testdata").join(situation).join("nodes")).unwrap();
+    let nodes = entries.map(|entry| entry.unwrap()).filter(|entry| entry.path().join("host").is_dir());
+    nodes.map(|entry| entry.file_name().into_string().unwrap()).collect()
+}
+
+#[test]
 fn text_and_json_say_the_same_and_the_text_is_narrow() {
     for Case { question, text, json, answer } in cases() {
         assert_eq!(text.code, json.code, "{}", question.command());

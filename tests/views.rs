@@ -3,7 +3,7 @@
 
 mod sample;
 
-use flowtrace::render::{self, Charset, Style, View};
+use flowtrace::render::{self, ChainListing, Charset, Listing, RuleListing, RulesetListing, Style, TableListing, View};
 use flowtrace::trace::{Answer, Decision, Reason, Verdict};
 use sample::{Sample, graphviz, schema};
 use serde_json::{Value, json};
@@ -203,23 +203,81 @@ fn of_many_paths_each_way_to_end_is_shown_once() {
 #[test]
 fn the_json_is_what_the_schema_says() {
     let sample = Sample::new();
-    let schema = render::explain_schema();
+    let schema = render::outputs_schema();
     for answer in sample.all().iter().chain([&hostile().1]) {
         let problems = schema::problems(&schema, &value(&sample, answer));
         assert!(problems.is_empty(), "{problems:#?}");
     }
 }
 
+/// A listing in which everything has the same name, of nft's own tables and of those that iptables made.
+fn listing(name: &str) -> Value {
+    let rule = |certainty: &'static str| RuleListing {
+        index: 1,
+        line: 7,
+        text: name.to_owned(),
+        certainty,
+        unmodelled: vec![name.to_owned()],
+    };
+    let chain = |policy: &'static str| ChainListing {
+        name: name.to_owned(),
+        policy,
+        line: 3,
+        rules: ["exact", "branches", "not-modelled"].map(rule).into(),
+    };
+    let ruleset = |(family, backend): (&'static str, &'static str)| RulesetListing {
+        family,
+        backend,
+        file: name.to_owned(),
+        tables: vec![TableListing { name: name.to_owned(), chains: ["ACCEPT", "DROP", "-", "?"].map(chain).into() }],
+    };
+    let listing = Listing {
+        node: name.to_owned(),
+        netns: "host".to_owned(),
+        rulesets: [("ip", "nft"), ("ip6", "legacy"), ("inet", "native")].map(ruleset).into(),
+        gaps: vec![name.to_owned()],
+    };
+    let mut out = Vec::new();
+    render::listing_json(&listing, &mut out).unwrap();
+    serde_json::from_slice(&out).unwrap()
+}
+
+#[test]
+fn the_json_of_rules_is_what_the_schema_says() {
+    let schema = render::outputs_schema();
+    for name in ["n1", "ve\x1b[31m\"th\"\u{202e}<b>\\", ""] {
+        let problems = schema::problems(&schema, &listing(name));
+        assert!(problems.is_empty(), "{problems:#?}");
+    }
+}
+
+/// Whether the checker complains about a document after a change.
+fn breaks(good: &Value, change: fn(&mut Value)) -> bool {
+    let mut value = good.clone();
+    change(&mut value);
+    !schema::problems(&render::outputs_schema(), &value).is_empty()
+}
+
+#[test]
+fn the_checker_finds_what_the_schema_of_rules_forbids() {
+    let good = listing("n1");
+    let broken = |change: fn(&mut Value)| breaks(&good, change);
+    assert!(!broken(|_| {}));
+    assert!(broken(|value| value["schema"] = json!("flowtrace/rules/2")));
+    assert!(broken(|value| value["schema"] = json!("flowtrace/explain/1")));
+    assert!(broken(|value| value["rulesets"][0]["backend"] = json!("ebtables")));
+    assert!(broken(|value| value["rulesets"][0]["tables"][0]["chains"][0]["policy"] = json!("QUEUE")));
+    assert!(broken(|value| value["rulesets"][0]["tables"][0]["chains"][0]["rules"][0]["certainty"] = json!("?")));
+    assert!(broken(|value| value["rulesets"][0]["tables"][0]["chains"][0]["rules"][0]["index"] = json!(0)));
+    assert!(broken(|value| value["rulesets"][0]["colour"] = json!("red")));
+    assert!(broken(|value| _ = value.as_object_mut().unwrap().remove("gaps")));
+}
+
 #[test]
 fn the_checker_finds_what_the_schema_forbids() {
     let sample = Sample::new();
-    let schema = render::explain_schema();
     let good = value(&sample, &sample.dropped());
-    let broken = |change: fn(&mut Value)| {
-        let mut value = good.clone();
-        change(&mut value);
-        !schema::problems(&schema, &value).is_empty()
-    };
+    let broken = |change: fn(&mut Value)| breaks(&good, change);
     assert!(broken(|value| value["verdict"] = json!("gone")));
     assert!(broken(|value| value["paths"][0]["forward"]["reason"] = json!("bad-luck")));
     assert!(broken(|value| value["paths"][0]["forward"]["steps"][0]["kind"] = json!("fly")));
@@ -230,7 +288,7 @@ fn the_checker_finds_what_the_schema_forbids() {
 
 #[test]
 fn the_schema_lists_every_reason_and_every_end() {
-    let schema = render::explain_schema();
+    let schema = render::outputs_schema();
     let reasons = schema["$defs"]["reason"]["enum"].as_array().unwrap();
     assert_eq!(reasons.len(), Reason::ALL.len());
     for reason in Reason::ALL {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::escape::clean_json;
 
 /// The name and version of the JSON form.
-const SCHEMA: &str = "flowtrace/rules/1";
+pub(super) const SCHEMA: &str = "flowtrace/rules/1";
 
 /// What `flowtrace rules` shows.
 #[derive(Clone, Debug, Serialize)]

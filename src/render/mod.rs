@@ -22,7 +22,7 @@ pub use escape::{Charset, clean};
 pub use json::json;
 pub use listing::{ChainListing, Listing, RuleListing, RulesetListing, TableListing, listing_json};
 pub use mermaid::mermaid;
-pub use schema::{explain_schema, schema};
+pub use schema::{outputs_schema, schema};
 pub use text::{Style, listing_text, text};
 
 /// What is to be shown: the answer, the question as it was typed, and the files that the answer points into.

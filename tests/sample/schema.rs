@@ -90,7 +90,8 @@ fn validate(
     }
 }
 
-/// Exactly one of the schemas holds. In the case of a step, the one with its kind is looked at alone, for better words.
+/// Exactly one of the schemas holds. Those that name another kind of step, or another document, are passed over, for
+/// better words.
 fn one_of(
     root: &Value,
     rule: &Value,
@@ -102,8 +103,10 @@ fn one_of(
     let mut fitting = 0;
     let mut complaints = Vec::new();
     for schema in rule.as_array().unwrap() {
-        let kind = schema.pointer("/properties/kind/const");
-        if kind.is_some() && kind != value.get("kind") {
+        let wanted = |word: &str| resolve(root, schema).pointer(&format!("/properties/{word}/const"));
+        let kind = wanted("kind");
+        let differs = |word: &str| wanted(word).is_some() && wanted(word) != value.get(word);
+        if differs("kind") || differs("schema") {
             continue;
         }
         let mut found = Vec::new();

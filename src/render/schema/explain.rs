@@ -1,22 +1,13 @@
-//! The JSON Schema (2020-12) of the JSON outputs. Additions to an output are no new version, so nothing here forbids
-//! further properties.
+//! The schema of `flowtrace explain -o json`.
 
-use std::io::{self, Write};
+use serde_json::{Value, json};
 
-use serde_json::{Map, Value, json};
-
-use super::json::SCHEMA;
+use super::word::{add_optional, count, flag, list, object, or_null, reference, text, text_or_null, words};
+use crate::render::json::SCHEMA;
 use crate::trace::{CtState, Hook, NatChange, Reason, ReverseMode, RuleVerdict, Verdict};
 
-/// Writes the schemas of all JSON outputs, one document with a definition for each.
-pub fn schema(out: &mut dyn Write) -> io::Result<()> {
-    let text = serde_json::to_string_pretty(&explain_schema()).map_err(io::Error::other)?;
-    writeln!(out, "{text}")
-}
-
-/// The schema of `flowtrace explain -o json`.
-#[must_use]
-pub fn explain_schema() -> Value {
+/// The document itself; what it refers to stands in [`definitions`].
+pub(super) fn document() -> Value {
     let mut schema = object(&[
         ("schema", json!({"const": SCHEMA})),
         ("request", request()),
@@ -30,12 +21,6 @@ pub fn explain_schema() -> Value {
         ("unexplored", json!({"type": "number", "description": "the probability of the paths that were cut off"})),
     ];
     add_optional(&mut schema, optional);
-    if let Value::Object(schema) = &mut schema {
-        schema.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
-        schema.insert("$id".to_owned(), json!(SCHEMA));
-        schema.insert("title".to_owned(), json!("flowtrace explain"));
-        schema.insert("$defs".to_owned(), definitions());
-    }
     schema
 }
 
@@ -50,21 +35,26 @@ const VERDICTS: [Verdict; 8] = [
     Verdict::Mixed,
 ];
 
-fn definitions() -> Value {
-    json!({
-        "reason": words(&Reason::ALL.iter().map(|reason| reason.as_str()).collect::<Vec<_>>(), "why a packet ended"),
-        "packet": packet(),
-        "evidence": evidence(),
-        "gap": gap(),
-        "finding": object(&[("what", text()), ("evidence", list(&reference("evidence")))]),
-        "path": path(),
-        "trace": object(&[
-            ("verdict", words(&VERDICTS.map(Verdict::as_str), "how it ended")),
-            ("reason", or_null(&reference("reason"))),
-            ("steps", list(&reference("step"))),
-        ]),
-        "step": step(),
-    })
+/// What the document refers to, by name.
+pub(super) fn definitions() -> [(&'static str, Value); 8] {
+    [
+        ("reason", words(&Reason::ALL.iter().map(|reason| reason.as_str()).collect::<Vec<_>>(), "why a packet ended")),
+        ("packet", packet()),
+        ("evidence", evidence()),
+        ("gap", gap()),
+        ("finding", object(&[("what", text()), ("evidence", list(&reference("evidence")))])),
+        ("path", path()),
+        ("trace", trace()),
+        ("step", step()),
+    ]
+}
+
+fn trace() -> Value {
+    object(&[
+        ("verdict", words(&VERDICTS.map(Verdict::as_str), "how it ended")),
+        ("reason", or_null(&reference("reason"))),
+        ("steps", list(&reference("step"))),
+    ])
 }
 
 fn request() -> Value {
@@ -298,50 +288,4 @@ fn icmp() -> Value {
         "maxItems": 2,
         "description": "type and code",
     })
-}
-
-fn text() -> Value {
-    json!({"type": "string"})
-}
-
-fn text_or_null() -> Value {
-    json!({"type": ["string", "null"]})
-}
-
-fn flag() -> Value {
-    json!({"type": "boolean"})
-}
-
-fn count() -> Value {
-    json!({"type": "integer", "minimum": 0})
-}
-
-fn list(items: &Value) -> Value {
-    json!({"type": "array", "items": items})
-}
-
-fn reference(name: &str) -> Value {
-    json!({"$ref": format!("#/$defs/{name}")})
-}
-
-fn or_null(schema: &Value) -> Value {
-    json!({"anyOf": [schema, {"type": "null"}]})
-}
-
-fn words(words: &[&str], about: &str) -> Value {
-    if about.is_empty() { json!({"enum": words}) } else { json!({"enum": words, "description": about}) }
-}
-
-/// An object with these properties, all required.
-fn object(fields: &[(&str, Value)]) -> Value {
-    let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
-    let properties: Map<String, Value> =
-        fields.iter().map(|(name, field)| ((*name).to_owned(), field.clone())).collect();
-    json!({"type": "object", "properties": properties, "required": names})
-}
-
-fn add_optional(object: &mut Value, fields: impl IntoIterator<Item = (&'static str, Value)>) {
-    if let Some(Value::Object(properties)) = object.get_mut("properties") {
-        properties.extend(fields.into_iter().map(|(name, field)| (name.to_owned(), field)));
-    }
 }
