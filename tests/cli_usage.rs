@@ -249,6 +249,67 @@ fn output_that_cannot_be_written_is_an_error() {
     assert!(!output.stderr.is_empty());
 }
 
+/// A folder of its own for what a test writes.
+fn folder(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+#[test]
+fn the_output_goes_into_the_file_of_w_instead() {
+    let file = folder("written").join("out");
+    let path = file.to_str().unwrap();
+    for args in [
+        DEMO,
+        &["explain", "--demo", "default/pod1", "svc/shop/none"],
+        &["explain", "--demo", "default/pod1", "default/pod2", "-o", "json"],
+        &["rules", "--demo", "n1"],
+        &["rules", "--demo", "n1", "-o", "json"],
+        &["schema"],
+    ] {
+        let printed = flowtrace(args);
+        let run = flowtrace(&[args, &["-w", path]].concat());
+        assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (printed.code, "", ""), "{args:?}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), printed.out, "{args:?}");
+        let dash = flowtrace(&[args, &["-w", "-"]].concat());
+        assert_eq!((dash.code, dash.out), (printed.code, printed.out), "{args:?}");
+    }
+}
+
+#[test]
+fn a_file_is_coloured_only_on_demand() {
+    let file = folder("coloured").join("out");
+    let colored = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flowtrace"));
+        command.args(DEMO).arg("-w").arg(&file).args(args).env("CLICOLOR_FORCE", "1");
+        assert!(command.status().unwrap().success());
+        fs::read_to_string(&file).unwrap().contains('\x1b')
+    };
+    assert!(!colored(&[]) && !colored(&["--color", "never"]));
+    assert!(colored(&["--color", "always"]));
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_named_and_one_of_a_wrong_question_is_left_alone() {
+    let folder = folder("unwritten");
+    for path in [folder.join("no/such/folder"), folder.clone(), PathBuf::from("")] {
+        let path = path.to_str().unwrap();
+        for args in [DEMO, &["rules", "--demo", "n1"], &["schema"]] {
+            refused(&[args, &["-w", path]].concat(), &["-w", path]);
+        }
+    }
+    refused(&[DEMO, &["-w", "no\x1b[31mwhere/x"]].concat(), &["no\\x1b[31mwhere/x"]);
+    if Path::new("/dev/full").exists() {
+        refused(&[DEMO, &["-w", "/dev/full"]].concat(), &["-w /dev/full"]);
+    }
+    let kept = folder.join("kept");
+    fs::write(&kept, "mine").unwrap();
+    refused(&["explain", "--demo", "default/pod1", "nobody", "-w", kept.to_str().unwrap()], &["nobody"]);
+    assert_eq!(fs::read_to_string(kept).unwrap(), "mine");
+}
+
 /// A copy of a bundled snapshot in which something is broken.
 fn broken(name: &str, change: impl FnOnce(&Path)) -> PathBuf {
     let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);

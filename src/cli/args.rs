@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -30,7 +30,7 @@ pub(super) enum Command {
     /// Rebuild the path of one packet, hop by hop, there and back
     Explain(Box<Explain>),
     /// Print the JSON Schema of the JSON output
-    Schema,
+    Schema(Schema),
     #[command(hide = true)]
     Decode(Later),
     #[command(hide = true)]
@@ -47,6 +47,29 @@ pub(super) enum Command {
     Completions(Later),
     #[command(hide = true)]
     Man(Later),
+}
+
+/// `flowtrace schema`.
+#[derive(Debug, Args)]
+pub(super) struct Schema {
+    #[command(flatten)]
+    pub(super) written: Written,
+}
+
+/// Where the output goes.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct Written {
+    /// Write to this file instead of the standard output, which `-` stands for
+    #[arg(short, long = "write", value_name = "FILE")]
+    pub(super) write: Option<PathBuf>,
+}
+
+impl Written {
+    /// The file, where it is not the standard output.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.write.as_deref().filter(|path| *path != Path::new("-"))
+    }
 }
 
 /// `flowtrace rules`.
@@ -73,6 +96,8 @@ pub(super) struct Rules {
     /// The output's format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(super) output: ListFormat,
+    #[command(flatten)]
+    pub(super) written: Written,
     /// When to colour the text
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     pub(super) color: Color,
@@ -158,6 +183,8 @@ pub(super) struct Explain {
     /// The output's format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT", help_heading = "Output")]
     pub(super) output: Format,
+    #[command(flatten, next_help_heading = "Output")]
+    pub(super) written: Written,
     /// When to colour the text
     #[arg(long, value_enum, default_value_t, value_name = "WHEN", help_heading = "Output")]
     pub(super) color: Color,

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::render::{self, Charset, Style, View};
 use crate::snapshot::Snapshot;
 
-use super::args::{Color, Explain, Format};
+use super::args::{Color, Explain, Format, Written};
 use super::question::{self, Asked, Resolved};
 use super::{Outcome, demo, exit, missing, unread};
 
@@ -36,7 +36,8 @@ pub(super) fn explain(typed: &Explain) -> Result<Outcome, Error> {
         Ok::<_, Error>((snapshot, answer, findings))
     })?;
     let view = View { from, to, answer: &answer, findings: &findings, files: &snapshot.files };
-    let outcome = Outcome { output: show(&view, typed)?, code: exit::code(&answer) };
+    let file = typed.written.file().map(Path::to_owned);
+    let outcome = Outcome { output: show(&view, typed)?, file, code: exit::code(&answer) };
     // The program is about to end, which frees the tables of a large cluster at once.
     std::mem::forget(snapshot);
     Ok(outcome)
@@ -90,8 +91,10 @@ pub(super) fn patiently<T>(work: impl FnOnce() -> T) -> T {
 
 fn show(view: &View<'_>, typed: &Explain) -> Result<Vec<u8>, Error> {
     let mut out = Vec::new();
+    let color = color(typed.color, &typed.written);
+    let style = Style { verbose: typed.verbose, color, charset: charset(typed.ascii) };
     let written = match typed.output {
-        Format::Text => render::text(view, style(typed.color, typed.ascii, typed.verbose), &mut out),
+        Format::Text => render::text(view, style, &mut out),
         Format::Json => render::json(view, &mut out),
         Format::Dot => render::dot(view, &mut out),
         Format::Mermaid => render::mermaid(view, &mut out),
@@ -101,13 +104,17 @@ fn show(view: &View<'_>, typed: &Explain) -> Result<Vec<u8>, Error> {
     Ok(out)
 }
 
-/// How text is to look.
-pub(super) fn style(color: Color, ascii: bool, verbose: bool) -> Style {
-    let color = match color {
+/// Whether to colour text: a file has no terminal's colours unless somebody insists.
+pub(super) fn color(wanted: Color, written: &Written) -> bool {
+    match wanted {
         Color::Always => true,
         Color::Never => false,
+        Color::Auto if written.file().is_some() => false,
         Color::Auto => anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never,
-    };
-    let charset = if ascii { Charset::Ascii } else { Charset::Unicode };
-    Style { verbose, color, charset }
+    }
+}
+
+/// Which characters text may hold.
+pub(super) fn charset(ascii: bool) -> Charset {
+    if ascii { Charset::Ascii } else { Charset::Unicode }
 }

@@ -7,24 +7,26 @@ mod exit;
 mod explain;
 mod missing;
 mod names;
+mod output;
 mod packet;
 mod question;
 mod rules;
 mod unread;
 
-use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use crate::error::Error;
-use crate::render::{self, Charset};
-use args::{Command, Typed};
+use crate::render;
+use args::{Command, Schema, Typed};
 
-/// What a command leaves behind: its output, and how it went.
+/// What a command leaves behind: its output, where it goes, and how it went.
 struct Outcome {
     output: Vec<u8>,
+    file: Option<PathBuf>,
     code: u8,
 }
 
@@ -35,23 +37,25 @@ pub fn run() -> ExitCode {
         Ok(typed) => typed,
         Err(err) => return usage(&err),
     };
-    match command(&typed.command) {
-        Ok(outcome) => print(&outcome.output, outcome.code),
-        Err(err) => {
-            complain(&format!("error: {err}"));
-            ExitCode::from(exit::WRONG)
-        }
-    }
+    let written = command(&typed.command).and_then(|Outcome { output, file, code }| match file {
+        Some(file) => output::write(&file, &output).map(|()| code),
+        None => output::print(&output).map(|()| code),
+    });
+    exit(written)
+}
+
+/// The exit code; an error is told.
+fn exit(result: Result<u8, Error>) -> ExitCode {
+    ExitCode::from(result.unwrap_or_else(|err| {
+        output::complain(&format!("error: {err}"));
+        exit::WRONG
+    }))
 }
 
 fn command(command: &Command) -> Result<Outcome, Error> {
     match command {
         Command::Explain(typed) => explain::explain(typed),
-        Command::Schema => {
-            let mut output = Vec::new();
-            render::schema(&mut output).map_err(|err| Error::Usage(err.to_string()))?;
-            Ok(Outcome { output, code: exit::ARRIVES })
-        }
+        Command::Schema(typed) => schema(typed),
         Command::Decode(_) => Err(later("decode")),
         Command::Correlate(_) => Err(later("correlate")),
         Command::Collect(_) => Err(later("collect")),
@@ -63,6 +67,12 @@ fn command(command: &Command) -> Result<Outcome, Error> {
     }
 }
 
+fn schema(typed: &Schema) -> Result<Outcome, Error> {
+    let mut output = Vec::new();
+    render::schema(&mut output).map_err(|err| Error::Usage(err.to_string()))?;
+    Ok(Outcome { output, file: typed.written.file().map(Path::to_owned), code: exit::ARRIVES })
+}
+
 fn later(what: &str) -> Error {
     Error::Usage(format!("flowtrace {what} is not built yet"))
 }
@@ -70,30 +80,12 @@ fn later(what: &str) -> Error {
 /// clap's own answers: help and version on stdout, everything else is a usage error.
 fn usage(err: &clap::Error) -> ExitCode {
     match err.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => print(err.render().to_string().as_bytes(), exit::ARRIVES),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            exit(output::print(err.render().to_string().as_bytes()).map(|()| exit::ARRIVES))
+        }
         _ => {
-            complain(err.render().to_string().trim_end());
+            output::complain(err.render().to_string().trim_end());
             ExitCode::from(exit::WRONG)
         }
-    }
-}
-
-/// Writes the output and gives the exit code. Whoever closes the pipe early has seen enough.
-fn print(output: &[u8], code: u8) -> ExitCode {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(output).and_then(|()| stdout.flush()) {
-        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => {
-            complain(&format!("error: the output can't be written: {err}"));
-            ExitCode::from(exit::WRONG)
-        }
-        _ => ExitCode::from(code),
-    }
-}
-
-/// Writes a message to stderr, line by line, with nothing in it that a terminal would obey.
-fn complain(message: &str) {
-    let mut stderr = io::stderr().lock();
-    for line in message.lines() {
-        let _ = writeln!(stderr, "{}", render::clean(line, Charset::Unicode));
     }
 }

@@ -1,10 +1,12 @@
 //! `flowtrace rules`.
 
+use std::path::Path;
+
 use crate::engine::{certainty, nft_certainty, nft_unmodelled};
 use crate::error::Error;
 use crate::evidence::{Evidence, Gap};
 use crate::net::{Family, NetnsId, Protocol};
-use crate::render::{self, ChainListing, Listing, RuleListing, RulesetListing, TableListing};
+use crate::render::{self, ChainListing, Listing, RuleListing, RulesetListing, Style, TableListing};
 use crate::snapshot::{Chain, ChainPolicy, Netns, Nft, Rule, Ruleset, Snapshot, Table};
 
 use super::args::{ListFormat, Rules};
@@ -19,13 +21,14 @@ pub(super) fn rules(typed: &Rules) -> Result<Outcome, Error> {
     let mut output = Vec::new();
     let written = match typed.output {
         ListFormat::Text => {
-            let style = explain::style(typed.color, typed.ascii, false);
+            let color = explain::color(typed.color, &typed.written);
+            let style = Style { verbose: false, color, charset: explain::charset(typed.ascii) };
             render::listing_text(&listing, style, &mut output)
         }
         ListFormat::Json => render::listing_json(&listing, &mut output),
     };
     written.map_err(|err| Error::Usage(format!("the rules can't be written: {err}")))?;
-    Ok(Outcome { output, code: exit::ARRIVES })
+    Ok(Outcome { output, file: typed.written.file().map(Path::to_owned), code: exit::ARRIVES })
 }
 
 /// The namespace that a name stands for: a node's own, or a pod's.
