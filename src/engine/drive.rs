@@ -230,6 +230,15 @@ impl<'s> Course<'s, '_> {
         })
     }
 
+    /// The kernel of a namespace answers an ICMPv6 echo that came in by a device (`icmpv6_echo_reply` in
+    /// `net/ipv6/icmp.c`).
+    pub(super) fn send_echo_reply(&mut self, netns: NetnsId, packet: Packet, dev: Option<IfName>) -> Leg {
+        self.run(netns, packet, |walk| {
+            walk.skb.echo_dev = dev;
+            send(walk)
+        })
+    }
+
     /// The kernel of a namespace sends an error, which belongs to the connection of the packet that it is about.
     pub(super) fn send_error(&mut self, netns: NetnsId, packet: Packet, nfct: Nfct, unknown: UnknownPort) -> Leg {
         self.run(netns, packet, |walk| {

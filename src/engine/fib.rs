@@ -33,6 +33,9 @@ pub(super) struct Flow {
     pub iif: IfName,
     /// The device that the route must leave by.
     pub oif: Option<IfName>,
+    /// A device that policy rules see as the output device, and that is preferred where several would do. Routes may
+    /// leave by another one (`ip6_route_output_flags` without `RT6_LOOKUP_F_IFACE`).
+    pub preferred_oif: Option<IfName>,
     /// Whether ways whose device has no carrier count even where they are switched off.
     pub ignore_linkstate: bool,
 }
@@ -52,6 +55,7 @@ impl Flow {
             sport_bounds: None,
             iif,
             oif: None,
+            preferred_oif: None,
             ignore_linkstate: false,
         }
     }
@@ -71,6 +75,7 @@ impl Flow {
             sport_bounds: None,
             iif,
             oif: None,
+            preferred_oif: None,
             ignore_linkstate: false,
         }
     }

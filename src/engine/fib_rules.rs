@@ -73,7 +73,7 @@ fn selectors(rule: &PolicyRule, flow: &Flow) -> [Option<bool>; 10] {
         Some(rule.from.is_none_or(|from| from.prefix_len() == 0 || from.contains(&flow.source))),
         Some(rule.to.is_none_or(|to| to.contains(&flow.destination))),
         Some(rule.iif.as_ref().is_none_or(|iif| *iif == flow.iif)),
-        Some(rule.oif.as_ref().is_none_or(|oif| flow.oif.as_ref() == Some(oif))),
+        Some(rule.oif.as_ref().is_none_or(|oif| flow.oif.as_ref().or(flow.preferred_oif.as_ref()) == Some(oif))),
         Some(rule.fwmark.is_none_or(|(mark, mask)| (flow.mark.0 ^ mark) & mask == 0)),
         Some(rule.tos == 0 || rule.tos & 0xfc == flow.tos & 0xfc),
         Some(rule.ipproto.is_none_or(|protocol| flow.protocol == Some(protocol))),

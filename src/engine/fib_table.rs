@@ -141,7 +141,11 @@ fn usable_ways(netns: &Netns, route: &Route, flow: &Flow) -> Result<(Vec<NextHop
             && (flow.oif.is_none() || flow.oif == way.dev)
     };
     // A local or broadcast route without a device still answers.
-    let ways = ways.into_iter().filter(good).collect();
+    let mut ways: Vec<NextHop> = ways.into_iter().filter(good).collect();
+    let preferred = |way: &NextHop| way.dev.is_some() && way.dev == flow.preferred_oif;
+    if ways.iter().any(preferred) {
+        ways.retain(preferred);
+    }
     Ok((ways, because))
 }
 

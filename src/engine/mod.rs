@@ -9,6 +9,7 @@ mod address;
 mod br_netfilter;
 mod bridge;
 mod certainty;
+mod checksum;
 mod conntrack;
 mod conntrack_tcp;
 mod conntrack_tuple;

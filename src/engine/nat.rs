@@ -10,6 +10,7 @@ use crate::snapshot::{ConntrackTuple, NatRange, RouteScope};
 use crate::trace::{CtState, Decision, Hook, NatChange, Reason};
 
 use super::address::select_source;
+use super::checksum;
 use super::conntrack::{self, CtEntry, CtId, Dir, Nfct, UnknownPort};
 use super::conntrack_tuple::{destination_endpoint, invert, source_endpoint};
 use super::jhash::{jhash, reciprocal_scale};
@@ -336,6 +337,7 @@ fn take_nat(walk: &mut Walk, packet: Packet, manip: Manip, dir: Dir, because: Op
         (Manip::Src, Dir::Reply) => NatChange::DnatReply,
     };
     walk.take(Decision::Nat { change, to: Box::new(packet), from_endpoint, to_endpoint }, because);
+    checksum::translated(walk);
 }
 
 /// Writes one half of a tuple into a packet (`nf_nat_manip_pkt`).

@@ -4,9 +4,11 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, MacAddr};
-use crate::snapshot::{LinkKind, Neigh, NeighState, Netns, NetnsId, RouteScope, Snapshot};
+use crate::snapshot::{Addr, LinkKind, Neigh, NeighState, Netns, NetnsId, RouteScope, Snapshot};
 use crate::trace::{Decision, Reason};
 
 use super::address;
@@ -14,6 +16,7 @@ use super::fib_table;
 use super::link::Reach;
 use super::ndisc::{self, Unheard};
 use super::route::{self, Dst};
+use super::sysctl;
 use super::underlay;
 use super::unread;
 use super::walk::{DevRef, End, Next, NextHopOnLink, Stage, Walk};
@@ -61,7 +64,7 @@ pub(super) fn resolve(
         unread::doubt_neigh(walk, dev, address);
     }
     let reach = Reach::from(walk.snapshot, walk.netns_id(), dev);
-    let owner = reach.stacks.iter().find(|(netns, _)| walk.snapshot.netns(*netns).addr(address).is_some());
+    let owner = reach.stacks.iter().find(|(netns, at)| has(walk.snapshot.netns(*netns), at, address));
     let owner = owner.cloned().or_else(|| assumed_owner(walk.snapshot, walk.netns_id(), dev, address));
     let hop = Hop { dev, address, is_gateway, source };
     let assumed = link.is_none();
@@ -76,6 +79,19 @@ pub(super) fn resolve(
         return Ok(());
     }
     unanswered(walk, &hop, row, &reach)
+}
+
+/// Whether a stack that a request comes to by a device takes the address for its own: in IPv4 that of any device, in
+/// IPv6 that of this one alone, whose networks' first addresses are a router's anycast ones (`ndisc_recv_ns`;
+/// `addrconf_join_anycast` in `net/ipv6/addrconf.c`).
+fn has(netns: &Netns, dev: &IfName, address: IpAddr) -> bool {
+    let IpAddr::V6(v6) = address else { return netns.addr(address).is_some() };
+    let routes = sysctl::device(netns, Family::Inet6, dev, "forwarding").is_some_and(|(value, _)| value != 0);
+    let anycast = |own: &Addr| {
+        let net = IpNet::new(own.address, own.prefix_len).ok().map(|net| net.network());
+        routes && own.prefix_len < 127 && net == Some(IpAddr::V6(v6))
+    };
+    netns.addrs_of(dev).any(|own| own.address == address || anycast(own))
 }
 
 /// Asks the owner of an address. Whoever is asked learns of who asks (`arp_process`, `ndisc_recv_ns`), and will not ask
@@ -138,11 +154,13 @@ struct Hop<'a> {
     source: Option<MacAddr>,
 }
 
-/// Nobody in the snapshot answers: a gateway of the underlay is taken to be there, anything else fails.
+/// Nobody in the snapshot answers: a gateway of the underlay is taken to be there, unless it were a node of the snapshot,
+/// which would have answered; anything else fails.
 fn unanswered(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, reach: &Reach) -> Stage<()> {
     let Hop { dev, address, is_gateway, source } = *hop;
     let failed = row.filter(|row| row.state == NeighState::Failed);
-    let expected = (is_gateway && failed.is_none()) || walk.outside.contains(&address);
+    let is_router = is_gateway && failed.is_none() && walk.snapshot.present_node(address).is_none();
+    let expected = is_router || walk.outside.contains(&address);
     let because = row.map(|row| row.evidence);
     if reach.underlay && expected {
         if let IpAddr::V6(v6) = address

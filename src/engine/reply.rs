@@ -1,6 +1,6 @@
 //! The answer: sent by the stack that the packet reached, or by the outside that it left for.
 
-use crate::net::{Family, Packet, Transport};
+use crate::net::{Family, IfName, Packet, Protocol, Transport};
 use crate::trace::{Decision, Reason, Trace, Verdict};
 
 use super::conntrack::UnknownPort;
@@ -20,10 +20,29 @@ pub(super) fn walk(course: &mut Course, forward: &Leg, sent: &Packet) -> Trace {
         from_outside(course, packet, forward.unknown_port)
     } else {
         packet.ip.ttl = default_ttl(course, forward);
-        course.send(forward.netns, packet, forward.unknown_port)
+        match packet.protocol() {
+            Protocol::ICMPV6 => course.send_echo_reply(forward.netns, packet, came_in_by(&forward.trace)),
+            _ => course.send(forward.netns, packet, forward.unknown_port),
+        }
     };
     check_receiver(course, &mut leg, sent);
     leg.trace
+}
+
+/// The device that a packet was delivered by; for one that never left the stack, that of the address
+/// (`icmp6_dev` in `net/ipv6/icmp.c`).
+fn came_in_by(trace: &Trace) -> Option<IfName> {
+    let received = trace.steps.iter().rev().find_map(|step| match &step.decision {
+        Decision::Receive { device } => Some(device.clone()),
+        _ => None,
+    })?;
+    let routed = || {
+        trace.steps.iter().rev().find_map(|step| match &step.decision {
+            Decision::Route { device, .. } => device.clone(),
+            _ => None,
+        })
+    };
+    if received.as_str() == "lo" { routed() } else { Some(received) }
 }
 
 /// Whether the walk got to the end, though something was missing on the way.

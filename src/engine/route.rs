@@ -102,6 +102,7 @@ pub(super) fn ip_route_output(walk: &mut Walk, oif: Option<&IfName>) -> Stage<Ds
     refuse_groups(walk)?;
     let mut flow = Flow::of(walk.packet(), loopback());
     flow.oif = oif.cloned();
+    flow.preferred_oif = walk.skb.echo_dev.take();
     flow.sport_bounds = walk.skb.sport_bounds;
     let netns = walk.netns();
     let found = match fib::fib_lookup_for(walk, netns, &flow) {

@@ -10,6 +10,7 @@ use crate::snapshot::{
 };
 use crate::trace::{Hook, Reason, RuleVerdict, Verdict};
 
+use super::checksum;
 use super::iptables::{Change, Record};
 use super::netfilter::HookState;
 use super::walk::{End, ErrorReply, Stage, Walk, Why};
@@ -210,6 +211,7 @@ fn side_effect(walk: &mut Walk, target: &Target) {
         Target::Ct(ct) if ct.notrack => conntrack::set_untracked(walk),
         Target::Ct(ct) => conntrack::set_template(walk, ct.zone.and_then(|zone| zone.id).unwrap_or(0)),
         Target::Set(set) => note_changed_sets(walk, set),
+        Target::Other(options) if options.name == "CHECKSUM" => checksum::filled(walk),
         _ => {}
     }
 }

@@ -9,6 +9,7 @@ use crate::net::{Encapsulation, Family, Ip, MacAddr, Packet, Transport};
 use crate::snapshot::{FdbEntry, Link, LinkKind, Vxlan, VxlanTtl};
 use crate::trace::{Decision, Reason};
 
+use super::checksum::{self, Checksum};
 use super::conntrack::{Nfct, UnknownPort};
 use super::route::ip_route_output;
 use super::sysctl;
@@ -50,6 +51,7 @@ pub(super) fn vxlan_xmit(walk: &mut Walk, link: &Link, settings: &Vxlan) -> Stag
     walk.skb.inner_unknown_ports.push(walk.skb.unknown_port);
     walk.skb.unknown_port = tunnel_port;
     walk.skb.sport_bounds = Some(source_port_bounds(walk, settings));
+    walk.skb.checksum = Checksum::Partial;
     route_outer(walk, link, via.as_ref())
 }
 
@@ -210,6 +212,7 @@ pub(super) fn vxlan_rcv(walk: &mut Walk) -> Stage<Option<Next>> {
         let (kind, code) = if walk.packet().family() == Family::Inet { (3, 3) } else { (1, 4) };
         return Err(End::icmp(Reason::NoVtep, kind, code).detail(detail));
     };
+    checksum::check(walk, first)?;
     let same_vni = |link: &&Link| matches!(&link.kind, LinkKind::Vxlan(settings) if settings.vni == vni);
     let Some(link) = listening.find(same_vni) else {
         let detail = format!("no VXLAN device has the network identifier {vni}");

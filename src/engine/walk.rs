@@ -9,6 +9,7 @@ use crate::net::{Family, IfName, Link, Packet};
 use crate::snapshot::{Netns, NetnsId, Snapshot};
 use crate::trace::{Decision, Place, Reason, Step, Verdict};
 
+use super::checksum::Checksum;
 use super::conntrack::{Nfct, Tracker, UnknownPort};
 use super::gaps::Gaps;
 use super::route::Dst;
@@ -123,6 +124,10 @@ pub(super) struct Skb {
     pub sport_bounds: Option<(u16, u16)>,
     /// The next hop on the link, and who answers for it where the neighbour table doesn't say.
     pub next_hop: Option<NextHopOnLink>,
+    /// How far a tunnel packet's checksums are.
+    pub checksum: Checksum,
+    /// The device that an ICMPv6 echo came in by, which the lookup for the answer to it names.
+    pub echo_dev: Option<IfName>,
     /// Bridge netfilter routed the packet and the route was an error, which the IP layer will act on.
     pub dst_error: Option<Box<End>>,
 }

@@ -172,6 +172,10 @@ fn rest_advice(at: &At, reason: Reason) -> String {
             "let the answer pass the node that rewrote the packet: masquerade the request, or set \
              net.bridge.bridge-nf-call-iptables=1 on {node} where client and server share a bridge"
         ),
+        Reason::BadChecksum => format!(
+            "leave the tunnel's own packets out of the address translation {place}, or switch the tunnel device's \
+             checksum offload off: `ethtool -K flannel.1 tx-checksum-ip-generic off`"
+        ),
         Reason::NobodyOwns => format!(
             "`{ip} route get {destination}` {place}: this way leads to where nobody has the address; look for the route \
              that is missing"

@@ -449,6 +449,8 @@ reasons! {
     NoSource = "no-source",
     /// : an answer reached its receiver from an address or port that its socket doesn't talk to.
     ReplyNotMatched = "reply-not-matched",
+    /// : a checksum is wrong where it is checked.
+    BadChecksum = "bad-checksum",
     /// : the address belongs to the cluster, and nobody on this way has it.
     NobodyOwns = "nobody-owns",
     /// : where a packet from outside enters is not known.

@@ -78,6 +78,11 @@ impl Server {
             ControlMessageOwned::Ipv6PacketInfo(info) => Some(Info::V6(info)),
             _ => None,
         })?;
+        // An answer that went astray is not answered again.
+        if buffer[..length].first() == Some(&ANSWER) {
+            return Some(());
+        }
+        buffer[..length].iter_mut().take(1).for_each(|byte| *byte = ANSWER);
         let data = [IoSlice::new(&buffer[..length])];
         // The answer leaves from the address that was asked; by which device is the routes' decision.
         let control = match &info {
@@ -92,6 +97,9 @@ impl Server {
         Some(())
     }
 }
+
+/// What an answer starts with; no probe does.
+const ANSWER: u8 = b'A';
 
 enum Info {
     V4(libc::in_pktinfo),

@@ -16,7 +16,7 @@ use super::ruletrace::{RuleHit, RuleTrace, TRACE_TABLE};
 use super::scenario::Backend;
 use super::snapshot::track_afresh;
 use super::tap::{Direction, Resolution, Sighting, Tap};
-use super::wire::{Header, Identity};
+use super::wire::{Header, Identity, RELAY_PORT};
 
 /// How long nothing must happen before a packet counts as lost.
 const QUIET: Duration = Duration::from_millis(150);
@@ -365,9 +365,14 @@ impl Known {
     /// How well a packet that a rule saw is known: as it is, or as a tunnel packet whose source was still to be
     /// translated, or as one that no device saw and whose content has this length, or not at all.
     fn closeness(&self, hit: &RuleHit, header: &Header) -> u8 {
-        let overhead = if header.source.is_ipv4() { 50 } else { 70 };
+        let relayed = header.destination_port == Some(RELAY_PORT);
+        let overhead = match (relayed, header.source.is_ipv4()) {
+            (true, _) => 28,
+            (false, true) => 50,
+            (false, false) => 70,
+        };
         let content = (hit.space.clone(), header.length.saturating_sub(overhead));
-        let tunnel = header.protocol == 17 && header.destination_port == Some(VXLAN_PORT);
+        let tunnel = header.protocol == 17 && (relayed || header.destination_port == Some(VXLAN_PORT));
         if self.identities.contains(&header.identity()) {
             return 3;
         }
@@ -392,9 +397,10 @@ fn is_of_probe(probe: &Probe, header: &Header) -> bool {
     }
     if let Some(quoted) = &inner.quoted {
         let (about, udp) = (quoted.innermost(), probe.proto == Proto::Udp && quoted.innermost().protocol == 17);
-        // Errors about the answer, about neighbour discovery, about a tunnel packet that carries an error, and a further
+        // Errors about the answer or a rule's reset, about neighbour discovery, about a tunnel packet that carries an error, and a further
         // error for each further fragment.
-        let answer = is_answer(probe, about) || udp && about.destination_port == Some(probe.sport);
+        let reset = about.tcp_flags.is_some_and(|flags| flags & 4 != 0);
+        let answer = reset || is_answer(probe, about) || udp && about.destination_port == Some(probe.sport);
         if answer || about.is_background() || about.is_icmp_error() || quoted.is_later_fragment() {
             return false;
         }

@@ -16,7 +16,7 @@ use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
-use crate::net::{IfName, NetnsId};
+use crate::net::{Family, IfName, NetnsId};
 
 use super::{KubeNode, Snapshot};
 
@@ -220,6 +220,16 @@ impl Snapshot {
     #[must_use]
     pub fn is_of_one_node(&self) -> bool {
         self.nodes.values().filter(|node| node.host.is_some()).count() == 1
+    }
+
+    /// The Node object that announces an address, of a node whose own tables are here and tell all its addresses.
+    #[must_use]
+    pub fn present_node(&self, address: IpAddr) -> Option<&KubeNode> {
+        let tells_all = |node: &KubeNode| {
+            let host = self.nodes.get(&node.name).and_then(|node| node.host);
+            host.is_some_and(|host| !self.netns(host).may_have_more_addrs(Family::of(address)))
+        };
+        self.kube.nodes.iter().flatten().find(|node| node.internal_ips.contains(&address) && tells_all(node))
     }
 
     /// The Node object that has an address, where the node itself is not in the snapshot.
