@@ -6,6 +6,8 @@
 
 #[path = "sample/graphviz.rs"]
 mod graphviz;
+#[path = "sample/open.rs"]
+mod open;
 #[path = "sample/schema.rs"]
 mod schema;
 
@@ -217,7 +219,7 @@ fn every_json_is_as_the_schema_says() {
 }
 
 #[test]
-fn every_listing_of_rules_is_as_the_schema_says() {
+fn every_listing_of_rules_is_as_the_schema_says_and_every_rule_is_modelled() {
     let schema: Value = serde_json::from_str(&run("schema").output).unwrap();
     let mut listed = 0;
     for situation in situations() {
@@ -226,10 +228,50 @@ fn every_listing_of_rules_is_as_the_schema_says() {
             let listing: Value = serde_json::from_str(&listing).unwrap();
             let problems = schema::problems(&schema, &listing);
             assert!(problems.is_empty(), "{situation} {node}: {problems:#?}");
+            let mut unmodelled = Vec::new();
+            open::unmodelled(&listing, &mut unmodelled);
+            assert!(unmodelled.is_empty(), "{situation} {node}: {unmodelled:#?}");
             listed += listing.to_string().matches("\"certainty\"").count();
         }
     }
     assert!(listed > 1000, "only {listed} rules");
+}
+
+/// The situation whose question is about missing data: a few tables, and nothing else.
+const INCOMPLETE: &str = "article";
+
+#[test]
+fn nothing_in_the_situations_is_left_open() {
+    for Case { question, answer, .. } in cases().iter().filter(|case| case.question.situation != INCOMPLETE) {
+        let open = open::open(answer);
+        assert!(open.is_empty(), "{}: {open:#?}", question.command());
+    }
+}
+
+#[test]
+fn what_the_article_leaves_open_is_missing_and_nothing_in_it_is_not_modelled() {
+    for Case { question, answer, .. } in cases().iter().filter(|case| case.question.situation == INCOMPLETE) {
+        let mut unmodelled = Vec::new();
+        open::unmodelled(answer, &mut unmodelled);
+        assert!(unmodelled.is_empty(), "{}: {unmodelled:#?}", question.command());
+        assert_eq!(answer["paths"][0]["forward"]["reason"], "missing-table", "{}", question.command());
+    }
+}
+
+#[test]
+fn an_answer_that_leaves_something_open_is_found() {
+    let good = &cases().iter().find(|case| case.question.situation != INCOMPLETE).unwrap().answer;
+    let is_open = |change: fn(&mut Value)| {
+        let mut answer = good.clone();
+        change(&mut answer);
+        !open::open(&answer).is_empty()
+    };
+    assert!(!is_open(|_| {}));
+    assert!(is_open(|answer| answer["paths"][0]["probability"] = Value::Null));
+    assert!(is_open(|answer| answer["paths"][0]["reply"]["verdict"] = "undetermined".into()));
+    assert!(is_open(|answer| answer["gaps"] = serde_json::json!([{"what": "x is missing", "evidence": []}])));
+    assert!(is_open(|answer| answer["findings"] = serde_json::json!([{"what": "y is not modelled", "evidence": []}])));
+    assert!(is_open(|answer| answer["paths"][0]["forward"]["reason"] = "not-modelled".into()));
 }
 
 /// The nodes of a situation that have tables of their own.

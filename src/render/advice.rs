@@ -1,6 +1,6 @@
 //! One thing to try, for each reason that a packet can end with.
 
-use crate::net::{NetnsName, Packet};
+use crate::net::{IfName, NetnsName, Packet};
 use crate::trace::{Decision, Reason, Step};
 
 /// An end that advice is wanted for.
@@ -12,13 +12,15 @@ pub(super) struct Case<'a> {
     pub(super) reason: Reason,
     /// The line that decided, empty where none did.
     pub(super) decided: &'a str,
+    /// The bridge port that the frame was to leave by, where it had come so far.
+    pub(super) port: Option<&'a IfName>,
     /// Whether the packet didn't get anywhere at all.
     pub(super) at_start: bool,
 }
 
 /// What to try next, in one sentence. The text may hold names of the snapshot as they are.
 pub(super) fn advice(case: Case<'_>) -> String {
-    let (at, reason) = (At::new(case.step), case.reason);
+    let (at, reason) = (At::new(case.step, case.port), case.reason);
     match reason {
         Reason::Rule => return rule_advice(&at, case.decided),
         Reason::NobodyOwns if case.at_start => return no_way_back(&at),
@@ -44,6 +46,7 @@ struct At {
     place: String,
     node: String,
     device: String,
+    port: String,
     source: String,
     destination: String,
     ip: &'static str,
@@ -51,7 +54,7 @@ struct At {
 }
 
 impl At {
-    fn new(step: &Step) -> Self {
+    fn new(step: &Step, port: Option<&IfName>) -> Self {
         let packet: &Packet = &step.packet;
         let place = match &step.place.name {
             NetnsName::Host => format!("on {}", step.place.node),
@@ -61,6 +64,7 @@ impl At {
         Self {
             place,
             node: step.place.node.to_string(),
+            port: port.map_or_else(|| device.clone(), ToString::to_string),
             device,
             source: packet.ip.source.to_string(),
             destination: packet.ip.destination.to_string(),
@@ -103,7 +107,7 @@ fn route_advice(at: &At, reason: Reason) -> Option<String> {
 }
 
 fn link_advice(at: &At, reason: Reason) -> Option<String> {
-    let At { place, device, destination, ip, .. } = at;
+    let At { place, device, port, destination, ip, .. } = at;
     Some(match reason {
         Reason::DeviceDown => format!("`ip link set {device} up` {place}, and see that its other side is up too"),
         Reason::NoDevice => format!("`ip link show` {place}: a table names a device that isn't there"),
@@ -114,9 +118,11 @@ fn link_advice(at: &At, reason: Reason) -> Option<String> {
             format!("`ip neigh show` where the frame was sent: the link address there is not this device's ({device})")
         }
         Reason::NoReceiver => format!("compare the next hop's address with the nodes' own: nobody {place} takes it"),
-        Reason::HairpinOff => format!("`bridge link set dev {device} hairpin on` {place}"),
-        Reason::IsolatedPort => format!("`bridge link set dev {device} isolated off` {place}, on one of the two ports"),
-        Reason::PortNotForwarding => format!("`bridge link show dev {device}` {place}: see why the port is blocked"),
+        Reason::HairpinOff => {
+            format!("`bridge link set dev {port} hairpin on` {place}; CNI plugins do it with \"hairpinMode\": true")
+        }
+        Reason::IsolatedPort => format!("`bridge link set dev {port} isolated off` {place}, on one of the two ports"),
+        Reason::PortNotForwarding => format!("`bridge link show dev {port}` {place}: see why the port is blocked"),
         _ => return None,
     })
 }
@@ -206,7 +212,7 @@ mod tests {
         let packet = Packet::new(ip, Transport::Udp { source: Some(1), destination: Some(2) }, 60);
         let step = Step { place, decision: Decision::Send, because: Vec::new(), packet, tried: Vec::new() };
         for &reason in Reason::ALL {
-            let text = advice(Case { step: &step, reason, decided: "", at_start: false });
+            let text = advice(Case { step: &step, reason, decided: "", port: None, at_start: false });
             assert!(!text.starts_with("`-v` shows"), "{reason} has no advice");
         }
     }

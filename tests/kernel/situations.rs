@@ -134,6 +134,11 @@ fn a_packet_stops_where_its_own_node_has_a_fault() {
     must_agree(stopped::faults(), "on one node");
 }
 
+#[test]
+fn a_bridge_port_without_hairpin_mode_keeps_a_pod_from_itself() {
+    must_agree(stopped::hairpin_off(), "");
+}
+
 macro_rules! faults {
     ($($test:ident: $fault:literal,)+) => {
         $(

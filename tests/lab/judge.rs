@@ -12,6 +12,7 @@ use super::compare::compare;
 use super::coverage::Coverage;
 use super::explain::explain;
 use super::observe::Observation;
+use super::open::open;
 use super::probe::{Probe, Proto, Want};
 use super::recording::Recording;
 use super::scenario::Scenario;
@@ -23,6 +24,8 @@ pub struct Verdict {
     pub asked: usize,
     /// Where the kernel and `explain` differ, or the kernel and the scenario's author.
     pub wrong: Vec<String>,
+    /// What the answers leave open, though they name the kernel's way.
+    pub open: Vec<String>,
     /// What was seen.
     pub coverage: Coverage,
 }
@@ -58,7 +61,8 @@ pub fn judge(scenario: &Scenario) -> Result<Verdict, String> {
     Ok(Recording::of(scenario.clone())?.judge())
 }
 
-/// Judges the part of a situation that is about something, and fails where the two differ.
+/// Judges the part of a situation that is about something, and fails where the two differ, or where an answer leaves
+/// anything open.
 pub fn must_agree(mut scenario: Scenario, about: &str) {
     if !super::ready::ready() {
         return;
@@ -75,6 +79,7 @@ pub fn must_agree(mut scenario: Scenario, about: &str) {
         told.asked,
         told.wrong.join("\n\n")
     );
+    assert!(told.open.is_empty(), "{}: {:#?}", scenario.name, told.open);
 }
 
 /// Every probe as often as it is to be sent, from another port each time: no connection is ever met again.
@@ -87,17 +92,17 @@ pub fn packets(scenario: &Scenario) -> impl Iterator<Item = Probe> + '_ {
 const WAYS: [usize; 2] = [64, 128];
 
 /// Asks `explain`, and compares its answer with what was seen: the way that the kernel took, or none where there are
-/// more ways than can be told, as in a loop that meets a rule of chance again and again.
+/// more ways than can be told, as in a loop that meets a rule of chance again and again; and what it leaves open.
 pub fn hold_against(
     scenario: &Scenario,
     probe: &Probe,
     seen: &Observation,
     snapshot: &Path,
-) -> Result<Option<Value>, String> {
+) -> Result<Option<(Value, Vec<String>)>, String> {
     for most in WAYS {
         let Some((answer, by_hand)) = explain(probe, snapshot, most)? else { return Ok(None) };
         match compare(scenario, probe, seen, &answer) {
-            Ok(path) => return Ok(Some(path.clone())),
+            Ok(path) => return Ok(Some((path.clone(), open(&answer)))),
             Err(_) if answer["truncated"].as_bool() == Some(true) => {}
             Err(wrong) => return Err(format!("{by_hand}\n{wrong}")),
         }

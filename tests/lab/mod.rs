@@ -24,6 +24,8 @@ pub mod netns;
 pub mod node;
 pub mod objects;
 pub mod observe;
+#[path = "../sample/open.rs"]
+pub mod open;
 pub mod probe;
 pub mod random;
 pub mod random_routes;

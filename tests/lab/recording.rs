@@ -42,7 +42,10 @@ impl Recording {
         for (probe, seen) in seen {
             let agreed = check_want(probe, seen).and_then(|()| hold_against(scenario, probe, seen, &snapshot.path));
             match agreed {
-                Ok(Some(path)) => told.coverage.count(scenario, probe, &path, seen, &snapshot.path),
+                Ok(Some((path, open))) => {
+                    told.coverage.count(scenario, probe, &path, seen, &snapshot.path);
+                    told.open.extend(open.into_iter().map(|open| format!("{}: {open}", question(probe))));
+                }
                 Ok(None) => told.coverage.untold += 1,
                 Err(wrong) => told.wrong.push(format!("{}\n{wrong}", question(probe))),
             }

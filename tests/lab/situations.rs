@@ -6,7 +6,7 @@ use super::flannel::{CLIENT4, Cluster, FlannelBackend, INTERNET4};
 use super::kube_proxy::Service;
 use super::probe::{Probe, Proto, Want};
 use super::scenario::Scenario;
-use super::stopped::faults;
+use super::stopped::{faults, hairpin_off};
 
 /// A scenario's name (its folder in `testdata/`) and how it is made.
 pub type Situation = (&'static str, fn() -> Scenario);
@@ -24,6 +24,7 @@ pub const ALL: &[Situation] = &[
     ("policy-routing", policy_routing),
     ("dual-stack", dual_stack),
     ("faults", faults),
+    ("hairpin-off", hairpin_off),
 ];
 
 /// Every protocol.

@@ -4,6 +4,7 @@ use nix::errno::Errno;
 
 use super::faults::{Between, Fault, fault};
 use super::flannel::{Cluster, FlannelBackend};
+use super::kube_proxy::Service;
 use super::node::Node;
 use super::probe::{Probe, Proto, Want};
 use super::scenario::Scenario;
@@ -116,6 +117,28 @@ fn on_one_node(cluster: &Cluster, scenario: &mut Scenario) {
     scenario.probe(to_other("node/n1", Proto::Udp, 7004).refused(Errno::EPERM));
     scenario.probe(Probe::ask("node/n1", "192.0.2.77", Proto::Udp, "192.0.2.77", 7000).error(Errno::EHOSTUNREACH));
     scenario.probe(Probe::ask(POD1, "10.244.77.9", Proto::Udp, "10.244.77.9", 7000).ttl(9).silent());
+}
+
+/// Situations 3 and 11: pods that are the only endpoint of the service that they ask, one behind a bridge port without
+/// hairpin mode, one behind a port with it.
+pub fn hairpin_off() -> Scenario {
+    let mut cluster = Cluster::new("hairpin-off", FlannelBackend::Vxlan, 1).pod(POD1, 1, 2);
+    for (host, name) in [(3, "shop/bare"), (4, "shop/web")] {
+        let service = Service::new(name, host).port("http", "tcp", 80, 8080).port("quic", "udp", 80, 8080);
+        cluster = cluster.pod(name, 1, host).service(service.endpoints(&[name]));
+    }
+    let mut scenario = cluster.scenario();
+    let port = cluster.pod_named("shop/bare").veth();
+    scenario.space("n1").late_bridge.push(format!("link set dev {port} hairpin off"));
+    let ask = |from: &str, name: &str, address: &str, proto: Proto| {
+        Probe::ask(from, &format!("svc/{name}"), proto, address, 80).listening(8080)
+    };
+    for proto in [Proto::Tcp, Proto::Udp] {
+        scenario.probe(ask("shop/bare", "shop/bare", "10.96.0.3", proto).silent());
+        scenario.probe(ask(POD1, "shop/bare", "10.96.0.3", proto).answered_by("shop/bare"));
+        scenario.probe(ask("shop/web", "shop/web", "10.96.0.4", proto).answered_by("shop/web"));
+    }
+    scenario
 }
 
 /// One fault between two nodes, with a pod on each, asked in every protocol and both ways.

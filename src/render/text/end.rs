@@ -5,6 +5,7 @@ use std::io;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::evidence::{Evidence, Files};
+use crate::net::IfName;
 use crate::trace::{Decision, Reason, Step, Trace, Verdict};
 
 use super::super::advice::{Case, advice};
@@ -59,10 +60,21 @@ pub(super) fn diagnosis(
     }
     if let Some(reason) = reason {
         let decided = step.because.first().map_or("", |&line| files.text(line));
-        let case = Case { step, reason: *reason, decided, at_start: trace.steps.len() == 1 };
+        let at_start = trace.steps.len() == 1;
+        let case = Case { step, reason: *reason, decided, port: port(trace), at_start };
         pen.paragraph("Try: ", &style.clean(advice(case)), Tone::Strong)?;
     }
     Ok(())
+}
+
+/// The bridge port that the frame was to leave by when it ended: the bridge has looked it up, and nobody got it since.
+fn port(trace: &Trace) -> Option<&IfName> {
+    let last = trace.steps.iter().rev();
+    let mut last = last.take_while(|step| !matches!(step.decision, Decision::Receive { .. } | Decision::Send));
+    last.find_map(|step| match &step.decision {
+        Decision::Fdb { port, .. } => port.as_ref(),
+        _ => None,
+    })
 }
 
 fn phrase(verdict: Verdict) -> &'static str {
