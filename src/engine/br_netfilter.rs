@@ -89,9 +89,11 @@ fn is_martian(end: &End) -> bool {
 /// (`br_nf_pre_routing_finish_bridge`).
 fn bridged_dnat(walk: &mut Walk, bridge: &IfName, port: &IfName, next_hop: std::net::IpAddr) -> Stage<Next> {
     let sender = walk.packet().link.map(|link| link.source);
+    let reached = walk.tracker.has_reached(walk.netns_id(), bridge, next_hop);
     neigh::resolve(walk, bridge, next_hop, false, sender)?;
     let last = walk.steps().last().map(|step| &step.decision);
-    let connected = matches!(last, Some(Decision::Neighbor { state: Some("PERMANENT" | "REACHABLE" | "NOARP"), .. }));
+    let connected =
+        reached || matches!(last, Some(Decision::Neighbor { state: Some("PERMANENT" | "REACHABLE" | "NOARP"), .. }));
     if !connected {
         // The neighbour code sends the frame through the bridge device, which gives it back to the bridge.
         walk.take(Decision::Transmit { device: bridge.clone() }, None);

@@ -126,6 +126,8 @@ pub(super) struct Tracker {
     pub unknown_ports: UnknownPort,
     /// Link addresses that answered when they were asked for: every bridge on the way has learned them.
     pub resolved: Vec<MacAddr>,
+    /// Neighbours that were asked and have answered, so that they are `REACHABLE`.
+    pub reached: Vec<(NetnsId, IfName, IpAddr)>,
     /// Who asked for a neighbour, so that the one asked knows it: the asked namespace and device, the asker's address.
     pub heard: Vec<(NetnsId, IfName, IpAddr)>,
 }
@@ -134,6 +136,11 @@ impl Tracker {
     /// Whether an address has asked for one of this device.
     pub(super) fn has_heard(&self, netns: NetnsId, dev: &IfName, address: IpAddr) -> bool {
         self.heard.iter().any(|(asked, at, asker)| (*asked, at, *asker) == (netns, dev, address))
+    }
+
+    /// Whether a neighbour has answered this namespace before.
+    pub(super) fn has_reached(&self, netns: NetnsId, dev: &IfName, address: IpAddr) -> bool {
+        self.reached.iter().any(|(asked, at, reached)| (*asked, at, *reached) == (netns, dev, address))
     }
 
     /// A port that nobody knows, and that is none of those before.

@@ -232,8 +232,15 @@ impl<'s> Course<'s, '_> {
 
     /// The kernel of a namespace answers an ICMPv6 echo that came in by a device (`icmpv6_echo_reply` in
     /// `net/ipv6/icmp.c`).
-    pub(super) fn send_echo_reply(&mut self, netns: NetnsId, packet: Packet, dev: Option<IfName>) -> Leg {
+    pub(super) fn send_echo_reply(
+        &mut self,
+        netns: NetnsId,
+        packet: Packet,
+        unknown: UnknownPort,
+        dev: Option<IfName>,
+    ) -> Leg {
         self.run(netns, packet, |walk| {
+            walk.skb.unknown_port = unknown;
             walk.skb.echo_dev = dev;
             send(walk)
         })

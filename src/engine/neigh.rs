@@ -69,11 +69,11 @@ pub(super) fn resolve(
     let hop = Hop { dev, address, is_gateway, source };
     let assumed = link.is_none();
     if let Some(owner) = owner {
-        if !assumed
-            && !walk.tracker.has_heard(walk.netns_id(), dev, address)
-            && let Err(unheard) = ask(walk, dev, address, &owner)
-        {
-            return Err(unheard_end(walk, &hop, row, unheard));
+        if !assumed && !walk.tracker.has_heard(walk.netns_id(), dev, address) {
+            if let Err(unheard) = ask(walk, dev, address, &owner) {
+                return Err(unheard_end(walk, &hop, row, unheard));
+            }
+            walk.tracker.reached.push((walk.netns_id(), dev.clone(), address));
         }
         answered(walk, &hop, owner);
         return Ok(());

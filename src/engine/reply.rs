@@ -20,9 +20,10 @@ pub(super) fn walk(course: &mut Course, forward: &Leg, sent: &Packet) -> Trace {
         from_outside(course, packet, forward.unknown_port)
     } else {
         packet.ip.ttl = default_ttl(course, forward);
+        let unknown = forward.unknown_port;
         match packet.protocol() {
-            Protocol::ICMPV6 => course.send_echo_reply(forward.netns, packet, came_in_by(&forward.trace)),
-            _ => course.send(forward.netns, packet, forward.unknown_port),
+            Protocol::ICMPV6 => course.send_echo_reply(forward.netns, packet, unknown, came_in_by(&forward.trace)),
+            _ => course.send(forward.netns, packet, unknown),
         }
     };
     check_receiver(course, &mut leg, sent);
