@@ -1,7 +1,7 @@
 //! Every situation that flowtrace must get right, in the kernel: packets are sent for real, and what becomes of them must
 //! be what `explain` says of the snapshot taken just before.
 
-use crate::lab::judge::must_agree;
+use crate::lab::judge::{must_agree, must_agree_but_for};
 use crate::lab::{situations, stopped};
 
 #[test]
@@ -137,6 +137,21 @@ fn a_packet_stops_where_its_own_node_has_a_fault() {
 #[test]
 fn a_bridge_port_without_hairpin_mode_keeps_a_pod_from_itself() {
     must_agree(stopped::hairpin_off(), "");
+}
+
+#[test]
+fn an_echo_is_answered_by_its_device_and_a_device_answers_for_its_own_addresses() {
+    must_agree(stopped::only_ipv6(), "");
+}
+
+#[test]
+fn a_node_that_lost_its_uplink_is_no_gateway() {
+    must_agree(stopped::gone_gateway(), "");
+}
+
+#[test]
+fn a_translated_tunnel_packet_may_fail_its_checksum() {
+    must_agree_but_for(stopped::translated_tunnel(), "address translation broke the tunnel packet's checksum");
 }
 
 macro_rules! faults {

@@ -293,7 +293,7 @@ impl Seen {
         let headers = self.hits.iter().filter_map(|hit| hit.header.as_ref());
         let headers = headers.chain(self.sightings.iter().map(|sighting| sighting.header.innermost()));
         let (mut asks, mut answers) = (BTreeSet::new(), BTreeSet::new());
-        for header in headers.filter(|header| !header.is_icmp_error()) {
+        for header in headers.filter(|header| !header.is_icmp_error() && !header.is_background()) {
             // The reset that a rule sends is one, too.
             if is_answer(probe, header) || header.tcp_flags.is_some_and(|flags| flags & 4 != 0) {
                 answers.insert(header.source);

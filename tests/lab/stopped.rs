@@ -160,3 +160,49 @@ pub fn one_fault(name: &str) -> Scenario {
     scenario.probe(Probe::ask(POD1, pod2, Proto::Icmp, address, 0).size(1400).df());
     scenario
 }
+
+/// What IPv6 does otherwise: an echo's answer is routed by its device, and a device answers for its own addresses alone.
+pub fn only_ipv6() -> Scenario {
+    let mut cluster = two_pods("only-ipv6", FlannelBackend::Vxlan);
+    cluster.dual_stack = true;
+    let mut scenario = cluster.scenario();
+    let n2 = scenario.space("n2");
+    n2.attempts.push((6, "rule add pref 100 ipproto ipv6-icmp oif eth0 lookup 100".to_owned()));
+    n2.attempts.push((6, "route add blackhole 2001:db8:2::/64 table 100".to_owned()));
+    n2.attempts.push((6, "route add fd00:10:244:1::1/128 dev eth0".to_owned()));
+    let n1 = |proto: Proto| Probe::ask("node/n1", "node/n2", proto, "2001:db8:2::12", 7000);
+    scenario.probe(n1(Proto::Icmp).want(Want::Unheard("n2".to_owned())));
+    scenario.probe(n1(Proto::Udp).answered_by("n2"));
+    let bridge = "fd00:10:244:1::1";
+    scenario.probe(Probe::ask("node/n2", bridge, Proto::Udp, bridge, 7000).error(Errno::EHOSTUNREACH));
+    scenario
+}
+
+/// The peer of a node without tunnel has lost its uplink, and with it its IPv6 address.
+pub fn gone_gateway() -> Scenario {
+    let mut cluster = two_pods("gone-gateway", FlannelBackend::HostGw);
+    cluster.dual_stack = true;
+    let mut scenario = cluster.scenario();
+    scenario.space("n2").late("link set eth0 down");
+    let pod2 = |address: &str, proto: Proto| Probe::ask(POD1, "default/pod2", proto, address, 7000);
+    scenario.probe(pod2("fd00:10:244:2::2", Proto::Udp).error(Errno::EHOSTUNREACH));
+    scenario.probe(pod2("fd00:10:244:2::2", Proto::Icmp).error(Errno::EHOSTUNREACH));
+    scenario.probe(pod2("10.244.2.2", Proto::Udp).error(Errno::EHOSTUNREACH));
+    scenario
+}
+
+/// A tunnel's source address is translated, and the receiver's rules make it look at the tunnel's checksum, which is
+/// wrong where that of the packet inside was left to the device.
+pub fn translated_tunnel() -> Scenario {
+    let mut cluster = two_pods("translated-tunnel", FlannelBackend::Vxlan);
+    cluster.dual_stack = true;
+    let mut scenario = cluster.scenario();
+    let n1 = scenario.space("n1");
+    n1.attempts.push((6, "addr add 2001:db8:2::aa/64 dev eth0 nodad".to_owned()));
+    n1.rules6().insert("nat", "POSTROUTING -p udp -m udp --dport 8472 -j SNAT --to-source 2001:db8:2::aa");
+    scenario.space("n2").rules6().append("mangle", "INPUT -p udp -j CHECKSUM --checksum-fill");
+    let pod2 = |proto: Proto| Probe::ask(POD1, "default/pod2", proto, "fd00:10:244:2::2", 7000);
+    scenario.probe(pod2(Proto::Icmp).answered_by("default/pod2"));
+    scenario.probe(pod2(Proto::Udp).silent());
+    scenario
+}
