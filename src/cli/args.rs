@@ -17,7 +17,8 @@ pub(super) struct Typed {
 }
 
 const AFTER_HELP: &str = "\
-Not built yet: decode, correlate, collect, capture, check, completions, man.
+Not built yet: decode, correlate, collect, capture, check, completions, man, explain --pcap,
+explain -o html, and asking a cluster itself (--context, --kubeconfig).
 
 Exit codes: 0 everything arrives, 1 something does not, 2 the question or the snapshot is wrong,
 3 undetermined: the snapshot does not hold what decides it.

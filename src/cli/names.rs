@@ -1,7 +1,6 @@
 //! FROM and TO: what a name stands for in a snapshot.
 
 mod address;
-mod comment;
 mod dns;
 mod near;
 mod pod;

@@ -56,9 +56,9 @@ pub(super) fn question(typed: &Explain, from: &str, to: &str, snapshot: &Snapsho
     let protocol = typed.packet.proto.map(protocol);
     let names = Names { snapshot, namespace: typed.namespace.as_deref(), protocol, port: typed.packet.port };
     let sender = Named { typed: from, end: names.resolve(from, Role::From)? };
-    let target = Named { typed: to, end: names.resolve(to, Role::To)? };
+    let target = Named { typed: to, end: target(&names, to, &sender.end)? };
     let family = family(&typed.packet, &sender, &target)?;
-    let start = start(typed, &sender, &target.end, family, snapshot)?;
+    let start = start(typed, &sender, &target, family, &names)?;
     let source = source(&typed.packet, &sender.end, family, &start, snapshot)?;
     let Some(destination) = target.end.address(family) else { return Err(no_address(to, family)) };
     let ends = Ends { source, destination, port: target.end.port, protocol: target.end.protocol };
@@ -73,6 +73,15 @@ pub(super) fn question(typed: &Explain, from: &str, to: &str, snapshot: &Snapsho
         Start::Known(from) => Asked::Walk(walk(typed, packet, from)),
     };
     Ok(Resolved { asked, gaps, findings })
+}
+
+/// TO. Two ends that are both called `external` are not the same.
+fn target(names: &Names<'_>, to: &str, sender: &End) -> Result<End, Error> {
+    let target = names.resolve(to, Role::To)?;
+    Ok(match (&sender.kind, &target.kind) {
+        (Kind::External, Kind::External) => End { port: target.port, ..names.external_beside(sender) },
+        _ => target,
+    })
 }
 
 fn walk(typed: &Explain, packet: Packet, from: Origin) -> Question {
@@ -121,24 +130,25 @@ fn no_address(name: &str, family: Family) -> Error {
     Error::Usage(format!("{name} has no {family} address in the snapshot"))
 }
 
-fn start(typed: &Explain, from: &Named<'_>, to: &End, family: Family, snapshot: &Snapshot) -> Result<Start, Error> {
+fn start(typed: &Explain, from: &Named<'_>, to: &Named<'_>, family: Family, names: &Names<'_>) -> Result<Start, Error> {
     if let Some(at) = &typed.at {
-        let (netns, device) = device(at, snapshot)?;
+        let (netns, device) = device(at, names.snapshot)?;
         return Ok(Start::Known(Origin::Device { netns, device }));
     }
+    let nowhere = |why: &str| {
+        let way = "--at NODE/DEVICE says where the packet comes in";
+        Err(Error::Usage(format!("{} {why}; {way}", from.typed)))
+    };
     match &from.end.home {
         Home::Netns(netns) => Ok(Start::Known(Origin::Socket { netns: *netns })),
         Home::Missing(folder) => Ok(Start::Missing(folder.clone())),
-        Home::Nowhere if to.kind == Kind::External => Err(Error::Usage(format!(
-            "{} and TO are both outside: one of them has to be in the snapshot, or --at NODE/DEVICE",
-            from.typed
-        ))),
-        Home::Nowhere => match entry::entries(to, family, snapshot) {
-            entries if entries.is_empty() => Err(Error::Usage(format!(
-                "{} is outside, and no device of a node is known to face there: --at NODE/DEVICE says where the \
-                 packet comes in",
-                from.typed
-            ))),
+        Home::Nowhere if names.is_outside(&to.end) => nowhere(&format!(
+            "and {} are both outside: no address, route, service or rule of the snapshot has to do with them, and \
+                 packets between them need not pass any node",
+            to.typed
+        )),
+        Home::Nowhere => match entry::entries(&to.end, family, names.snapshot) {
+            entries if entries.is_empty() => nowhere("is outside, and no device of a node is known to face there"),
             entries => Ok(Start::Known(Origin::Outside { entries })),
         },
     }

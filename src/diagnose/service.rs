@@ -1,7 +1,9 @@
 //! A service's address is no place: a packet to it gets somewhere only because a rule rewrites it.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
+use crate::load;
 use crate::net::{Packet, Protocol};
 use crate::snapshot::{Service, ServicePort, Snapshot};
 use crate::trace::{Answer, Decision, Finding, NatChange, Path, Step, Verdict};
@@ -9,11 +11,16 @@ use crate::trace::{Answer, Decision, Finding, NatChange, Path, Step, Verdict};
 /// Says so where a packet to a service was not rewritten to one of its endpoints, and where it went instead.
 pub(super) fn not_rewritten(snapshot: &Snapshot, answer: &Answer) -> Vec<Finding> {
     let request = &answer.request;
+    let bare: Vec<&Path> = answer.paths.iter().filter(|path| is_bare(path, request.ip.destination)).collect();
+    if bare.is_empty() {
+        return Vec::new();
+    }
     let Some(service) = service_of(snapshot, request.ip.destination) else { return Vec::new() };
+    let told = if snapshot.kube.services.is_none() { ", as the comment of a rule tells" } else { "" };
     let mut findings: Vec<Finding> = Vec::new();
-    for path in answer.paths.iter().filter(|path| is_bare(path, request.ip.destination)) {
+    for path in bare {
         let Some(last) = path.forward.steps.last() else { continue };
-        let what = format!("{}: {}", why(service, request), fate(path, last));
+        let what = format!("{}: {}", why(&service, request, told), fate(path, last));
         let mut evidence = vec![service.evidence];
         evidence.extend(last_route(path).and_then(|step| step.because.first()));
         if !findings.iter().any(|known| known.what == what) {
@@ -23,12 +30,16 @@ pub(super) fn not_rewritten(snapshot: &Snapshot, answer: &Answer) -> Vec<Finding
     findings
 }
 
-fn service_of(snapshot: &Snapshot, address: IpAddr) -> Option<&Service> {
+/// The service that has the address, by its object, or by the rules where the objects are missing.
+fn service_of(snapshot: &Snapshot, address: IpAddr) -> Option<Cow<'_, Service>> {
     let has = |service: &&Service| {
         let lists = [&service.cluster_ips, &service.external_ips, &service.load_balancer_ips];
         lists.iter().any(|list| list.contains(&address))
     };
-    snapshot.kube.services.as_ref()?.iter().find(has)
+    match &snapshot.kube.services {
+        Some(services) => services.iter().find(has).map(Cow::Borrowed),
+        None => load::service_at_in_rules(snapshot, address).map(Cow::Owned),
+    }
 }
 
 /// Whether the packet came to its end, and with the service's address still on it.
@@ -40,8 +51,8 @@ fn is_bare(path: &Path, address: IpAddr) -> bool {
     path.forward.verdict != Verdict::Undetermined && !path.forward.steps.iter().any(rewrites)
 }
 
-fn why(service: &Service, packet: &Packet) -> String {
-    let name = format!("svc/{}/{} ({})", service.namespace, service.name, packet.ip.destination);
+fn why(service: &Service, packet: &Packet, told: &str) -> String {
+    let name = format!("svc/{}/{} ({}{told})", service.namespace, service.name, packet.ip.destination);
     let protocol = packet.protocol();
     let ports: Vec<String> = service.ports.iter().map(ToString::to_string).collect();
     let ports = if ports.is_empty() { "none".to_owned() } else { ports.join(", ") };

@@ -13,6 +13,7 @@ pub mod bridge_link;
 pub mod bridge_vlan;
 #[cfg(test)]
 mod check;
+mod comment;
 pub mod conntrack_list;
 pub mod ip_addr;
 pub mod ip_link;
@@ -48,6 +49,7 @@ use crate::snapshot::Snapshot;
 use bundle::{Content, LIMITS};
 use layout::Slot;
 
+pub use comment::{service_at_in_rules, service_in_rules};
 pub use kube::endpoint_slices;
 
 /// How many folders down a snapshot may stand in a support bundle's folder.

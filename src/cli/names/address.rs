@@ -1,10 +1,12 @@
 //! Addresses as names, and the addresses of namespaces.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
 use crate::error::Error;
+use crate::evidence::FileId;
 use crate::net::{Family, IfName, NetnsName, RouteType};
 use crate::snapshot::{Addr, Netns, Route, Routes, TableFile};
 use crate::trace::Finding;
@@ -102,11 +104,56 @@ impl Names<'_> {
         End::new(Kind::External, Home::Nowhere, one_each(outside))
     }
 
+    /// The same for who is sent to from such an address: another one.
+    pub(in super::super) fn external_beside(&self, other: &End) -> End {
+        let candidates = OUTSIDE.iter().filter_map(|text| text.parse().ok());
+        let outside = candidates.filter(|address| !self.is_known(*address) && !other.addresses.contains(address));
+        End::new(Kind::External, Home::Nowhere, one_each(outside))
+    }
+
+    /// Whether nothing in the snapshot has to do with an end that is sent to: not even a rule names its address.
+    pub(in super::super) fn is_outside(&self, end: &End) -> bool {
+        let strange =
+            |address: &IpAddr| is_plain_unicast(*address) && !self.is_known(*address) && !self.is_in_rules(*address);
+        end.home == Home::Nowhere && end.addresses.iter().all(strange)
+    }
+
+    fn is_in_rules(&self, address: IpAddr) -> bool {
+        let netfilter = self.snapshot.namespaces.iter().map(|netns| &netns.netfilter);
+        let files = netfilter.flat_map(|netfilter| {
+            let families = [Family::Inet, Family::Inet6].into_iter();
+            let iptables = families.flat_map(|family| netfilter.rulesets(family)).map(|ruleset| ruleset.file);
+            iptables.chain(netfilter.nft.iter().flat_map(|nft| &nft.tables).map(|table| table.evidence.file))
+        });
+        let files: BTreeSet<FileId> = files.collect();
+        let mut texts = files.iter().filter_map(|file| self.snapshot.files.get(*file)).map(|file| &file.text);
+        texts.any(|text| mentions(text, &address.to_string()))
+    }
+
     fn is_known(&self, address: IpAddr) -> bool {
         let hosts = self.snapshot.namespaces.iter().filter(|netns| netns.name == NetnsName::Host);
         let mut prefixes = hosts.flat_map(prefixes);
         self.snapshot.is_cluster_address(address) || prefixes.any(|prefix| prefix.contains(&address))
     }
+}
+
+/// Whether an address is somebody's, and not one that every kernel has its own answer for.
+fn is_plain_unicast(address: IpAddr) -> bool {
+    let local = match address {
+        IpAddr::V4(v4) => v4.is_broadcast() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    !(local || address.is_unspecified() || address.is_loopback() || address.is_multicast())
+}
+
+/// Whether a text holds an address, and not as a part of another.
+fn mentions(text: &str, address: &str) -> bool {
+    let part = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':'));
+    let bytes = text.as_bytes();
+    memchr::memmem::find_iter(bytes, address).any(|at| {
+        let before = at.checked_sub(1).and_then(|at| bytes.get(at));
+        !part(before) && !part(bytes.get(at + address.len()))
+    })
 }
 
 /// What a namespace has on its links, or has routes to.
@@ -149,4 +196,17 @@ fn is_usable(addr: &Addr) -> bool {
         IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local(),
     };
     !local && !addr.tentative
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_not_a_part_of_another() {
+        assert!(mentions("-d 10.0.0.1/32 -j ACCEPT", "10.0.0.1"));
+        assert!(mentions("10.0.0.1", "10.0.0.1"));
+        assert!(!mentions("-d 10.0.0.12/32 -s 110.0.0.1/32", "10.0.0.1"));
+        assert!(mentions("-d fd00::1/128", "fd00::1") && !mentions("-d fd00::1:2/128", "fd00::1"));
+    }
 }

@@ -10,7 +10,7 @@ use crate::snapshot::{Service, ServicePort};
 use crate::trace::Finding;
 
 use super::super::unread;
-use super::{End, Home, Kind, Names, address, comment, near, usage};
+use super::{End, Home, Kind, Names, address, near, usage};
 
 /// A service's port as typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Names<'_> {
 
     pub(super) fn known_service(&self, namespace: &str, name: &str) -> Result<Cow<'_, Service>, Error> {
         let Some(services) = &self.snapshot.kube.services else {
-            if let Some(told) = comment::service(self.snapshot, namespace, name) {
+            if let Some(told) = load::service_in_rules(self.snapshot, namespace, name) {
                 return Ok(Cow::Owned(told));
             }
             let what = "the snapshot has no cluster/services.json, so that no service has a name; give its address";

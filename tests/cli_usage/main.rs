@@ -1,0 +1,211 @@
+//! The command line: wrong questions, exit codes, and what goes to which stream.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests may panic")]
+
+mod ends;
+mod written;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+struct Run {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn flowtrace(args: &[&str]) -> Run {
+    let output = Command::new(env!("CARGO_BIN_EXE_flowtrace"))
+        .args(args)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_remove("CLICOLOR_FORCE")
+        .output()
+        .unwrap();
+    Run {
+        code: output.status.code().expect("no signal"),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Exit 2, nothing on stdout, and a message that holds the given words.
+fn refused(args: &[&str], words: &[&str]) {
+    let run = flowtrace(args);
+    assert_eq!((run.code, run.out.as_str()), (2, ""), "{args:?}: {}", run.err);
+    for word in words {
+        assert!(run.err.contains(word), "{args:?}: {word:?} is missing in {:?}", run.err);
+    }
+    assert!(!run.err.contains("panicked"), "{args:?}: {}", run.err);
+}
+
+const DEMO: &[&str] = &["explain", "--demo", "default/pod1", "default/pod2"];
+
+fn demo(more: &[&str]) -> Vec<String> {
+    DEMO.iter().chain(more).map(|word| (*word).to_owned()).collect()
+}
+
+fn run_demo(more: &[&str]) -> Run {
+    let args = demo(more);
+    flowtrace(&args.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// A folder of its own for what a test writes.
+fn folder(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// A copy of a bundled snapshot in which something is broken.
+fn broken(name: &str, change: impl FnOnce(&Path)) -> PathBuf {
+    let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&root);
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/vxlan"), &root);
+    change(&root);
+    root
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// The JSON answer to a question to the bundled snapshot.
+fn answered(from: &str, to: &str, more: &[&str]) -> (i32, serde_json::Value) {
+    let run = flowtrace(&[&["explain", "--demo", from, to, "-o", "json"], more].concat());
+    (run.code, serde_json::from_str(&run.out).unwrap_or_else(|err| panic!("{err}: {} {}", run.out, run.err)))
+}
+
+#[test]
+fn a_wrong_command_line_is_refused_with_a_hint() {
+    refused(&[], &["Usage"]);
+    refused(&["explian"], &["explain"]);
+    refused(&["explain"], &["FROM"]);
+    refused(&["explain", "a"], &["TO"]);
+    refused(&["explain", "a", "b"], &["--snapshot", "--demo"]);
+    refused(&["explain", "--demo", "--snapshot", "x", "a", "b"], &["cannot be used with"]);
+    refused(&["explain", "--demo", "a", "b", "--prto", "tcp"], &["--proto"]);
+    refused(&["explain", "--demo", "a", "b", "--proto", "tpc"], &["tcp"]);
+    refused(&["explain", "--demo", "a", "b", "--ttl", "0"], &["--ttl"]);
+    refused(&["explain", "--demo", "a", "b", "--mark", "0xzz"], &["--mark"]);
+    refused(&["explain", "--demo", "a", "b", "-4", "-6"], &["cannot be used with"]);
+    refused(&["explain", "--demo", "a", "b", "--max-paths", "0"], &["--max-paths"]);
+}
+
+#[test]
+fn what_is_not_built_yet_says_so() {
+    for command in ["decode", "correlate", "collect", "capture", "check", "completions", "man"] {
+        refused(&[command], &["not built yet", command]);
+        refused(&[command, "--some", "thing", "-o", "jsonl"], &["not built yet"]);
+    }
+    refused(&["explain", "--pcap", "x.pcap"], &["not built yet"]);
+    refused(&["explain", "--demo", "a", "b", "-o", "html"], &["not built yet"]);
+}
+
+#[test]
+fn a_snapshot_that_is_none_is_refused_by_name() {
+    let folder = std::env::temp_dir().join(format!("flowtrace-cli-{}", std::process::id()));
+    fs::create_dir_all(folder.join("empty")).unwrap();
+    fs::write(folder.join("noise"), b"\x00\xff\x1f\x8b not an archive").unwrap();
+    fs::write(folder.join("cut.tar.gz"), b"\x1f\x8b\x08\x00\x00\x00").unwrap();
+    for name in ["empty", "noise", "cut.tar.gz", "absent"] {
+        let path = folder.join(name);
+        refused(&["explain", "--snapshot", path.to_str().unwrap(), "a/b", "c/d"], &[name]);
+    }
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn broadcasts_and_multicasts_are_not_guessed_at() {
+    for to in ["255.255.255.255", "224.0.0.1", "10.244.1.255"] {
+        let run = flowtrace(&["explain", "--demo", "default/pod1", to]);
+        assert_eq!(run.code, 3, "{to}: {}", run.out);
+        assert!(run.out.contains("not-unicast"), "{to}: {}", run.out);
+    }
+}
+
+#[test]
+fn ways_that_were_not_walked_leave_the_answer_open() {
+    let run = flowtrace(&["explain", "--demo", "default/pod1", "svc/shop/web", "--max-paths", "1", "-o", "json"]);
+    assert_eq!(run.code, 3, "{}", run.err);
+    assert!(run.out.contains("\"truncated\": true,\n  \"unexplored\": 0.5"), "{}", run.out);
+}
+
+#[test]
+fn options_that_contradict_the_packet_are_refused() {
+    for (args, word) in [
+        (&["--icmp-type", "3", "--proto", "tcp", "--port", "80"][..], "--icmp-type"),
+        (&["--tcp-flags", "ACK"], "--tcp-flags"),
+        (&["--proto", "udp"], "port"),
+        (&["--port", "80", "--proto", "icmp"], "--port"),
+        (&["--size", "10"], "--size"),
+        (&["--size", "70000"], "--size"),
+    ] {
+        let run = run_demo(args);
+        assert_eq!((run.code, run.out.as_str()), (2, ""), "{args:?}");
+        assert!(run.err.contains(word), "{args:?}: {}", run.err);
+    }
+}
+
+#[test]
+fn the_demo_needs_no_files() {
+    let run = run_demo(&[]);
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    assert!(run.out.starts_with("DELIVERED  icmp"), "{}", run.out);
+}
+
+#[test]
+fn rows_on_the_way_that_could_not_be_read_are_told() {
+    let root = broken("unread-row", |root| {
+        let file = root.join("nodes/n1/host/route.txt");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(file, text.replace("10.244.2.0/24 via", "10.244.2.0/2X via")).unwrap();
+        let elsewhere = root.join("nodes/n2/pods/kube-system_coredns/route.txt");
+        fs::write(elsewhere, "default via nonsense\n").unwrap();
+    });
+    let run = flowtrace(&["explain", "--snapshot", root.to_str().unwrap(), "pod1", "pod2"]);
+    assert!(run.out.contains("What the snapshot leaves open"), "{}", run.out);
+    assert!(run.out.contains("(n1/host/route.txt:3)"), "{}", run.out);
+    assert!(!run.out.contains("kube-system_coredns"), "{}", run.out);
+}
+
+#[test]
+fn a_node_without_a_folder_is_unknown_not_silent() {
+    let root = broken("absent-node", |root| fs::remove_dir_all(root.join("nodes/n2")).unwrap());
+    let run = flowtrace(&["explain", "--snapshot", root.to_str().unwrap(), "pod1", "pod2"]);
+    assert_eq!(run.code, 3, "{}", run.out);
+    assert!(run.out.contains("nodes/n2/host"), "{}", run.out);
+}
+
+#[test]
+fn policy_rules_compare_the_bits_of_the_tos_that_ipv4_keeps() {
+    let ask = ["explain", "--snapshot", "testdata/policy-routing", "node/n1", "external", "-o", "json", "--tos"];
+    for tos in ["0x10", "0xb0"] {
+        let run = flowtrace(&[&ask[..], &[tos]].concat());
+        assert!(run.out.contains("\"rule_priority\": 140"), "{tos}: {}", run.out);
+    }
+}
+
+#[test]
+fn rules_lists_a_nodes_rules_with_their_lines_and_what_is_not_modelled() {
+    let output = flowtrace(&["rules", "--demo", "n1", "--table", "nat", "--chain", "KUBE-SERVICES"]);
+    let text = output.out;
+    assert_eq!(output.code, 0, "{text}");
+    assert!(text.contains("nat KUBE-SERVICES") && text.contains("-d 10.96.0.10/32 -p udp"), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    let output = flowtrace(&["rules", "--demo", "default/pod1", "-o", "json"]);
+    let listing: serde_json::Value = serde_json::from_str(&output.out).unwrap();
+    assert_eq!(listing["schema"], "flowtrace/rules/1");
+    assert_eq!(listing["netns"], "pod:default/pod1");
+    refused(&["rules", "--demo", "n11"], &["n11"]);
+    refused(&["rules", "--demo", "svc/kube-system/kube-dns"], &["a node or a pod"]);
+}
