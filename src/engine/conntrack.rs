@@ -14,6 +14,7 @@ use super::conntrack_tcp::{self, Seen, TcpState};
 use super::conntrack_tuple::{invert, tuple_of};
 use super::matches::recent::Written;
 use super::sysctl;
+use super::unread;
 use super::walk::Walk;
 
 /// A connection that the walk knows, as an index into [`Tracker::entries`].
@@ -289,7 +290,11 @@ fn find(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, zone: u16) 
     let row = walk.netns().conntrack.as_ref()?.iter().find(|row| {
         let same = row.original == *tuple || row.reply == *tuple;
         same && row.protocol == protocol && row.zone == zone && !is_over(walk, row)
-    })?;
+    });
+    let Some(row) = row else {
+        unread::doubt_conntrack(walk, tuple);
+        return None;
+    };
     let entry = from_row(netns, row);
     let dir = direction(&entry)?;
     walk.tracker.entries.push(entry);

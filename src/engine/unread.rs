@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, MacAddr, TableId};
-use crate::snapshot::{LinkKind, Netns, NetnsId, NetnsName, PolicyRule, TableFile, UnreadRow};
+use crate::snapshot::{ConntrackTuple, LinkKind, Netns, NetnsId, NetnsName, PolicyRule, TableFile, UnreadRow};
 use crate::trace::{Reason, Verdict};
 
 use super::fib::{Flow, Lookup};
@@ -109,6 +109,42 @@ pub(super) fn doubt_link(walk: &mut Walk, dev: &IfName) {
 /// A setting that the file doesn't have, though a line of it could not be read.
 pub(super) fn doubt_sysctl(walk: &mut Walk, netns: &Netns, key: &str) {
     doubt_first(walk, netns.unread_rows(TableFile::Sysctl), &format!("set {key}"));
+}
+
+/// Without an entry for a connection, one that could not be read may be it: the packet's addresses stand in it, in its
+/// order, unless so little is left that nobody can tell.
+pub(super) fn doubt_conntrack(walk: &mut Walk, tuple: &ConntrackTuple) {
+    let netns = walk.netns();
+    if netns.unread.rows.is_empty() {
+        return;
+    }
+    let (source, destination) = (format!("src={}", tuple.source), format!("dst={}", tuple.destination));
+    let may_be = |row: &&UnreadRow| {
+        let text = walk.snapshot.files.text(row.evidence);
+        let has = |word: &str| text.split_ascii_whitespace().any(|other| other == word);
+        text.matches("src=").count() < 2 || has(&source) && has(&destination)
+    };
+    let row = netns.unread_rows(TableFile::Conntrack).find(may_be);
+    doubt_first(walk, row.into_iter(), "be the packet's connection");
+}
+
+/// A row of `ipset` that could not be read and that may be about a set.
+pub(super) fn of_ipset(walk: &Walk, name: &str) -> Option<String> {
+    let files = &walk.snapshot.files;
+    let may_be = |row: &&UnreadRow| match files.text(row.evidence).split_ascii_whitespace().collect::<Vec<_>>()[..] {
+        ["create" | "add", set, ..] => set == name,
+        _ => true,
+    };
+    let row = walk.netns().unread_rows(TableFile::Ipset).find(may_be)?;
+    Some(format!("{}:{} could not be read", files.path(row.evidence), row.evidence.line))
+}
+
+/// A row of a list of `recent` that could not be read.
+pub(super) fn of_recent(walk: &Walk, list: &str) -> Option<String> {
+    let files = &walk.snapshot.files;
+    let is_of = |row: &&UnreadRow| files.path(row.evidence).rsplit('/').next() == Some(list);
+    let row = walk.netns().unread_rows(TableFile::Recent).find(is_of)?;
+    Some(format!("{}:{} could not be read", files.path(row.evidence), row.evidence.line))
 }
 
 /// An end for want of something stands unless a row that could not be read may be what was wanted.

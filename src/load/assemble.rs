@@ -147,14 +147,10 @@ impl Reading<'_> {
         let vlans = Some(TableFile::BridgeVlan);
         netns.bridge_vlans = self.table("bridge-vlan", vlans, bridge_vlan::parse, bridge_vlan::parse_json);
         netns.tuns = self.table("tuntap", None, tuntap::parse, tuntap::parse_json);
-        netns.conntrack = self.plain("conntrack", conntrack_list::parse);
-        let read = self.gaps.len();
-        let parse = |file, text: &str, gaps: &mut Vec<Gap>| sysctl::parse(file, unread::whole_lines(text), gaps);
-        netns.sysctls = self.plain("sysctl", parse);
-        self.note_unread(Some(TableFile::Sysctl), read);
-        self.note_cut_off(Some(TableFile::Sysctl), "sysctl");
+        netns.conntrack = self.plain("conntrack", TableFile::Conntrack, conntrack_list::parse);
+        netns.sysctls = self.plain("sysctl", TableFile::Sysctl, sysctl::parse);
         netns.netfilter = self.netfilter();
-        netns.ipsets = self.plain("ipset", ipset_save::parse);
+        netns.ipsets = self.plain("ipset", TableFile::Ipset, ipset_save::parse);
         netns.recent = self.recent();
         let ports = self.table("bridge-link", None, bridge_link::parse, bridge_link::parse_json);
         netns.unread.rows = self.unread;
@@ -206,9 +202,29 @@ impl Reading<'_> {
     }
 
     /// A table that has one form.
-    fn plain<T>(&mut self, name: &str, parse: impl FnOnce(FileId, &str, &mut Vec<Gap>) -> T) -> Option<T> {
+    fn plain<T>(
+        &mut self,
+        name: &str,
+        table: TableFile,
+        parse: impl FnOnce(FileId, &str, &mut Vec<Gap>) -> T,
+    ) -> Option<T> {
         let (file, content) = self.file(name)?;
-        Some(parse(file, &content, self.gaps))
+        Some(self.whole(file, &content, table, parse))
+    }
+
+    /// What the whole lines of a file say. What could not be read is kept.
+    fn whole<T>(
+        &mut self,
+        file: FileId,
+        text: &str,
+        table: TableFile,
+        parse: impl FnOnce(FileId, &str, &mut Vec<Gap>) -> T,
+    ) -> T {
+        let read = self.gaps.len();
+        let rows = parse(file, unread::whole_lines(text), self.gaps);
+        self.note_unread(Some(table), read);
+        self.unread.extend(unread::cut_off(table, file, text));
+        rows
     }
 
     fn file(&self, name: &str) -> Option<(FileId, Text)> {
@@ -295,9 +311,10 @@ impl Reading<'_> {
 
     fn recent(&mut self) -> Option<BTreeMap<String, Vec<RecentEntry>>> {
         let mut lists = BTreeMap::new();
-        for (list, id) in self.tables.recent.as_ref()? {
+        let tables = self.tables;
+        for (list, id) in tables.recent.as_ref()? {
             let Some(text) = self.files.get(*id).map(|file| file.text.clone()) else { continue };
-            lists.insert(list.clone(), recent::parse(*id, &text, self.gaps));
+            lists.insert(list.clone(), self.whole(*id, &text, TableFile::Recent, recent::parse));
         }
         Some(lists)
     }

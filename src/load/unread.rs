@@ -54,7 +54,12 @@ fn read(table: TableFile, evidence: Evidence, text: &str) -> UnreadRow {
             let name = word(1).strip_suffix(':').filter(|_| word(0).ends_with(':'));
             row.dev = name.map(|name| IfName::new(name.split('@').next().unwrap_or(name)));
         }
-        TableFile::Rule(_) | TableFile::BridgeVlan | TableFile::Sysctl => {}
+        TableFile::Rule(_)
+        | TableFile::BridgeVlan
+        | TableFile::Sysctl
+        | TableFile::Conntrack
+        | TableFile::Ipset
+        | TableFile::Recent => {}
     }
     row
 }

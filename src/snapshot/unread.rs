@@ -30,6 +30,12 @@ pub enum TableFile {
     BridgeVlan,
     /// `sysctl`.
     Sysctl,
+    /// `conntrack`.
+    Conntrack,
+    /// `ipset`.
+    Ipset,
+    /// A list of `recent/`.
+    Recent,
 }
 
 /// A row that could not be read.

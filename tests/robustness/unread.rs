@@ -309,3 +309,34 @@ fn what_is_no_file_is_a_gap_wherever_it_stands() {
         assert_eq!(about, 1, "{path}: {gaps:?}");
     }
 }
+
+#[test]
+fn a_connection_that_cannot_be_read_may_be_the_packets() {
+    let path = format!("{N1}conntrack");
+    let row = |reply: &str| {
+        format!("tcp 6 86400 ESTABLISHED src=10.244.1.2 dst=10.244.2.2 sport=4o000 dport=8080 {reply} mark=0 use=1\n")
+    };
+    let readable = "src=10.244.2.2 dst=10.244.1.2 sport=8080 dport=40000";
+    let files = vxlan().with(&path, row(readable));
+    check_undetermined(&files, "10.244.2.2", &format!("{path}:1"), "delivered");
+    check_certain(&files, "10.244.2.4", Verdict::Delivered);
+    let cut = vxlan().with(&path, row(readable).split(" src=10.244.2.2").next().unwrap().to_owned());
+    check_undetermined(&cut, "10.244.2.4", &format!("{path}:1"), "delivered");
+}
+
+#[test]
+fn a_set_of_which_a_row_cannot_be_read_may_hold_anything() {
+    let rule = "-A FORWARD -m set --match-set blocked dst -j DROP\n-A FORWARD -m comment";
+    let files = garbled(vxlan(), &format!("{N1}iptables-save"), "-A FORWARD -m comment", rule);
+    let with = |text: &str| files.clone().with(&format!("{N1}ipset"), text.to_owned());
+    let ways = |files: &Files| {
+        let snapshot = load(&files.write(Form::Tar).path).unwrap();
+        let place = snapshot.namespaces.iter().position(|netns| netns.dir == "nodes/n1/pods/default_pod1").unwrap();
+        let netns = flowtrace::net::NetnsId(u32::try_from(place).unwrap());
+        explain(&snapshot, &ask::question(netns, "10.244.2.2".parse().unwrap())).paths.len()
+    };
+    assert_eq!(ways(&with("create blocked hash:ip family inet\nadd blocked 10.9.9.9\n")), 1);
+    assert!(ways(&with("create blocked hash:ip family inet\nadd blocked 10.9.9.x\n")) > 1);
+    assert_eq!(ways(&with("create blocked hash:ip family inet\ncreate o hash:ip family inet\nadd o 10.9.x\n")), 1);
+    assert!(ways(&with("create blocked hash:ip family inet\nadd blocked 10.24")) > 1, "cut off");
+}

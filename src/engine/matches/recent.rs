@@ -6,6 +6,7 @@ use crate::evidence::Evidence;
 use crate::snapshot::{NetnsId, RecentAction, RecentMatch, RecentSide};
 
 use super::super::netfilter::HookState;
+use super::super::unread;
 use super::super::walk::Walk;
 use super::Answer;
 
@@ -100,7 +101,8 @@ fn lookup(walk: &Walk, asked: &RecentMatch, addr: IpAddr, ttl: u8) -> Entry {
     match row {
         Some(row) => Entry::Present { old: row.stamps.len(), fresh, line: Some(row.evidence) },
         None if fresh > 0 => Entry::Present { old: 0, fresh, line: None },
-        None => Entry::Absent,
+        None => unread::of_recent(walk, &asked.name)
+            .map_or(Entry::Absent, |unread| Entry::Unknown(format!("list {} has {addr} in it ({unread})", asked.name))),
     }
 }
 

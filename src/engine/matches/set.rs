@@ -7,6 +7,7 @@ use crate::net::{IfName, Packet, Protocol, Transport};
 use crate::snapshot::{IpSet, SetMatch, SetPart, SetProbe, SetSide};
 
 use super::super::netfilter::HookState;
+use super::super::unread;
 use super::super::walk::Walk;
 use super::{Answer, header};
 
@@ -81,6 +82,9 @@ fn list_set_ktest(walk: &Walk, state: &HookState, asked: &SetMatch, list: &IpSet
 fn known<'s>(walk: &Walk<'s>, name: &str) -> Result<&'s IpSet, String> {
     let netns = walk.netns();
     let Some(sets) = &netns.ipsets else { return Err(netns.lacks("ipset")) };
+    if let Some(unread) = unread::of_ipset(walk, name) {
+        return Err(unread);
+    }
     let Some(set) = sets.get(name) else { return Err(format!("{}/ipset doesn't hold it", netns.dir)) };
     if set.parts.is_none() {
         return Err(format!("its type {} is not modelled", set.kind));
