@@ -320,7 +320,7 @@ fn a_connection_that_cannot_be_read_may_be_the_packets() {
     let files = vxlan().with(&path, row(readable));
     check_undetermined(&files, "10.244.2.2", &format!("{path}:1"), "delivered");
     check_certain(&files, "10.244.2.4", Verdict::Delivered);
-    let cut = vxlan().with(&path, row(readable).split(" src=10.244.2.2").next().unwrap().to_owned());
+    let cut = vxlan().with(&path, row(readable).split(" src=10.244.2.2").next().unwrap());
     check_undetermined(&cut, "10.244.2.4", &format!("{path}:1"), "delivered");
 }
 
@@ -328,7 +328,7 @@ fn a_connection_that_cannot_be_read_may_be_the_packets() {
 fn a_set_of_which_a_row_cannot_be_read_may_hold_anything() {
     let rule = "-A FORWARD -m set --match-set blocked dst -j DROP\n-A FORWARD -m comment";
     let files = garbled(vxlan(), &format!("{N1}iptables-save"), "-A FORWARD -m comment", rule);
-    let with = |text: &str| files.clone().with(&format!("{N1}ipset"), text.to_owned());
+    let with = |text: &str| files.clone().with(&format!("{N1}ipset"), text);
     let ways = |files: &Files| {
         let snapshot = load(&files.write(Form::Tar).path).unwrap();
         let place = snapshot.namespaces.iter().position(|netns| netns.dir == "nodes/n1/pods/default_pod1").unwrap();
