@@ -182,11 +182,17 @@ impl Header {
             return true;
         }
         match (self.protocol, self.icmp) {
+            // What link-local addresses say is about neighbours, and so are errors about it.
+            (58, Some(_)) if is_link_local(self.source) => true,
             (58, Some((kind, _))) => (130..=137).contains(&kind) || kind == 143,
             (1, Some((kind, _))) => kind == 5,
             (protocol, _) => protocol == 2,
         }
     }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 /// The fragment header, where it follows the IPv6 header at once.
