@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// What happened to this packet, and why: walks packets through a snapshot of a flannel Kubernetes cluster as Linux
 /// would.
 #[derive(Debug, Parser)]
-#[command(name = "flowtrace", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "flowtrace", version, propagate_version = true, arg_required_else_help = true, max_term_width = 100)]
 #[command(disable_help_subcommand = true, after_help = AFTER_HELP)]
 pub(super) struct Typed {
     #[command(subcommand)]
@@ -17,11 +17,11 @@ pub(super) struct Typed {
 }
 
 const AFTER_HELP: &str = "\
-Not built yet: decode, correlate, collect, capture, check, completions, man, explain --pcap,
-explain -o html, and asking a cluster itself (--context, --kubeconfig).
+Not built yet: decode, correlate, collect, capture, check, completions, man, explain --pcap, explain -o html, and \
+asking a cluster itself (--context, --kubeconfig).
 
-Exit codes: 0 everything arrives, 1 something does not, 2 the question or the snapshot is wrong,
-3 undetermined: the snapshot does not hold what decides it.
+Exit codes: 0 everything arrives, 1 something does not, 2 the question or the snapshot is wrong, 3 undetermined: the \
+snapshot does not hold what decides it.
 
 Try: flowtrace explain --demo default/pod1 default/pod2";
 
@@ -57,6 +57,16 @@ pub(super) struct Schema {
     pub(super) written: Written,
 }
 
+/// Which cluster kubectl would ask.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct Cluster {
+    #[arg(long, hide = true)]
+    pub(super) context: Option<String>,
+    #[arg(long, hide = true)]
+    pub(super) kubeconfig: Option<PathBuf>,
+}
+
 /// Where the output goes.
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -88,6 +98,8 @@ pub(super) struct Rules {
     /// The Kubernetes namespace of names without one
     #[arg(short, long, value_name = "NAMESPACE")]
     pub(super) namespace: Option<String>,
+    #[command(flatten)]
+    pub(super) cluster: Cluster,
     /// Only this table
     #[arg(long, value_name = "TABLE")]
     pub(super) table: Option<String>,
@@ -108,13 +120,13 @@ pub(super) struct Rules {
 }
 
 const RULES_HELP: &str = "\
-Each rule stands behind its line in the file and its number in its chain. `~` marks one whose answer may depend on
+Each rule stands behind its line in the file and its number in its chain. `~` marks one whose answer may depend on \
 what no snapshot holds (chance, rates, payloads), `?` one that is not modelled.
 
 Examples:
   flowtrace rules --demo n1
-  flowtrace rules n1 --snapshot snapshot.tar.gz --table nat --chain KUBE-SERVICES
-  flowtrace rules shop/web-0 --snapshot snapshot/ -o json";
+  flowtrace rules n1 --snapshot case.tar.gz --table nat --chain KUBE-SERVICES
+  flowtrace rules shop/web-0 --snapshot case/ -o json";
 
 /// `-o` of lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -154,10 +166,8 @@ pub(super) struct Explain {
     /// The Kubernetes namespace of names without one
     #[arg(short, long, value_name = "NAMESPACE", help_heading = "Snapshot")]
     pub(super) namespace: Option<String>,
-    #[arg(long, hide = true)]
-    pub(super) context: Option<String>,
-    #[arg(long, hide = true)]
-    pub(super) kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) cluster: Cluster,
     /// Explain the packets of a capture (not built yet)
     #[arg(long, value_name = "FILE", hide = true)]
     pub(super) pcap: Option<PathBuf>,
@@ -198,7 +208,7 @@ const EXPLAIN_HELP: &str = "\
 Examples:
   flowtrace explain --demo default/pod1 default/pod2
   flowtrace explain --snapshot case/ shop/client svc/shop/web:80
-  flowtrace explain --snapshot case.tar.gz default/pod1 kube-dns.kube-system.svc.cluster.local:53 --proto udp
+  flowtrace explain --snapshot case.tar.gz pod1 kube-dns.kube-system.svc:53
   flowtrace explain --snapshot case/ 203.0.113.9 192.0.2.11:30080 -o json
   flowtrace explain --snapshot case/ node/n1 10.244.2.7 --size 1500 --df -v";
 

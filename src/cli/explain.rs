@@ -10,11 +10,10 @@ use crate::diagnose;
 use crate::engine;
 use crate::error::Error;
 use crate::render::{self, Charset, Style, View};
-use crate::snapshot::Snapshot;
 
 use super::args::{Color, Explain, Format, Written};
 use super::question::{self, Asked, Resolved};
-use super::{Outcome, demo, exit, missing, unread};
+use super::{Outcome, exit, missing, open, unread};
 
 /// How long the terminal may stay silent.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -24,7 +23,7 @@ pub(super) fn explain(typed: &Explain) -> Result<Outcome, Error> {
     refuse_later(typed)?;
     let (from, to) = ends(typed)?;
     let (snapshot, answer, findings) = patiently(|| {
-        let snapshot = open(typed.snapshot.as_deref(), typed.demo)?;
+        let snapshot = open::open(typed.snapshot.as_deref(), typed.demo)?;
         let Resolved { asked, gaps, mut findings } = question::question(typed, from, to, &snapshot)?;
         let mut answer = match &asked {
             Asked::Walk(question) => engine::explain(&snapshot, question),
@@ -45,30 +44,16 @@ pub(super) fn explain(typed: &Explain) -> Result<Outcome, Error> {
 
 /// What the contract promises and is not there yet.
 fn refuse_later(typed: &Explain) -> Result<(), Error> {
-    let later = [
-        (typed.pcap.is_some(), "explain --pcap"),
-        (typed.output == Format::Html, "explain -o html"),
-        (typed.context.is_some(), "--context: asking a cluster"),
-        (typed.kubeconfig.is_some(), "--kubeconfig: asking a cluster"),
-    ];
+    let later = [(typed.pcap.is_some(), "explain --pcap"), (typed.output == Format::Html, "explain -o html")];
     match later.iter().find(|(asked, _)| *asked) {
         Some((_, what)) => Err(super::later(what)),
-        None => Ok(()),
+        None => open::refuse_cluster(&typed.cluster),
     }
 }
 
 fn ends(typed: &Explain) -> Result<(&str, &str), Error> {
     let ends = typed.from.as_deref().zip(typed.to.as_deref());
     ends.ok_or_else(|| Error::Usage("FROM and TO are wanted".to_owned()))
-}
-
-/// The snapshot that was named, or the one inside the program.
-pub(super) fn open(path: Option<&Path>, demo: bool) -> Result<Snapshot, Error> {
-    match path {
-        Some(path) => crate::load::load(path),
-        None if demo => demo::snapshot(),
-        None => Err(Error::Usage("give --snapshot PATH, or --demo for the one inside the program".to_owned())),
-    }
 }
 
 /// Does the work, and says so on the terminal if it takes long.

@@ -7,6 +7,7 @@ mod exit;
 mod explain;
 mod missing;
 mod names;
+mod open;
 mod output;
 mod packet;
 mod question;

@@ -11,11 +11,12 @@ use crate::snapshot::{Chain, ChainPolicy, Netns, Nft, Rule, Ruleset, Snapshot, T
 
 use super::args::{ListFormat, Rules};
 use super::names::{Home, Names, Role};
-use super::{Outcome, exit, explain};
+use super::{Outcome, exit, explain, open};
 
 /// Loads the snapshot and shows the rule sets of one namespace.
 pub(super) fn rules(typed: &Rules) -> Result<Outcome, Error> {
-    let snapshot = explain::patiently(|| explain::open(typed.snapshot.as_deref(), typed.demo))?;
+    open::refuse_cluster(&typed.cluster)?;
+    let snapshot = explain::patiently(|| open::open(typed.snapshot.as_deref(), typed.demo))?;
     let netns = find(typed, &snapshot)?;
     let listing = listing(&snapshot, snapshot.netns(netns), typed);
     let mut output = Vec::new();

@@ -1,10 +1,11 @@
 //! One thing to try, for each reason that a packet can end with.
 
+use super::missing;
 use crate::net::{IfName, NetnsName, Packet};
 use crate::trace::{Decision, Reason, Step};
 
 /// An end that advice is wanted for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Case<'a> {
     /// The last step.
     pub(super) step: &'a Step,
@@ -14,18 +15,23 @@ pub(super) struct Case<'a> {
     pub(super) decided: &'a str,
     /// The bridge port that the frame was to leave by, where it had come so far.
     pub(super) port: Option<&'a IfName>,
+    /// What is missing to go on.
+    pub(super) missing: Vec<&'a str>,
     /// Whether the packet didn't get anywhere at all.
     pub(super) at_start: bool,
 }
 
 /// What to try next, in one sentence. The text may hold names of the snapshot as they are.
-pub(super) fn advice(case: Case<'_>) -> String {
+pub(super) fn advice(case: &Case<'_>) -> String {
     let (at, reason) = (At::new(case.step, case.port), case.reason);
     match reason {
         Reason::Rule => return rule_advice(&at, case.decided),
         Reason::NobodyOwns if case.at_start => return no_way_back(&at),
         Reason::MissingTable if is_unread(case.step) => {
             return "take the file that could not be read again, or mend the line, and ask again".to_owned();
+        }
+        Reason::MissingTable => {
+            return missing::advice(case.missing.iter().copied()).unwrap_or_else(|| rest_advice(&at, reason));
         }
         _ => {}
     }
@@ -212,7 +218,8 @@ mod tests {
         let packet = Packet::new(ip, Transport::Udp { source: Some(1), destination: Some(2) }, 60);
         let step = Step { place, decision: Decision::Send, because: Vec::new(), packet, tried: Vec::new() };
         for &reason in Reason::ALL {
-            let text = advice(Case { step: &step, reason, decided: "", port: None, at_start: false });
+            let text =
+                advice(&Case { step: &step, reason, decided: "", port: None, missing: Vec::new(), at_start: false });
             assert!(!text.starts_with("`-v` shows"), "{reason} has no advice");
         }
     }

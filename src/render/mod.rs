@@ -9,6 +9,7 @@ mod json;
 mod lines;
 mod listing;
 mod mermaid;
+mod missing;
 mod schema;
 mod text;
 

@@ -50,6 +50,25 @@ fn run_demo(more: &[&str]) -> Run {
     flowtrace(&args.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
+#[test]
+fn a_path_inside_a_snapshot_is_answered_with_the_snapshot() {
+    for inside in
+        ["nodes", "nodes/n1", "nodes/n1/host", "nodes/n1/pods/default_pod1/", "cluster", "nodes/n1/host/fdb.txt"]
+    {
+        let path = format!("testdata/vxlan/{inside}");
+        refused(&["explain", "--snapshot", &path, "pod1", "pod2"], &[&path, "did you mean --snapshot testdata/vxlan?"]);
+        refused(&["rules", "--snapshot", &path, "n1"], &["did you mean --snapshot testdata/vxlan?"]);
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_flowtrace"))
+        .args(["rules", "--snapshot", "..", "n1"])
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/vxlan/nodes/n1"))
+        .output()
+        .unwrap();
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(complaint.contains("testdata/vxlan?"), "{complaint}");
+    assert!(!flowtrace(&["rules", "--snapshot", "testdata", "n1"]).err.contains("did you mean"));
+}
+
 /// A folder of its own for what a test writes.
 fn folder(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -106,6 +125,10 @@ fn what_is_not_built_yet_says_so() {
     for command in ["decode", "correlate", "collect", "capture", "check", "completions", "man"] {
         refused(&[command], &["not built yet", command]);
         refused(&[command, "--some", "thing", "-o", "jsonl"], &["not built yet"]);
+    }
+    for flag in ["--context", "--kubeconfig"] {
+        refused(&["explain", "--demo", "a", "b", flag, "x"], &["not built yet", flag]);
+        refused(&["rules", "--demo", "n1", flag, "x"], &["not built yet", flag]);
     }
     refused(&["explain", "--pcap", "x.pcap"], &["not built yet"]);
     refused(&["explain", "--demo", "a", "b", "-o", "html"], &["not built yet"]);

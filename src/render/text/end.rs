@@ -8,8 +8,10 @@ use crate::evidence::{Evidence, Files};
 use crate::net::IfName;
 use crate::trace::{Decision, Reason, Step, Trace, Verdict};
 
+use super::super::View;
 use super::super::advice::{Case, advice};
 use super::Style;
+use super::gaps::in_the_way;
 use super::pen::{Pen, Tone};
 use super::reference::references;
 use super::rows::{answer, place};
@@ -46,8 +48,9 @@ pub(super) fn diagnosis(
     subject: &str,
     trace: &Trace,
     style: Style,
-    files: &Files,
+    view: &View<'_>,
 ) -> io::Result<()> {
+    let files = view.files;
     let Some(step) = end(trace) else { return Ok(()) };
     let Decision::End { verdict, reason, .. } = &step.decision else { return Ok(()) };
     let tone = if *verdict == Verdict::Undetermined { Tone::Unsure } else { Tone::Bad };
@@ -61,8 +64,9 @@ pub(super) fn diagnosis(
     if let Some(reason) = reason {
         let decided = step.because.first().map_or("", |&line| files.text(line));
         let at_start = trace.steps.len() == 1;
-        let case = Case { step, reason: *reason, decided, port: port(trace), at_start };
-        pen.paragraph("Try: ", &style.clean(advice(case)), Tone::Strong)?;
+        let missing = in_the_way(trace, &view.answer.gaps).collect();
+        let case = Case { step, reason: *reason, decided, port: port(trace), missing, at_start };
+        pen.paragraph("Try: ", &style.clean(advice(&case)), Tone::Strong)?;
     }
     Ok(())
 }

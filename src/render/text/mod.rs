@@ -1,6 +1,7 @@
 //! What a person reads: the verdict first, then the way hop by hop, and at the end what is missing or to be tried.
 
 mod end;
+mod gaps;
 mod listing;
 mod packet;
 mod pen;
@@ -13,7 +14,6 @@ use std::io::{self, Write};
 
 use super::View;
 use super::escape::Charset;
-use crate::evidence::Gap;
 use crate::trace::{Decision, Path, Step, Trace, Verdict};
 use pen::{Pen, Tone};
 use rows::{Line, Rows};
@@ -21,8 +21,6 @@ use rows::{Line, Rows};
 pub use listing::listing_text;
 pub(super) use packet::headers;
 
-/// How many gaps are listed without `-v`.
-const GAPS: usize = 8;
 /// How many ends are explained; further ones are in the list of paths.
 const ENDS: usize = 3;
 
@@ -64,7 +62,7 @@ pub fn text(view: &View<'_>, style: Style, out: &mut dyn Write) -> io::Result<()
         pen.gap()?;
         pen.heading(&format!("{left_out} more paths end like one of these; -v shows them"))?;
     }
-    gaps(&mut pen, view, style)?;
+    gaps::gaps(&mut pen, view, style)?;
     ends(&mut pen, view, style)
 }
 
@@ -177,41 +175,6 @@ fn way(pen: &mut Pen<'_>, trace: &Trace, skip: usize, style: Style, view: &View<
     Ok(())
 }
 
-fn gaps(pen: &mut Pen<'_>, view: &View<'_>, style: Style) -> io::Result<()> {
-    let gaps = &view.answer.gaps;
-    if gaps.is_empty() {
-        return Ok(());
-    }
-    pen.gap()?;
-    pen.heading("What the snapshot leaves open")?;
-    let shown = if style.verbose { gaps.len() } else { GAPS };
-    // What an end names comes first.
-    let details: Vec<&str> = view.answer.paths.iter().flat_map(end_details).collect();
-    let (named, others): (Vec<&Gap>, Vec<&Gap>) =
-        gaps.iter().partition(|gap| details.iter().any(|detail| detail.contains(&gap.what)));
-    for gap in named.into_iter().chain(others).take(shown) {
-        let places = reference::references(&gap.evidence, style, view.files);
-        let places = if places.is_empty() { String::new() } else { format!(" ({})", places.join(" ")) };
-        pen.paragraph("  - ", &format!("{}{places}", style.clean(&gap.what)), Tone::Plain)?;
-        if let (Some(column), Some(line)) = (gap.column, gap.evidence.first()) {
-            end::point(pen, view.files.text(*line), column, style)?;
-        }
-    }
-    match gaps.len().saturating_sub(shown) {
-        0 => Ok(()),
-        more => pen.paragraph("  - ", &format!("and {more} more; -v lists them"), Tone::Plain),
-    }
-}
-
-/// The words of a path's ends.
-fn end_details(path: &Path) -> impl Iterator<Item = &str> {
-    let ends = [Some(&path.forward), path.reply.as_ref()].into_iter().flatten().filter_map(|trace| trace.steps.last());
-    ends.filter_map(|step| match &step.decision {
-        Decision::End { detail, .. } => detail.as_deref(),
-        _ => None,
-    })
-}
-
 /// Explains the ends of the traces that did not arrive, each kind of end once.
 fn ends(pen: &mut Pen<'_>, view: &View<'_>, style: Style) -> io::Result<()> {
     let mut told: Vec<&Step> = Vec::new();
@@ -229,7 +192,7 @@ fn ends(pen: &mut Pen<'_>, view: &View<'_>, style: Style) -> io::Result<()> {
             }
             told.push(step);
             pen.gap()?;
-            end::diagnosis(pen, subject, trace, style, view.files)?;
+            end::diagnosis(pen, subject, trace, style, view)?;
         }
     }
     Ok(())
