@@ -3,7 +3,9 @@
 
 mod sample;
 
-use flowtrace::render::{self, ChainListing, Charset, Listing, RuleListing, RulesetListing, Style, TableListing, View};
+use flowtrace::render::{
+    self, ChainListing, Charset, Listing, RuleListing, RulesetListing, Style, TableListing, View, Width,
+};
 use flowtrace::trace::{Answer, Decision, Reason, Verdict};
 use sample::{Sample, graphviz, schema};
 use serde_json::{Value, json};
@@ -85,6 +87,21 @@ fn no_line_is_wider_than_100_columns() {
 }
 
 #[test]
+fn a_narrower_terminal_has_narrower_lines() {
+    let sample = Sample::new();
+    for (terminal, columns) in [(0, 60), (60, 60), (80, 80), (99, 99), (300, 100)] {
+        for answer in sample.all() {
+            for verbose in [false, true] {
+                let style = Style { verbose, width: Width::of_terminal(terminal), ..Style::default() };
+                for line in text(&sample, &answer, style).lines() {
+                    assert!(line.width() <= columns, "{} of {columns} columns: {line}", line.width());
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn names_of_any_length_are_wrapped() {
     for name in ["x".repeat(400), "日本語".repeat(80), format!("{} {}", "a".repeat(150), "b\u{301}".repeat(90))] {
         let (sample, answer) = named(&name);
@@ -92,7 +109,7 @@ fn names_of_any_length_are_wrapped() {
             for verbose in [false, true] {
                 let view = View { from: &name, to: &name, ..view(&sample, &answer) };
                 let mut out = Vec::new();
-                render::text(&view, Style { verbose, charset, color: false }, &mut out).unwrap();
+                render::text(&view, Style { verbose, charset, ..Style::default() }, &mut out).unwrap();
                 for line in String::from_utf8(out).unwrap().lines() {
                     assert!(line.width() <= 100, "{} columns: {line}", line.width());
                 }

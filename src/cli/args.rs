@@ -107,12 +107,12 @@ pub(super) struct Rules {
     #[arg(long, value_name = "CHAIN")]
     pub(super) chain: Option<String>,
     /// The output's format
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(short, long, value_enum, default_value_t, ignore_case = true, value_name = "FORMAT")]
     pub(super) output: ListFormat,
     #[command(flatten)]
     pub(super) written: Written,
     /// When to colour the text
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    #[arg(long, value_enum, default_value_t, ignore_case = true, value_name = "WHEN")]
     pub(super) color: Color,
     /// Print ASCII only
     #[arg(long)]
@@ -179,7 +179,7 @@ pub(super) struct Explain {
     #[arg(long, value_name = "NODE/DEVICE", help_heading = "Walk")]
     pub(super) at: Option<String>,
     /// Whether the connection has seen packets both ways
-    #[arg(long, value_enum, default_value_t, help_heading = "Walk")]
+    #[arg(long, value_enum, default_value_t, ignore_case = true, help_heading = "Walk")]
     pub(super) state: State,
     /// Leave the reply out
     #[arg(long, help_heading = "Walk")]
@@ -192,12 +192,20 @@ pub(super) struct Explain {
     #[arg(short, long, help_heading = "Output")]
     pub(super) verbose: bool,
     /// The output's format
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT", help_heading = "Output")]
+    #[arg(
+        short,
+        long,
+        value_enum,
+        default_value_t,
+        ignore_case = true,
+        value_name = "FORMAT",
+        help_heading = "Output"
+    )]
     pub(super) output: Format,
     #[command(flatten, next_help_heading = "Output")]
     pub(super) written: Written,
     /// When to colour the text
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN", help_heading = "Output")]
+    #[arg(long, value_enum, default_value_t, ignore_case = true, value_name = "WHEN", help_heading = "Output")]
     pub(super) color: Color,
     /// Print ASCII only
     #[arg(long, help_heading = "Output")]
@@ -224,7 +232,7 @@ pub(super) struct PacketOptions {
     #[arg(short = '6')]
     pub(super) ipv6: bool,
     /// The protocol [default: the service's; tcp where TO has a port; else an ICMP echo]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, ignore_case = true)]
     pub(super) proto: Option<Proto>,
     /// The destination port, as in TO:PORT
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]

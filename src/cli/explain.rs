@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::diagnose;
 use crate::engine;
 use crate::error::Error;
-use crate::render::{self, Charset, Style, View};
+use crate::render::{self, Charset, Style, View, Width};
 
 use super::args::{Color, Explain, Format, Written};
 use super::question::{self, Asked, Resolved};
@@ -76,8 +76,7 @@ pub(super) fn patiently<T>(work: impl FnOnce() -> T) -> T {
 
 fn show(view: &View<'_>, typed: &Explain) -> Result<Vec<u8>, Error> {
     let mut out = Vec::new();
-    let color = color(typed.color, &typed.written);
-    let style = Style { verbose: typed.verbose, color, charset: charset(typed.ascii) };
+    let style = Style { verbose: typed.verbose, ..style(typed.color, typed.ascii, &typed.written) };
     let written = match typed.output {
         Format::Text => render::text(view, style, &mut out),
         Format::Json => render::json(view, &mut out),
@@ -89,17 +88,16 @@ fn show(view: &View<'_>, typed: &Explain) -> Result<Vec<u8>, Error> {
     Ok(out)
 }
 
-/// Whether to colour text: a file has no terminal's colours unless somebody insists.
-pub(super) fn color(wanted: Color, written: &Written) -> bool {
-    match wanted {
+/// How text is to look where it goes: in a file or a pipe, in 100 columns and without colours unless somebody insists.
+pub(super) fn style(color: Color, ascii: bool, written: &Written) -> Style {
+    let to_file = written.file().is_some();
+    let color = match color {
         Color::Always => true,
         Color::Never => false,
-        Color::Auto if written.file().is_some() => false,
-        Color::Auto => anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never,
-    }
-}
-
-/// Which characters text may hold.
-pub(super) fn charset(ascii: bool) -> Charset {
-    if ascii { Charset::Ascii } else { Charset::Unicode }
+        Color::Auto => !to_file && anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never,
+    };
+    let terminal = if to_file { None } else { terminal_size::terminal_size_of(io::stdout()) };
+    let width = terminal.map(|(width, _)| Width::of_terminal(usize::from(width.0))).unwrap_or_default();
+    let charset = if ascii { Charset::Ascii } else { Charset::Unicode };
+    Style { verbose: false, color, charset, width }
 }

@@ -2,7 +2,7 @@
 
 mod address;
 mod dns;
-mod near;
+pub(super) mod near;
 mod pod;
 mod service;
 
@@ -102,6 +102,8 @@ pub(super) fn shared_families(from: &End, to: &End) -> Vec<Family> {
 impl Names<'_> {
     /// What FROM or TO stands for.
     pub(super) fn resolve(&self, text: &str, role: Role) -> Result<End, Error> {
+        let text = text.trim();
+        refuse_url(text)?;
         let end = self.end(text, role)?;
         match (role, &end.kind) {
             (Role::From, Kind::Service(..)) => {
@@ -191,9 +193,16 @@ fn split_port(text: &str) -> Result<(&str, Option<u16>), Error> {
         None => Ok((text, None)),
         Some((name, port)) => match port.parse() {
             Ok(port) if port != 0 => Ok((name, Some(port))),
-            _ => Err(usage(format!("{text}: {port:?} is no port"))),
+            _ => Err(usage(format!("{text}: {port:?} is no port (a number; svc/NAMESPACE/NAME takes names too)"))),
         },
     }
+}
+
+/// A URL names an end, but more besides.
+fn refuse_url(text: &str) -> Result<(), Error> {
+    let Some((_, rest)) = text.split_once("://") else { return Ok(()) };
+    let host = rest.split('/').next().unwrap_or_default();
+    Err(usage(format!("{text}: a URL is no end of a packet's way; did you mean {host}?")))
 }
 
 fn usage(text: impl Into<String>) -> Error {

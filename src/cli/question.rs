@@ -157,7 +157,9 @@ fn start(typed: &Explain, from: &Named<'_>, to: &Named<'_>, family: Family, name
 /// `--at NODE/DEVICE`.
 fn device(at: &str, snapshot: &Snapshot) -> Result<(NetnsId, IfName), Error> {
     let wrong = |what: String| Err(Error::Usage(format!("--at {at}: {what}")));
-    let Some((node, device)) = at.split_once('/') else { return wrong("NODE/DEVICE is wanted".to_owned()) };
+    let Some((node, device)) = at.split_once('/') else {
+        return wrong("NODE/DEVICE is wanted, such as n1/eth0".to_owned());
+    };
     let Some(netns) = snapshot.find_netns(&NodeName::new(node), &NetnsName::Host) else {
         let nodes: Vec<&str> = snapshot.nodes.keys().map(NodeName::as_str).collect();
         return wrong(format!("the snapshot has no nodes/{node}/host; its nodes are {}", nodes.join(", ")));
@@ -199,7 +201,12 @@ fn bindable(address: IpAddr, netns: NetnsId, snapshot: &Snapshot) -> Result<IpAd
     let loopback = matches!(address, IpAddr::V4(v4) if v4.is_loopback());
     match &netns.addrs {
         Some(_) if netns.addr(address).is_none() && !loopback => {
-            Err(Error::Usage(format!("--source {address}: {} has no such address", netns.dir)))
+            let own: Vec<String> = netns.addrs.iter().flatten().map(|addr| addr.address.to_string()).collect();
+            Err(Error::Usage(format!(
+                "--source {address}: {} has no such address; it has {}",
+                netns.dir,
+                own.join(", ")
+            )))
         }
         _ => Ok(address),
     }

@@ -6,11 +6,11 @@ use crate::engine::{certainty, nft_certainty, nft_unmodelled};
 use crate::error::Error;
 use crate::evidence::{Evidence, Gap};
 use crate::net::{Family, NetnsId, Protocol};
-use crate::render::{self, ChainListing, Listing, RuleListing, RulesetListing, Style, TableListing};
+use crate::render::{self, ChainListing, Listing, RuleListing, RulesetListing, TableListing};
 use crate::snapshot::{Chain, ChainPolicy, Netns, Nft, Rule, Ruleset, Snapshot, Table};
 
 use super::args::{ListFormat, Rules};
-use super::names::{Home, Names, Role};
+use super::names::{Home, Names, Role, near};
 use super::{Outcome, exit, explain, open};
 
 /// Loads the snapshot and shows the rule sets of one namespace.
@@ -18,12 +18,11 @@ pub(super) fn rules(typed: &Rules) -> Result<Outcome, Error> {
     open::refuse_cluster(&typed.cluster)?;
     let snapshot = explain::patiently(|| open::open(typed.snapshot.as_deref(), typed.demo))?;
     let netns = find(typed, &snapshot)?;
-    let listing = listing(&snapshot, snapshot.netns(netns), typed);
+    let listing = listing(&snapshot, snapshot.netns(netns), typed)?;
     let mut output = Vec::new();
     let written = match typed.output {
         ListFormat::Text => {
-            let color = explain::color(typed.color, &typed.written);
-            let style = Style { verbose: false, color, charset: explain::charset(typed.ascii) };
+            let style = explain::style(typed.color, typed.ascii, &typed.written);
             render::listing_text(&listing, style, &mut output)
         }
         ListFormat::Json => render::listing_json(&listing, &mut output),
@@ -34,36 +33,71 @@ pub(super) fn rules(typed: &Rules) -> Result<Outcome, Error> {
 
 /// The namespace that a name stands for: a node's own, or a pod's.
 fn find(typed: &Rules, snapshot: &Snapshot) -> Result<NetnsId, Error> {
-    let name = &typed.node;
-    if let Some(host) = snapshot.nodes.get(name.as_str()).and_then(|node| node.host) {
+    let name = typed.node.trim();
+    if let Some(host) = snapshot.nodes.get(name).and_then(|node| node.host) {
         return Ok(host);
     }
     let names = Names { snapshot, namespace: typed.namespace.as_deref(), protocol: None::<Protocol>, port: None };
-    match names.resolve(name, Role::To)?.home {
+    let end = names.resolve(name, Role::To).map_err(|err| near_node(name, snapshot).unwrap_or(err))?;
+    match end.home {
         Home::Netns(netns) => Ok(netns),
         Home::Missing(folder) => Err(Error::Usage(format!("{name}: the snapshot has no folder {folder}"))),
         Home::Nowhere => Err(Error::Usage(format!("{name}: a node or a pod is wanted, which have rules of their own"))),
     }
 }
 
-fn listing(snapshot: &Snapshot, netns: &Netns, typed: &Rules) -> Listing {
+/// Whoever names nothing that is there, and no pod's namespace, has rather mistyped a node.
+fn near_node(name: &str, snapshot: &Snapshot) -> Option<Error> {
+    let nodes: Vec<String> = snapshot.nodes.keys().map(ToString::to_string).collect();
+    let hint = near::hint(name, nodes, |near| near);
+    let plain = !name.contains(['/', '.', ':']) && !hint.is_empty();
+    plain.then(|| Error::Usage(format!("no node or pod {name:?} in the snapshot{hint}")))
+}
+
+fn listing(snapshot: &Snapshot, netns: &Netns, typed: &Rules) -> Result<Listing, Error> {
     let families = [Family::Inet, Family::Inet6].into_iter();
     let iptables = families.flat_map(|family| netns.netfilter.rulesets(family));
     let mut rulesets: Vec<_> = iptables.map(|ruleset| of_iptables(snapshot, ruleset)).collect();
     rulesets.extend(netns.netfilter.nft.iter().flat_map(|nft| of_nft(snapshot, nft)));
+    narrow(&mut rulesets, netns, typed)?;
+    let concerns = |gap: &&Gap| gap.evidence.iter().any(|line| files(&rulesets).contains(&snapshot.files.path(*line)));
+    let gaps = snapshot.gaps.iter().filter(concerns).map(|gap| told(snapshot, gap)).collect();
+    Ok(Listing { node: netns.node.to_string(), netns: netns.name.to_string(), rulesets, gaps })
+}
+
+/// Keeps the table and the chain that were asked for. One that isn't there is an error: an empty list would say that
+/// it has no rules.
+fn narrow(rulesets: &mut Vec<RulesetListing>, netns: &Netns, typed: &Rules) -> Result<(), Error> {
     if let Some(wanted) = &typed.table {
-        for ruleset in &mut rulesets {
+        let known: Vec<String> = tables(rulesets).map(|table| table.name.clone()).collect();
+        must_be_known("table", wanted, known, netns)?;
+        for ruleset in rulesets.iter_mut() {
             ruleset.tables.retain(|table| table.name == *wanted);
         }
     }
     if let Some(wanted) = &typed.chain {
+        let known: Vec<String> = tables(rulesets).flat_map(|table| &table.chains).map(|one| one.name.clone()).collect();
+        must_be_known("chain", wanted, known, netns)?;
         for table in rulesets.iter_mut().flat_map(|ruleset| &mut ruleset.tables) {
             table.chains.retain(|chain| chain.name == *wanted);
         }
     }
-    let concerns = |gap: &&Gap| gap.evidence.iter().any(|line| files(&rulesets).contains(&snapshot.files.path(*line)));
-    let gaps = snapshot.gaps.iter().filter(concerns).map(|gap| told(snapshot, gap)).collect();
-    Listing { node: netns.node.to_string(), netns: netns.name.to_string(), rulesets, gaps }
+    if typed.table.is_some() || typed.chain.is_some() {
+        rulesets.retain(|ruleset| ruleset.tables.iter().any(|table| !table.chains.is_empty()));
+    }
+    Ok(())
+}
+
+fn tables(rulesets: &[RulesetListing]) -> impl Iterator<Item = &TableListing> {
+    rulesets.iter().flat_map(|ruleset| &ruleset.tables)
+}
+
+fn must_be_known(what: &str, wanted: &str, known: Vec<String>, netns: &Netns) -> Result<(), Error> {
+    if known.iter().any(|name| name == wanted) {
+        return Ok(());
+    }
+    let hint = near::or_list(near::hint(wanted, known.clone(), |near| near), known);
+    Err(Error::Usage(format!("--{what} {wanted}: {} has no such {what}{hint}", netns.dir)))
 }
 
 fn files(rulesets: &[RulesetListing]) -> Vec<&str> {

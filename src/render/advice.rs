@@ -193,7 +193,7 @@ fn rest_advice(at: &At, reason: Reason) -> String {
              that is missing"
         ),
         Reason::UnknownEntry => "`--at NODE/DEVICE` says where the packet comes in".to_owned(),
-        Reason::MissingTable => "take the missing files into the snapshot, and ask again".to_owned(),
+        Reason::MissingTable => "take what is missing into the snapshot, and ask again".to_owned(),
         Reason::NotModelled => "look at the line above: flowtrace does not know what it does".to_owned(),
         Reason::TooLong => "fewer ways (`--max-paths 1`), or a packet whose choices are given".to_owned(),
         Reason::Conntrack => format!("`conntrack -L` and `sysctl net.netfilter` {place}: tracking refused the packet"),

@@ -24,7 +24,7 @@ pub use json::json;
 pub use listing::{ChainListing, Listing, RuleListing, RulesetListing, TableListing, listing_json};
 pub use mermaid::mermaid;
 pub use schema::{outputs_schema, schema};
-pub use text::{Style, listing_text, text};
+pub use text::{Style, Width, listing_text, text};
 
 /// What is to be shown: the answer, the question as it was typed, and the files that the answer points into.
 #[derive(Clone, Copy, Debug)]

@@ -22,11 +22,31 @@ fn unknown_names_are_refused_with_the_nearest_ones() {
 }
 
 #[test]
+fn a_name_in_another_programs_words_is_answered_with_ours() {
+    let to = |to: &str, hint: &str| refused(&["explain", "--demo", "default/pod1", to], &[to, hint]);
+    to("pod/pod2", "did you mean pod2?");
+    to("pods/default/pod2", "did you mean default/pod2?");
+    to("service/shop/web", "did you mean svc/shop/web?");
+    to("shop/web", "did you mean svc/shop/web");
+    to("front", "did you mean svc/shop/front?");
+    to("http://web.shop:80/index.html", "did you mean web.shop:80?");
+    to("10.244.2.0/24", "give one address, such as 10.244.2.0");
+    to("web.shop.svc:http", "a number");
+    refused(&["rules", "--demo", "n3"], &["no node or pod \"n3\"", "did you mean n1 or n2?"]);
+    let run =
+        flowtrace(&["explain", "--demo", " default/pod1", "svc/shop/none ", "--proto", "TCP", "--color", "Never"]);
+    assert!(run.code == 1 && run.out.starts_with("REJECTED   tcp"), "{}{}", run.out, run.err);
+}
+
+#[test]
 fn ends_that_do_not_fit_together_are_refused() {
     refused(&["explain", "--demo", "default/pod1", "default/pod2", "-6"], &["IPv6"]);
     refused(&["explain", "--demo", "default/pod1", "[fd00::1]:80"], &["same family"]);
     refused(&["explain", "--demo", "svc/shop/web", "default/pod1"], &["a service sends nothing"]);
-    refused(&["explain", "--demo", "default/pod1", "default/pod2", "--source", "10.9.9.9"], &["no such address"]);
+    refused(
+        &["explain", "--demo", "default/pod1", "default/pod2", "--source", "10.9.9.9"],
+        &["no such address; it has", "10.244.1.2"],
+    );
     refused(&["explain", "--demo", "external", "node/n1", "--source", "10.9.9.9"], &["FROM is the source"]);
 }
 

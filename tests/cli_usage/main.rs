@@ -230,5 +230,8 @@ fn rules_lists_a_nodes_rules_with_their_lines_and_what_is_not_modelled() {
     assert_eq!(listing["schema"], "flowtrace/rules/1");
     assert_eq!(listing["netns"], "pod:default/pod1");
     refused(&["rules", "--demo", "n11"], &["n11"]);
+    refused(&["rules", "--demo", "n1", "--table", "nta"], &["no such table", "did you mean nat?"]);
+    refused(&["rules", "--demo", "n1", "--chain", "KUBE-SERVICE"], &["no such chain", "KUBE-SERVICES"]);
+    refused(&["rules", "--demo", "n1", "--table", "filter", "--chain", "KUBE-POSTROUTING"], &["no such chain"]);
     refused(&["rules", "--demo", "svc/kube-system/kube-dns"], &["a node or a pod"]);
 }

@@ -9,7 +9,7 @@ use flowtrace::diagnose;
 use flowtrace::engine::{self, Origin, Question};
 use flowtrace::load::load;
 use flowtrace::net::{Family, Ip, NetnsId, Packet, Transport};
-use flowtrace::render::{self, Charset, Style, View};
+use flowtrace::render::{self, Charset, Style, View, Width};
 use flowtrace::snapshot::Snapshot;
 use flowtrace::trace::{Answer, Decision};
 use serde_json::Value;
@@ -136,6 +136,7 @@ pub fn ask(snapshot: &Snapshot, question: &Question, random: &mut Random) -> Res
         verbose: random.once_in(2),
         color: random.once_in(2),
         charset: *random.pick(&[Charset::Ascii, Charset::Unicode]),
+        width: *random.pick(&[Width::default(), Width::of_terminal(80), Width::of_terminal(1)]),
     };
     let text = printed(|out| render::text(&view, style, out))?;
     check_text(&text, style)?;

@@ -39,6 +39,9 @@ pub(super) fn parse(text: &str) -> Result<Option<Literal>, Error> {
         let address = inner.parse::<Ipv6Addr>().map_err(|_| usage(format!("{text}: {inner:?} is no IPv6 address")))?;
         return Ok(Some(Literal { address: address.into(), port: None }));
     }
+    if let Some((address, _)) = text.split_once('/').filter(|(address, _)| address.parse::<IpAddr>().is_ok()) {
+        return Err(usage(format!("{text} is a prefix; give one address, such as {address}")));
+    }
     match text.parse::<SocketAddr>() {
         Ok(socket) if socket.port() != 0 => Ok(Some(Literal { address: socket.ip(), port: Some(socket.port()) })),
         Ok(_) => Err(usage(format!("{text}: 0 is no port"))),

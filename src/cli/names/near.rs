@@ -6,7 +6,7 @@ const MOST: usize = 3;
 const LISTED: usize = 5;
 
 /// `; did you mean a, b?`, or nothing. `part` gives the part of a known name that is compared.
-pub(super) fn hint(typed: &str, known: impl IntoIterator<Item = String>, part: fn(&str) -> &str) -> String {
+pub(in super::super) fn hint(typed: &str, known: impl IntoIterator<Item = String>, part: fn(&str) -> &str) -> String {
     let limit = (typed.chars().count() / 3).max(2);
     let mut near: Vec<(usize, String)> = known
         .into_iter()
@@ -23,7 +23,7 @@ pub(super) fn hint(typed: &str, known: impl IntoIterator<Item = String>, part: f
 }
 
 /// Where nothing is near, the first of what there is: `; there are a, b and 7 more`, or nothing where there is none.
-pub(super) fn or_list(hint: String, known: impl IntoIterator<Item = String>) -> String {
+pub(in super::super) fn or_list(hint: String, known: impl IntoIterator<Item = String>) -> String {
     if !hint.is_empty() {
         return hint;
     }

@@ -38,9 +38,11 @@ impl Names<'_> {
         if self.exists(&pod) {
             return self.pod_end(pod);
         }
-        let known: Vec<String> = self.pods().iter().map(PodName::to_string).collect();
-        let near = near::hint(&format!("{namespace}/{name}"), known.clone(), |near| near);
-        let hint = near::or_list(near, known);
+        let pods: Vec<String> = self.pods().iter().map(PodName::to_string).collect();
+        let known = pods.iter().cloned().chain(self.services());
+        let near = near::hint(&format!("{namespace}/{name}"), known, |near| near.trim_start_matches("svc/"));
+        let meant = as_kubectl(namespace, name).map(|meant| format!("; did you mean {meant}?"));
+        let hint = meant.unwrap_or_else(|| near::or_list(near, pods));
         let unread = unread::of_file(self.snapshot, "cluster/pods.json");
         Err(usage(format!("no pod {namespace}/{name} {}{hint}{unread}", self.searched())))
     }
@@ -48,7 +50,8 @@ impl Names<'_> {
     pub(super) fn unknown_pod(&self, name: &str) -> Error {
         let namespace = self.namespace.map(|namespace| format!(" in namespace {namespace:?}")).unwrap_or_default();
         let known: Vec<String> = self.pods().iter().map(PodName::to_string).collect();
-        let near = near::hint(name, known.clone(), |near| near.split_once('/').map_or(near, |(_, name)| name));
+        let all = known.iter().cloned().chain(self.services());
+        let near = near::hint(name, all, |near| near.rsplit('/').next().unwrap_or(near));
         let node = self.snapshot.nodes.contains_key(name);
         if near.is_empty() && !node && name.contains('.') {
             let services = self.snapshot.kube.services.iter().flatten();
@@ -66,6 +69,11 @@ impl Names<'_> {
         let hint = if node { format!("; did you mean node/{name}?") } else { near::or_list(near, known) };
         let unread = unread::of_file(self.snapshot, "cluster/pods.json");
         usage(format!("no pod {name:?}{namespace} {}{hint}{unread}", self.searched()))
+    }
+
+    fn services(&self) -> impl Iterator<Item = String> {
+        let services = self.snapshot.kube.services.iter().flatten();
+        services.map(|service| format!("svc/{}/{}", service.namespace, service.name))
     }
 
     fn searched(&self) -> &'static str {
@@ -118,6 +126,16 @@ impl Names<'_> {
                 right.map(|(_, id)| Some(*id)).ok_or_else(several)
             }
         }
+    }
+}
+
+/// What stands for a name that is written as kubectl would take it: `pod/web-0`, `service/web`.
+fn as_kubectl(kind: &str, name: &str) -> Option<String> {
+    match kind {
+        "pod" | "pods" | "po" => Some(name.to_owned()),
+        "service" | "services" => Some(format!("svc/{name}")),
+        "nodes" | "no" => Some(format!("node/{name}")),
+        _ => None,
     }
 }
 

@@ -101,7 +101,7 @@ fn the_namespace_option_is_not_left() {
     let cluster = cluster();
     let lab = Names { namespace: Some("lab"), ..names(&cluster) };
     let text = refusal(lab, "web-0");
-    assert!(text.contains("in namespace \"lab\"") && text.contains("did you mean shop/web-0?"), "{text}");
+    assert!(text.contains("in namespace \"lab\"") && text.contains("did you mean shop/web-0"), "{text}");
 }
 
 #[test]

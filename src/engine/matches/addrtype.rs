@@ -37,8 +37,7 @@ fn is_of_type(walk: &Walk, addr: IpAddr, test: Test<AddrType>, dev: Option<&IfNa
     };
     let Some(answer) = answer else {
         let dir = &walk.netns().dir;
-        let types = format!("{:#x}", test.value.0);
-        let what = format!("{addr} is of address type {types} in {dir}, whose routes are missing");
+        let what = format!("{addr} is of address type {} in {dir}, whose routes are missing", test.value);
         return Answer::unknown(what).inverted(test.invert);
     };
     Answer::from(test.of(answer))

@@ -19,8 +19,8 @@ use super::rules;
 
 /// How many characters of a line are looked at: no row of a table is longer.
 const LONGEST: usize = 1 << 16;
-/// How many columns of a quoted line are shown.
-const QUOTE: usize = 94;
+/// How many columns beside a quoted line stay empty.
+const BESIDE: usize = 6;
 /// How many columns stay for what follows the word that is pointed at.
 const AFTER: usize = 12;
 /// How many lines are quoted; the rest stands in the trace.
@@ -165,17 +165,18 @@ fn span(text: &str, start: usize, word: &str) -> (usize, usize) {
 
 /// The part of a long line around what is pointed at, in columns.
 fn window(text: &str, start: usize, len: usize, style: Style) -> (String, usize, usize) {
+    let quote = style.width.columns().saturating_sub(BESIDE);
     let before = text.get(..start).unwrap_or("");
     let word = text.get(start..start + len).unwrap_or("");
-    if text.width() <= QUOTE {
+    if text.width() <= quote {
         return (text.to_owned(), before.width(), word.width());
     }
     let dots = style.symbols().ellipsis;
-    let word: String = fit(word.chars(), QUOTE / 2).collect();
-    let lead = before_window(before, QUOTE.saturating_sub(word.width() + AFTER), dots);
+    let word: String = fit(word.chars(), quote / 2).collect();
+    let lead = before_window(before, quote.saturating_sub(word.width() + AFTER), dots);
     let used = lead.width() + word.width();
     let after = text.get(start + len..).unwrap_or("");
-    let tail: String = fit(after.chars(), QUOTE.saturating_sub(used + dots.width())).collect();
+    let tail: String = fit(after.chars(), quote.saturating_sub(used + dots.width())).collect();
     let end = if tail.len() < after.len() { dots } else { "" };
     (format!("{lead}{word}{tail}{end}"), lead.width(), word.width())
 }
@@ -210,7 +211,7 @@ mod tests {
         let text = format!("-A FORWARD {} -j DROP {}", "-m x".repeat(30), "--z".repeat(30));
         let start = text.find("-j DROP").unwrap();
         let (shown, column, len) = window(&text, start, 7, style);
-        assert!(shown.width() <= QUOTE, "{shown}");
+        assert!(shown.width() <= 94, "{shown}");
         let under: String = shown.chars().skip(column).take(len).collect();
         assert_eq!(under, "-j DROP");
         assert!(shown.starts_with("-A FORWARD") && shown.ends_with('…'));

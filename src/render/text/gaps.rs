@@ -3,7 +3,8 @@
 use std::io;
 
 use crate::evidence::Gap;
-use crate::trace::{Decision, Path, Trace, Verdict};
+use crate::net::{IfName, NetnsName};
+use crate::trace::{Decision, Path, Place, Trace, Verdict};
 
 use super::super::View;
 use super::pen::{Pen, Tone};
@@ -66,14 +67,20 @@ fn names(trace: &Trace, gap: &Gap) -> bool {
 
 /// Whether a gap is about the device that an undetermined trace was to go on by.
 fn concerns(trace: &Trace, gap: &Gap) -> bool {
-    if trace.verdict != Verdict::Undetermined {
-        return false;
-    }
-    let Some(place) = trace.steps.last().map(|step| &step.place) else { return false };
-    let device = trace.steps.iter().rev().find_map(|step| match &step.decision {
-        Decision::Route { device, .. } => Some(device.as_ref()?.as_str()),
+    let Some(last) = trace.steps.last().filter(|_| trace.verdict == Verdict::Undetermined) else { return false };
+    let here = trace.steps.iter().rev().take_while(|step| step.place.netns == last.place.netns);
+    let device = here.filter_map(|step| match &step.decision {
+        Decision::Route { device, .. } => device.as_ref(),
         _ => None,
     });
-    let words = |word: &str| gap.what.split([' ', ',', ':', '/']).any(|part| part == word);
-    device.is_some_and(words) && words(place.node.as_str())
+    let says = |device: &IfName| gap.what.split([' ', ',', ':']).any(|word| word == device.as_str());
+    gap.what.contains(&folder(&last.place)) && device.take(1).any(says)
+}
+
+/// The folder of a namespace's files, as gaps name it.
+fn folder(place: &Place) -> String {
+    match &place.name {
+        NetnsName::Host => format!("nodes/{}/host/", place.node),
+        NetnsName::Pod(pod) => format!("nodes/{}/pods/{}_{}/", place.node, pod.namespace, pod.name),
+    }
 }

@@ -20,6 +20,7 @@ use rows::{Line, Rows};
 
 pub use listing::listing_text;
 pub(super) use packet::headers;
+pub use pen::Width;
 
 /// How many ends are explained; further ones are in the list of paths.
 const ENDS: usize = 3;
@@ -36,6 +37,8 @@ pub struct Style {
     pub color: bool,
     /// Which characters may be printed.
     pub charset: Charset,
+    /// How wide a line may be.
+    pub width: Width,
 }
 
 /// Writes the answer for people.

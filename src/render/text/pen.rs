@@ -9,8 +9,29 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 use super::super::escape::{Charset, clean};
 use super::Style;
 
-/// No line is wider, except for a word that is.
-const WIDTH: usize = 100;
+/// How many columns a line may take. Only what is quoted as it stands may be wider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Width(usize);
+
+impl Width {
+    /// As wide as a terminal of so many columns, within reason: no wider than 100, and wide enough for a row.
+    #[must_use]
+    pub fn of_terminal(columns: usize) -> Self {
+        Self(columns.clamp(60, 100))
+    }
+
+    /// The columns.
+    pub(super) fn columns(self) -> usize {
+        self.0
+    }
+}
+
+impl Default for Width {
+    fn default() -> Self {
+        Self(100)
+    }
+}
+
 /// Where a row's text starts: a number, a space, a label, a space.
 const BODY: usize = 4 + LABEL + 1;
 /// The label's column.
@@ -82,6 +103,10 @@ impl<'a> Pen<'a> {
         Self { out, style }
     }
 
+    fn width(&self) -> usize {
+        self.style.width.columns()
+    }
+
     fn ink(&self, ink: Ink) -> Ink {
         if self.style.color { ink } else { Ink::new() }
     }
@@ -94,7 +119,7 @@ impl<'a> Pen<'a> {
     /// A line of its own over a part of the output.
     pub(super) fn heading(&mut self, text: &str) -> io::Result<()> {
         let ink = self.ink(Ink::new().bold());
-        for line in wrap(text, WIDTH, WIDTH - 2) {
+        for line in wrap(text, self.width(), self.width() - 2) {
             writeln!(self.out, "{}", line.style(ink))?;
         }
         Ok(())
@@ -102,9 +127,9 @@ impl<'a> Pen<'a> {
 
     /// A rule across the page with a word in it.
     pub(super) fn separator(&mut self, text: &str) -> io::Result<()> {
-        let mut lines = wrap(text, WIDTH - 8, WIDTH - 4).into_iter();
+        let mut lines = wrap(text, self.width() - 8, self.width() - 4).into_iter();
         let first = lines.next().unwrap_or_default();
-        let rest = WIDTH.saturating_sub(first.width() + 5);
+        let rest = self.width().saturating_sub(first.width() + 5);
         let line = format!("--- {first} {}", "-".repeat(rest));
         let ink = self.ink(Ink::new().dimmed());
         writeln!(self.out, "{}", line.style(ink))?;
@@ -115,7 +140,7 @@ impl<'a> Pen<'a> {
     pub(super) fn paragraph(&mut self, label: &str, text: &str, tone: Tone) -> io::Result<()> {
         let indent = label.width();
         let ink = self.ink(tone.ink());
-        for (place, line) in wrap(text, WIDTH - indent, WIDTH - indent).into_iter().enumerate() {
+        for (place, line) in wrap(text, self.width() - indent, self.width() - indent).into_iter().enumerate() {
             if place == 0 {
                 writeln!(self.out, "{}{line}", label.style(ink))?;
             } else {
@@ -138,11 +163,11 @@ impl<'a> Pen<'a> {
         let margin = self.margin(row.margin);
         let (head, start) = self.head(&margin, row);
         let evidence = row.evidence.join(" ");
-        let fits = |body: &&String| start + body.width() + 2 + evidence.width() <= WIDTH;
+        let fits = |body: &&String| start + body.width() + 2 + evidence.width() <= self.width();
         match Some(&row.body).filter(fits).or(row.short.as_ref().filter(fits)) {
             Some(body) if evidence.is_empty() => writeln!(self.out, "{}", format!("{head}{body}").trim_end()),
             Some(body) => {
-                let space = WIDTH.saturating_sub(start + body.width() + evidence.width());
+                let space = self.width().saturating_sub(start + body.width() + evidence.width());
                 writeln!(self.out, "{head}{body}{:space$}{}", "", evidence.style(self.ink(Ink::new().dimmed())))
             }
             None => self.long_row(&head, start, row),
@@ -153,7 +178,7 @@ impl<'a> Pen<'a> {
     fn wide_row(&mut self, row: &Row) -> io::Result<()> {
         let mut margin = self.margin(row.margin);
         let ink = self.ink(row.margin.tone().ink());
-        for piece in chop(&row.label, WIDTH - 4) {
+        for piece in chop(&row.label, self.width() - 4) {
             writeln!(self.out, "{} {}", margin.style(ink), piece.style(ink))?;
             margin = self.margin(Margin::Blank);
         }
@@ -162,11 +187,12 @@ impl<'a> Pen<'a> {
 
     /// A row whose text and evidence don't fit side by side: the text is wrapped, the evidence follows it.
     fn long_row(&mut self, head: &str, start: usize, row: &Row) -> io::Result<()> {
+        let width = self.width();
         let body = match &row.short {
-            Some(short) if start + row.body.width() > WIDTH => short,
+            Some(short) if start + row.body.width() > width => short,
             _ => &row.body,
         };
-        let mut lines = wrap(body, WIDTH.saturating_sub(start), WIDTH - BODY);
+        let mut lines = wrap(body, width.saturating_sub(start), width - BODY);
         let last = lines.pop().unwrap_or_default();
         let mut indent = head.to_owned();
         for line in &lines {
@@ -176,14 +202,14 @@ impl<'a> Pen<'a> {
         let mut column = if lines.is_empty() { start } else { BODY } + last.width();
         write!(self.out, "{indent}{last}")?;
         let ink = self.ink(Ink::new().dimmed());
-        for reference in row.evidence.iter().flat_map(|reference| chop(reference, WIDTH - 4)) {
-            if column + 2 + reference.width() > WIDTH {
+        for reference in row.evidence.iter().flat_map(|reference| chop(reference, width - 4)) {
+            if column + 2 + reference.width() > width {
                 writeln!(self.out)?;
                 column = 0;
             }
-            let space = WIDTH.saturating_sub(column + reference.width());
+            let space = width.saturating_sub(column + reference.width());
             write!(self.out, "{:space$}{}", "", reference.style(ink))?;
-            column = WIDTH;
+            column = width;
         }
         writeln!(self.out)
     }

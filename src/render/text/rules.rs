@@ -150,9 +150,12 @@ pub(super) fn bare(text: &str) -> &str {
     }
 }
 
-/// What a rule of iptables tests, without its comment and target; an nft rule as it stands.
+/// What a rule tests, without its comment, its counters and its target.
 pub(super) fn condition(text: &str) -> String {
     let words = words(bare(text));
+    if !is_of_iptables(text) {
+        return nft_condition(words);
+    }
     let target = words.iter().position(|word| matches!(word.as_str(), "-j" | "-g")).unwrap_or(words.len());
     let mut kept = Vec::new();
     let mut rest = words.into_iter().take(target);
@@ -166,6 +169,28 @@ pub(super) fn condition(text: &str) -> String {
         } else {
             kept.push(word);
         }
+    }
+    kept.join(" ")
+}
+
+fn is_of_iptables(text: &str) -> bool {
+    without_counters(text.trim()).starts_with('-')
+}
+
+/// What an nft rule says, without its counter, its comment, and the verdict at its end, which is told apart.
+fn nft_condition(words: Vec<String>) -> String {
+    let mut kept: Vec<String> = Vec::new();
+    let mut rest = words.into_iter().peekable();
+    while let Some(word) = rest.next() {
+        match word.as_str() {
+            "counter" if rest.peek().is_some_and(|next| next == "packets") => _ = rest.nth(3),
+            "counter" => {}
+            "comment" if rest.peek().is_some_and(|next| next.starts_with('"')) => _ = rest.next(),
+            _ => kept.push(word),
+        }
+    }
+    if kept.last().is_some_and(|last| matches!(last.as_str(), "accept" | "drop" | "reject" | "return")) {
+        kept.pop();
     }
     kept.join(" ")
 }
@@ -238,6 +263,10 @@ mod tests {
         assert_eq!(condition(rule), "! -s 10.244.0.0/16 -p tcp");
         assert_eq!(comment(rule).as_deref(), Some(r#"a \"b\" c"#));
         assert_eq!(condition("-A FORWARD -j DROP"), "");
+        let rule = r#"ip saddr 10.244.0.0/16 counter packets 0 bytes 0 accept comment "a counter packets""#;
+        assert_eq!(condition(rule), "ip saddr 10.244.0.0/16");
+        assert_eq!(condition("counter name c meta mark set 0x1"), "name c meta mark set 0x1");
+        assert_eq!(condition("reject with tcp reset"), "reject with tcp reset");
         assert_eq!(title("[0:0] -A FORWARD -j DROP"), "FORWARD -j DROP");
         assert_eq!(title(":FORWARD DROP [0:0]"), "FORWARD DROP");
     }
