@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flowtrace::engine::{self, Origin, Question};
+use flowtrace::engine::{self, Given, Origin, Question};
 use flowtrace::load;
 use flowtrace::net::{Ip, Packet, Transport};
 use flowtrace::render::{self, Style, View};
@@ -140,6 +140,7 @@ fn questions(snapshot: &Snapshot) -> Vec<Question> {
                 max_paths: 16,
                 verbose: true,
                 established: false,
+                given: Given::default(),
             });
         }
     }

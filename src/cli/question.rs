@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::engine::{Origin, Question};
+use crate::engine::{Given, Origin, Question};
 use crate::error::Error;
 use crate::evidence::Gap;
 use crate::net::{Family, IfName, NetnsId, NetnsName, NodeName, Packet, Protocol};
@@ -92,6 +92,7 @@ fn walk(typed: &Explain, packet: Packet, from: Origin) -> Question {
         max_paths: usize::try_from(typed.max_paths).unwrap_or(usize::MAX),
         verbose: typed.verbose,
         established: typed.state == State::Established,
+        given: Given::default(),
     }
 }
 

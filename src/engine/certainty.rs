@@ -2,6 +2,8 @@
 
 use crate::snapshot::{Match, Rule};
 
+use super::matches::is_exact;
+
 /// What flowtrace can say of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Certainty {
@@ -33,7 +35,8 @@ pub fn certainty(rule: &Rule) -> Certainty {
     }
     let open = |one: &Match| match one {
         Match::Nth(nth) => nth.value.every != 1,
-        Match::Random(_) | Match::Owner(_) | Match::Recent(_) | Match::Other(_) => true,
+        Match::Random(_) | Match::Owner(_) | Match::Recent(_) => true,
+        Match::Other(options) => !is_exact(options),
         _ => false,
     };
     if rule.matches.iter().any(open) { Certainty::Branches } else { Certainty::Exact }

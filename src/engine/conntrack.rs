@@ -10,6 +10,7 @@ use crate::net::{IfName, MacAddr, Mark, Packet, Protocol, Transport};
 use crate::snapshot::{ConntrackEntry, ConntrackTuple, NetnsId};
 use crate::trace::{CtState, Decision};
 
+use super::conntrack_kept::Kept;
 use super::conntrack_tcp::{self, Seen, TcpState};
 use super::conntrack_tuple::{invert, tuple_of};
 use super::matches::recent::Written;
@@ -95,6 +96,8 @@ pub(super) struct CtEntry {
     /// The rules that rewrote the source and the destination.
     pub snat_because: Option<Evidence>,
     pub dnat_because: Option<Evidence>,
+    /// What it keeps beside all that.
+    pub kept: Kept,
 }
 
 impl CtEntry {
@@ -204,7 +207,9 @@ fn resolve(walk: &mut Walk, zone: u16) -> Option<Evidence> {
         }
         _ => {}
     }
+    let length = walk.packet().length;
     let entry = walk.tracker.entries.get_mut(id)?;
+    entry.kept.count(dir, length);
     let state = match dir {
         Dir::Reply => CtState::Established,
         Dir::Original if entry.seen_reply => CtState::Established,
@@ -358,6 +363,7 @@ fn from_row(netns: NetnsId, row: &ConntrackEntry) -> CtEntry {
         evidence: Some(row.evidence),
         snat_because: Some(row.evidence),
         dnat_because: Some(row.evidence),
+        kept: Kept::of_row(row),
     }
 }
 
@@ -393,6 +399,7 @@ fn init_conntrack(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, z
         evidence: None,
         snat_because: None,
         dnat_because: None,
+        kept: Kept::of_new(),
     };
     walk.tracker.entries.push(entry);
     Some(walk.tracker.entries.len() - 1)

@@ -16,7 +16,7 @@ use super::reply;
 use super::unread;
 use super::walk::{Choice, Choices, End, Finished, Next, Stage, Walk, Why};
 use super::xmit::dev_queue_xmit;
-use super::{Origin, Question};
+use super::{Given, Origin, Question};
 
 /// How many steps the ways of a question have together, for each way that may be walked, before no further one is
 /// walked. A routing loop has twice as many until its TTL ends it; other ways have less than a hundred.
@@ -92,6 +92,8 @@ pub(super) struct Course<'s, 'q> {
     pub tracker: Tracker,
     pub choices: Choices,
     pub gaps: Gaps,
+    /// What the question says beside the packet, as far as it is about the direction that is walked.
+    pub given: Given,
     /// Addresses outside the snapshot that the question puts there.
     pub outside: Vec<IpAddr>,
 }
@@ -116,12 +118,18 @@ fn walk_once(snapshot: &Snapshot, question: &Question, script: Vec<usize>) -> Wa
         tracker: Tracker::default(),
         choices: Choices::new(script),
         gaps: Gaps::default(),
+        given: question.given.clone(),
         outside: Vec::new(),
     };
+    if question.established {
+        course.given.payload = None;
+    }
     let first = if question.established { opening(&question.packet) } else { question.packet.clone() };
     let (mut forward, mut reply, mut error_delivered) = go_and_return(&mut course, &first);
     if question.established && forward.trace.arrived() {
         // The first packet and its answer have made the connection; now the one that was asked about.
+        course.given = question.given.clone();
+        course.tracker.entries.iter_mut().for_each(|entry| entry.kept.forget_counters());
         (forward, reply, error_delivered) = go_and_return(&mut course, &question.packet);
     }
     let sent =
@@ -162,6 +170,7 @@ fn first_packet(trace: &Trace, question: &Question) -> Packet {
 fn go_and_return(course: &mut Course, packet: &Packet) -> (Leg, Option<Trace>, Option<bool>) {
     let forward = go(course, packet.clone());
     let sent = first_packet(&forward.trace, course.question);
+    course.given = course.given.of_answer();
     match forward.trace.verdict {
         Verdict::Delivered | Verdict::Left if is_answered(&forward.packet.transport) => {
             let reply = reply::walk(course, &forward, &sent);
@@ -219,6 +228,7 @@ impl<'s> Course<'s, '_> {
         let choices = std::mem::take(&mut self.choices);
         let mut walk = Walk::new(self.snapshot, netns, packet, tracker, choices, self.question.verbose);
         walk.outside.clone_from(&self.outside);
+        walk.given = self.given.clone();
         walk
     }
 

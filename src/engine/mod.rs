@@ -11,6 +11,7 @@ mod bridge;
 mod certainty;
 mod checksum;
 mod conntrack;
+mod conntrack_kept;
 mod conntrack_tcp;
 mod conntrack_tuple;
 mod drive;
@@ -41,6 +42,8 @@ mod vxlan;
 mod walk;
 mod xmit;
 
+use std::sync::Arc;
+
 use crate::net::{IfName, Packet};
 use crate::snapshot::NetnsId;
 
@@ -63,6 +66,28 @@ pub struct Question {
     pub verbose: bool,
     /// Whether the packet belongs to a connection that has seen both directions (`--state established`).
     pub established: bool,
+    /// What else is known.
+    pub given: Given,
+}
+
+/// What a question says beside the packet: it settles what rules ask and what no snapshot holds.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// What the packet carries behind its transport header (`--payload`).
+    pub payload: Option<Arc<[u8]>>,
+    /// When the packet is sent, in seconds since 1970 UTC (`--time`).
+    pub time: Option<i64>,
+    /// The user that the sender runs as (`--uid`).
+    pub uid: Option<u32>,
+    /// The group that the sender runs as (`--gid`).
+    pub gid: Option<u32>,
+}
+
+impl Given {
+    /// What of it is known of the answer, which somebody else sends.
+    fn of_answer(&self) -> Self {
+        Self { time: self.time, ..Self::default() }
+    }
 }
 
 /// Where a packet starts.

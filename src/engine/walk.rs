@@ -9,6 +9,7 @@ use crate::net::{Family, IfName, Link, Packet};
 use crate::snapshot::{Netns, NetnsId, Snapshot};
 use crate::trace::{Decision, Place, Reason, Step, Verdict};
 
+use super::Given;
 use super::checksum::Checksum;
 use super::conntrack::{Nfct, Tracker, UnknownPort};
 use super::gaps::Gaps;
@@ -215,6 +216,8 @@ pub(super) struct Walk<'s> {
     pub choices: Choices,
     pub gaps: Gaps,
     pub verbose: bool,
+    /// What the question says beside the packet, as far as it is about this direction.
+    pub given: Given,
     /// What had to be taken for granted: with any of these the packet's arrival is not certain.
     pub unsure: Vec<String>,
     /// What could not be read and may have decided: with any of these no end but an undetermined one is certain.
@@ -247,6 +250,7 @@ impl<'s> Walk<'s> {
             choices,
             gaps: Gaps::default(),
             verbose,
+            given: Given::default(),
             unsure: Vec::new(),
             doubts: Vec::new(),
             outside: Vec::new(),

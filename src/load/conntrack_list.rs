@@ -48,6 +48,8 @@ struct Tuple {
     source_port: Option<u16>,
     destination_port: Option<u16>,
     icmp: [Option<u8>; 2],
+    packets: Option<u64>,
+    bytes: Option<u64>,
 }
 
 impl<'a> Row<'a> {
@@ -96,8 +98,8 @@ impl<'a> Row<'a> {
             "zone" => self.zone = [u16::try_from(number(value)?).ok()?; 2],
             "zone-orig" => self.zone[0] = u16::try_from(number(value)?).ok()?,
             "zone-reply" => self.zone[1] = u16::try_from(number(value)?).ok()?,
-            // Counters, names and times decide nothing.
-            "packets" | "bytes" | "use" | "secctx" | "delta-time" | "helper" | "labels" | "[start" | "[stop" => {}
+            // Names and times decide nothing.
+            "use" | "secctx" | "delta-time" | "helper" | "labels" | "[start" | "[stop" => {}
             _ => self.tuples.last_mut()?.set(key, value)?,
         }
         Some(())
@@ -105,6 +107,7 @@ impl<'a> Row<'a> {
 
     fn entry(self, evidence: Evidence) -> Option<ConntrackEntry> {
         let [original, reply] = <[Tuple; 2]>::try_from(self.tuples).ok()?;
+        let counters = original.counted().zip(reply.counted()).map(|(original, reply)| [original, reply]);
         Some(ConntrackEntry {
             protocol: self.protocol?,
             state: self.state.map(str::to_owned),
@@ -115,6 +118,7 @@ impl<'a> Row<'a> {
             mark: Mark(self.mark),
             zone: self.zone[0],
             reply_zone: self.zone[1],
+            counters,
             evidence,
         })
     }
@@ -133,9 +137,15 @@ impl Tuple {
             "dport" | "dstkey" => self.destination_port = Some(port()?),
             "type" => self.icmp[0] = Some(value.parse().ok()?),
             "code" => self.icmp[1] = Some(value.parse().ok()?),
+            "packets" => self.packets = Some(value.parse().ok()?),
+            "bytes" => self.bytes = Some(value.parse().ok()?),
             _ => return None,
         }
         Some(())
+    }
+
+    fn counted(&self) -> Option<(u64, u64)> {
+        self.packets.zip(self.bytes)
     }
 
     fn finish(self) -> Option<ConntrackTuple> {
@@ -197,6 +207,7 @@ mod tests {
         assert_eq!(entry.reply.source, "192.0.2.11".parse::<IpAddr>().unwrap());
         assert_eq!((entry.reply.source_port, entry.reply.destination_port), (Some(6443), Some(40000)));
         assert!(entry.assured && !entry.unreplied);
+        assert_eq!(entry.counters, Some([(5, 900), (4, 800)]));
         assert_eq!((entry.mark, entry.zone, entry.reply_zone), (Mark(0x4000), 3, 3));
     }
 

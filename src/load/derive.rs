@@ -65,6 +65,7 @@ fn default_rules(family: Family) -> Vec<PolicyRule> {
         uidrange: None,
         action: RuleAction::Lookup(table),
         suppress_prefixlength: None,
+        realms: None,
         unmodelled: Vec::new(),
         evidence: Evidence::NONE,
     };

@@ -109,7 +109,8 @@ fn link(block: &[Segment<'_>], notes: &mut Notes<'_>) -> Option<Link> {
     let unmodelled = lines::options(&mut words, (notes, first.evidence), |word, words| match word {
         "mtu" => words.value().map(|mtu| link.mtu = Some(mtu)).map(|()| Reading::Understood),
         "master" => words.next().map(|name| link.master = Some(IfName::new(name))).map(|()| Reading::Understood),
-        "state" | "mode" | "group" | "qdisc" | "qlen" | "event" => words.pass(1).map(|()| Reading::Understood),
+        "group" => words.next().map(|name| link.group = group(name)).map(|()| Reading::Understood),
+        "state" | "mode" | "qdisc" | "qlen" | "event" => words.pass(1).map(|()| Reading::Understood),
         _ => switched(word, words),
     });
     link.unmodelled.extend(unmodelled);
@@ -131,6 +132,11 @@ fn link(block: &[Segment<'_>], notes: &mut Notes<'_>) -> Option<Link> {
         link.kind = kind;
     }
     Some(link)
+}
+
+/// A device group's number. The names are in the node's `/etc/iproute2/group`, of which every system has the first.
+fn group(name: &str) -> Option<u32> {
+    if name == "default" { Some(0) } else { name.parse().ok() }
 }
 
 /// The number, the name and the flags.

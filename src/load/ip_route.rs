@@ -206,6 +206,7 @@ fn attribute<'a>(route: &mut Route, word: &'a str, words: &mut Words<'_, 'a>) ->
         "tos" => route.tos = rt_names::dsfield(words.next()?)?,
         "nhid" => route.nhid = Some(words.value()?),
         "from" => route.from = Some(destination(words.next()?, route.family())?),
+        "realm" | "realms" => route.realms = Some(words.next()?.into()),
         "mtu" => {
             words.take("lock");
             route.mtu = Some(words.value()?);
@@ -228,14 +229,13 @@ fn hoplimit(words: &mut Words<'_, '_>) -> Option<Reading> {
     Some(if usual { Reading::Understood } else { Reading::Unmodelled })
 }
 
-/// Words that don't change where a packet goes: TCP's business, counters, offload, what a realm is called (only a
-/// rule's `-m realm` could tell).
+/// Words that don't change where a packet goes: TCP's business, counters, offload.
 fn harmless<'a>(word: &'a str, words: &mut Words<'_, 'a>) -> Option<Reading> {
     match word {
         "pervasive" | "offload" | "trap" | "notify" | "unresolved" | "rt_offload" | "rt_trap" | "rt_offload_failed"
         | "equalize" | "features" | "ecn" | "tcp_usec_ts" => {}
-        "pref" | "expires" | "error" | "realm" | "realms" | "users" | "used" | "age" | "ipid" | "ts" | "tsage"
-        | "ttl-propogate" | "ttl-propagate" => words.pass(1)?,
+        "pref" | "expires" | "error" | "users" | "used" | "age" | "ipid" | "ts" | "tsage" | "ttl-propogate"
+        | "ttl-propagate" => words.pass(1)?,
         "window" | "rtt" | "rttvar" | "ssthresh" | "cwnd" | "initcwnd" | "initrwnd" | "advmss" | "reordering"
         | "rto_min" | "quickack" | "congctl" | "fastopen_no_cookie" => {
             words.take("lock");

@@ -94,8 +94,9 @@ fn selector<'a>(rule: &mut PolicyRule, word: &'a str, words: &mut Words<'_, 'a>)
             return words.pass(1).map(|()| Reading::Unmodelled);
         }
         "masquerade" => return Some(Reading::Unmodelled),
-        // Who made the rule, and what its packets' realm is called.
-        "proto" | "protocol" | "realm" | "realms" => words.pass(1)?,
+        "realm" | "realms" => rule.realms = Some(words.next()?.into()),
+        // Who made the rule.
+        "proto" | "protocol" => words.pass(1)?,
         _ => return None,
     }
     Some(Reading::Understood)

@@ -26,6 +26,8 @@ pub struct ConntrackEntry {
     pub zone: u16,
     /// The zone of the reply direction, which is the same unless the zone was set for one direction only.
     pub reply_zone: u16,
+    /// Packets and bytes of the two directions; `None` where they are not counted (`nf_conntrack_acct`).
+    pub counters: Option<[(u64, u64); 2]>,
     /// The line that says so.
     pub evidence: Evidence,
 }

@@ -130,7 +130,7 @@ impl Route {
         if self.metric != 0 || self.family() == Family::Inet6 {
             write!(f, " metric {}", self.metric)?;
         }
-        Ok(())
+        self.realms.iter().try_for_each(|realms| write!(f, " realms {realms}"))
     }
 
     fn write_tail(&self, f: &mut fmt::Formatter<'_>, multipath: bool) -> fmt::Result {
@@ -215,7 +215,7 @@ impl PolicyRule {
         if let Some(length) = self.suppress_prefixlength {
             write!(f, " suppress_prefixlength {length}")?;
         }
-        Ok(())
+        self.realms.iter().try_for_each(|realms| write!(f, " realms {realms}"))
     }
 }
 
@@ -239,6 +239,9 @@ impl fmt::Display for Link {
         }
         if let Some(master) = &self.master {
             write!(f, " master {master}")?;
+        }
+        if let Some(group) = self.group.filter(|group| *group != 0) {
+            write!(f, " group {group}")?;
         }
         self.unmodelled.iter().try_for_each(|words| write!(f, " {words}"))?;
         self.write_address(f)?;

@@ -25,6 +25,8 @@ pub struct Link {
     pub noarp: bool,
     /// The MTU in bytes, where the file gives it.
     pub mtu: Option<u32>,
+    /// The device group that `-m devgroup` asks for; `None` where the file doesn't give it, or by a name of its own.
+    pub group: Option<u32>,
     /// The bridge, bond or VRF that the device belongs to.
     pub master: Option<IfName>,
     /// The link-layer address; `None` on devices without one (TUN).
@@ -58,6 +60,7 @@ impl Link {
             carrier: true,
             noarp: false,
             mtu: None,
+            group: None,
             master: None,
             lladdr: None,
             peer_index: None,

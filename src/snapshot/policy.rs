@@ -38,6 +38,8 @@ pub struct PolicyRule {
     pub action: RuleAction,
     /// `suppress_prefixlength`: routes with at most this prefix length are no answer.
     pub suppress_prefixlength: Option<u32>,
+    /// The realms that it gives to packets, as written.
+    pub realms: Option<Box<str>>,
     /// Words that flowtrace doesn't model, as written; a lookup that reaches the rule branches.
     pub unmodelled: Vec<String>,
     /// The line that says so.
@@ -64,6 +66,7 @@ impl PolicyRule {
             uidrange: None,
             action: RuleAction::Nop,
             suppress_prefixlength: None,
+            realms: None,
             unmodelled: Vec::new(),
             evidence,
         }

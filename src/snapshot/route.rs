@@ -36,6 +36,8 @@ pub struct Route {
     pub prefsrc: Option<IpAddr>,
     /// The MTU that the route gives, in bytes.
     pub mtu: Option<u32>,
+    /// The realms, as written (`realm 5`, `realms 4/5`), which `-m realm` asks for.
+    pub realms: Option<Box<str>>,
     /// Where the packet goes next; several for multipath, none for types that end the packet.
     pub nexthops: Vec<NextHop>,
     /// The nexthop object that stands in for `nexthops`.
@@ -205,6 +207,7 @@ impl Route {
             mtu: None,
             nexthops: Vec::new(),
             nhid: None,
+            realms: None,
             unmodelled: Vec::new(),
             evidence,
         }
@@ -237,6 +240,7 @@ mod tests {
             mtu: None,
             nexthops: Vec::new(),
             nhid: None,
+            realms: None,
             unmodelled: Vec::new(),
             evidence: Evidence::line(FileId(0), 1),
         }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use flowtrace::engine::{self, Origin, Question};
+use flowtrace::engine::{self, Given, Origin, Question};
 use flowtrace::load;
 use flowtrace::net::{Ip, NetnsName, NodeName, Packet, PodName, Transport};
 use flowtrace::snapshot::{NetnsId, Snapshot};
@@ -116,6 +116,7 @@ impl Sender {
             max_paths: 64,
             verbose: false,
             established: false,
+            given: Given::default(),
         };
         engine::explain(&self.snapshot, &question)
     }

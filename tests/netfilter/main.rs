@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests may panic")]
 
 mod chains;
+mod extensions;
 mod hostile;
 mod index;
 mod matching;
@@ -14,7 +15,7 @@ mod targets;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use flowtrace::engine::{Origin, Question, explain};
+use flowtrace::engine::{Given, Origin, Question, explain};
 use flowtrace::load::load_files;
 use flowtrace::net::{IfName, Ip, Link, Mark, NetnsId, Packet, Transport};
 use flowtrace::trace::{Answer, Decision, Path, Reason, Trace, Verdict};
@@ -86,6 +87,7 @@ struct Host {
     files: Vec<(String, Arc<str>)>,
     packet: Packet,
     verbose: bool,
+    given: Given,
 }
 
 /// Files of the host, and a TCP SYN from the client to port 80 of the host itself.
@@ -108,7 +110,7 @@ fn host(files: &[(&str, &str)]) -> Host {
     let given = |name: &str| files.iter().any(|(other, _)| *other == name);
     let files = base.iter().filter(|(name, _)| !given(name)).chain(files);
     let files = files.map(|(name, text)| (format!("nodes/n1/host/{name}"), Arc::from(*text))).collect();
-    Host { files, packet: packet(CLIENT, US, tcp(80)), verbose: false }
+    Host { files, packet: packet(CLIENT, US, tcp(80)), verbose: false, given: Given::default() }
 }
 
 /// The host with these lines between `*filter` and `COMMIT`.
@@ -167,6 +169,7 @@ impl Host {
             max_paths: 64,
             verbose: self.verbose,
             established: false,
+            given: self.given.clone(),
         };
         explain(&snapshot, &question)
     }

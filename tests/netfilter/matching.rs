@@ -200,6 +200,7 @@ fn a_packet_of_our_own_has_an_owner_that_nobody_knows() {
         max_paths: 64,
         verbose: false,
         established: false,
+        given: Given::default(),
     };
     let answer = explain(&snapshot, &question);
     // The same question is not asked twice, so it is dropped either way.

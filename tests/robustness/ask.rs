@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use flowtrace::diagnose;
-use flowtrace::engine::{self, Origin, Question};
+use flowtrace::engine::{self, Given, Origin, Question};
 use flowtrace::load::load;
 use flowtrace::net::{Family, Ip, NetnsId, Packet, Transport};
 use flowtrace::render::{self, Charset, Style, View, Width};
@@ -104,6 +104,7 @@ pub fn question(netns: NetnsId, destination: IpAddr) -> Question {
         max_paths: 16,
         verbose: false,
         established: false,
+        given: Given::default(),
     }
 }
 

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use crate::net::{IfName, Link, MacAddr, Packet, Transport};
 use crate::snapshot::{
-    EcnMatch, IcmpType, IfPattern, IprangeMatch, LinkKind, Match, Multiport, MultiportSide, OwnerMatch, PhysdevMatch,
-    PktType, PortRange, Ports, TcpMatch, Test, TtlTest,
+    EcnMatch, IcmpType, IfPattern, IprangeMatch, LinkKind, Match, Multiport, MultiportSide, Options, OwnerMatch,
+    PhysdevMatch, PktType, PortRange, Ports, TcpMatch, Test, TtlTest,
 };
 use crate::trace::Hook;
 
@@ -69,9 +69,28 @@ fn tcp_mt(packet: &Packet, tcp: &TcpMatch) -> Answer {
     }
     ports_match(packet, &tcp.ports).and(|| {
         tcp.option.map_or(Answer::from(true), |test| {
+            if has_no_options(packet) {
+                return Answer::from(test.invert);
+            }
             Answer::unknown(format!("the segment has the TCP option {}", test.value)).inverted(test.invert)
         })
     })
+}
+
+/// Whether a segment is nothing but its header without options.
+pub(super) fn has_no_options(packet: &Packet) -> bool {
+    let ip = if packet.ip.destination.is_ipv6() { 40 } else { 20 };
+    packet.length == ip + 20
+}
+
+/// `tcpmss_mt` in `net/netfilter/xt_tcpmss.c`: a segment without the option matches a negation alone.
+pub(super) fn tcpmss_mt(walk: &Walk, options: &Options) -> Answer {
+    let asked = options.find("--mss");
+    let (text, invert) = asked.map_or(("", false), |asked| (&*asked.value, asked.invert));
+    if has_no_options(walk.packet()) {
+        return Answer::from(invert);
+    }
+    Answer::unknowable(format!("the segment's maximum segment size is {text}")).inverted(invert)
 }
 
 /// `ecn_mt4` and `ecn_mt6` in `xt_ecn.c`.
@@ -209,8 +228,14 @@ fn owner_mt(walk: &Walk, state: &HookState, owner: &OwnerMatch) -> Answer {
     if !walk.skb.own || (owner.uid.is_none() && owner.gid.is_none()) {
         return Answer::from(nobodys);
     }
+    let given = |name: &str| if name == "user" { walk.given.uid } else { walk.given.gid };
     let who = |name: &str, test: Test<(u32, u32)>| {
         let (low, high) = test.value;
+        let within = given(name).filter(|_| walk.packet().inner.is_none()).map(|id| (low..=high).contains(&id));
+        // Nobody says which supplementary groups the sender has.
+        if let Some(within) = within.filter(|within| *within || name == "user" || !owner.suppl_groups) {
+            return Answer::from(test.of(within));
+        }
         let ids = if low == high { low.to_string() } else { format!("{low}-{high}") };
         let place = walk.place();
         Answer::unknown(format!("the sender on {} {} is of {name} {ids}", place.node, place.name)).inverted(test.invert)
@@ -218,6 +243,7 @@ fn owner_mt(walk: &Walk, state: &HookState, owner: &OwnerMatch) -> Answer {
     match (owner.uid, owner.gid) {
         (Some(uid), None) => who("user", uid),
         (None, Some(gid)) => who("group", gid),
-        _ => Answer::unknowable("the sender's user and group are what the rule asks for"),
+        (Some(uid), Some(gid)) => who("user", uid).and(|| who("group", gid)),
+        (None, None) => Answer::from(nobodys),
     }
 }

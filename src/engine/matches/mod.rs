@@ -2,11 +2,20 @@
 
 mod addrtype;
 mod connection;
+mod device;
+mod exthdr;
 mod header;
+mod ipsec;
+mod kept;
 mod other;
+mod rate;
 pub(super) mod recent;
 mod rpfilter;
 mod set;
+mod socket;
+mod time;
+
+pub(super) use other::is_exact;
 
 use crate::evidence::Evidence;
 use crate::net::IfName;
@@ -112,10 +121,7 @@ pub(super) fn matches(walk: &mut Walk, ruleset: &Ruleset, state: &HookState, rul
     let mut because = vec![rule.evidence];
     let mut open = Vec::new();
     for one in &rule.matches {
-        if let Match::Recent(recent) = one
-            && recent::writes(recent)
-            && !open.drain(..).all(|answer| settle(walk, ruleset, rule, answer))
-        {
+        if writes(one) && !open.drain(..).all(|answer| settle(walk, ruleset, rule, answer)) {
             // What a list keeps changes only if everything before it matched.
             return None;
         }
@@ -126,6 +132,15 @@ pub(super) fn matches(walk: &mut Walk, ruleset: &Ruleset, state: &HookState, rul
         }
     }
     open.into_iter().all(|answer| settle(walk, ruleset, rule, answer)).then_some(because)
+}
+
+/// Whether asking changes what a later rule is answered.
+fn writes(one: &Match) -> bool {
+    match one {
+        Match::Recent(recent) => recent::writes(recent),
+        Match::Other(options) => other::writes(options),
+        _ => false,
+    }
 }
 
 /// The part of a rule that `iptables` itself knows.
@@ -186,7 +201,7 @@ fn answered(walk: &Walk, what: &str) -> Option<bool> {
     walk.choices.taken.iter().find(|choice| choice.why.what == what).map(|choice| choice.way == 0)
 }
 
-/// One extension's answer. Only `recent` changes anything, and that is no part of the packet.
+/// One extension's answer. Only `recent` and `connlabel` change anything, and that is no part of the packet.
 fn ask(walk: &mut Walk, state: &HookState, one: &Match) -> Answer {
     match one {
         Match::Conntrack(conntrack) => connection::conntrack_mt(walk, conntrack),
@@ -204,7 +219,7 @@ fn ask(walk: &mut Walk, state: &HookState, one: &Match) -> Answer {
         Match::Recent(recent) => recent::recent_mt(walk, state, recent),
         Match::Rpfilter(rpfilter) => rpfilter::rpfilter_mt(walk, state, *rpfilter),
         Match::Comment(_) => Answer::from(true),
-        Match::Other(options) => other::ask(walk, options),
+        Match::Other(options) => other::ask(walk, state, options),
         Match::Unsupported(refused) => Answer::Unknown(Doubt::refused(refused)),
         _ => header::ask(walk, state, one),
     }

@@ -75,6 +75,7 @@ impl<'a> Dev<'a> {
             mtu: None,
             nexthops: vec![self.hop(kind, evidence)],
             nhid: None,
+            realms: None,
             unmodelled: Vec::new(),
             evidence,
         }

@@ -235,6 +235,7 @@ prop_compose! {
             table: TableId::named(&table).unwrap(), kind, dst,
             from: from.filter(|from| from.prefix_len() > 0), tos, metric, protocol, scope: RouteScope(scope), prefsrc, mtu,
             nhid: nhid.or(nexthops.is_empty().then_some(1)), nexthops,
+            realms: odd.then(|| "5/6".into()),
             unmodelled: if odd { vec!["hoplimit 33".into()] } else { vec![] },
             evidence: Evidence::line(FILE, 1),
         }

@@ -139,6 +139,7 @@ prop_compose! {
         PolicyRule {
             not, from, to, iif: iif.map(|iif| IfName::new(&iif)), oif: oif.map(|oif| IfName::new(&oif)), fwmark, tos,
             ipproto: ipproto.map(Protocol), sport, dport, uidrange, action, suppress_prefixlength: suppress,
+            realms: odd.then(|| "7".into()),
             unmodelled: if odd { vec!["tun_id 5".into()] } else { vec![] },
             ..PolicyRule::new(family, priority, Evidence::line(FILE, 1))
         }

@@ -6,15 +6,16 @@
 use std::collections::BTreeMap;
 
 use super::super::rng::Rng;
+use super::extensions::{KNOWN, OPEN};
 use super::router::Rules;
 
 /// Where a rule stands, which decides what it may say.
 #[derive(Clone, Copy)]
-struct At {
-    table: &'static str,
-    hook: &'static str,
-    v6: bool,
-    user: bool,
+pub struct At {
+    pub table: &'static str,
+    pub hook: &'static str,
+    pub v6: bool,
+    pub user: bool,
 }
 
 const PLACES: &[(&str, &str)] = &[
@@ -111,12 +112,16 @@ fn conditions(at: At, amount: usize, rng: &mut Rng) -> String {
     let mut kinds: Vec<usize> = Vec::new();
     let mut parts: Vec<String> = Vec::new();
     for _ in 0..amount {
-        let kind = rng.below(CONDITIONS.len());
+        // Rarer ones come less often, most of all those that leave the answer open.
+        let rarer = KNOWN.len();
+        let open = if rng.percent(8) { OPEN.len() } else { 0 };
+        let kind = rng.below(CONDITIONS.len() + rarer + open);
         if kinds.contains(&kind) {
             continue;
         }
         kinds.push(kind);
-        let Some(part) = CONDITIONS[kind](at, rng) else { continue };
+        let condition = CONDITIONS.iter().chain(KNOWN).chain(OPEN).nth(kind);
+        let Some(part) = condition.and_then(|condition| condition(at, rng)) else { continue };
         // The tools take `mark` and `connmark` in one rule for two of one kind.
         let marks = |part: &String| part.contains("mark ") && part.contains("--mark ");
         if marks(&part) && parts.iter().any(marks) {
@@ -132,7 +137,7 @@ fn conditions(at: At, amount: usize, rng: &mut Rng) -> String {
 }
 
 /// What a rule may ask; none where it can't stand.
-type Condition = fn(At, &mut Rng) -> Option<String>;
+pub type Condition = fn(At, &mut Rng) -> Option<String>;
 
 const CONDITIONS: &[Condition] = &[
     |at, rng| Some(format!("{}-s {}", rng.negation(25), net(at, rng))),
@@ -184,11 +189,11 @@ const CONDITIONS: &[Condition] = &[
     recent,
 ];
 
-fn inward(at: At) -> bool {
+pub fn inward(at: At) -> bool {
     matches!(at.hook, "PREROUTING" | "INPUT" | "FORWARD")
 }
 
-fn outward(at: At) -> bool {
+pub fn outward(at: At) -> bool {
     matches!(at.hook, "FORWARD" | "OUTPUT" | "POSTROUTING")
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use flowtrace::engine::{Origin, Question, explain};
+use flowtrace::engine::{Given, Origin, Question, explain};
 use flowtrace::load::load_files;
 use flowtrace::net::{IfName, NetnsId, Packet, Transport};
 use flowtrace::snapshot::Snapshot;
@@ -158,7 +158,15 @@ fn ask(snapshot: &Snapshot, crafted: &Crafted) -> Answer {
         packet.link = Some(super::router::link());
         Origin::Device { netns: NetnsId(0), device: IfName::new("eth0") }
     };
-    let mut question = Question { packet, from, reply: false, max_paths: 512, verbose: false, established: false };
+    let mut question = Question {
+        packet,
+        from,
+        reply: false,
+        max_paths: 512,
+        verbose: false,
+        established: false,
+        given: Given::default(),
+    };
     let answer = explain(snapshot, &question);
     // The way of an error is the answer's.
     if answer.paths.iter().any(|path| path.forward.verdict == Verdict::Rejected) {

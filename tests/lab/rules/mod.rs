@@ -7,6 +7,7 @@
 
 pub mod case;
 pub mod craft;
+pub mod extensions;
 pub mod iptables;
 pub mod judge;
 pub mod nft;

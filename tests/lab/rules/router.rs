@@ -352,7 +352,7 @@ fn join(near: &Netns, dev: &str, lladdr: &str, far: &Netns, far_dev: &str, far_l
 
 const ADDRESSES: &str = "link set lo up
 link set eth0 up
-link set eth1 up
+link set eth1 up group 7
 addr add 192.0.2.10/24 dev eth0
 addr add 198.51.100.1/24 dev eth1
 addr add 2001:db8:1::10/64 dev eth0 nodad

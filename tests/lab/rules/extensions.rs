@@ -1,0 +1,151 @@
+//! What random rules ask by the rarer extensions of iptables.
+#![allow(clippy::unnecessary_wraps, reason = "every condition is asked the same way")]
+
+use super::super::rng::Rng;
+use super::iptables::{At, Condition, inward, outward};
+
+/// Those whose answer the packet, its connection or the snapshot gives.
+pub const KNOWN: &[Condition] = &[connbytes, connlabel, helper, cluster, devgroup, realm, headers, tcp_option, eui64];
+
+/// Those whose answer is in what no snapshot holds.
+pub const OPEN: &[Condition] =
+    &[limit, hashlimit, quota, connlimit, time, policy, socket, cgroup, cpu, mss, text, chunks];
+
+fn connbytes(_: At, rng: &mut Rng) -> Option<String> {
+    let range = rng.word(&["1", "2", "0:0", "1:1", "28:60", "1:100", "1000:2000", "0:1000"]);
+    let mode = rng.word(&["packets", "bytes", "avgpkt"]);
+    let dir = rng.word(&["original", "reply", "both"]);
+    // One number can't be negated: the kernel is told of a negation by the order of the bounds.
+    let not = if matches!(range, "0:0" | "1:1") { "" } else { rng.negation(25) };
+    Some(format!("-m connbytes {not}--connbytes {range} --connbytes-mode {mode} --connbytes-dir {dir}"))
+}
+
+fn connlabel(_: At, rng: &mut Rng) -> Option<String> {
+    let (not, label) = (rng.negation(25), rng.word(&["1", "2", "127"]));
+    Some(format!("-m connlabel {not}--label {label}{}", if rng.percent(50) { " --set" } else { "" }))
+}
+
+fn helper(_: At, rng: &mut Rng) -> Option<String> {
+    Some(format!("-m helper {}--helper {}", rng.negation(50), rng.word(&["ftp", "sip"])))
+}
+
+fn cluster(_: At, rng: &mut Rng) -> Option<String> {
+    let nodes = rng.word(&["2", "3", "32"]);
+    let node = rng.word(&["1", "2"]);
+    let seed = rng.word(&["0", "0xdeadbeef", "7"]);
+    Some(format!(
+        "-m cluster --cluster-total-nodes {nodes} {}--cluster-local-node {node} --cluster-hash-seed {seed}",
+        rng.negation(25)
+    ))
+}
+
+fn devgroup(at: At, rng: &mut Rng) -> Option<String> {
+    let side = match (inward(at), outward(at)) {
+        (true, true) => rng.word(&["--src-group", "--dst-group"]),
+        (true, false) => "--src-group",
+        _ => "--dst-group",
+    };
+    let group = rng.word(&["0", "7", "5/0x5", "0x6/0xfe"]);
+    // A chain that others call may be asked where the packet has no such device.
+    (!at.user).then(|| format!("-m devgroup {}{side} {group}", rng.negation(25)))
+}
+
+fn realm(at: At, rng: &mut Rng) -> Option<String> {
+    let routed = !at.v6 && at.hook != "PREROUTING" && !at.user;
+    routed.then(|| format!("-m realm {}--realm {}", rng.negation(25), rng.word(&["0", "5", "0/0xff"])))
+}
+
+fn headers(at: At, rng: &mut Rng) -> Option<String> {
+    if !at.v6 {
+        return None;
+    }
+    let not = rng.negation(25);
+    Some(match rng.below(5) {
+        0 => format!("-m ipv6header {not}--header {}", rng.word(&["prot", "frag", "hop,prot", "esp"])),
+        1 => format!("-m ipv6header {not}--header {} --soft", rng.word(&["prot", "frag", "hop,prot", "dst"])),
+        2 => format!("-m frag {not}--fragid 1:9"),
+        3 => format!("-m rt {not}--rt-type 0"),
+        _ => "-m hbh".to_owned(),
+    })
+}
+
+fn tcp_option(_: At, rng: &mut Rng) -> Option<String> {
+    Some(format!("-p tcp -m tcp {}--tcp-option {}", rng.negation(25), rng.word(&["2", "3"])))
+}
+
+fn eui64(at: At, _: &mut Rng) -> Option<String> {
+    (at.v6 && matches!(at.hook, "PREROUTING" | "INPUT" | "FORWARD")).then(|| "-m eui64".to_owned())
+}
+
+fn limit(_: At, rng: &mut Rng) -> Option<String> {
+    Some(format!("-m limit --limit {} --limit-burst 1", rng.word(&["1/hour", "1000/sec"])))
+}
+
+fn hashlimit(_: At, rng: &mut Rng) -> Option<String> {
+    let how = rng.word(&["--hashlimit-upto 1/hour", "--hashlimit-above 1/hour", "--hashlimit-upto 1000/sec"]);
+    let mode =
+        rng.word(&["", " --hashlimit-mode srcip", " --hashlimit-mode dstip,dstport", " --hashlimit-mode srcport"]);
+    Some(format!("-m hashlimit {how} --hashlimit-burst 1{mode} --hashlimit-name lab{}", rng.below(1000)))
+}
+
+fn quota(_: At, rng: &mut Rng) -> Option<String> {
+    Some(format!("-m quota {}--quota {}", rng.negation(25), rng.word(&["20", "50", "100", "100000"])))
+}
+
+fn connlimit(_: At, rng: &mut Rng) -> Option<String> {
+    let how = rng.word(&["--connlimit-above", "--connlimit-upto"]);
+    let side = rng.word(&["", " --connlimit-daddr", " --connlimit-mask 16"]);
+    Some(format!("-m connlimit {how} {}{side}", rng.word(&["0", "1", "100"])))
+}
+
+fn time(_: At, rng: &mut Rng) -> Option<String> {
+    let when = rng.word(&[
+        "--weekdays Mon,Tue,Wed",
+        "--timestart 22:00 --timestop 06:00 --contiguous",
+        "--timestart 06:00 --timestop 22:00",
+        "--monthdays 1,2,3,28",
+        "--datestart 2020-01-01 --datestop 2021-01-01",
+    ]);
+    Some(format!("-m time {when}"))
+}
+
+fn policy(at: At, rng: &mut Rng) -> Option<String> {
+    let dir = if inward(at) { "in" } else { "out" };
+    (!at.user).then(|| format!("-m policy --dir {dir} --pol {}", rng.word(&["none", "ipsec"])))
+}
+
+fn socket(at: At, rng: &mut Rng) -> Option<String> {
+    let early = matches!(at.hook, "PREROUTING" | "INPUT");
+    early.then(|| format!("-m socket {}", rng.word(&["", "--transparent", "--nowildcard"])).trim_end().to_owned())
+}
+
+fn cgroup(at: At, rng: &mut Rng) -> Option<String> {
+    let there = matches!(at.hook, "INPUT" | "OUTPUT" | "POSTROUTING");
+    there.then(|| format!("-m cgroup {}--cgroup {}", rng.negation(25), rng.word(&["0", "7"])))
+}
+
+fn cpu(_: At, rng: &mut Rng) -> Option<String> {
+    Some(format!("-m cpu {}--cpu {}", rng.negation(25), rng.word(&["0", "1"])))
+}
+
+fn mss(_: At, rng: &mut Rng) -> Option<String> {
+    Some(format!("-p tcp -m tcpmss {}--mss {}", rng.negation(25), rng.word(&["1460", "1:1459", "1000:2000"])))
+}
+
+fn text(_: At, rng: &mut Rng) -> Option<String> {
+    let not = rng.negation(25);
+    Some(match rng.below(4) {
+        0 => format!("-m string {not}--string GET --algo bm"),
+        1 => format!("-m string {not}--hex-string \"|0000|\" --algo kmp --from 40"),
+        2 => format!(
+            "-m u32 {not}--u32 \"{}\"",
+            rng.word(&["0&0xffff=0x54", "6&0xff=6,17", "0>>22&0x3c@0>>16=1000:1001"])
+        ),
+        _ => format!("-m bpf --bytecode \"{}\"", rng.word(&["1,6 0 0 1", "4,48 0 0 9,21 0 1 6,6 0 0 1,6 0 0 0"])),
+    })
+}
+
+fn chunks(_: At, rng: &mut Rng) -> Option<String> {
+    let asked = rng.word(&["any INIT", "all INIT", "only DATA", "any DATA,SACK"]);
+    Some(format!("-p sctp -m sctp {}--chunk-types {asked}", rng.negation(25)))
+}

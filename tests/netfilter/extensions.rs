@@ -1,0 +1,206 @@
+//! The rarer extensions of iptables: what the packet, its connection or the snapshot decides, and what is said where
+//! none of them does.
+
+use super::*;
+
+/// Options that match the client's SYN to port 80 at INPUT, and others that don't.
+const DECIDED: &[(&str, bool)] = &[
+    // The packet has been counted before the first rule asks.
+    ("-m connbytes --connbytes 1:1 --connbytes-mode packets --connbytes-dir original", true),
+    ("-m connbytes --connbytes 60:60 --connbytes-mode bytes --connbytes-dir both", true),
+    ("-m connbytes --connbytes 60 --connbytes-mode avgpkt --connbytes-dir original", true),
+    ("-m connbytes ! --connbytes 61 --connbytes-mode bytes --connbytes-dir original", true),
+    ("-m connbytes --connbytes 1 --connbytes-mode packets --connbytes-dir reply", false),
+    // One number has no order that could tell the kernel of the negation.
+    ("-m connbytes ! --connbytes 60:60 --connbytes-mode bytes --connbytes-dir original", true),
+    ("-m connlabel --label 3", false),
+    ("-m connlabel ! --label 3", true),
+    ("-m connlabel --label 3 --set", true),
+    ("-m connlabel --label 3 --set -m connlabel --label \"3\"", true),
+    ("-m connlabel --label 3 --set -m connlabel --label \"4\"", false),
+    ("-s 192.0.2.98 -m connlabel --label 3 --set", false),
+    ("-m helper --helper ftp", false),
+    ("-m helper ! --helper ftp", true),
+    // The hash of 192.0.2.99 with this seed.
+    ("-m cluster --cluster-total-nodes 1 --cluster-local-node 1 --cluster-hash-seed 7", true),
+    ("-m devgroup --src-group 0", true),
+    ("-m devgroup --src-group default", true),
+    ("-m devgroup ! --src-group 0x7", true),
+    ("-m devgroup --src-group 7", false),
+    ("-m realm --realm cosmos", true),
+    ("-m realm ! --realm 5", true),
+    ("-m realm --realm 5", false),
+    ("-m quota --quota 59", false),
+    ("-m quota ! --quota 59", true),
+    ("-m connlimit --connlimit-above 0", true),
+    ("-m connlimit --connlimit-upto 0", false),
+    ("-p udp -m policy --dir in --pol none", false),
+];
+
+#[test]
+fn what_is_known_decides() {
+    for (options, matches) in DECIDED {
+        assert_eq!(drop_if(options).is_dropped(), *matches, "{options}");
+    }
+}
+
+/// Options that nobody can answer of the client's SYN, and the words that say what would.
+const OPEN: &[(&str, &str)] = &[
+    ("-m limit --limit 5/min", "the bucket of `limit --limit 5/min` has a packet left"),
+    (
+        "-m hashlimit --hashlimit-above 1/sec --hashlimit-mode srcip,dstport --hashlimit-name x",
+        "hashlimit table x has seen at most 1/sec for srcip 192.0.2.99, dstport 80",
+    ),
+    ("-m quota --quota 1000", "60 bytes of the rule's quota of 1000 are left"),
+    (
+        "-m connlimit --connlimit-above 10 --connlimit-mask 24",
+        "more than 10 connections from 192.0.2.99/24 have passed this rule and are still open",
+    ),
+    ("-m nfacct --nfacct-name x", "the accounting object x has no quota, or has used it up"),
+    ("-m time --weekdays Mon", "it is `time --weekdays Mon --datestop 2038-01-19T03:14:07` (--time says when)"),
+    ("-m cpu --cpu 1", "processor 1 handles the packet"),
+    (
+        "-m policy --dir in --pol none",
+        "IPsec has unpacked 192.0.2.99 > 192.0.2.10 at n1 host (no snapshot holds `ip xfrm`)",
+    ),
+    (
+        "-m ipvs --vaddr 10.0.0.1 --vport 80",
+        "IPVS has handled 192.0.2.99 > 192.0.2.10 at n1 host as `ipvs --vaddr 10.0.0.1 --vport 80` asks (no snapshot \
+         holds its tables)",
+    ),
+    (
+        "-m socket --transparent",
+        "a socket of nodes/n1/host takes 192.0.2.99:40000 > 192.0.2.10:80 (`socket --transparent`; no snapshot holds \
+         sockets)",
+    ),
+    ("-m cgroup --cgroup 7", "the receiver on n1 host is in the control group 7"),
+    ("-p tcp -m osf --genre Linux", "the segment's fingerprint is what `osf --genre Linux` asks for"),
+    (
+        "-m connbytes --connbytes 0 --connbytes-mode bytes --connbytes-dir original",
+        "`connbytes --connbytes 0 --connbytes-mode bytes --connbytes-dir original` has no upper bound",
+    ),
+];
+
+#[test]
+fn what_nobody_knows_branches_and_says_what_would_decide() {
+    for (options, words) in OPEN {
+        let host = drop_if(options);
+        assert!(host.branches(), "{options}");
+        let gaps: Vec<String> = host.answer().gaps.iter().map(|gap| gap.what.clone()).collect();
+        assert!(gaps.iter().any(|gap| gap.contains(words)), "{options}: {gaps:?}");
+    }
+}
+
+#[test]
+fn the_same_fact_is_asked_once_on_a_way() {
+    let host =
+        filter("-A INPUT -m policy --dir in --pol ipsec -j DROP\n-A INPUT -m policy --dir in --pol none -j DROP");
+    let paths = host.answer().paths;
+    assert_eq!(paths.len(), 2);
+    assert!(paths.iter().all(|path| path.forward.verdict == Verdict::Dropped));
+}
+
+#[test]
+fn a_time_that_is_given_settles_time() {
+    let at = |options: &str, time: i64| {
+        let mut host = drop_if(options);
+        host.given.time = Some(time);
+        host.is_dropped()
+    };
+    // Monday, 2026-11-23 07:15:59 UTC.
+    let monday = 1_795_418_159;
+    for options in [
+        "-m time --weekdays Mon,Tue",
+        "-m time --timestart 07:00 --timestop 08:00",
+        "-m time --timestart 22:00 --timestop 08:00 --weekdays Sun --contiguous",
+        "-m time --monthdays 23",
+        "-m time --datestart 2026-11-23 --datestop 2026-11-24",
+    ] {
+        assert!(at(options, monday), "{options}");
+    }
+    for options in [
+        "-m time --weekdays Sun",
+        "-m time --timestart 08:00 --timestop 07:00",
+        "-m time --timestart 22:00 --timestop 08:00 --weekdays Sun",
+        "-m time --monthdays 24",
+        "-m time --datestart 2026-11-24",
+        "-m time --datestop 2026-11-23",
+    ] {
+        assert!(!at(options, monday), "{options}");
+    }
+}
+
+#[test]
+fn a_time_in_the_kernels_zone_stays_open() {
+    let mut host = drop_if("-m time --weekdays Mon --kerneltz");
+    host.given.time = Some(0);
+    assert!(host.branches());
+}
+
+#[test]
+fn a_realm_anywhere_leaves_realms_open() {
+    let routes = ROUTE.replace("src 192.0.2.10\nunicast", "src 192.0.2.10 realm 5\nunicast");
+    let rules = table("filter", ":INPUT ACCEPT", "-A INPUT -m realm --realm 5 -j DROP");
+    assert!(host(&[("iptables-save", &rules), ("route.txt", &routes)]).branches());
+}
+
+#[test]
+fn device_groups_are_those_of_the_links() {
+    let links = LINK.replacen("group default", "group 7", 2);
+    let rules = table("filter", ":INPUT ACCEPT", "-A INPUT -m devgroup --src-group 0x5/0xfd -j DROP");
+    assert!(host(&[("iptables-save", &rules), ("link.txt", &links)]).is_dropped());
+}
+
+#[test]
+fn a_connection_of_the_snapshot_has_its_counters() {
+    let row = "ipv4     2 tcp      6 431999 ESTABLISHED src=192.0.2.99 dst=192.0.2.10 sport=40000 dport=80 packets=5 \
+               bytes=900 src=192.0.2.10 dst=192.0.2.99 sport=80 dport=40000 packets=4 bytes=800 [ASSURED] mark=0 use=1\n";
+    let test = |row: &str, range: &str| {
+        let options = format!("-m connbytes --connbytes {range} --connbytes-mode bytes --connbytes-dir both");
+        let rules = table("filter", ":INPUT ACCEPT", &format!("-A INPUT {options} -j DROP"));
+        let mut host = host(&[("iptables-save", &rules), ("conntrack", row)]);
+        host.packet.transport = Transport::Tcp { source: Some(40000), destination: Some(80), flags: 0x10 };
+        host.is_dropped()
+    };
+    assert!(test(row, "1760:1760"));
+    // One that was made before anybody counted has none.
+    let uncounted = row.replace("packets=5 bytes=900 ", "").replace("packets=4 bytes=800 ", "");
+    assert!(!test(&uncounted, "1:5000"));
+}
+
+#[test]
+fn header_extensions_of_ipv6_are_not_there() {
+    let test = |options: &str| {
+        let rules = table("filter", ":INPUT ACCEPT", &format!("-A INPUT {options} -j DROP"));
+        host(&[("ip6tables-save", &rules)]).with(packet("2001:db8:1::99", "2001:db8:1::10", tcp(80))).is_dropped()
+    };
+    for options in [
+        "-m ipv6header --header prot",
+        "-m ipv6header ! --header frag",
+        "-m ipv6header --header prot --soft",
+        "-m ipv6header ! --header frag,esp --soft",
+    ] {
+        assert!(test(options), "{options}");
+    }
+    for options in [
+        "-m ipv6header --header hop,prot",
+        "-m ipv6header ! --header prot,frag --soft",
+        "-m frag ! --fragid 1",
+        "-m eui64",
+    ] {
+        assert!(!test(options), "{options}");
+    }
+}
+
+#[test]
+fn a_segment_of_nothing_but_a_header_has_no_options() {
+    let bare = |options: &str| {
+        let mut host = drop_if(options);
+        host.packet.length = 40;
+        host.is_dropped()
+    };
+    assert!(!bare("-p tcp -m tcp --tcp-option 2"));
+    assert!(bare("-p tcp -m tcp ! --tcp-option 2"));
+    assert!(bare("-p tcp -m tcpmss ! --mss 1460"));
+    assert!(drop_if("-p tcp -m tcpmss --mss 1460").branches());
+}
