@@ -155,6 +155,8 @@ pub(super) struct Change {
     pub mark: Option<Mark>,
     pub tos: Option<u8>,
     pub ttl: Option<u8>,
+    pub flags: Option<u8>,
+    pub length: Option<u32>,
 }
 
 impl Record<'_, '_> {
@@ -173,6 +175,8 @@ impl Record<'_, '_> {
             mark: change.mark,
             tos: change.tos,
             ttl: change.ttl,
+            flags: change.flags,
+            length: change.length,
         };
         walk.take(decision, self.because.iter().copied());
     }

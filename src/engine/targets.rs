@@ -1,20 +1,26 @@
 //! What the targets of rules do (`net/netfilter/xt_*.c` and `net/ipv4/netfilter/ipt_*.c` in capitals).
 
+mod hmark;
+mod npt;
+mod userspace;
+
 use std::net::IpAddr;
 
 use crate::evidence::Evidence;
-use crate::net::{Mark, Protocol, Transport};
+use crate::net::{Mark, Packet, Protocol, Transport};
 use crate::snapshot::{
     AddrMask, ChainId, ConnmarkAction, ConnmarkTarget, CtTarget, CtZoneSide, NatRange, Options, RejectWith, Rule,
     SetTarget, Target,
 };
 use crate::trace::{Hook, Reason, RuleVerdict, Verdict};
 
+pub(super) use userspace::pass_program;
+
 use super::checksum;
 use super::iptables::{Change, Record};
 use super::netfilter::HookState;
 use super::walk::{End, ErrorReply, Stage, Walk, Why};
-use super::{conntrack, nat};
+use super::{conntrack, matches, nat};
 
 /// How the walk through the chains goes on after a rule that matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +45,6 @@ const NO_EFFECT: &[&str] = &[
     "TRACE",
     "AUDIT",
     "CHECKSUM",
-    "TCPMSS",
     "TCPOPTSTRIP",
     "CLASSIFY",
     "SECMARK",
@@ -51,9 +56,10 @@ const NO_EFFECT: &[&str] = &[
 ];
 
 /// Whether it makes no difference to a packet's own way that a rule with this target matches.
-pub(super) fn has_no_effect(target: &Target) -> bool {
+pub(super) fn has_no_effect(target: &Target, packet: &Packet) -> bool {
     match target {
         Target::Continue => true,
+        Target::Other(options) if options.name == "TCPMSS" => with_mss(packet).is_none(),
         Target::Other(options) => NO_EFFECT.contains(&options.name),
         _ => false,
     }
@@ -84,8 +90,9 @@ pub(super) fn apply(walk: &mut Walk, state: &HookState, rule: &Rule, record: &Re
             translate(walk, state, rule)?;
             Ok(Action::Accept)
         }
-        Target::Queue(queue) => self::queue(walk, queue.bypass, rule, record),
-        Target::OldQueue => queue(walk, false, rule, record),
+        Target::Queue(queue) => userspace::queue(walk, queue.bypass, rule, record),
+        Target::OldQueue => userspace::queue(walk, false, rule, record),
+        Target::Other(options) if DECIDES.contains(&options.name) => decide(walk, options, rule, record),
         Target::Unsupported(refused) => {
             let what = format!("what `{refused}` does is not understood: {}", refused.explained());
             unsupported(walk, (&what, Some(refused.column)), rule, record)
@@ -100,6 +107,19 @@ pub(super) fn apply(walk: &mut Walk, state: &HookState, rule: &Rule, record: &Re
             side_effect(walk, &rule.target);
             Ok(Action::Continue)
         }
+    }
+}
+
+/// Targets of which only the options are kept, and which do more than change a field of the header.
+const DECIDES: &[&str] = &["TPROXY", "SYNPROXY", "CLUSTERIP", "HMARK", "SNPT", "DNPT"];
+
+fn decide(walk: &mut Walk, options: &Options, rule: &Rule, record: &Record<'_, '_>) -> Stage<Action> {
+    match options.name {
+        "TPROXY" => userspace::tproxy(walk, options, rule, record),
+        "SYNPROXY" => userspace::synproxy(walk, rule, record),
+        "CLUSTERIP" => userspace::clusterip(walk, options, rule, record),
+        "HMARK" => hmark::hmark(walk, options, rule, record),
+        _ => npt::npt(walk, options, rule, record),
     }
 }
 
@@ -191,7 +211,11 @@ fn change(walk: &Walk, target: &Target) -> Change {
         }
         Target::Tos { mask, value } => change.tos = Some((packet.ip.tos & !mask) ^ value),
         Target::Dscp(dscp) => change.tos = Some((packet.ip.tos & 0x03) | (dscp << 2)),
-        Target::Other(options) => change.tos = ecn(packet.ip.tos, options),
+        Target::Other(options) if options.name == "ECN" => {
+            change.tos = ecn(packet.ip.tos, options);
+            change.flags = ecn_tcp(&packet.transport, options);
+        }
+        Target::Other(options) if options.name == "TCPMSS" => change.length = with_mss(packet),
         Target::Ttl(ttl) | Target::Hl(ttl) => change.ttl = Some(ttl.apply(packet.ip.ttl)),
         _ => {}
     }
@@ -200,8 +224,28 @@ fn change(walk: &Walk, target: &Target) -> Change {
 
 /// The two lowest bits of TOS, which `ECN` sets (`set_ect_ip` in `ipt_ECN.c`).
 fn ecn(tos: u8, options: &Options) -> Option<u8> {
-    let bits: u8 = options.find("--ecn-ip-ect").filter(|_| options.name == "ECN")?.value.parse().ok()?;
+    let bits: u8 = options.find("--ecn-ip-ect")?.value.parse().ok()?;
     Some((tos & !0x03) | bits)
+}
+
+/// The flags ECE and CWR (`set_ect_tcp` in `ipt_ECN.c`).
+fn ecn_tcp(transport: &Transport, options: &Options) -> Option<u8> {
+    let Transport::Tcp { flags, .. } = *transport else { return None };
+    let asked = |name: &str, bit: u8| match options.find(name) {
+        Some(option) => (bit, if &*option.value == "1" { bit } else { 0 }),
+        None => (0, 0),
+    };
+    let both = if options.find("--ecn-tcp-remove").is_some() { 0xc0 } else { 0 };
+    let [ece, cwr] = [asked("--ecn-tcp-ece", 0x40), asked("--ecn-tcp-cwr", 0x80)];
+    let mask = ece.0 | cwr.0 | both;
+    (mask != 0).then_some((flags & !mask) | ece.1 | cwr.1)
+}
+
+/// `TCPMSS` gives the option to a segment that has none and carries nothing (`tcpmss_mangle_packet` in `xt_TCPMSS.c`);
+/// that a longer one has it, as every stack's has, is taken for granted.
+fn with_mss(packet: &Packet) -> Option<u32> {
+    let adds = matches!(packet.transport, Transport::Tcp { .. }) && matches::has_no_options(packet);
+    adds.then_some(packet.length + 4)
 }
 
 /// What a target changes beside the packet.
@@ -238,7 +282,7 @@ fn note_changed_sets(walk: &mut Walk, set: &SetTarget) {
 /// Whether what a target does is known.
 fn is_modelled(target: &Target) -> bool {
     match target {
-        Target::Other(options) => has_no_effect(target) || options.name == "ECN",
+        Target::Other(options) => NO_EFFECT.contains(&options.name) || matches!(options.name, "ECN" | "TCPMSS"),
         Target::Ct(ct) => is_plain_zone(ct),
         Target::Set(set) => set.map.is_none(),
         _ => true,
@@ -254,16 +298,6 @@ fn is_plain_zone(ct: &CtTarget) -> bool {
 fn target_text<'r>(record: &'r Record<'_, '_>) -> &'r str {
     let text = record.text();
     text.rfind("-j ").and_then(|at| text.get(at..)).unwrap_or(text)
-}
-
-/// `NFQUEUE`: a program decides. With `--queue-bypass` the packet leaves the table where none listens.
-fn queue(walk: &mut Walk, bypass: bool, rule: &Rule, record: &Record<'_, '_>) -> Stage<Action> {
-    record.take(walk, RuleVerdict::Queue, Change::default());
-    if bypass && !walk.choose_unknown("a program listens on the queue", Some(rule.evidence)) {
-        return Ok(Action::Accept);
-    }
-    let what = format!("a program decides on the packet: {}", record.text());
-    Err(End::undetermined(Reason::NotModelled, what).because([rule.evidence]))
 }
 
 /// A target that flowtrace doesn't model may do anything, or nothing.

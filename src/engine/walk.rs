@@ -402,10 +402,15 @@ impl<'s> Walk<'s> {
             Decision::Receive { device } | Decision::Transmit { device } => self.place.device = Some(device.clone()),
             Decision::Route { source: Some(source), .. } => self.packet.ip.source = *source,
             Decision::Forward(forwarded) => self.packet.ip.ttl = forwarded.ttl,
-            Decision::Rule { mark, tos, ttl, .. } => {
+            Decision::Rule { mark, tos, ttl, flags, length, .. } => {
                 self.packet.mark = mark.unwrap_or(self.packet.mark);
                 self.packet.ip.tos = tos.unwrap_or(self.packet.ip.tos);
                 self.packet.ip.ttl = ttl.unwrap_or(self.packet.ip.ttl);
+                self.packet.length = length.unwrap_or(self.packet.length);
+                if let (crate::net::Transport::Tcp { flags: old, .. }, Some(new)) = (&mut self.packet.transport, flags)
+                {
+                    *old = *new;
+                }
             }
             Decision::Nat { to, .. } => {
                 self.packet.ip = to.ip;

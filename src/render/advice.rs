@@ -195,6 +195,7 @@ fn rest_advice(at: &At, reason: Reason) -> String {
         Reason::UnknownEntry => "`--at NODE/DEVICE` says where the packet comes in".to_owned(),
         Reason::MissingTable => "take what is missing into the snapshot, and ask again".to_owned(),
         Reason::NotModelled => "look at the line above: flowtrace does not know what it does".to_owned(),
+        Reason::Userspace => "the line above names who decides: ask there".to_owned(),
         Reason::TooLong => "fewer ways (`--max-paths 1`), or a packet whose choices are given".to_owned(),
         Reason::Conntrack => format!("`conntrack -L` and `sysctl net.netfilter` {place}: tracking refused the packet"),
         Reason::NatFailed => format!("`conntrack -L -d {destination}` {place}: NAT found no free address or port"),

@@ -77,6 +77,10 @@ pub enum Decision {
         tos: Option<u8>,
         /// The packet's new TTL, where the rule sets it.
         ttl: Option<u8>,
+        /// The segment's new TCP flags, where the rule sets them.
+        flags: Option<u8>,
+        /// The packet's new length, where the rule changes it.
+        length: Option<u32>,
     },
     /// A base chain's policy decided.
     Policy {
@@ -461,6 +465,8 @@ reasons! {
     MissingTable = "missing-table",
     /// : something that decides is not modelled.
     NotModelled = "not-modelled",
+    /// : what decides is in no table: a program, or a connection that the kernel itself opens.
+    Userspace = "userspace",
     /// : the walk grew beyond its bounds.
     TooLong = "too-long",
     /// : connection tracking refused the packet.

@@ -230,7 +230,8 @@ fn verdict_name(nested: &[u8]) -> &'static str {
         0 => "drop",
         1 => "accept",
         2 => "stolen",
-        3 => "queue",
+        // The queue's number and flags stand in the upper bits (`NF_QUEUE_NR`).
+        code if code > 0 && code & 0xff == 3 => "queue",
         -1 => "continue",
         -3 => "jump",
         -4 => "goto",

@@ -65,8 +65,71 @@ fn untracked_packets_have_no_connection() {
 
 #[test]
 fn a_queue_leaves_the_end_to_a_program() {
-    assert_eq!(filter("-A INPUT -j NFQUEUE --queue-num 1").path().forward.verdict, Verdict::Undetermined);
-    assert_eq!(filter("-A INPUT -j NFQUEUE --queue-bypass").answer().paths.len(), 2);
+    for (target, dropped) in [("--queue-num 1", "it drops it, or none listens"), ("--queue-bypass", "it drops it")] {
+        let answer = filter(&format!("-A INPUT -j NFQUEUE {target}")).answer();
+        let verdicts: Vec<Verdict> = answer.paths.iter().map(|path| path.forward.verdict).collect();
+        assert_eq!(verdicts, [Verdict::Delivered, Verdict::Dropped]);
+        assert!(answer.paths[1].why[0].ends_with(dropped), "{:?}", answer.paths[1].why);
+        assert!(answer.gaps[0].what.starts_with("a program decides on the packet: -A INPUT -j NFQUEUE"));
+    }
+}
+
+/// The verdicts of every way, and the marks with which the packet arrives.
+fn ends(host: &Host) -> Vec<(Verdict, u32)> {
+    let paths = host.answer().paths;
+    paths.iter().map(|path| (path.forward.verdict, path.forward.steps.last().unwrap().packet.mark.0)).collect()
+}
+
+#[test]
+fn a_transparent_proxy_takes_the_packet_or_it_is_dropped() {
+    let rule = "-A PREROUTING -p tcp -j TPROXY --on-port 8080 --on-ip 0.0.0.0 --tproxy-mark 0x1/0x1";
+    let host = host(&[("iptables-save", &table("mangle", ":PREROUTING ACCEPT", rule))]);
+    assert_eq!(ends(&host), [(Verdict::Delivered, 1), (Verdict::Dropped, 0)]);
+}
+
+#[test]
+fn a_synproxy_answers_in_the_servers_place() {
+    let host = filter("-A INPUT -p tcp -j SYNPROXY --sack-perm --mss 1460");
+    let end = host.path().forward;
+    assert_eq!((end.verdict, end.reason), (Verdict::Undetermined, Some(Reason::Userspace)));
+    assert!(!filter("-A INPUT -p tcp -j SYNPROXY --mss 1460").with(packet(CLIENT, US, udp(53))).branches());
+}
+
+#[test]
+fn a_segment_without_options_gets_a_size_from_tcpmss() {
+    let length = |length: u32| {
+        let rule = "-A POSTROUTING -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 1300";
+        let mut host = host(&[("iptables-save", &table("mangle", ":POSTROUTING ACCEPT", rule))]).forwarded();
+        host.packet.length = length;
+        host.path().forward.steps.last().unwrap().packet.length
+    };
+    assert_eq!((length(40), length(60)), (44, 60));
+}
+
+#[test]
+fn ecn_clears_flags_of_tcp() {
+    let rules = "-A PREROUTING -p tcp -j ECN --ecn-tcp-remove";
+    let mut host = host(&[("iptables-save", &table("mangle", ":PREROUTING ACCEPT", rules))]);
+    host.packet.transport = Transport::Tcp { source: Some(40000), destination: Some(80), flags: 0xc2 };
+    let packet = host.path().forward.steps.last().unwrap().packet.clone();
+    assert!(matches!(packet.transport, Transport::Tcp { flags: 0x02, .. }));
+}
+
+#[test]
+fn prefixes_of_ipv6_are_replaced_without_a_connection() {
+    let rule = "-A PREROUTING -j DNPT --src-pfx 2001:db8:9::/48 --dst-pfx 2001:db8:2::/48";
+    let files = table("mangle", ":PREROUTING ACCEPT", rule);
+    let host = host(&[("ip6tables-save", &files)]).with(packet("2001:db8:1::99", "2001:db8:9::7", tcp(80)));
+    let packet = host.path().forward.steps.last().unwrap().packet.clone();
+    assert_eq!(packet.ip.destination.to_string(), "2001:db8:2:7::7");
+}
+
+#[test]
+fn a_hash_of_the_flow_becomes_the_mark() {
+    let rule = "-A PREROUTING -p tcp -j HMARK --hmark-tuple src,dst,sport,dport,proto --hmark-rnd 1 --hmark-mod 1 \
+                --hmark-offset 9";
+    let host = host(&[("iptables-save", &table("mangle", ":PREROUTING ACCEPT", rule))]);
+    assert_eq!(ends(&host), [(Verdict::Delivered, 9)]);
 }
 
 #[test]

@@ -80,6 +80,8 @@ pub fn rule(chain: &str, index: u32, text: &str, verdict: RuleVerdict) -> Decisi
         mark: None,
         tos: None,
         ttl: None,
+        flags: None,
+        length: None,
     }
 }
 

@@ -78,7 +78,7 @@ fn tcp_mt(packet: &Packet, tcp: &TcpMatch) -> Answer {
 }
 
 /// Whether a segment is nothing but its header without options.
-pub(super) fn has_no_options(packet: &Packet) -> bool {
+pub(in super::super) fn has_no_options(packet: &Packet) -> bool {
     let ip = if packet.ip.destination.is_ipv6() { 40 } else { 20 };
     packet.length == ip + 20
 }

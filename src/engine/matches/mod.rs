@@ -15,7 +15,8 @@ mod set;
 mod socket;
 mod time;
 
-pub(super) use other::is_exact;
+pub(super) use header::has_no_options;
+pub(super) use other::{has, is_exact, masked, number, value};
 
 use crate::evidence::Evidence;
 use crate::net::IfName;
@@ -182,7 +183,7 @@ fn settle_doubt(walk: &mut Walk, rule: &Rule, doubt: Doubt) -> bool {
     {
         return holds != doubt.invert;
     }
-    if has_no_effect(&rule.target) && !doubt.fact {
+    if has_no_effect(&rule.target, walk.packet()) && !doubt.fact {
         // Whether a rule that does nothing matched changes nothing, and one that is only limited matches as a rule.
         walk.gap(format!("a rule without effect matches if {}", doubt.what), [rule.evidence]);
         return true;

@@ -42,7 +42,7 @@ pub(super) fn writes(options: &Options) -> bool {
 
 /// A number as `iptables-save` prints it, decimal or hexadecimal, or by the name that every system has for 0: of a
 /// device's group, and of a realm.
-pub(super) fn number(text: &str) -> Option<u32> {
+pub(in super::super) fn number(text: &str) -> Option<u32> {
     let text = text.trim_matches('"');
     match text.strip_prefix("0x") {
         Some(hex) => u32::from_str_radix(hex, 16).ok(),
@@ -52,7 +52,7 @@ pub(super) fn number(text: &str) -> Option<u32> {
 }
 
 /// A number with a mask behind a slash, or without.
-pub(super) fn masked(text: &str) -> Option<(u32, u32)> {
+pub(in super::super) fn masked(text: &str) -> Option<(u32, u32)> {
     match text.split_once('/') {
         Some((value, mask)) => Some((number(value)?, number(mask)?)),
         None => Some((number(text)?, u32::MAX)),
@@ -60,12 +60,12 @@ pub(super) fn masked(text: &str) -> Option<(u32, u32)> {
 }
 
 /// The value of an option; nothing where it isn't given.
-pub(super) fn value<'o>(options: &'o Options, name: &str) -> &'o str {
+pub(in super::super) fn value<'o>(options: &'o Options, name: &str) -> &'o str {
     options.find(name).map_or("", |option| &option.value)
 }
 
 /// Whether an option is given, and not with `!` before it.
-pub(super) fn has(options: &Options, name: &str) -> bool {
+pub(in super::super) fn has(options: &Options, name: &str) -> bool {
     options.find(name).is_some_and(|option| !option.invert)
 }
 

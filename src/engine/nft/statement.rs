@@ -8,6 +8,7 @@ use crate::trace::{Decision, Reason, RuleVerdict, Verdict};
 
 use super::super::conntrack;
 use super::super::conntrack_tuple::{destination_endpoint, source_endpoint};
+use super::super::targets::pass_program;
 use super::super::walk::{End, ErrorReply, Stage, Walk, Why};
 use super::Pktinfo;
 use super::load::{Doubt, Holds};
@@ -271,11 +272,8 @@ impl<'a> Run<'a> {
         match verdict {
             NftVerdict::Drop => Err(End::dropped(Reason::Rule).because([self.rule.evidence])),
             NftVerdict::Queue(bypass) => {
-                if bypass && !walk.choose_unknown("a program listens on the queue", Some(self.rule.evidence)) {
-                    return Ok(NftVerdict::Accept);
-                }
-                let what = format!("a program decides on the packet: {}", self.text());
-                Err(End::undetermined(Reason::NotModelled, what).because([self.rule.evidence]))
+                pass_program(walk, &self.text(), bypass, self.rule.evidence)?;
+                Ok(NftVerdict::Accept)
             }
             verdict => Ok(verdict),
         }
@@ -297,6 +295,8 @@ impl<'a> Run<'a> {
             mark: (before.mark != after.mark).then_some(after.mark),
             tos: (before.ip.tos != after.ip.tos).then_some(after.ip.tos),
             ttl: (before.ip.ttl != after.ip.ttl).then_some(after.ip.ttl),
+            flags: None,
+            length: None,
         };
         let mut because = vec![self.rule.evidence];
         because.extend(self.because.iter().filter(|line| **line != self.rule.evidence));

@@ -69,7 +69,7 @@ fn packet(n: u16, rng: &mut Rng) -> Crafted {
         4..10 => Payload::Tcp {
             source: sport,
             destination: port,
-            flags: *rng.pick(&[2, 2, 2, 0x12, 0x10, 0x11, 4, 0, 0x29]),
+            flags: *rng.pick(&[2, 2, 2, 0x12, 0x10, 0x11, 4, 0, 0x29, 0xc2, 0xd0]),
         },
         10..17 => Payload::Udp { source: sport, destination: port },
         17..19 => Payload::Sctp { source: sport, destination: port },
@@ -84,6 +84,7 @@ fn packet(n: u16, rng: &mut Rng) -> Crafted {
         tos: *rng.pick(&[0, 0, 0, 0x10, 0xb8, 0x03]),
         df: rng.percent(50),
         data: *rng.pick(&[0, 0, 4, 100, 1000]),
+        mss: rng.percent(80),
         mark: if local { *rng.pick(&[0, 0, 1, 0x10]) } else { 0 },
     }
 }

@@ -44,6 +44,8 @@ pub struct Crafted {
     pub df: bool,
     /// Bytes after the transport header.
     pub data: u16,
+    /// Whether a SYN offers a maximum segment size, as every stack's does.
+    pub mss: bool,
     /// The sending socket's mark, where the router itself sends.
     pub mark: u32,
 }
@@ -128,8 +130,8 @@ impl Crafted {
             }
             Payload::Tcp { source, destination, flags } => {
                 let mut head = ports(source, destination);
-                // A SYN offers a maximum segment size, as every stack does.
-                let (offset, options): (u8, &[u8]) = if flags & 2 == 2 { (0x60, &[2, 4, 5, 180]) } else { (0x50, &[]) };
+                let offers = self.mss && flags & 2 == 2;
+                let (offset, options): (u8, &[u8]) = if offers { (0x60, &[2, 4, 5, 180]) } else { (0x50, &[]) };
                 head.extend([0, 0, 0, 1, 0, 0, 0, 0, offset, flags, 0x20, 0, 0, 0, 0, 0]);
                 head.extend(options);
                 (head, 16)

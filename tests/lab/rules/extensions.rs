@@ -149,3 +149,62 @@ fn chunks(_: At, rng: &mut Rng) -> Option<String> {
     let asked = rng.word(&["any INIT", "all INIT", "only DATA", "any DATA,SACK"]);
     Some(format!("-p sctp -m sctp {}--chunk-types {asked}", rng.negation(25)))
 }
+
+/// The rarer targets of mangle, with the protocol that they must have been asked for.
+pub fn mangles(at: At, rng: &mut Rng) -> Option<(String, Option<&'static str>)> {
+    let syn = Some("-p tcp -m tcp --tcp-flags SYN,RST SYN");
+    Some(match rng.below(10) {
+        // Elsewhere the kernel changes a packet that taps still show as it was received.
+        0 if at.v6 && at.hook == "OUTPUT" && !at.user => (format!("DNPT {}", prefixes(rng)), None),
+        0 if at.v6 && at.hook == "POSTROUTING" && !at.user => (format!("SNPT {}", prefixes(rng)), None),
+        0..=2 => (hmark(rng), None),
+        3 if !at.v6 => (rng.word(&["ECN --ecn-tcp-remove", "ECN --ecn-tcp-ece 1"]).to_owned(), Some("-p tcp")),
+        4 if at.hook == "PREROUTING" && !at.user => {
+            let mark = rng.word(&["", " --tproxy-mark 0x1/0x1", " --on-ip ::1"]);
+            let mark = if at.v6 { mark } else { mark.trim_end_matches(" --on-ip ::1") };
+            (format!("TPROXY --on-port {}{mark}", rng.word(&["0", "81"])), Some(rng.word(&["-p tcp", "-p udp"])))
+        }
+        5 if !outward(at) => ("TCPMSS --set-mss 1300".to_owned(), syn),
+        5 => (rng.word(&["TCPMSS --set-mss 1300", "TCPMSS --clamp-mss-to-pmtu"]).to_owned(), syn),
+        6 => ("TCPOPTSTRIP --strip-options 2,3".to_owned(), Some("-p tcp")),
+        7 => (rng.word(&["NFQUEUE --queue-num 7", "NFQUEUE --queue-num 7 --queue-bypass"]).to_owned(), None),
+        8 if outward(at) && !at.user => ("CLASSIFY --set-class 0001:0002".to_owned(), None),
+        8 => ("AUDIT --type accept".to_owned(), None),
+        9 => (format!("IDLETIMER --timeout 600 --label lab{}", rng.below(9)), None),
+        _ => return None,
+    })
+}
+
+/// The new prefix is one whose neighbours the router knows.
+fn prefixes(rng: &mut Rng) -> String {
+    let from = rng.word(&["2001:db8:1::/64", "2001:db8:1::/48", "2001:db8:2::/64", "2001:db8::/32"]);
+    let to = rng.word(&["2001:db8:9::/48", "2001:db8:113:7::/64", "2001:db8:abcd:ef00::/56", "2001:db8:113::/48"]);
+    format!("--src-pfx {from} --dst-pfx {to}")
+}
+
+/// Marks that other rules test: below 32.
+fn hmark(rng: &mut Rng) -> String {
+    let tuple = rng.word(&[
+        "--hmark-tuple src,dst",
+        "--hmark-tuple src,dst,sport,dport,proto",
+        "--hmark-tuple ct,src,dst,sport,dport,proto",
+        "--hmark-tuple ct,src",
+        "--hmark-tuple proto --hmark-dport-mask 0xff00",
+        "--hmark-tuple sport,dport --hmark-sport 0x1",
+        "--hmark-dst-prefix 24",
+    ]);
+    let seed = rng.word(&["1", "0xfeedcafe"]);
+    format!("HMARK {tuple} --hmark-rnd {seed} --hmark-mod {} --hmark-offset {}", rng.word(&["2", "16"]), rng.below(3))
+}
+
+/// The rarer targets of filter.
+pub fn filters(at: At, rng: &mut Rng) -> Option<(String, Option<&'static str>)> {
+    let proxied = matches!(at.hook, "INPUT" | "FORWARD") && !at.user;
+    match rng.below(4) {
+        0 if proxied => Some(("SYNPROXY --sack-perm --mss 1460".to_owned(), Some("-p tcp"))),
+        1 => {
+            Some((rng.word(&["NFQUEUE --queue-num 7", "NFQUEUE --queue-balance 1:4 --queue-bypass"]).to_owned(), None))
+        }
+        _ => None,
+    }
+}

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::super::rng::Rng;
-use super::extensions::{KNOWN, OPEN};
+use super::extensions::{self, KNOWN, OPEN};
 use super::router::Rules;
 
 /// Where a rule stands, which decides what it may say.
@@ -396,6 +396,10 @@ fn target(at: At, rng: &mut Rng) -> (String, Option<&'static str>) {
 }
 
 fn mangle(at: At, rng: &mut Rng) -> (String, Option<&'static str>) {
+    let rarer = if rng.percent(30) { extensions::mangles(at, rng) } else { None };
+    if let Some(rarer) = rarer {
+        return rarer;
+    }
     let plain = |text: &str| (text.to_owned(), None);
     match rng.below(11) {
         0..4 => plain(rng.word(&[
@@ -450,6 +454,10 @@ fn nat(at: At, rng: &mut Rng) -> (String, Option<&'static str>) {
 }
 
 fn filter(at: At, rng: &mut Rng) -> (String, Option<&'static str>) {
+    let rarer = if rng.percent(8) { extensions::filters(at, rng) } else { None };
+    if let Some(rarer) = rarer {
+        return rarer;
+    }
     if rng.percent(55) {
         return (rng.word(&["ACCEPT", "ACCEPT", "DROP"]).to_owned(), None);
     }

@@ -257,7 +257,9 @@ fn rule_of_step(step: &Step) -> Option<(Option<LegacyRule>, String)> {
 }
 
 fn rule_of_hit(hit: &RuleHit) -> String {
-    format!("{} {} {} {} {}", hit.family, hit.table, hit.chain, hit.index.unwrap_or(0), hit.verdict)
+    // What SYNPROXY takes to answer it goes no further.
+    let verdict = if hit.verdict == "stolen" { "drop" } else { &hit.verdict };
+    format!("{} {} {} {} {verdict}", hit.family, hit.table, hit.chain, hit.index.unwrap_or(0))
 }
 
 fn device_difference(step: &Step, seen: &Sighting) -> Option<String> {

@@ -263,6 +263,7 @@ impl Router {
             tos: 0,
             df: false,
             data: 0,
+            mss: true,
             mark: 0,
         };
         self.send_frame(MARKER_MAC, &marker.bytes())?;
