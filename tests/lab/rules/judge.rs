@@ -1,12 +1,13 @@
 //! Holds the engine against the kernel, case by case.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use flowtrace::engine::{Given, Origin, Question, explain};
+use flowtrace::evidence::Evidence;
 use flowtrace::load::load_files;
 use flowtrace::net::{IfName, NetnsId, Packet, Transport};
 use flowtrace::snapshot::Snapshot;
@@ -122,7 +123,7 @@ fn judge(router: &mut Router, snapshot: &Snapshot, packet: &Crafted) -> Result<A
     let answer = ask(snapshot, packet);
     let mut nearest: Option<(Vec<String>, &Path)> = None;
     for path in &answer.paths {
-        let differences = differences(path, &seen);
+        let differences = differences(path, &seen, &taken_to_match(&answer, path));
         if differences.is_empty() {
             let end = path.forward.verdict == Verdict::Undetermined;
             return Ok(Agreed { certain: answer.paths.len() == 1 && !end, unmodelled: end, options: options(path) });
@@ -182,9 +183,17 @@ fn steps(path: &Path) -> impl Iterator<Item = &Step> {
     path.forward.steps.iter().chain(error.into_iter().flat_map(|reply| &reply.steps))
 }
 
-fn differences(path: &Path, seen: &Seen) -> Vec<String> {
+/// The rules on a way that do nothing, and of which nobody knows whether they matched: they are taken to.
+fn taken_to_match(answer: &Answer, path: &Path) -> BTreeSet<String> {
+    let open = answer.gaps.iter().filter(|gap| gap.what.starts_with("a rule without effect matches if"));
+    let lines: Vec<Evidence> = open.flat_map(|gap| gap.evidence.iter().copied()).collect();
+    let concerned = steps(path).filter(|step| step.because.iter().any(|line| lines.contains(line)));
+    concerned.filter_map(rule_of_step).map(|(_, rule)| rule).collect()
+}
+
+fn differences(path: &Path, seen: &Seen, open: &BTreeSet<String>) -> Vec<String> {
     if path.forward.verdict == Verdict::Undetermined {
-        return prefix_differences(path, seen);
+        return prefix_differences(path, seen, open);
     }
     let mut found = Vec::new();
     let devices: Vec<&Step> = steps(path).filter(|step| is_at_device(step)).collect();
@@ -206,7 +215,7 @@ fn differences(path: &Path, seen: &Seen) -> Vec<String> {
             break;
         }
     }
-    found.extend(rule_difference(path, seen));
+    found.extend(rule_difference(path, seen, open));
     if (path.forward.verdict == Verdict::Delivered) != seen.delivered {
         found.push(format!("explain says {:?}, the kernel delivered: {}", path.forward.verdict, seen.delivered));
     }
@@ -219,9 +228,10 @@ fn answers_go_on(path: &Path) -> bool {
 }
 
 /// A way that ends where something is not modelled must be the kernel's up to there.
-fn prefix_differences(path: &Path, seen: &Seen) -> Vec<String> {
-    let wanted: Vec<String> = steps(path).filter_map(rule_of_step).map(|(_, rule)| rule).collect();
-    let rules: Vec<String> = seen.hits.iter().filter(|hit| hit.index.is_some()).map(rule_of_hit).collect();
+fn prefix_differences(path: &Path, seen: &Seen, open: &BTreeSet<String>) -> Vec<String> {
+    let wanted = steps(path).filter_map(rule_of_step).map(|(_, rule)| rule);
+    let wanted: Vec<String> = wanted.filter(|rule| !open.contains(rule)).collect();
+    let rules = rules_of(seen, open);
     let agrees = seen.hits.is_empty() || rules.starts_with(&wanted);
     if agrees { Vec::new() } else { vec!["explain knows less than the kernel, and other rules besides".to_owned()] }
 }
@@ -230,22 +240,30 @@ fn is_at_device(step: &Step) -> bool {
     matches!(step.decision, Decision::Receive { .. } | Decision::Transmit { .. })
 }
 
-fn rule_difference(path: &Path, seen: &Seen) -> Option<String> {
-    let (mut nft, mut legacy) = (Vec::new(), BTreeMap::new());
+/// The rules that matched, without those of which nobody knows.
+fn rules_of(seen: &Seen, open: &BTreeSet<String>) -> Vec<String> {
+    let rules = seen.hits.iter().filter(|hit| hit.index.is_some()).map(rule_of_hit);
+    rules.filter(|rule| !open.contains(rule)).collect()
+}
+
+fn rule_difference(path: &Path, seen: &Seen, open: &BTreeSet<String>) -> Option<String> {
+    let (mut nft, mut legacy, mut counts) = (Vec::new(), BTreeMap::new(), seen.counts.clone());
     for (key, rule) in steps(path).filter_map(rule_of_step) {
         match key {
+            Some(key) if open.contains(&rule) => _ = counts.remove(&key),
+            None if open.contains(&rule) => {}
             None => nft.push(rule),
             Some(key) => *legacy.entry(key).or_insert(0_u64) += 1,
         }
     }
-    let hits: Vec<String> = seen.hits.iter().filter(|hit| hit.index.is_some()).map(rule_of_hit).collect();
+    let hits = rules_of(seen, open);
     let hits = if answers_go_on(path) { hits.into_iter().take(nft.len()).collect() } else { hits };
     if nft != hits {
         let n = nft.iter().zip(&hits).take_while(|(a, b)| a == b).count();
         let word = |list: &[String]| list.get(n).cloned().unwrap_or_else(|| "nothing more".to_owned());
         return Some(format!("rule {}: explain has {}, the kernel {}", n + 1, word(&nft), word(&hits)));
     }
-    (legacy != seen.counts).then(|| format!("rules: explain has {legacy:?}, the kernel {:?}", seen.counts))
+    (legacy != counts).then(|| format!("rules: explain has {legacy:?}, the kernel {counts:?}"))
 }
 
 fn rule_of_step(step: &Step) -> Option<(Option<LegacyRule>, String)> {
