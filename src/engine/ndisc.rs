@@ -6,13 +6,13 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::evidence::Evidence;
-use crate::net::{IfName, Ip, Link, MacAddr, Packet, Transport};
+use crate::net::{Family, IfName, Ip, Link, MacAddr, Packet, Transport};
 use crate::snapshot::{LinkKind, NetnsId};
 use crate::trace::{Hook, Reason, Verdict};
 
 use super::br_netfilter;
 use super::netfilter::nf_hook;
-use super::walk::{DevRef, End, Stage, Walk};
+use super::walk::{DevRef, End, NfBridge, Stage, Walk};
 
 const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
@@ -45,7 +45,7 @@ pub(super) fn solicit_outside(walk: &mut Walk, dev: &IfName, address: Ipv6Addr) 
     let here = (walk.netns_id(), dev.clone());
     let IpAddr::V6(source) = solicitation_source(walk, dev) else { return Ok(()) };
     leave(walk, &solicitation(walk, dev, source, address), &here, SOLICITATION)?;
-    enter(walk, &message(NEIGHBOUR_ADVERTISEMENT, address, source), &here, ADVERTISEMENT)
+    enter(walk, &message(NEIGHBOUR_ADVERTISEMENT, address, source), &here, None, ADVERTISEMENT)
 }
 
 /// The packet's own source where it is the device's, else the device's link-local address.
@@ -80,45 +80,66 @@ fn message(kind: u8, source: Ipv6Addr, destination: Ipv6Addr) -> Packet {
     Packet::new(ip, Transport::Icmp { kind, code: 0, id: None, quoted: None }, 72)
 }
 
-/// One message from a device to another: out of one stack, over the bridges between, into the other.
+/// One message from a device to another: out of one stack, over the bridge between, into the other.
 fn pass(walk: &mut Walk, message: &Packet, from: &DevRef, to: &DevRef, name: &str) -> Result<(), Unheard> {
     leave(walk, message, from, name)?;
-    for bridge in bridges_between(walk, from, to) {
-        let dev = Some(&bridge.1);
-        let bridged = [(Hook::Prerouting, dev, None), (Hook::Forward, dev, dev), (Hook::Postrouting, None, dev)];
-        hooks(walk, message, &bridge, &bridged, name)?;
+    let (near, far) = (bridge_port(walk, from), bridge_port(walk, to));
+    let Some((bridge, port)) = near else { return enter(walk, message, to, None, name) };
+    let nf_bridge = NfBridge { physin: Some(port), ..NfBridge::default() };
+    if bridge == *to {
+        return enter(walk, message, to, Some(nf_bridge), name);
     }
-    enter(walk, message, to, name)
+    if let Some((_, out)) = far.filter(|(other, _)| *other == bridge) {
+        let dev = Some(&bridge.1);
+        hooks(walk, message, &bridge, Some(nf_bridge.clone()), &[(Hook::Prerouting, dev, None)], name)?;
+        let between = NfBridge { physout: Some(out), ..nf_bridge };
+        let rest = [(Hook::Forward, dev, dev), (Hook::Postrouting, None, dev)];
+        hooks(walk, message, &bridge, Some(between), &rest, name)?;
+    }
+    enter(walk, message, to, None, name)
 }
 
 fn leave(walk: &mut Walk, message: &Packet, from: &DevRef, name: &str) -> Result<(), Unheard> {
-    hooks(walk, message, from, &[(Hook::Output, None, Some(&from.1)), (Hook::Postrouting, None, Some(&from.1))], name)
+    let stops = [(Hook::Output, None, Some(&from.1)), (Hook::Postrouting, None, Some(&from.1))];
+    hooks(walk, message, from, None, &stops, name)
 }
 
-fn enter(walk: &mut Walk, message: &Packet, to: &DevRef, name: &str) -> Result<(), Unheard> {
-    hooks(walk, message, to, &[(Hook::Prerouting, Some(&to.1), None), (Hook::Input, Some(&to.1), None)], name)
+fn enter(
+    walk: &mut Walk,
+    message: &Packet,
+    to: &DevRef,
+    nf_bridge: Option<NfBridge>,
+    name: &str,
+) -> Result<(), Unheard> {
+    let stops = [(Hook::Prerouting, Some(&to.1), None), (Hook::Input, Some(&to.1), None)];
+    hooks(walk, message, to, nf_bridge, &stops, name)
 }
 
-/// The bridges with bridge netfilter that a frame crosses from port to port between two veth ends.
-fn bridges_between(walk: &mut Walk, from: &DevRef, to: &DevRef) -> Vec<DevRef> {
-    let bridge_of = |at: &DevRef| {
-        let peer = walk.snapshot.topology.veth_peer(at.0, &at.1)?;
-        let master = walk.snapshot.netns(peer.netns).link(&peer.link)?.master.clone()?;
-        let is_bridge = matches!(walk.snapshot.netns(peer.netns).link(&master)?.kind, LinkKind::Bridge(_));
-        is_bridge.then_some((peer.netns, master))
-    };
-    let (Some(one), Some(other)) = (bridge_of(from), bridge_of(to)) else { return Vec::new() };
-    let crossed = one == other && br_netfilter::is_on_at(walk.snapshot.netns(one.0), crate::net::Family::Inet6, &one.1);
-    if crossed { vec![one] } else { Vec::new() }
+/// The bridge with bridge netfilter, and the port of it, that a veth device's frames come to.
+fn bridge_port(walk: &Walk, at: &DevRef) -> Option<(DevRef, IfName)> {
+    let peer = walk.snapshot.topology.veth_peer(at.0, &at.1)?;
+    let netns = walk.snapshot.netns(peer.netns);
+    let bridge = netns.link(&peer.link)?.master.clone()?;
+    let is_bridge = matches!(netns.link(&bridge)?.kind, LinkKind::Bridge(_));
+    let has_hooks = is_bridge && br_netfilter::is_on_at(netns, Family::Inet6, &bridge);
+    has_hooks.then_some(((peer.netns, bridge), peer.link))
 }
 
 type At<'a> = (Hook, Option<&'a IfName>, Option<&'a IfName>);
 
 /// Runs a message through some hooks of a namespace on a walk of its own, whose steps are not the packet's.
-fn hooks(walk: &mut Walk, message: &Packet, at: &DevRef, stops: &[At], name: &str) -> Result<(), Unheard> {
+fn hooks(
+    walk: &mut Walk,
+    message: &Packet,
+    at: &DevRef,
+    nf_bridge: Option<NfBridge>,
+    stops: &[At],
+    name: &str,
+) -> Result<(), Unheard> {
     let netns: NetnsId = at.0;
     let choices = std::mem::take(&mut walk.choices);
     let mut aside = Walk::new(walk.snapshot, netns, message.clone(), walk.tracker.clone(), choices, false);
+    aside.skb.nf_bridge = nf_bridge;
     let outcome = stops.iter().try_for_each(|(hook, indev, outdev)| nf_hook(&mut aside, *hook, *indev, *outdev));
     let outcome = outcome.and_then(|()| stays_on_link(&aside, &at.1));
     // What is not known of the message is not known of the packet that waits for it.

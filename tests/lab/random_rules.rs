@@ -71,6 +71,10 @@ pub fn add_rules(scenario: &mut Scenario, node: &Node, family: u8, words: &Words
     };
     host.ipset.push_str(&sets);
     let rules = if family == 4 { host.rules4() } else { host.rules6() };
+    // Few rules hit an echo of IPv6 and nothing else, and the table wants them dropped, too.
+    if family == 6 && rng.percent(15) {
+        rules.insert("filter", "FORWARD -p ipv6-icmp -m icmp6 --icmpv6-type 128 -j DROP");
+    }
     for n in 0..amount {
         let (table, hook) = *rng.pick(PLACES);
         let at = At { table, hook, user: false, family };
@@ -407,10 +411,17 @@ fn nat_target(at: At<'_>, words: &Words, rng: &mut Rng) -> (String, Option<&'sta
         "POSTROUTING" => match rng.below(4) {
             0 => ("MASQUERADE".to_owned(), None),
             1 => ("MASQUERADE --random-fully".to_owned(), None),
-            2 => (
-                format!("SNAT --to-source {}", words.address(at.family, rng).split('/').next().unwrap_or_default()),
-                None,
-            ),
+            2 => {
+                let address = words.address(at.family, rng);
+                let address = address.split('/').next().unwrap_or_default();
+                // The world outside has a network of its own whose first address no host has.
+                let host = match address {
+                    "203.0.113.0" => "203.0.113.77",
+                    "2001:db8:113::" => "2001:db8:113::77",
+                    other => other,
+                };
+                (format!("SNAT --to-source {host}"), None)
+            }
             _ => ("MASQUERADE --to-ports 20000-20001".to_owned(), proto),
         },
         _ => (format!("SNAT --to-source {pod}"), None),
