@@ -90,17 +90,20 @@ fn pass(walk: &mut Walk, message: &Packet, from: &DevRef, to: &DevRef, name: &st
         return enter(walk, message, to, Some(nf_bridge), name);
     }
     if let Some((_, out)) = far.filter(|(other, _)| *other == bridge) {
-        let dev = Some(&bridge.1);
-        hooks(walk, message, &bridge, Some(nf_bridge.clone()), &[(Hook::Prerouting, dev, None)], name)?;
-        let between = NfBridge { physout: Some(out), ..nf_bridge };
-        let rest = [(Hook::Forward, dev, dev), (Hook::Postrouting, None, dev)];
-        hooks(walk, message, &bridge, Some(between), &rest, name)?;
+        let (dev, out) = (Some(&bridge.1), Some(&out));
+        let stops = [
+            At::new(Hook::Prerouting, dev, None),
+            At { physout: out, ..At::new(Hook::Forward, dev, dev) },
+            At { physout: out, ..At::new(Hook::Postrouting, None, dev) },
+        ];
+        hooks(walk, message, &bridge, Some(nf_bridge), &stops, name)?;
     }
     enter(walk, message, to, None, name)
 }
 
 fn leave(walk: &mut Walk, message: &Packet, from: &DevRef, name: &str) -> Result<(), Unheard> {
-    let stops = [(Hook::Output, None, Some(&from.1)), (Hook::Postrouting, None, Some(&from.1))];
+    let dev = Some(&from.1);
+    let stops = [At::new(Hook::Output, None, dev), At::new(Hook::Postrouting, None, dev)];
     hooks(walk, message, from, None, &stops, name)
 }
 
@@ -111,7 +114,8 @@ fn enter(
     nf_bridge: Option<NfBridge>,
     name: &str,
 ) -> Result<(), Unheard> {
-    let stops = [(Hook::Prerouting, Some(&to.1), None), (Hook::Input, Some(&to.1), None)];
+    let dev = Some(&to.1);
+    let stops = [At::new(Hook::Prerouting, dev, None), At::new(Hook::Input, dev, None)];
     hooks(walk, message, to, nf_bridge, &stops, name)
 }
 
@@ -125,7 +129,27 @@ fn bridge_port(walk: &Walk, at: &DevRef) -> Option<(DevRef, IfName)> {
     has_hooks.then_some(((peer.netns, bridge), peer.link))
 }
 
-type At<'a> = (Hook, Option<&'a IfName>, Option<&'a IfName>);
+/// A hook that a message comes to, and what it shows there.
+struct At<'a> {
+    hook: Hook,
+    indev: Option<&'a IfName>,
+    outdev: Option<&'a IfName>,
+    /// The bridge port that it is going to leave by.
+    physout: Option<&'a IfName>,
+}
+
+impl<'a> At<'a> {
+    fn new(hook: Hook, indev: Option<&'a IfName>, outdev: Option<&'a IfName>) -> Self {
+        Self { hook, indev, outdev, physout: None }
+    }
+
+    fn pass(&self, aside: &mut Walk) -> Stage<()> {
+        if let Some(nf_bridge) = &mut aside.skb.nf_bridge {
+            nf_bridge.physout = self.physout.cloned();
+        }
+        nf_hook(aside, self.hook, self.indev, self.outdev)
+    }
+}
 
 /// Runs a message through some hooks of a namespace on a walk of its own, whose steps are not the packet's.
 fn hooks(
@@ -140,7 +164,7 @@ fn hooks(
     let choices = std::mem::take(&mut walk.choices);
     let mut aside = Walk::new(walk.snapshot, netns, message.clone(), walk.tracker.clone(), choices, false);
     aside.skb.nf_bridge = nf_bridge;
-    let outcome = stops.iter().try_for_each(|(hook, indev, outdev)| nf_hook(&mut aside, *hook, *indev, *outdev));
+    let outcome = stops.iter().try_for_each(|stop| stop.pass(&mut aside));
     let outcome = outcome.and_then(|()| stays_on_link(&aside, &at.1));
     // What is not known of the message is not known of the packet that waits for it.
     let (unsure, doubts) = (std::mem::take(&mut aside.unsure), std::mem::take(&mut aside.doubts));
