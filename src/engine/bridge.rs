@@ -16,8 +16,8 @@ use super::walk::{End, Next, Stage, Walk};
 
 /// Where a bridge sends a frame.
 enum Forwarding {
-    /// Up, to the bridge's own stack.
-    Local(Option<Evidence>),
+    /// Up, to the bridge's own stack: the address is the bridge's, or belongs to a port.
+    Local(Option<Evidence>, Option<IfName>),
     /// Out of one port that an entry names.
     Port(IfName, Option<Evidence>),
     /// Out of every port, since nobody knows the address.
@@ -50,7 +50,7 @@ pub(super) fn br_handle_frame_finish(walk: &mut Walk, bridge: &IfName, port: &If
     let Some(frame) = walk.packet().link else { return br_pass_frame_up(walk, bridge, None) };
     learn(walk, bridge, port);
     match look_up(walk, bridge, frame.destination) {
-        Forwarding::Local(evidence) => {
+        Forwarding::Local(evidence, _) => {
             // The port has already compared the address with its own (`eth_type_trans`).
             walk.skb.to_host = walk.netns().link(port).is_some_and(|link| link.lladdr == Some(frame.destination));
             br_pass_frame_up(walk, bridge, evidence)
@@ -78,11 +78,12 @@ pub(super) fn learn(walk: &mut Walk, bridge: &IfName, port: &IfName) {
 pub(super) fn br_dev_xmit(walk: &mut Walk, bridge: &IfName) -> Stage<Next> {
     let destination = walk.packet().link.map_or(MacAddr::ZERO, |link| link.destination);
     match look_up(walk, bridge, destination) {
-        Forwarding::Port(out, evidence) => {
+        // What the stack itself sends to a port's own entry goes out there.
+        Forwarding::Port(out, evidence) | Forwarding::Local(evidence, Some(out)) => {
             take_fdb(walk, bridge, Some(out.clone()), Vec::new(), evidence);
             br_forward(walk, bridge, None, &out)
         }
-        Forwarding::Local(evidence) => {
+        Forwarding::Local(evidence, None) => {
             let detail = format!("the frame is for {bridge} itself");
             Err(End::dropped(Reason::NoReceiver).detail(detail).because(evidence))
         }
@@ -97,7 +98,7 @@ fn look_up(walk: &mut Walk, bridge: &IfName, lladdr: MacAddr) -> Forwarding {
     let own = netns.link(bridge).filter(|link| link.lladdr == Some(lladdr) || lladdr == MacAddr::ZERO);
     if let Some(link) = own {
         let row = entries(netns, bridge).find(|entry| entry.lladdr == lladdr && entry.permanent);
-        return Forwarding::Local(Some(row.map_or(link.evidence, |row| row.evidence)));
+        return Forwarding::Local(Some(row.map_or(link.evidence, |row| row.evidence)), None);
     }
     let learned =
         walk.tracker.learned.iter().find(|(id, dev, mac, _)| (*id, dev, *mac) == (walk.netns_id(), bridge, lladdr));
@@ -108,13 +109,13 @@ fn look_up(walk: &mut Walk, bridge: &IfName, lladdr: MacAddr) -> Forwarding {
     if let Some(row) = entries(netns, bridge).find(|entry| entry.lladdr == lladdr) {
         let local = row.permanent || row.dev == *bridge;
         return if local {
-            Forwarding::Local(Some(row.evidence))
+            Forwarding::Local(Some(row.evidence), Some(row.dev.clone()).filter(|dev| dev != bridge))
         } else {
             Forwarding::Port(row.dev.clone(), Some(row.evidence))
         };
     }
     if let Some(link) = ports_of(netns, bridge).find(|link| link.lladdr == Some(lladdr)) {
-        return Forwarding::Local(Some(link.evidence));
+        return Forwarding::Local(Some(link.evidence), Some(link.name.clone()));
     }
     doubt_entry(walk, netns, bridge, lladdr);
     if walk.tracker.resolved.contains(&lladdr)

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::evidence::Evidence;
 use crate::net::{IfName, Packet, Transport};
 use crate::snapshot::{NetnsId, Snapshot};
 use crate::trace::{Answer, Decision, Path, Reason, Trace, Verdict};
@@ -238,6 +239,12 @@ impl<'s> Course<'s, '_> {
             walk.skb.unknown_port = unknown;
             send(walk)
         })
+    }
+
+    /// The kernel of a namespace leaves an echo unanswered, as a setting tells it.
+    pub(super) fn ignore_echo(&mut self, netns: NetnsId, packet: Packet, key: &str, because: Evidence) -> Leg {
+        let detail = format!("{key} is set: echoes are not answered");
+        self.run(netns, packet, |_| Err(End::dropped(Reason::EchoIgnored).detail(detail).because([because])))
     }
 
     /// The kernel of a namespace answers an ICMPv6 echo that came in by a device (`icmpv6_echo_reply` in

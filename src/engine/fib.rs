@@ -29,6 +29,8 @@ pub(super) struct Flow {
     pub dport: Option<u16>,
     /// Between which ports an unknown source port is.
     pub sport_bounds: Option<(u16, u16)>,
+    /// Between which ports an unknown destination port is.
+    pub dport_bounds: Option<(u16, u16)>,
     /// The input device; `lo` for what the host sends.
     pub iif: IfName,
     /// The device that the route must leave by.
@@ -53,6 +55,7 @@ impl Flow {
             sport: None,
             dport: None,
             sport_bounds: None,
+            dport_bounds: None,
             iif,
             oif: None,
             preferred_oif: None,
@@ -73,6 +76,7 @@ impl Flow {
             sport: packet.source_port(),
             dport: packet.destination_port(),
             sport_bounds: None,
+            dport_bounds: None,
             iif,
             oif: None,
             preferred_oif: None,

@@ -77,16 +77,16 @@ fn selectors(rule: &PolicyRule, flow: &Flow) -> [Option<bool>; 10] {
         Some(rule.fwmark.is_none_or(|(mark, mask)| (flow.mark.0 ^ mark) & mask == 0)),
         Some(rule.tos == 0 || rule.tos & 0xfc == flow.tos & 0xfc),
         Some(rule.ipproto.is_none_or(|protocol| flow.protocol == Some(protocol))),
-        within_bounds(rule.sport, flow).or_else(|| port(rule.sport, flow.sport)),
-        port(rule.dport, flow.dport),
+        within_bounds(rule.sport, flow.sport, flow.sport_bounds).or_else(|| port(rule.sport, flow.sport)),
+        within_bounds(rule.dport, flow.dport, flow.dport_bounds).or_else(|| port(rule.dport, flow.dport)),
         // Which user sends is no part of a question; forwarded packets belong to nobody and match no range but root's.
         rule.uidrange.map_or(Some(true), |_| None),
     ]
 }
 
-/// Whether an unknown source port is in a range, as far as the bounds that it is between tell.
-fn within_bounds(range: Option<IdRange>, flow: &Flow) -> Option<bool> {
-    let (Some(range), None, Some((low, high))) = (range, flow.sport, flow.sport_bounds) else { return None };
+/// Whether an unknown port is in a range, as far as the bounds that it is between tell.
+fn within_bounds(range: Option<IdRange>, port: Option<u16>, bounds: Option<(u16, u16)>) -> Option<bool> {
+    let (Some(range), None, Some((low, high))) = (range, port, bounds) else { return None };
     let (low, high) = (u32::from(low), u32::from(high));
     if range.end < low || range.start > high {
         return Some(false);

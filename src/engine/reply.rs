@@ -1,5 +1,6 @@
 //! The answer: sent by the stack that the packet reached, or by the outside that it left for.
 
+use crate::evidence::Evidence;
 use crate::net::{Family, IfName, Packet, Protocol, Transport};
 use crate::trace::{Decision, Reason, Trace, Verdict};
 
@@ -21,6 +22,9 @@ pub(super) fn walk(course: &mut Course, forward: &Leg, sent: &Packet) -> Trace {
     } else {
         packet.ip.ttl = default_ttl(course, forward);
         let unknown = forward.unknown_port;
+        if let Some((key, because)) = ignores_echo(course, forward) {
+            return course.ignore_echo(forward.netns, packet, key, because).trace;
+        }
         match packet.protocol() {
             Protocol::ICMPV6 => course.send_echo_reply(forward.netns, packet, unknown, came_in_by(&forward.trace)),
             _ => course.send(forward.netns, packet, unknown),
@@ -28,6 +32,18 @@ pub(super) fn walk(course: &mut Course, forward: &Leg, sent: &Packet) -> Trace {
     };
     check_receiver(course, &mut leg, sent);
     leg.trace
+}
+
+/// The setting by which the receiver answers no echo (`icmp_echo` in `net/ipv4/icmp.c`, `icmpv6_rcv` in
+/// `net/ipv6/icmp.c`).
+fn ignores_echo(course: &Course, forward: &Leg) -> Option<(&'static str, Evidence)> {
+    let key = match forward.packet.transport {
+        Transport::Icmp { kind: 8, .. } => "net.ipv4.icmp_echo_ignore_all",
+        Transport::Icmp { kind: 128, .. } => "net.ipv6.icmp.echo_ignore_all",
+        _ => return None,
+    };
+    let (value, line) = sysctl::number(course.snapshot.netns(forward.netns), key)?;
+    (value != 0).then_some((key, line))
 }
 
 /// The device that a packet was delivered by; for one that never left the stack, that of the address

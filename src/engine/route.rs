@@ -265,6 +265,7 @@ fn reverse_path(walk: &mut Walk, dev: &IfName, out: Option<&IfName>) -> Stage<()
     let mut flow = Flow::of(walk.packet(), out.cloned().unwrap_or_else(loopback));
     std::mem::swap(&mut flow.source, &mut flow.destination);
     std::mem::swap(&mut flow.sport, &mut flow.dport);
+    flow.dport_bounds = walk.skb.sport_bounds;
     let outcome = validate_source(walk, netns, dev, flow, (mode, turns_back))?;
     let passed = outcome.is_none();
     if mode != ReverseMode::Off || !passed {

@@ -101,7 +101,11 @@ fn nobody(walk: &mut Walk, next_hop: Option<IpAddr>, destination: IpAddr, routed
         return Err(End::undetermined(Reason::MissingTable, what).because(peer_lines(walk)).because(because));
     }
     if walk.packet().inner.is_some() {
-        let detail = format!("the tunnel packet goes to {destination}, which no node of the snapshot has");
+        let known = !walk.snapshot.owner_of(destination).is_empty();
+        let detail = match walk.packet().link.filter(|_| known) {
+            Some(frame) => format!("no device that this way leads to has the link address {}", frame.destination),
+            None => format!("the tunnel packet goes to {destination}, which no node of the snapshot has"),
+        };
         return Err(End::new(Verdict::Lost, Reason::NobodyOwns).detail(detail).because(because));
     }
     if walk.snapshot.is_cluster_address(destination) && !walk.outside.contains(&destination) {

@@ -37,7 +37,10 @@ pub(super) fn parse(files: &mut Files, sources: &Sources, dir: &str, gaps: &mut 
         if let Some(file) = legacy {
             netfilter.insert(iptables_save::parse(file, &text(files, file), family, gaps));
         }
-        let Some(file) = plain else { continue };
+        // An empty file beside the other one says nothing.
+        let Some(file) = plain.filter(|file| legacy.is_none() || !text(files, *file).trim().is_empty()) else {
+            continue;
+        };
         let mut ruleset = iptables_save::parse(file, &text(files, file), family, gaps);
         if let Some(nft) = &mut netfilter.nft {
             join(&mut ruleset, nft, gaps);

@@ -184,6 +184,7 @@ fn rest_advice(at: &At, reason: Reason) -> String {
             "let the answer pass the node that rewrote the packet: masquerade the request, or set \
              net.bridge.bridge-nf-call-iptables=1 on {node} where client and server share a bridge"
         ),
+        Reason::EchoIgnored => format!("`sysctl -w net.ipv4.icmp_echo_ignore_all=0` {place}, or ask with tcp or udp"),
         Reason::BadChecksum => format!(
             "leave the tunnel's own packets out of the address translation {place}, or switch the tunnel device's \
              checksum offload off: `ethtool -K flannel.1 tx-checksum-ip-generic off`"

@@ -453,6 +453,8 @@ reasons! {
     NoSource = "no-source",
     /// : an answer reached its receiver from an address or port that its socket doesn't talk to.
     ReplyNotMatched = "reply-not-matched",
+    /// : the receiver is set to answer no echoes.
+    EchoIgnored = "echo-ignored",
     /// : a checksum is wrong where it is checked.
     BadChecksum = "bad-checksum",
     /// : the address belongs to the cluster, and nobody on this way has it.

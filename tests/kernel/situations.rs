@@ -150,6 +150,11 @@ fn a_node_that_lost_its_uplink_is_no_gateway() {
 }
 
 #[test]
+fn a_port_that_owns_the_pods_address_still_carries_what_the_stack_sends() {
+    must_agree(stopped::owned_by_port(), "");
+}
+
+#[test]
 fn a_translated_tunnel_packet_may_fail_its_checksum() {
     must_agree_but_for(stopped::translated_tunnel(), "address translation broke the tunnel packet's checksum");
 }
@@ -202,6 +207,8 @@ faults! {
     a_blackhole_swallows: "blackhole-route",
     a_local_route_of_ones_own_makes_its_senders_martians: "custom-local-route",
     a_rule_for_the_tunnels_own_ports_holds_the_tunnel_packet: "tunnel-port-rule",
+    a_rule_for_the_tunnels_destination_port_leads_the_tunnel_packet: "tunnel-destination-rule",
+    a_node_may_be_set_to_answer_no_echo: "echo-ignored",
     a_forward_policy_drops_what_nobody_accepts: "forward-policy-drop",
     a_reject_before_flannels_accept_wins: "reject-before-flannel",
     an_input_drop_hits_the_outer_packet: "input-drops-tunnel",

@@ -185,6 +185,15 @@ pub const BETWEEN_NODES: &[Fault] = &[
         },
     },
     Fault {
+        name: "tunnel-destination-rule",
+        make: |at| {
+            let near = at.near();
+            near.ip("rule add to 192.0.0.0/16 ipproto udp dport 8472 lookup 100");
+            near.ip("route add 192.0.2.0/24 dev eth0 table 100");
+        },
+    },
+    Fault { name: "echo-ignored", make: |at| _ = at.far().sysctl("ipv4/icmp_echo_ignore_all", 1) },
+    Fault {
         name: "forward-policy-drop",
         make: |at| {
             let rules = at.far().rules4();

@@ -191,6 +191,20 @@ pub fn gone_gateway() -> Scenario {
     scenario
 }
 
+/// A pod's link address stands in the bridge's table as the port's own: frames from other ports end there, those of the
+/// stack itself don't.
+pub fn owned_by_port() -> Scenario {
+    let cluster = two_pods("owned-by-port", FlannelBackend::Vxlan).pod("default/pod3", 2, 3);
+    let mut scenario = cluster.scenario();
+    let veth = cluster.pod_named("default/pod2").veth();
+    scenario.space("n2").late_bridge.push(format!("fdb replace 0a:58:0a:f4:02:02 dev {veth} master"));
+    let pod2 = |from: &str, proto: Proto| Probe::ask(from, "default/pod2", proto, "10.244.2.2", 7000);
+    scenario.probe(pod2(POD1, Proto::Udp).answered_by("default/pod2"));
+    scenario.probe(pod2("node/n2", Proto::Icmp).answered_by("default/pod2"));
+    scenario.probe(pod2("default/pod3", Proto::Udp));
+    scenario
+}
+
 /// A tunnel's source address is translated, and the receiver's rules make it look at the tunnel's checksum, which is
 /// wrong where that of the packet inside was left to the device.
 pub fn translated_tunnel() -> Scenario {
