@@ -1,6 +1,6 @@
 //! Asks a snapshot, prints the answer in every format, and checks what must hold whatever the snapshot says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::Path;
@@ -208,11 +208,24 @@ fn check_json(snapshot: &Snapshot, printed: &str) -> Result<(), String> {
     }
     let mut quoted = BTreeSet::new();
     quotes(&json, &mut quoted);
-    quoted.iter().try_for_each(|(file, line, text)| {
+    let mut of_file: BTreeMap<&str, Vec<(usize, &str)>> = BTreeMap::new();
+    for (file, line, text) in &quoted {
+        of_file.entry(file).or_default().push((*line, text));
+    }
+    of_file.into_iter().try_for_each(|(file, quoted)| {
         let found = snapshot.files.find(file).and_then(|id| snapshot.files.get(id)).ok_or(format!("no file {file}"))?;
-        let real =
-            found.text.split('\n').nth(line.saturating_sub(1)).map(|line| line.strip_suffix('\r').unwrap_or(line));
-        if real == Some(text.as_str()) { Ok(()) } else { Err(format!("{file}:{line} is {real:?} and not {text:?}")) }
+        check_quotes(file, &found.text, &quoted)
+    })
+}
+
+/// The quotes stand in the order of their lines, so that the text is gone through once.
+fn check_quotes(file: &str, text: &str, quoted: &[(usize, &str)]) -> Result<(), String> {
+    let mut lines = (1..).zip(text.split('\n')).peekable();
+    quoted.iter().try_for_each(|(line, text)| {
+        while lines.next_if(|(number, _)| number < line).is_some() {}
+        let real = lines.peek().filter(|(number, _)| number == line);
+        let real = real.map(|(_, line)| line.strip_suffix('\r').unwrap_or(line));
+        if real == Some(*text) { Ok(()) } else { Err(format!("{file}:{line} is {real:?} and not {text:?}")) }
     })
 }
 

@@ -1,5 +1,7 @@
 //! Netfilter's steps, folded: the chains that led to a rule, and the rule where it decided something.
 
+use std::collections::HashMap;
+
 use crate::evidence::Evidence;
 use crate::trace::{Decision, RuleVerdict, Step};
 
@@ -13,6 +15,8 @@ use crate::evidence::Files;
 pub(super) struct Stack {
     key: Option<[String; 4]>,
     chains: Vec<(String, Vec<Evidence>)>,
+    /// Where each of the chains stands.
+    places: HashMap<String, usize>,
 }
 
 impl Stack {
@@ -20,11 +24,16 @@ impl Stack {
     fn enter(&mut self, key: [String; 4], chain: &str, because: &[Evidence]) {
         if self.key.as_ref() != Some(&key) {
             self.chains.clear();
+            self.places.clear();
             self.key = Some(key);
         }
-        match self.chains.iter().position(|(name, _)| name == chain) {
-            Some(place) => self.chains.truncate(place + 1),
-            None => self.chains.push((chain.to_owned(), Vec::new())),
+        if let Some(place) = self.places.get(chain) {
+            for (left, _) in self.chains.drain(place + 1..) {
+                self.places.remove(&left);
+            }
+        } else {
+            self.places.insert(chain.to_owned(), self.chains.len());
+            self.chains.push((chain.to_owned(), Vec::new()));
         }
         if let Some((_, evidence)) = self.chains.last_mut() {
             *evidence = because.to_vec();
