@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use crate::net::calendar;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// What happened to this packet, and why: walks packets through a snapshot of a flannel Kubernetes cluster as Linux
@@ -267,6 +268,18 @@ pub(super) struct PacketOptions {
     /// The firewall mark that the sender's socket sets
     #[arg(long, value_name = "N", value_parser = number::<u32>)]
     pub(super) mark: Option<u32>,
+    /// What the packet carries behind its transport header, for rules that look into it
+    #[arg(long, value_name = "HEX|@FILE")]
+    pub(super) payload: Option<String>,
+    /// When the packet is sent, for rules that ask for the time: 2026-11-23T07:15:59Z
+    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
+    pub(super) time: Option<i64>,
+    /// The user that the sender runs as, for rules that ask for the owner
+    #[arg(long, value_name = "N", value_parser = number::<u32>)]
+    pub(super) uid: Option<u32>,
+    /// The sender's group
+    #[arg(long, value_name = "N", value_parser = number::<u32>)]
+    pub(super) gid: Option<u32>,
 }
 
 /// `--proto`.
@@ -322,6 +335,11 @@ fn number<T: TryFrom<u32>>(text: &str) -> Result<T, String> {
     };
     let number = number.map_err(|_| "a number is wanted, such as 16384 or 0x4000".to_owned())?;
     T::try_from(number).map_err(|_| "the number is too large".to_owned())
+}
+
+/// A moment as RFC 3339 writes it.
+fn time(text: &str) -> Result<i64, String> {
+    calendar::moment(text).ok_or_else(|| "a date and a time are wanted, such as 2026-11-23T07:15:59Z".to_owned())
 }
 
 /// Flags as iptables writes them: `SYN,ACK`, or `NONE`.

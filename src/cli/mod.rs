@@ -10,6 +10,7 @@ mod names;
 mod open;
 mod output;
 mod packet;
+mod payload;
 mod question;
 mod rules;
 mod unread;

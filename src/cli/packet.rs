@@ -18,6 +18,8 @@ pub(super) struct Ends {
     pub(super) port: Option<u16>,
     /// The protocol of the service that TO names.
     pub(super) protocol: Option<Protocol>,
+    /// How many bytes the packet carries, where the question says so.
+    pub(super) carried: Option<usize>,
 }
 
 /// The source port where none is given.
@@ -38,7 +40,7 @@ pub(super) fn packet(ends: Ends, options: &PacketOptions, state: State) -> Resul
     let port = port(ends, options, protocol)?;
     refuse_foreign(protocol, options)?;
     let transport = transport(protocol, port, flags, options, ends.destination.is_ipv6());
-    let length = length(protocol, options, ends.destination.is_ipv6())?;
+    let length = length(protocol, options, ends)?;
     let ip = Ip {
         source: ends.source,
         destination: ends.destination,
@@ -110,20 +112,29 @@ fn has_id(kind: u8, v6: bool) -> bool {
     if v6 { matches!(kind, 128 | 129) } else { matches!(kind, 0 | 8 | 13..=18) }
 }
 
-fn length(protocol: Proto, options: &PacketOptions, v6: bool) -> Result<u32, Error> {
+fn length(protocol: Proto, options: &PacketOptions, ends: Ends) -> Result<u32, Error> {
+    let v6 = ends.destination.is_ipv6();
     let (default, header) = match protocol {
         Proto::Icmp => (84, 8),
         Proto::Tcp => (60, 20),
         Proto::Udp => (60, 8),
         Proto::Sctp => (60, 12),
     };
-    let least = header + if v6 { 40 } else { 20 };
+    let carried = ends.carried.map(|carried| u32::try_from(carried).unwrap_or(u32::MAX));
+    let least = header + if v6 { 40 } else { 20 } + carried.unwrap_or(0);
     // What fits into the header's 16-bit length.
     let most = 65535 + if v6 { 40 } else { 0 };
-    match options.size {
-        None => Ok(default),
-        Some(size) if (least..=most).contains(&size) => Ok(size),
-        Some(size) => Err(usage(format!("--size {size}: such a packet has {least} to {most} bytes"))),
+    // A TCP header may have options.
+    let options_end = if protocol == Proto::Tcp { least + 40 } else { least };
+    match (options.size, carried) {
+        (None, Some(_)) if least > most => Err(usage("--payload: it doesn't fit into a packet")),
+        (None, None) => Ok(default),
+        (None, Some(_)) => Ok(least),
+        (Some(size), Some(_)) if !(least..=options_end).contains(&size) || !(size - least).is_multiple_of(4) => {
+            Err(usage(format!("--size {size}: with this payload the packet has {least} bytes")))
+        }
+        (Some(size), _) if (least..=most).contains(&size) => Ok(size),
+        (Some(size), _) => Err(usage(format!("--size {size}: such a packet has {least} to {most} bytes"))),
     }
 }
 
@@ -136,7 +147,7 @@ mod tests {
     use super::*;
 
     fn ends(port: Option<u16>, protocol: Option<Protocol>) -> Ends {
-        Ends { source: [10, 0, 0, 1].into(), destination: [10, 0, 0, 2].into(), port, protocol }
+        Ends { source: [10, 0, 0, 1].into(), destination: [10, 0, 0, 2].into(), port, protocol, carried: None }
     }
 
     #[test]
@@ -171,6 +182,20 @@ mod tests {
         let echo = packet(v6, &PacketOptions::default(), State::New).unwrap();
         assert!(echo.ip.df && echo.protocol() == Protocol::ICMPV6);
         assert!(matches!(echo.transport, Transport::Icmp { kind: 128, .. }));
+    }
+
+    #[test]
+    fn a_payload_makes_the_length() {
+        let length = |size, carried| {
+            let options = PacketOptions { size, ..PacketOptions::default() };
+            packet(Ends { carried: Some(carried), ..ends(Some(80), None) }, &options, State::New)
+                .map(|packet| packet.length)
+        };
+        assert_eq!(length(None, 3).unwrap(), 43);
+        // Options of TCP stand between the header and what it carries.
+        assert_eq!(length(Some(55), 3).unwrap(), 55);
+        assert!(length(Some(54), 3).is_err() && length(Some(42), 3).is_err() && length(Some(87), 3).is_err());
+        assert!(length(None, 65_535).is_err());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::args::{Explain, PacketOptions, Proto, State};
 use super::entry;
 use super::names::{self, End, Home, Kind, Names, Role};
 use super::packet::{self, Ends};
+use super::payload;
 
 /// A question that can be asked, or one whose sender the snapshot doesn't hold.
 #[derive(Debug)]
@@ -61,7 +62,9 @@ pub(super) fn question(typed: &Explain, from: &str, to: &str, snapshot: &Snapsho
     let start = start(typed, &sender, &target, family, &names)?;
     let source = source(&typed.packet, &sender.end, family, &start, snapshot)?;
     let Some(destination) = target.end.address(family) else { return Err(no_address(to, family)) };
-    let ends = Ends { source, destination, port: target.end.port, protocol: target.end.protocol };
+    let given = given(&typed.packet)?;
+    let carried = given.payload.as_ref().map(|payload| payload.len());
+    let ends = Ends { source, destination, port: target.end.port, protocol: target.end.protocol, carried };
     let packet = packet::packet(ends, &typed.packet, typed.state)?;
     let gaps = sender.end.gaps.into_iter().chain(target.end.gaps).collect();
     // Where the question says where the packet comes in, its sender need not be known.
@@ -70,7 +73,7 @@ pub(super) fn question(typed: &Explain, from: &str, to: &str, snapshot: &Snapsho
     let findings = strange.chain(target.end.findings).collect();
     let asked = match start {
         Start::Missing(folder) => Asked::Missing { folder, packet: Box::new(packet) },
-        Start::Known(from) => Asked::Walk(walk(typed, packet, from)),
+        Start::Known(from) => Asked::Walk(walk(typed, packet, from, given)),
     };
     Ok(Resolved { asked, gaps, findings })
 }
@@ -84,7 +87,13 @@ fn target(names: &Names<'_>, to: &str, sender: &End) -> Result<End, Error> {
     })
 }
 
-fn walk(typed: &Explain, packet: Packet, from: Origin) -> Question {
+/// What settles what rules ask and no snapshot holds.
+fn given(options: &PacketOptions) -> Result<Given, Error> {
+    let payload = options.payload.as_deref().map(payload::read).transpose()?;
+    Ok(Given { payload, time: options.time, uid: options.uid, gid: options.gid })
+}
+
+fn walk(typed: &Explain, packet: Packet, from: Origin, given: Given) -> Question {
     Question {
         packet,
         from,
@@ -92,7 +101,7 @@ fn walk(typed: &Explain, packet: Packet, from: Origin) -> Question {
         max_paths: usize::try_from(typed.max_paths).unwrap_or(usize::MAX),
         verbose: typed.verbose,
         established: typed.state == State::Established,
-        given: Given::default(),
+        given,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Layer 0: addresses, names and the packet.
 
 mod addr;
+pub mod calendar;
 mod hook;
 mod netns;
 mod packet;

@@ -204,3 +204,83 @@ fn a_segment_of_nothing_but_a_header_has_no_options() {
     assert!(bare("-p tcp -m tcpmss ! --mss 1460"));
     assert!(drop_if("-p tcp -m tcpmss --mss 1460").branches());
 }
+
+/// What a packet of 43 bytes that carries `GET` is asked, and the answer.
+const READ: &[(&str, Option<bool>)] = &[
+    ("-m string --string GET --algo bm", Some(true)),
+    ("-m string --hex-string \"|474554|\" --algo kmp --from 40", Some(true)),
+    ("-m string --string GET --algo bm --to 43", Some(true)),
+    ("-m string --string GET --algo bm --from 40 --to 42", Some(false)),
+    ("-m string --string GET --algo bm --from 41", Some(false)),
+    ("-m string --string get --algo bm --from 40", Some(false)),
+    ("-m string --string get --algo bm --icase", Some(true)),
+    ("-m string ! --string POST --algo bm --from 40", Some(true)),
+    // The bytes before hold a checksum and a sequence number.
+    ("-m string --string POST --algo bm", None),
+    ("-m u32 --u32 \"6&0xff=6\"", Some(true)),
+    ("-m u32 --u32 \"0&0xffff=43\"", Some(true)),
+    // From the IP header's length to the TCP header's, and on to what it carries.
+    ("-m u32 --u32 \"0>>22&0x3c@0>>16=40000 && 0>>22&0x3c@0&0xffff=80,443\"", Some(true)),
+    ("-m u32 --u32 \"0>>22&0x3c@12>>26&0x3c@0=0\"", Some(false)),
+    ("-m u32 ! --u32 \"39&0xffffff=0x474554\"", Some(false)),
+    ("-m u32 --u32 \"40=0\"", Some(false)),
+    ("-m u32 --u32 \"4>>16=7\"", None),
+    ("-m u32 --u32 \"4>>16=0:0xffff\"", Some(true)),
+    // `tcp`, `tcp dst port 80`, and `tcp[((tcp[12:1] & 0xf0) >> 2):2] = 0x4745` as tcpdump -ddd prints them.
+    ("-m bpf --bytecode \"4,48 0 0 9,21 0 1 6,6 0 0 1,6 0 0 0\"", Some(true)),
+    ("-m bpf --bytecode \"4,48 0 0 9,21 0 1 17,6 0 0 1,6 0 0 0\"", Some(false)),
+    ("-m bpf --bytecode \"5,177 0 0 0,72 0 0 2,21 0 1 80,6 0 0 1,6 0 0 0\"", Some(true)),
+    (
+        "-m bpf --bytecode \"9,177 0 0 0,80 0 0 12,84 0 0 240,116 0 0 2,12 0 0 0,7 0 0 0,72 0 0 0,21 0 1 18245,6 0 0 1\"",
+        Some(true),
+    ),
+    ("-m bpf --bytecode \"4,40 0 0 4,21 0 1 7,6 0 0 1,6 0 0 0\"", None),
+    ("-m bpf --bytecode \"2,32 0 0 100,6 0 0 1\"", Some(false)),
+    ("-p tcp -m tcp ! --tcp-option 2", Some(true)),
+];
+
+#[test]
+fn a_payload_that_is_given_settles_what_looks_into_it() {
+    for (options, answer) in READ {
+        let mut host = drop_if(options);
+        (host.packet.length, host.given.payload) = (43, Some(Arc::from(*b"GET")));
+        let found = (!host.branches()).then(|| host.is_dropped());
+        assert_eq!(found, *answer, "{options}");
+    }
+}
+
+#[test]
+fn without_a_payload_headers_are_read_all_the_same() {
+    assert!(drop_if("-m u32 --u32 \"6&0xff=6\"").is_dropped());
+    let answer = drop_if("-m string --string GET --algo bm").answer();
+    assert_eq!(answer.paths.len(), 2);
+    let what = "the packet has \"GET\" in it between 0 and 65535 (--payload gives what it carries)";
+    assert!(answer.gaps.iter().any(|gap| gap.what == what), "{:?}", answer.gaps);
+}
+
+#[test]
+fn an_owner_that_is_given_settles_owner() {
+    let test = |options: &str, given: Given| {
+        let host = filter(&format!("-A OUTPUT -m owner {options} -j DROP"));
+        let snapshot = load_files(host.files.clone()).unwrap();
+        let question = Question {
+            packet: packet(US, CLIENT, tcp(80)),
+            from: Origin::Socket { netns: NetnsId(0) },
+            reply: false,
+            max_paths: 64,
+            verbose: false,
+            established: false,
+            given,
+        };
+        let paths = explain(&snapshot, &question).paths;
+        (paths.len() == 1).then(|| paths[0].forward.reason == Some(Reason::Rule))
+    };
+    let who = |uid, gid| Given { uid, gid, ..Given::default() };
+    assert_eq!(test("--uid-owner 1000", who(Some(1000), None)), Some(true));
+    assert_eq!(test("! --uid-owner 1000-2000", who(Some(1500), None)), Some(false));
+    assert_eq!(test("--uid-owner 1000 --gid-owner 5", who(Some(1000), Some(6))), Some(false));
+    assert_eq!(test("--uid-owner 1000 --gid-owner 5", who(Some(1000), None)), None);
+    // Nobody says of which other groups it is.
+    assert_eq!(test("--gid-owner 5 --suppl-groups", who(None, Some(6))), None);
+    assert_eq!(test("--socket-exists", who(None, None)), Some(true));
+}

@@ -154,7 +154,7 @@ fn what_no_snapshot_tells_branches() {
         "-m time --timestart 01:02:03 --timestop 04:05:06",
         "-m statistic --mode nth --every 2 --packet 0",
         "-m string --string x --algo bm",
-        "-m bpf --bytecode \"4,48 0 0 9,21 0 1 6,6 0 0 1,6 0 0 0\"",
+        "-m bpf --object-pinned /sys/fs/bpf/x",
         "-m newer --than this",
         "-m recent --rcheck --name nowhere --rsource",
         "-m set --match-set nowhere src",

@@ -17,7 +17,7 @@ pub(super) fn ask(walk: &Walk, state: &HookState, one: &Match) -> Answer {
     let packet = walk.packet();
     match one {
         Match::Udp(ports) => ports_match(packet, ports),
-        Match::Tcp(tcp) => tcp_mt(packet, tcp),
+        Match::Tcp(tcp) => tcp_mt(walk, tcp),
         Match::Sctp(sctp) => ports_match(packet, &sctp.ports).and(|| {
             let chunks = sctp.chunks.as_ref();
             chunks.map_or(Answer::from(true), |chunks| {
@@ -62,14 +62,15 @@ fn ports_match(packet: &Packet, ports: &Ports) -> Answer {
 }
 
 /// `tcp_mt` in `xt_tcpudp.c`. The options of a segment no question gives.
-fn tcp_mt(packet: &Packet, tcp: &TcpMatch) -> Answer {
+fn tcp_mt(walk: &Walk, tcp: &TcpMatch) -> Answer {
+    let packet = walk.packet();
     let Transport::Tcp { flags, .. } = packet.transport else { return Answer::No };
     if tcp.flags.is_some_and(|test| !test.of(flags & test.value.mask == test.value.set)) {
         return Answer::No;
     }
     ports_match(packet, &tcp.ports).and(|| {
         tcp.option.map_or(Answer::from(true), |test| {
-            if has_no_options(packet) {
+            if is_bare(walk) {
                 return Answer::from(test.invert);
             }
             Answer::unknown(format!("the segment has the TCP option {}", test.value)).inverted(test.invert)
@@ -83,11 +84,19 @@ pub(in super::super) fn has_no_options(packet: &Packet) -> bool {
     packet.length == ip + 20
 }
 
+/// Whether a segment's header has no options: there is nothing else but what it is said to carry.
+fn is_bare(walk: &Walk) -> bool {
+    let carried = walk.given.payload.as_ref().filter(|_| walk.packet().inner.is_none());
+    let carried = carried.map_or(0, |payload| u32::try_from(payload.len()).unwrap_or(u32::MAX));
+    let header = |packet: &Packet| if packet.ip.destination.is_ipv6() { 60 } else { 40 };
+    walk.packet().length.checked_sub(carried) == Some(header(walk.packet()))
+}
+
 /// `tcpmss_mt` in `net/netfilter/xt_tcpmss.c`: a segment without the option matches a negation alone.
 pub(super) fn tcpmss_mt(walk: &Walk, options: &Options) -> Answer {
     let asked = options.find("--mss");
     let (text, invert) = asked.map_or(("", false), |asked| (&*asked.value, asked.invert));
-    if has_no_options(walk.packet()) {
+    if is_bare(walk) {
         return Answer::from(invert);
     }
     Answer::unknowable(format!("the segment's maximum segment size is {text}")).inverted(invert)

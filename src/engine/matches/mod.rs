@@ -1,6 +1,8 @@
 //! Whether a rule matches a packet: `ip_packet_match` in `net/ipv4/netfilter/ip_tables.c`, then the rule's extensions.
 
 mod addrtype;
+mod bpf;
+mod bytes;
 mod connection;
 mod device;
 mod exthdr;
@@ -8,12 +10,14 @@ mod header;
 mod ipsec;
 mod kept;
 mod other;
+mod payload;
 mod rate;
 pub(super) mod recent;
 mod rpfilter;
 mod set;
 mod socket;
 mod time;
+mod u32;
 
 pub(super) use header::has_no_options;
 pub(super) use other::{has, is_exact, masked, number, value};

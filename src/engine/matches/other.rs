@@ -4,7 +4,7 @@ use crate::snapshot::Options;
 
 use super::super::netfilter::HookState;
 use super::super::walk::Walk;
-use super::{Answer, device, exthdr, header, ipsec, kept, rate, socket, time};
+use super::{Answer, device, exthdr, header, ipsec, kept, payload, rate, socket, time};
 
 pub(super) fn ask(walk: &mut Walk, state: &HookState, options: &Options) -> Answer {
     match options.name {
@@ -25,6 +25,9 @@ pub(super) fn ask(walk: &mut Walk, state: &HookState, options: &Options) -> Answ
         "cgroup" => socket::cgroup_mt(walk, state, options),
         "osf" => socket::osf_match(walk, options),
         "tcpmss" => header::tcpmss_mt(walk, options),
+        "string" => payload::string_mt(walk, options),
+        "u32" => payload::u32_mt(walk, options),
+        "bpf" => payload::bpf_mt(walk, options),
         "time" => time::time_mt(walk, options),
         _ => Answer::unknowable(format!("`-m {options}` matches, which no snapshot tells")),
     }

@@ -115,12 +115,25 @@ impl Crafted {
         bytes
     }
 
+    /// What follows the transport header.
+    pub fn carried(&self) -> Vec<u8> {
+        let body = self.body();
+        let header = match self.payload {
+            Payload::Tcp { .. } => usize::from(body[12] >> 4) * 4,
+            Payload::Udp { .. } | Payload::Icmp { .. } => 8,
+            Payload::Sctp { .. } => 12,
+            Payload::Other(_) => 0,
+        };
+        body[header..].to_vec()
+    }
+
     /// The transport header and what follows, with its checksum.
     fn body(&self) -> Vec<u8> {
         let ports = |source: u16, destination: u16| [source.to_be_bytes(), destination.to_be_bytes()].concat();
         // A tunnel's header of zeros is one of version 0 without options.
         let least = if matches!(self.payload, Payload::Other(_)) { 8 } else { 0 };
-        let data = vec![0; usize::from(self.data).max(least)];
+        let words = if least > 0 { [0; 5] } else { *b"GET /" };
+        let data: Vec<u8> = words.into_iter().cycle().take(usize::from(self.data).max(least)).collect();
         let (mut body, at) = match self.payload {
             Payload::Icmp { kind, code, id } => {
                 let mut head = vec![kind, code, 0, 0];

@@ -5,11 +5,11 @@ use super::super::rng::Rng;
 use super::iptables::{At, Condition, inward, outward};
 
 /// Those whose answer the packet, its connection or the snapshot gives.
-pub const KNOWN: &[Condition] = &[connbytes, connlabel, helper, cluster, devgroup, realm, headers, tcp_option, eui64];
+pub const KNOWN: &[Condition] =
+    &[connbytes, connlabel, helper, cluster, devgroup, realm, headers, tcp_option, eui64, string, u32, bpf];
 
 /// Those whose answer is in what no snapshot holds.
-pub const OPEN: &[Condition] =
-    &[limit, hashlimit, quota, connlimit, time, policy, socket, cgroup, cpu, mss, text, chunks];
+pub const OPEN: &[Condition] = &[limit, hashlimit, quota, connlimit, time, policy, socket, cgroup, cpu, mss, chunks];
 
 fn connbytes(_: At, rng: &mut Rng) -> Option<String> {
     let range = rng.word(&["1", "2", "0:0", "1:1", "28:60", "1:100", "1000:2000", "0:1000"]);
@@ -132,17 +132,46 @@ fn mss(_: At, rng: &mut Rng) -> Option<String> {
     Some(format!("-p tcp -m tcpmss {}--mss {}", rng.negation(25), rng.word(&["1460", "1:1459", "1000:2000"])))
 }
 
-fn text(_: At, rng: &mut Rng) -> Option<String> {
-    let not = rng.negation(25);
-    Some(match rng.below(4) {
-        0 => format!("-m string {not}--string GET --algo bm"),
-        1 => format!("-m string {not}--hex-string \"|0000|\" --algo kmp --from 40"),
-        2 => format!(
-            "-m u32 {not}--u32 \"{}\"",
-            rng.word(&["0&0xffff=0x54", "6&0xff=6,17", "0>>22&0x3c@0>>16=1000:1001"])
-        ),
-        _ => format!("-m bpf --bytecode \"{}\"", rng.word(&["1,6 0 0 1", "4,48 0 0 9,21 0 1 6,6 0 0 1,6 0 0 0"])),
-    })
+fn string(_: At, rng: &mut Rng) -> Option<String> {
+    let pattern = rng.word(&[
+        "--string GET",
+        "--string \"T /GET\"",
+        "--string POST",
+        "--string get --icase",
+        "--hex-string \"|474554|\"",
+        "--hex-string \"|0000|\"",
+    ]);
+    let place = rng.word(&["", " --from 40", " --from 60 --to 64", " --to 32", " --from 28 --to 31", " --from 41"]);
+    Some(format!("-m string {}{pattern} --algo {}{place}", rng.negation(25), rng.word(&["bm", "kmp"])))
+}
+
+fn u32(_: At, rng: &mut Rng) -> Option<String> {
+    let tests = rng.word(&[
+        "0&0xffff=28:60",
+        "6&0xff=6,17",
+        "0>>28=4&&0>>22&0x3c@0>>16=20000:20003",
+        "0>>22&0x3c@0&0xffff=80,443",
+        "0>>22&0x3c@12>>26&0x3c@0=0x47455420",
+        "12=0xc0000263:0xcb007105",
+        "4>>16=0x1234",
+        "8>>24=63,64",
+        "1000=0",
+        "40=0x47455420&&6&0xff=0:255",
+    ]);
+    Some(format!("-m u32 {}--u32 \"{tests}\"", rng.negation(25)))
+}
+
+fn bpf(_: At, rng: &mut Rng) -> Option<String> {
+    // The protocol; the length; the destination port behind the IP header; what stands at the end; a reading behind it.
+    let program = rng.word(&[
+        "4,48 0 0 9,21 0 1 6,6 0 0 1,6 0 0 0",
+        "4,128 0 0 0,37 0 1 60,6 0 0 1,6 0 0 0",
+        "5,177 0 0 0,72 0 0 2,53 0 1 1000,6 0 0 1,6 0 0 0",
+        "7,128 0 0 0,20 0 0 4,7 0 0 0,64 0 0 0,69 0 1 255,6 0 0 1,6 0 0 0",
+        "2,32 0 0 1000,6 0 0 1",
+        "6,40 0 0 4,2 0 0 3,97 0 0 3,172 0 0 0,21 0 0 0,22 0 0 0",
+    ]);
+    Some(format!("-m bpf --bytecode \"{program}\""))
 }
 
 fn chunks(_: At, rng: &mut Rng) -> Option<String> {

@@ -166,7 +166,7 @@ fn ask(snapshot: &Snapshot, crafted: &Crafted) -> Answer {
         max_paths: 512,
         verbose: false,
         established: false,
-        given: Given::default(),
+        given: Given { payload: Some(crafted.carried().into()), ..Given::default() },
     };
     let answer = explain(snapshot, &question);
     // The way of an error is the answer's.
