@@ -102,6 +102,22 @@ pub(super) fn is_table(name: &str) -> bool {
     name == TUNTAP || TABLES.binary_search(&name).is_ok()
 }
 
+/// The table that a file was probably meant for which has no table's name: `routes.txt`, `ip-route.out`,
+/// `iptables-save.txt`.
+pub(super) fn meant(name: &str) -> Option<&'static str> {
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    let typed = name.split('.').next().unwrap_or_default();
+    let tables = || TABLES.iter().copied().chain([TUNTAP]).filter(|table| !is_json(table));
+    let stem = |table: &'static str| table.split('.').next().unwrap_or(table);
+    let whole = tables().filter(|table| typed.contains(stem(table))).max_by_key(|table| stem(table).len());
+    let begun = |table: &&'static str| typed.len() > 4 && stem(table).starts_with(typed);
+    whole.or_else(|| tables().filter(begun).min_by_key(|table| stem(table).len()))
+}
+
+fn is_json(table: &str) -> bool {
+    table.rsplit_once('.').is_some_and(|(_, ending)| ending == "json")
+}
+
 /// Every way in which a path can be one of a snapshot that stands some folders down: the length of the leading
 /// folders (with their `/`), and what the rest is.
 pub(super) fn slots(path: &str) -> impl Iterator<Item = (usize, Slot<'_>)> {
@@ -131,6 +147,26 @@ mod tests {
         assert_eq!(Slot::of("nodes/n1/host/passwd"), None);
         assert_eq!(Slot::of("nodes/n1/pods/default_web/tuntap.txt/x"), None);
         assert_eq!(Slot::of("nodes/n1"), None);
+    }
+
+    #[test]
+    fn a_file_of_another_name_is_meant_for_a_table() {
+        for (name, table) in [
+            ("routes.txt", "route.txt"),
+            ("IP_route6.out", "route6.txt"),
+            ("ip-rule", "rule.txt"),
+            ("iptables-save.txt", "iptables-save"),
+            ("iptables.txt", "iptables-save"),
+            ("ip6tables-legacy-save.log", "ip6tables-legacy-save"),
+            ("neighbours", "neigh.txt"),
+            ("bridge_link.txt", "bridge-link.txt"),
+            ("tuntap", "tuntap.txt"),
+        ] {
+            assert_eq!(meant(name), Some(table), "{name}");
+        }
+        for name in ["README.md", "passwd", "", ".txt", "ip", "resolv.conf", "recent"] {
+            assert_eq!(meant(name), None, "{name}");
+        }
     }
 
     #[test]

@@ -314,7 +314,9 @@ impl Reader<'_> {
             return Ok(());
         }
         self.tree.folders.insert(path.to_owned());
-        for (name, file) in self.entries(dir, path) {
+        let entries = self.entries(dir, path);
+        self.misnamed(path, &entries);
+        for (name, file) in entries {
             // What is neither a file nor a folder is told whatever its name is: somebody put it there.
             if layout::is_table(&name) || is_odd(&file) {
                 self.read_file(&format!("{path}/{name}"), &file)?;
@@ -330,6 +332,20 @@ impl Reader<'_> {
             self.read_file(&format!("{recent}/{name}"), &file)?;
         }
         Ok(())
+    }
+
+    /// Tells of files that were probably meant for a table that isn't there.
+    fn misnamed(&mut self, path: &str, entries: &[(String, PathBuf)]) {
+        let stem = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+        let tables: BTreeSet<String> =
+            entries.iter().filter(|(name, _)| layout::is_table(name)).map(|(name, _)| stem(name)).collect();
+        for (name, file) in entries.iter().filter(|(name, _)| !layout::is_table(name)) {
+            let meant = layout::meant(name).filter(|meant| !tables.contains(&stem(meant)) && file.is_file());
+            if let Some(meant) = meant {
+                self.tree
+                    .gap(&format!("{path}/{name}"), format_args!("was not read: a snapshot has the table as {meant}"));
+            }
+        }
     }
 
     /// Reads one file. A file that can't be read is a gap; one that is not there is nothing.

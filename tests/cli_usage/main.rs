@@ -202,6 +202,24 @@ fn rows_on_the_way_that_could_not_be_read_are_told() {
 }
 
 #[test]
+fn a_table_of_another_name_is_told() {
+    let root = broken("misnamed", |root| {
+        let host = root.join("nodes/n1/host");
+        fs::rename(host.join("route.txt"), host.join("routes.txt")).unwrap();
+        fs::write(host.join("links-of-yesterday.txt"), "").unwrap();
+    });
+    let run = flowtrace(&["explain", "--snapshot", root.to_str().unwrap(), "pod1", "pod2"]);
+    assert_eq!(run.code, 3, "{}", run.out);
+    assert!(
+        run.out.contains("nodes/n1/host/routes.txt was not read: a snapshot has the table as route.txt"),
+        "{}",
+        run.out
+    );
+    assert!(!run.out.contains("links-of-yesterday"), "the table is there under its own name: {}", run.out);
+    assert!(run.out.contains("Try: `ip -d route show table all` on n1"), "{}", run.out);
+}
+
+#[test]
 fn a_node_without_a_folder_is_unknown_not_silent() {
     let root = broken("absent-node", |root| fs::remove_dir_all(root.join("nodes/n2")).unwrap());
     let run = flowtrace(&["explain", "--snapshot", root.to_str().unwrap(), "pod1", "pod2"]);
