@@ -78,7 +78,29 @@ pub(super) fn resolve(
         answered(walk, &hop, owner);
         return Ok(());
     }
+    if let Some(proxy) = proxy(walk, &hop, &reach)? {
+        answered(walk, &hop, proxy);
+        return Ok(());
+    }
     unanswered(walk, &hop, row, &reach)
+}
+
+/// Who answers for an address that it doesn't have itself: in IPv4 a router that is set to (`proxy_arp`); in IPv6 one
+/// with an entry for the address (`ip neigh show proxy`), which no snapshot holds.
+fn proxy(walk: &mut Walk, hop: &Hop, reach: &Reach) -> Stage<Option<DevRef>> {
+    let me = (walk.netns_id(), hop.dev.clone());
+    let others: Vec<DevRef> = reach.stacks.iter().filter(|stack| **stack != me).cloned().collect();
+    if hop.address.is_ipv4() {
+        let sender = asks_from(walk, hop.dev);
+        return Ok(others.into_iter().find(|stack| route::proxies_arp(walk, stack, sender, hop.address)));
+    }
+    let may_proxy = |(netns, dev): &DevRef| {
+        let word = |dev: &IfName| sysctl::device(walk.snapshot.netns(*netns), Family::Inet6, dev, "proxy_ndp");
+        [word(&IfName::new("all")), word(dev)].into_iter().flatten().find(|(value, _)| *value != 0)
+    };
+    let Some((_, line)) = others.iter().find_map(may_proxy) else { return Ok(None) };
+    let what = format!("whether proxy_ndp answers for {}: `ip -6 neigh show proxy` is not collected", hop.address);
+    Err(End::undetermined(Reason::MissingTable, what).because([line]))
 }
 
 /// Whether a stack that a request comes to by a device takes the address for its own: in IPv4 that of any device, in
@@ -135,6 +157,7 @@ fn answered(walk: &mut Walk, hop: &Hop, owner: DevRef) {
     let link = owner_netns.link(&owner.1);
     let lladdr = link.and_then(|link| link.lladdr);
     let row = owner_netns.addr(address).map(|addr| addr.evidence);
+    let row = row.or_else(|| sysctl::max_of_all(owner_netns, &owner.1, "proxy_arp").map(|(_, line)| line));
     let assumed = link.is_none();
     if assumed {
         let what = format!("{}: {dev} is taken to be joined to {}", walk.netns().lacks("link.txt"), owner.1);
@@ -173,9 +196,9 @@ fn unanswered(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, reach: &Reach) ->
         walk.take(Decision::Neighbor { address, device, lladdr: None, state, assumed: true, source }, because);
         return Ok(());
     }
-    if let Some(what) = missing(walk.netns(), dev, reach) {
+    if let Some((reason, what)) = missing(walk.netns(), dev, reach) {
         note_beside(walk, dev, address);
-        return Err(End::undetermined(Reason::MissingTable, what).because(because));
+        return Err(End::undetermined(reason, what).because(because));
     }
     if reach.underlay
         && failed.is_none()
@@ -237,10 +260,14 @@ fn note_beside(walk: &mut Walk, dev: &IfName, address: IpAddr) {
 }
 
 /// What of the link is not in the snapshot, where the owner could be.
-fn missing(netns: &Netns, dev: &IfName, reach: &Reach) -> Option<String> {
+fn missing(netns: &Netns, dev: &IfName, reach: &Reach) -> Option<(Reason, String)> {
     if netns.links.is_none() {
-        return Some(format!("{}: what {dev} is, is not known", netns.lacks("link.txt")));
+        return Some((Reason::MissingTable, format!("{}: what {dev} is, is not known", netns.lacks("link.txt"))));
     }
     let hidden = reach.hidden.first()?;
-    Some(format!("the namespace at the other end of {hidden} is not in the snapshot"))
+    if let Some(LinkKind::Other(kind)) = netns.link(hidden).map(|link| &link.kind) {
+        return Some((Reason::NotModelled, format!("{hidden} is a device of kind {kind}, which is not modelled")));
+    }
+    let what = format!("the namespace at the other end of {hidden} is not in the snapshot");
+    Some((Reason::MissingTable, what))
 }

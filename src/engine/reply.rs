@@ -1,7 +1,7 @@
 //! The answer: sent by the stack that the packet reached, or by the outside that it left for.
 
 use crate::evidence::Evidence;
-use crate::net::{Family, IfName, Packet, Protocol, Transport};
+use crate::net::{Family, IfName, Mark, Packet, Protocol, Transport};
 use crate::trace::{Decision, Reason, Trace, Verdict};
 
 use super::conntrack::UnknownPort;
@@ -21,6 +21,7 @@ pub(super) fn walk(course: &mut Course, forward: &Leg, sent: &Packet) -> Trace {
         from_outside(course, packet, forward.unknown_port)
     } else {
         packet.ip.ttl = default_ttl(course, forward);
+        packet.mark = reflected_mark(course, forward);
         let unknown = forward.unknown_port;
         if let Some((key, because)) = ignores_echo(course, forward) {
             return course.ignore_echo(forward.netns, packet, key, because).trace;
@@ -32,6 +33,18 @@ pub(super) fn walk(course: &mut Course, forward: &Leg, sent: &Packet) -> Trace {
     };
     check_receiver(course, &mut leg, sent);
     leg.trace
+}
+
+/// The mark of the answer: none, unless a setting hands the request's on (`IP4_REPLY_MARK` and `IP6_REPLY_MARK` for
+/// echoes, `inet_request_mark` for a listener's TCP).
+fn reflected_mark(course: &Course, forward: &Leg) -> Mark {
+    let key = match (&forward.packet.transport, forward.packet.family()) {
+        (Transport::Icmp { .. }, Family::Inet) => "net.ipv4.fwmark_reflect",
+        (Transport::Icmp { .. }, Family::Inet6) => "net.ipv6.fwmark_reflect",
+        (Transport::Tcp { .. }, _) => "net.ipv4.tcp_fwmark_accept",
+        _ => return Mark(0),
+    };
+    if sysctl::is_set(course.snapshot.netns(forward.netns), key) { forward.packet.mark } else { Mark(0) }
 }
 
 /// The setting by which the receiver answers no echo (`icmp_echo` in `net/ipv4/icmp.c`, `icmpv6_rcv` in
@@ -100,7 +113,7 @@ fn default_ttl(course: &Course, forward: &Leg) -> u8 {
 fn answer_to(packet: &Packet) -> Packet {
     let mut answer = packet.clone();
     (answer.link, answer.inner, answer.encapsulation, answer.fragments) = (None, None, None, None);
-    answer.mark = crate::net::Mark(0);
+    answer.mark = Mark(0);
     std::mem::swap(&mut answer.ip.source, &mut answer.ip.destination);
     answer.ip.ttl = 64;
     match &mut answer.transport {

@@ -122,10 +122,25 @@ pub(super) fn ip_route_output(walk: &mut Walk, oif: Option<&IfName>) -> Stage<Ds
         RouteType::Broadcast | RouteType::Multicast => Err(not_unicast(found.because.clone())),
         _ => {
             let way = select_path(walk, &found);
+            refuse_loopback_source(walk, way.as_ref().and_then(|way| way.dev.as_ref()))?;
             let source = if unspecified { Some(source_for(walk, &found, way.as_ref())?) } else { None };
             Ok(take_route(walk, Chosen { found, way }, false, source))
         }
     }
+}
+
+/// A loopback address is no source for what leaves by another device than `lo`, unless `route_localnet` allows it
+/// (`__mkroute_output`).
+fn refuse_loopback_source(walk: &mut Walk, dev: Option<&IfName>) -> Stage<()> {
+    let (IpAddr::V4(source), Some(dev)) = (walk.packet().ip.source, dev) else { return Ok(()) };
+    if !source.is_loopback() || dev.as_str() == "lo" || sysctl::any_of_all(walk.netns(), dev, "route_localnet") {
+        return Ok(());
+    }
+    let detail = format!("{source} can't be the source of what leaves by {dev} without route_localnet");
+    let reason = Reason::MartianSource;
+    let end = if walk.skb.own { End::errno(reason, "EINVAL") } else { End::dropped(reason) };
+    let line = sysctl::max_of_all(walk.netns(), dev, "route_localnet").map(|(_, line)| line);
+    Err(end.detail(detail).because(line))
 }
 
 /// The source address that a route gives (`fib_result_prefsrc`, `ip6_route_get_saddr`).
@@ -340,6 +355,25 @@ pub(super) fn answers_arp(walk: &mut Walk, owner: &DevRef, sender: IpAddr, targe
     };
     let back = Flow::bare(target, sender, loopback());
     local && !matches!(validate_source(walk, netns, &owner.1, back, (mode, false)), Ok(Some(_)))
+}
+
+/// Whether a namespace answers an ARP request for an address that it would forward to by another device
+/// (`arp_fwd_proxy` in `net/ipv4/arp.c`).
+pub(super) fn proxies_arp(walk: &mut Walk, by: &DevRef, sender: IpAddr, target: IpAddr) -> bool {
+    let netns = walk.snapshot.netns(by.0);
+    let own = |word: &str| sysctl::device(netns, Family::Inet, &by.1, word).is_some_and(|(value, _)| value != 0);
+    if !sysctl::any_of_all(netns, &by.1, "proxy_arp") || !own("forwarding") {
+        return false;
+    }
+    let mode = reverse_mode(sysctl::max_of_all(netns, &by.1, "rp_filter").map_or(0, |(value, _)| value));
+    let inward = Flow::bare(sender, target, by.1.clone());
+    let Lookup::Found(found) = fib::fib_lookup_for(walk, netns, &inward) else { return false };
+    let out = found.ways.first().and_then(|way| way.dev.clone());
+    if found.route.kind != RouteType::Unicast || out.as_ref().is_none_or(|out| *out == by.1) {
+        return false;
+    }
+    let back = Flow::bare(target, sender, out.unwrap_or_else(loopback));
+    !matches!(validate_source(walk, netns, &by.1, back, (mode, false)), Ok(Some(_)))
 }
 
 fn reverse_mode(value: i64) -> ReverseMode {

@@ -71,9 +71,13 @@ pub(super) fn decisive(walk: &mut Walk, key: &str, otherwise: i64) -> (i64, Opti
 }
 
 /// Whether packets that come in by a device may be forwarded (`IN_DEV_FORWARD` in `include/linux/inetdevice.h`; for
-/// IPv6 only the setting for all devices counts, see `ip6_forward` in `net/ipv6/ip6_output.c`).
+/// IPv6 the setting for all devices counts, and since Linux 6.17 the device's `force_forwarding`, see `ip6_forward` in
+/// `net/ipv6/ip6_output.c`).
 pub(super) fn forwarding(walk: &mut Walk, family: Family, dev: &IfName) -> (bool, Option<Evidence>) {
     if family == Family::Inet6 {
+        if let Some((1.., line)) = device(walk.netns(), family, dev, "force_forwarding") {
+            return (true, Some(line));
+        }
         let (value, line) = decisive(walk, "net.ipv6.conf.all.forwarding", 1);
         return (value != 0, line);
     }

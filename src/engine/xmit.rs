@@ -15,7 +15,8 @@ use super::unread;
 use super::vxlan;
 use super::walk::{End, Next, Stage, Walk};
 
-/// A device is given the packet (`__dev_queue_xmit`). A capture on it sees the packet unless it is down.
+/// A device is given the packet (`__dev_queue_xmit`). A capture on it sees the packet unless the device is down or the
+/// egress hook, which comes before, drops it.
 pub(super) fn dev_queue_xmit(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
     walk.skb.own = false;
     let netns = walk.netns();
@@ -25,8 +26,8 @@ pub(super) fn dev_queue_xmit(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
         return Err(End::dropped(Reason::DeviceDown).detail(format!("{dev} {what}")).because([link.evidence]));
     }
     unread::doubt_link(walk, dev);
-    walk.take(Decision::Transmit { device: dev.clone() }, None);
     nft::nf_device(walk, Hook::Egress, dev)?;
+    walk.take(Decision::Transmit { device: dev.clone() }, None);
     match &link.kind {
         LinkKind::Loopback => Ok(Next::Receive(walk.netns_id(), dev.clone())),
         LinkKind::Bridge(_) => br_dev_xmit(walk, dev),

@@ -2,7 +2,7 @@
 //! be what `explain` says of the snapshot taken just before.
 
 use crate::lab::judge::{must_agree, must_agree_but_for};
-use crate::lab::{situations, stopped};
+use crate::lab::{settings, situations, stopped};
 
 #[test]
 fn pods_on_two_nodes_reach_each_other_over_vxlan() {
@@ -152,6 +152,31 @@ fn a_node_that_lost_its_uplink_is_no_gateway() {
 #[test]
 fn a_port_that_owns_the_pods_address_still_carries_what_the_stack_sends() {
     must_agree(stopped::owned_by_port(), "");
+}
+
+#[test]
+fn a_node_answers_arp_for_what_it_would_forward_elsewhere() {
+    must_agree(settings::proxy_arp(), "");
+}
+
+#[test]
+fn a_loopback_source_does_not_leave_the_node() {
+    must_agree(settings::local_node_port(false), "");
+}
+
+#[test]
+fn route_localnet_lets_a_loopback_source_leave() {
+    must_agree(settings::local_node_port(true), "");
+}
+
+#[test]
+fn an_answer_may_carry_the_mark_of_its_request() {
+    must_agree(settings::reflected_mark(), "");
+}
+
+#[test]
+fn an_egress_hook_drops_before_a_capture() {
+    must_agree(settings::egress_hook(), "");
 }
 
 #[test]

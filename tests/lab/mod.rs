@@ -37,6 +37,7 @@ pub mod rng;
 pub mod rules;
 pub mod ruletrace;
 pub mod scenario;
+pub mod settings;
 pub mod situations;
 pub mod snapshot;
 pub mod stopped;

@@ -29,7 +29,9 @@ const KEYS: &[&str] = &[
     "ipv4/ip_forward_use_pmtu",
     "ipv4/ip_local_port_range",
     "ipv4/ip_no_pmtu_disc",
+    "ipv4/tcp_fwmark_accept",
     "ipv6/fib_multipath_hash_policy",
+    "ipv6/fwmark_reflect",
     "ipv6/icmp/echo_ignore_all",
     "ipv6/icmp/ratelimit",
     "netfilter/nf_conntrack_tcp_be_liberal",
@@ -43,6 +45,7 @@ const DEVICE4: &[&str] = &[
     "forwarding",
     "ignore_routes_with_linkdown",
     "log_martians",
+    "proxy_arp",
     "route_localnet",
     "rp_filter",
     "send_redirects",
@@ -51,7 +54,8 @@ const DEVICE4: &[&str] = &[
 ];
 
 /// Those of single devices, in IPv6.
-const DEVICE6: &[&str] = &["accept_ra", "disable_ipv6", "forwarding", "hop_limit", "mtu"];
+const DEVICE6: &[&str] =
+    &["accept_ra", "disable_ipv6", "force_forwarding", "forwarding", "hop_limit", "mtu", "proxy_ndp"];
 
 /// Which tools' output goes into which file, for every namespace.
 const TABLES: &[(&str, &str)] = &[

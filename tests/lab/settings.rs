@@ -1,0 +1,61 @@
+//! Settings and rules that are seldom met, and that change where a packet goes.
+
+use nix::errno::Errno;
+
+use super::flannel::FlannelBackend;
+use super::probe::{Probe, Proto, Want};
+use super::scenario::Scenario;
+use super::situations::{EVERY, POD1, two_pods};
+
+const POD2: &str = "default/pod2";
+
+/// The node answers for addresses that it doesn't have: a pod whose routes name no gateway reaches the other node.
+pub fn proxy_arp() -> Scenario {
+    let mut scenario = two_pods("proxy-arp", FlannelBackend::Vxlan).scenario();
+    scenario.space("n1").sysctl("ipv4/conf/cni0/proxy_arp", 1);
+    scenario.space("default/pod1").ip("route add 10.244.2.0/24 dev eth0");
+    for proto in EVERY {
+        scenario.probe(Probe::ask(POD1, POD2, proto, "10.244.2.2", 7000).answered_by(POD2));
+    }
+    scenario.probe(Probe::ask(POD1, "10.244.1.77", Proto::Udp, "10.244.1.77", 7000).error(Errno::EHOSTUNREACH));
+    scenario
+}
+
+/// A service's port on the loopback address: its packets have a source that may not leave the node, unless
+/// `route_localnet` lets it.
+pub fn local_node_port(route_localnet: bool) -> Scenario {
+    let mut scenario = two_pods("local-node-port", FlannelBackend::Vxlan).scenario();
+    let n1 = scenario.space("n1");
+    n1.sysctl("ipv4/conf/all/route_localnet", u8::from(route_localnet));
+    let rules = n1.rules4();
+    rules.insert("nat", "OUTPUT -d 127.0.0.1/32 -p udp -m udp --dport 30080 -j DNAT --to-destination 10.244.1.2:7000");
+    rules.insert("nat", "POSTROUTING -s 127.0.0.0/8 ! -d 127.0.0.0/8 -j MASQUERADE");
+    let probe = Probe::ask("node/n1", "127.0.0.1", Proto::Udp, "127.0.0.1", 30080).listening(7000);
+    scenario.probe(if route_localnet { probe.answered_by(POD1) } else { probe.refused(Errno::EINVAL) });
+    scenario
+}
+
+/// The mark that a rule gave a request goes over to the answer, where a policy rule catches it.
+pub fn reflected_mark() -> Scenario {
+    let mut scenario = two_pods("reflected-mark", FlannelBackend::Vxlan).scenario();
+    let n2 = scenario.space("n2");
+    n2.sysctl("ipv4/fwmark_reflect", 1).sysctl("ipv4/tcp_fwmark_accept", 1);
+    n2.ip("rule add fwmark 7 blackhole");
+    n2.rules4().insert("mangle", "PREROUTING ! -s 192.0.2.12/32 -j MARK --set-xmark 0x7/0xffffffff");
+    let n2 = |proto: Proto| Probe::ask("node/n1", "node/n2", proto, "192.0.2.12", 7000);
+    scenario.probe(n2(Proto::Icmp).want(Want::Unheard("n2".to_owned())));
+    scenario.probe(n2(Proto::Tcp).want(Want::Unheard("n2".to_owned())));
+    scenario.probe(n2(Proto::Udp).answered_by("n2"));
+    scenario
+}
+
+/// An egress hook drops before a capture on the device sees anything.
+pub fn egress_hook() -> Scenario {
+    let mut scenario = two_pods("egress-hook", FlannelBackend::Vxlan).scenario();
+    scenario.space("n1").nft =
+        "table netdev t {\n chain c {\n  type filter hook egress device \"eth0\" priority 0; policy accept;\n  ip daddr 192.0.2.12 drop\n }\n}\n"
+            .to_owned();
+    scenario.probe(Probe::ask(POD1, POD2, Proto::Udp, "10.244.2.2", 7000).silent());
+    scenario.probe(Probe::ask("node/n1", POD1, Proto::Udp, "10.244.1.2", 7000).answered_by(POD1));
+    scenario
+}
