@@ -6,6 +6,7 @@
 //! that a routing loop costs no stack.
 
 mod address;
+mod arp;
 mod br_netfilter;
 mod bridge;
 mod certainty;

@@ -8,14 +8,15 @@ use ipnet::IpNet;
 
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, MacAddr};
-use crate::snapshot::{Addr, LinkKind, Neigh, NeighState, Netns, NetnsId, RouteScope, Snapshot};
+use crate::snapshot::{Addr, Link, LinkKind, Neigh, NeighState, Netns, NetnsId, RouteScope, Snapshot};
 use crate::trace::{Decision, Reason};
 
 use super::address;
+use super::arp;
 use super::fib_table;
 use super::link::Reach;
 use super::ndisc::{self, Unheard};
-use super::route::{self, Dst};
+use super::route::Dst;
 use super::sysctl;
 use super::underlay;
 use super::unread;
@@ -40,24 +41,33 @@ pub(super) fn resolve(
     let netns = walk.netns();
     walk.skb.next_hop = Some(NextHopOnLink { address, owner: None });
     let link = netns.link(dev);
-    if link.is_some_and(|link| link.noarp || link.lladdr.is_none() && matches!(link.kind, LinkKind::Tun { tap: false }))
-    {
+    let bare = |link: &Link| link.noarp || matches!(link.kind, LinkKind::Tun { tap: false });
+    if link.is_some_and(|link| link.lladdr.is_none() && bare(link)) {
         return Ok(());
     }
     let row = fib_table::neigh(netns, address, Some(dev));
     let source = source.or(link.and_then(|link| link.lladdr));
+    let known = |lladdr: MacAddr, state: NeighState| Decision::Neighbor {
+        address,
+        device: dev.clone(),
+        lladdr: Some(lladdr),
+        state: Some(state.as_str()),
+        assumed: false,
+        source,
+    };
+    // Whoever asked has told its link address, which replaces what the table has, unless that is for ever.
+    let told = walk.tracker.has_heard(walk.netns_id(), dev, address);
     if let Some(Neigh { lladdr: Some(lladdr), state, evidence, .. }) = row
         && state.is_valid()
+        && (!told || matches!(state, NeighState::Permanent | NeighState::Noarp))
     {
-        let decision = Decision::Neighbor {
-            address,
-            device: dev.clone(),
-            lladdr: Some(*lladdr),
-            state: Some(state.as_str()),
-            assumed: false,
-            source,
-        };
-        walk.take(decision, [*evidence]);
+        walk.take(known(*lladdr, *state), [*evidence]);
+        return Ok(());
+    }
+    if let Some(link) = link.filter(|link| link.noarp) {
+        // Every neighbour is taken to have the device's own address (`arp_constructor`, `ndisc_constructor`).
+        let lladdr = link.lladdr.unwrap_or(MacAddr::ZERO);
+        walk.take(known(lladdr, NeighState::Noarp), [link.evidence]);
         return Ok(());
     }
     if row.is_none() {
@@ -92,7 +102,7 @@ fn proxy(walk: &mut Walk, hop: &Hop, reach: &Reach) -> Stage<Option<DevRef>> {
     let others: Vec<DevRef> = reach.stacks.iter().filter(|stack| **stack != me).cloned().collect();
     if hop.address.is_ipv4() {
         let sender = asks_from(walk, hop.dev);
-        return Ok(others.into_iter().find(|stack| route::proxies_arp(walk, stack, sender, hop.address)));
+        return Ok(others.into_iter().find(|stack| arp::proxies_arp(walk, stack, sender, hop.address)));
     }
     let may_proxy = |(netns, dev): &DevRef| {
         let word = |dev: &IfName| sysctl::device(walk.snapshot.netns(*netns), Family::Inet6, dev, "proxy_ndp");
@@ -123,7 +133,12 @@ fn ask(walk: &mut Walk, dev: &IfName, address: IpAddr, owner: &DevRef) -> Result
         return ndisc::solicit(walk, dev, v6, owner);
     }
     let sender = asks_from(walk, dev);
-    if !route::answers_arp(walk, owner, sender, address) {
+    let bridge = walk.snapshot.topology.veth_peer(owner.0, &owner.1).map(|peer| peer.netns);
+    let mut asked = vec![walk.netns_id(), owner.0];
+    asked.extend(bridge);
+    asked.dedup();
+    asked.into_iter().for_each(|netns| arp::doubt_rules(walk, netns));
+    if !arp::answers_arp(walk, owner, sender, address) {
         let what = format!("{} has {address}, but takes no request from this sender", owner.1);
         return Err(Unheard::Silent { what, because: Vec::new() });
     }

@@ -14,7 +14,7 @@ use super::fib::{self, Failure, Flow, Found, Lookup, Unknown};
 use super::fib_rules;
 use super::sysctl;
 use super::unread;
-use super::walk::{DevRef, End, Stage, Walk, Why};
+use super::walk::{End, Stage, Walk, Why};
 
 /// Where a packet goes next (`struct dst_entry`).
 #[derive(Clone, Debug)]
@@ -292,12 +292,13 @@ fn reverse_path(walk: &mut Walk, dev: &IfName, out: Option<&IfName>) -> Stage<()
     }
 }
 
-type Refusal = (Reason, String, Vec<Evidence>);
+/// Why a source address may not come in, in words, and the lines that say so.
+pub(super) type Refusal = (Reason, String, Vec<Evidence>);
 
 /// Whether a source address may come in by a device. The flow is the answer's: from the packet's destination to its
 /// source, as if it came in by the device that the packet will leave by. A packet that `turns_back` to the device that
 /// it came in by has its source looked up even with `rp_filter` 0.
-fn validate_source<'s>(
+pub(super) fn validate_source<'s>(
     walk: &mut Walk<'s>,
     netns: &'s Netns,
     dev: &IfName,
@@ -342,41 +343,8 @@ fn validate_source<'s>(
     }
 }
 
-/// Whether a namespace answers an ARP request for one of its addresses: a request is routed in like any packet
-/// (`arp_process` in `net/ipv4/arp.c` calls `ip_route_input_noref`).
-pub(super) fn answers_arp(walk: &mut Walk, owner: &DevRef, sender: IpAddr, target: IpAddr) -> bool {
-    let netns = walk.snapshot.netns(owner.0);
-    let mode = reverse_mode(sysctl::max_of_all(netns, &owner.1, "rp_filter").map_or(0, |(value, _)| value));
-    let inward = Flow::bare(sender, target, owner.1.clone());
-    let local = match fib::fib_lookup_for(walk, netns, &inward) {
-        Lookup::Found(found) => found.route.kind == RouteType::Local,
-        Lookup::Failed(_) => false,
-        Lookup::Unknown(..) => true,
-    };
-    let back = Flow::bare(target, sender, loopback());
-    local && !matches!(validate_source(walk, netns, &owner.1, back, (mode, false)), Ok(Some(_)))
-}
-
-/// Whether a namespace answers an ARP request for an address that it would forward to by another device
-/// (`arp_fwd_proxy` in `net/ipv4/arp.c`).
-pub(super) fn proxies_arp(walk: &mut Walk, by: &DevRef, sender: IpAddr, target: IpAddr) -> bool {
-    let netns = walk.snapshot.netns(by.0);
-    let own = |word: &str| sysctl::device(netns, Family::Inet, &by.1, word).is_some_and(|(value, _)| value != 0);
-    if !sysctl::any_of_all(netns, &by.1, "proxy_arp") || !own("forwarding") {
-        return false;
-    }
-    let mode = reverse_mode(sysctl::max_of_all(netns, &by.1, "rp_filter").map_or(0, |(value, _)| value));
-    let inward = Flow::bare(sender, target, by.1.clone());
-    let Lookup::Found(found) = fib::fib_lookup_for(walk, netns, &inward) else { return false };
-    let out = found.ways.first().and_then(|way| way.dev.clone());
-    if found.route.kind != RouteType::Unicast || out.as_ref().is_none_or(|out| *out == by.1) {
-        return false;
-    }
-    let back = Flow::bare(target, sender, out.unwrap_or_else(loopback));
-    !matches!(validate_source(walk, netns, &by.1, back, (mode, false)), Ok(Some(_)))
-}
-
-fn reverse_mode(value: i64) -> ReverseMode {
+/// What a setting of `rp_filter` asks for.
+pub(super) fn reverse_mode(value: i64) -> ReverseMode {
     match value {
         0 => ReverseMode::Off,
         1 => ReverseMode::Strict,

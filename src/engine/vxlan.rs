@@ -133,6 +133,10 @@ fn find_vtep<'s>(walk: &mut Walk<'s>, link: &Link) -> Stage<(&'s FdbEntry, IpAdd
         unread::doubt_fdb(walk, netns, Some(&link.name), lladdr);
     }
     let Some(entry) = exact.or_else(|| find(MacAddr::ZERO)) else {
+        if matches!(&link.kind, LinkKind::Vxlan(settings) if settings.learning) {
+            let what = format!("{} learns entries from what it receives, which is not modelled", link.name);
+            return Err(End::undetermined(Reason::NotModelled, what).because([link.evidence]));
+        }
         let detail = format!("{} has no forwarding entry for {lladdr}, and no default one", link.name);
         return Err(End::dropped(Reason::FdbMiss).detail(detail).because([link.evidence]));
     };

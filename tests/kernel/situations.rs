@@ -180,6 +180,16 @@ fn an_egress_hook_drops_before_a_capture() {
 }
 
 #[test]
+fn some_owners_of_an_address_answer_no_arp() {
+    must_agree(settings::silent_owners(), "");
+}
+
+#[test]
+fn a_question_repairs_what_its_target_knows_of_who_asks() {
+    must_agree(settings::repaired_neighbour(), "");
+}
+
+#[test]
 fn a_translated_tunnel_packet_may_fail_its_checksum() {
     must_agree_but_for(stopped::translated_tunnel(), "address translation broke the tunnel packet's checksum");
 }

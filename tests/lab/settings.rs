@@ -52,10 +52,35 @@ pub fn reflected_mark() -> Scenario {
 /// An egress hook drops before a capture on the device sees anything.
 pub fn egress_hook() -> Scenario {
     let mut scenario = two_pods("egress-hook", FlannelBackend::Vxlan).scenario();
-    scenario.space("n1").nft =
-        "table netdev t {\n chain c {\n  type filter hook egress device \"eth0\" priority 0; policy accept;\n  ip daddr 192.0.2.12 drop\n }\n}\n"
-            .to_owned();
+    let hook = "type filter hook egress device \"eth0\" priority 0; policy accept;";
+    let n1 = scenario.space("n1");
+    n1.nft.push_str(&format!("table netdev t {{\n chain c {{\n  {hook}\n  ip daddr 192.0.2.12 drop\n }}\n}}\n"));
     scenario.probe(Probe::ask(POD1, POD2, Proto::Udp, "10.244.2.2", 7000).silent());
     scenario.probe(Probe::ask("node/n1", POD1, Proto::Udp, "10.244.1.2", 7000).answered_by(POD1));
+    scenario
+}
+
+/// Who answers no ARP request: a device without ARP, an address of another device, a node that is set to be silent.
+pub fn silent_owners() -> Scenario {
+    let mut cluster = two_pods("silent-owners", FlannelBackend::Vxlan).pod("default/pod3", 1, 3);
+    cluster.kube_proxy = false;
+    let mut scenario = cluster.scenario();
+    scenario.space("default/pod3").late("link set eth0 arp off");
+    scenario.space("n2").sysctl("ipv4/conf/eth0/arp_ignore", 1);
+    scenario.space("n1").ip("route add 10.244.2.1/32 dev eth0");
+    let ask = |from: &str, to: &str| Probe::ask(from, to, Proto::Udp, to, 7000);
+    scenario.probe(ask(POD1, "10.244.1.3").error(Errno::EHOSTUNREACH));
+    scenario.probe(ask("default/pod3", "10.244.1.2"));
+    scenario.probe(ask("node/n1", "10.244.2.1").error(Errno::EHOSTUNREACH));
+    scenario.probe(ask("node/n1", "192.0.2.12"));
+    scenario
+}
+
+/// A question repairs what its target has wrong of who asks.
+pub fn repaired_neighbour() -> Scenario {
+    let mut scenario = two_pods("repaired-neighbour", FlannelBackend::Vxlan).scenario();
+    let pod2 = scenario.space("default/pod2");
+    pod2.late("neigh replace 10.244.2.1 lladdr 5a:00:00:00:99:99 dev eth0 nud reachable");
+    scenario.probe(Probe::ask(POD1, POD2, Proto::Udp, "10.244.2.2", 7000).answered_by(POD2));
     scenario
 }

@@ -42,6 +42,7 @@ const KEYS: &[&str] = &[
 const DEVICE4: &[&str] = &[
     "accept_local",
     "accept_redirects",
+    "arp_ignore",
     "forwarding",
     "ignore_routes_with_linkdown",
     "log_martians",

@@ -1,0 +1,89 @@
+//! Who answers an ARP request, as `net/ipv4/arp.c` has it.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::evidence::Evidence;
+use crate::net::{Family, IfName};
+use crate::snapshot::{ChainPolicy, Netns, NetnsId, Nft, NftChain, NftFamily, RouteType};
+
+use super::fib::{self, Flow, Lookup};
+use super::route::{loopback, reverse_mode, validate_source};
+use super::sysctl;
+use super::walk::{DevRef, Walk};
+
+/// Whether a namespace answers an ARP request for one of its addresses: a request is routed in like any packet
+/// (`arp_process` in `net/ipv4/arp.c` calls `ip_route_input_noref`).
+pub(super) fn answers_arp(walk: &mut Walk, owner: &DevRef, sender: IpAddr, target: IpAddr) -> bool {
+    let netns = walk.snapshot.netns(owner.0);
+    if netns.link(&owner.1).is_some_and(|link| link.noarp) || ignores(netns, &owner.1, sender, target) {
+        return false;
+    }
+    let mode = reverse_mode(sysctl::max_of_all(netns, &owner.1, "rp_filter").map_or(0, |(value, _)| value));
+    let inward = Flow::bare(sender, target, owner.1.clone());
+    let local = match fib::fib_lookup_for(walk, netns, &inward) {
+        Lookup::Found(found) => found.route.kind == RouteType::Local,
+        Lookup::Failed(_) => false,
+        Lookup::Unknown(..) => true,
+    };
+    let back = Flow::bare(target, sender, loopback());
+    local && !matches!(validate_source(walk, netns, &owner.1, back, (mode, false)), Ok(Some(_)))
+}
+
+/// Whether a namespace answers an ARP request for an address that it would forward to by another device
+/// (`arp_fwd_proxy` in `net/ipv4/arp.c`).
+pub(super) fn proxies_arp(walk: &mut Walk, by: &DevRef, sender: IpAddr, target: IpAddr) -> bool {
+    let netns = walk.snapshot.netns(by.0);
+    let own = |word: &str| sysctl::device(netns, Family::Inet, &by.1, word).is_some_and(|(value, _)| value != 0);
+    if !sysctl::any_of_all(netns, &by.1, "proxy_arp") || !own("forwarding") {
+        return false;
+    }
+    let mode = reverse_mode(sysctl::max_of_all(netns, &by.1, "rp_filter").map_or(0, |(value, _)| value));
+    let inward = Flow::bare(sender, target, by.1.clone());
+    let Lookup::Found(found) = fib::fib_lookup_for(walk, netns, &inward) else { return false };
+    let out = found.ways.first().and_then(|way| way.dev.clone());
+    if found.route.kind != RouteType::Unicast || out.as_ref().is_none_or(|out| *out == by.1) {
+        return false;
+    }
+    let back = Flow::bare(target, sender, out.unwrap_or_else(loopback));
+    !matches!(validate_source(walk, netns, &by.1, back, (mode, false)), Ok(Some(_)))
+}
+
+/// Whether the device's setting forbids an answer (`arp_ignore`).
+fn ignores(netns: &Netns, dev: &IfName, sender: IpAddr, target: IpAddr) -> bool {
+    let value = sysctl::max_of_all(netns, dev, "arp_ignore").map_or(0, |(value, _)| value);
+    let mut own = netns.addrs_of(dev).filter(|addr| addr.address == target);
+    match value {
+        1 => own.next().is_none(),
+        2 => !own.any(|addr| IpNet::new(addr.address, addr.prefix_len).is_ok_and(|net| net.contains(&sender))),
+        8 => true,
+        _ => false,
+    }
+}
+
+/// Rules of nft for ARP itself, and of bridges that may be about it, are not walked: where there are some, whether a
+/// request is heard is not known.
+pub(super) fn doubt_rules(walk: &mut Walk, netns: NetnsId) {
+    let Some(nft) = &walk.snapshot.netns(netns).netfilter.nft else { return };
+    if let Some(because) = arp_rule(nft) {
+        let dir = &walk.snapshot.netns(netns).dir;
+        walk.doubt(format!("whether the nft rules of {dir} let ARP pass is not modelled"), Some(because));
+    }
+}
+
+fn arp_rule(nft: &Nft) -> Option<Evidence> {
+    let chains = nft.tables.iter().flat_map(|table| table.chains.iter().map(move |chain| (table.family, chain)));
+    chains.into_iter().find_map(|(family, chain)| match family {
+        NftFamily::Arp => drops(chain).or_else(|| chain.rules.first().map(|rule| rule.evidence)),
+        NftFamily::Bridge => drops(chain).or_else(|| {
+            let about = |text: &str| text.contains("arp") || text.contains("0x0806");
+            chain.rules.iter().find(|rule| about(&nft.rule_text(rule))).map(|rule| rule.evidence)
+        }),
+        _ => None,
+    })
+}
+
+fn drops(chain: &NftChain) -> Option<Evidence> {
+    chain.hook.as_ref().filter(|hook| hook.policy != ChainPolicy::Accept).map(|_| chain.evidence)
+}
