@@ -1,6 +1,6 @@
 //! How surely a rule's answer is known before a packet comes.
 
-use crate::snapshot::{Match, Rule};
+use crate::snapshot::{Match, Rule, Target};
 
 use super::matches::is_exact;
 
@@ -39,5 +39,11 @@ pub fn certainty(rule: &Rule) -> Certainty {
         Match::Other(options) => !is_exact(options),
         _ => false,
     };
-    if rule.matches.iter().any(open) { Certainty::Branches } else { Certainty::Exact }
+    let decided_elsewhere = match &rule.target {
+        Target::Queue(_) | Target::OldQueue => true,
+        Target::Set(set) => set.map_mark,
+        Target::Other(options) => matches!(options.name, "TPROXY" | "SYNPROXY" | "CLUSTERIP"),
+        _ => false,
+    };
+    if decided_elsewhere || rule.matches.iter().any(open) { Certainty::Branches } else { Certainty::Exact }
 }

@@ -13,6 +13,7 @@ use crate::trace::{CtState, Decision};
 use super::conntrack_kept::Kept;
 use super::conntrack_tcp::{self, Seen, TcpState};
 use super::conntrack_tuple::{invert, tuple_of};
+use super::conntrack_zone::Zone;
 use super::matches::recent::Written;
 use super::sysctl;
 use super::unread;
@@ -60,7 +61,7 @@ pub(super) enum Nfct {
     /// A rule said not to track it.
     Untracked,
     /// A rule chose the zone that it will be tracked in.
-    Template(u16),
+    Template(Zone),
     /// Its connection.
     Entry(CtRef),
 }
@@ -72,7 +73,7 @@ pub(super) struct CtEntry {
     pub protocol: Protocol,
     pub original: ConntrackTuple,
     pub reply: ConntrackTuple,
-    pub zone: u16,
+    pub zone: Zone,
     pub mark: Mark,
     /// `IPS_SRC_NAT`, `IPS_DST_NAT`: this connection's addresses are rewritten.
     pub snat: bool,
@@ -169,8 +170,8 @@ impl Tracker {
 pub(super) fn nf_conntrack_in(walk: &mut Walk) {
     let zone = match walk.skb.nfct {
         Nfct::Entry(_) | Nfct::Untracked => return,
-        Nfct::Template(zone) => zone,
-        Nfct::None | Nfct::Attached => 0,
+        Nfct::Template(zone) => zone.at(walk.packet().mark),
+        Nfct::None | Nfct::Attached => Zone::default(),
     };
     let before = std::mem::take(&mut walk.skb.nfct);
     let evidence = resolve(walk, zone);
@@ -181,7 +182,7 @@ pub(super) fn nf_conntrack_in(walk: &mut Walk) {
     walk.take(Decision::Conntrack { state }, evidence);
 }
 
-fn resolve(walk: &mut Walk, zone: u16) -> Option<Evidence> {
+fn resolve(walk: &mut Walk, zone: Zone) -> Option<Evidence> {
     if is_neighbor_discovery(walk.packet()) {
         walk.skb.nfct = Nfct::Untracked;
         return None;
@@ -258,7 +259,7 @@ fn is_neighbor_discovery(packet: &Packet) -> bool {
 }
 
 /// The connection of an ICMP error: that of the packet it quotes (`nf_conntrack_inet_error`).
-fn inet_error(walk: &mut Walk, quoted: &Packet, zone: u16) -> Option<Evidence> {
+fn inet_error(walk: &mut Walk, quoted: &Packet, zone: Zone) -> Option<Evidence> {
     let protocol = quoted.protocol();
     let tuple = invert(protocol, &tuple_of(quoted))?;
     let (id, dir) = find(walk, protocol, &tuple, zone)?;
@@ -273,16 +274,16 @@ fn inet_error(walk: &mut Walk, quoted: &Packet, zone: u16) -> Option<Evidence> {
 
 /// The connection that a tuple belongs to, and which way (`nf_conntrack_find_get`). A port that nobody knows is the same
 /// as itself only: the two directions of a tunnel have source ports of their own.
-fn find(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, zone: u16) -> Option<(CtId, Dir)> {
+fn find(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, zone: Zone) -> Option<(CtId, Dir)> {
     let netns = walk.netns_id();
     let unknown = walk.skb.unknown_port;
     let direction = |entry: &CtEntry| {
-        let ours = entry.netns == netns && entry.protocol == protocol && entry.zone == zone;
+        let ours = entry.netns == netns && entry.protocol == protocol;
         if !ours || !entry.confirmed || entry.dead {
             None
-        } else if entry.original == *tuple && entry.original_unknown == unknown {
+        } else if zone.holds(entry, Dir::Original, tuple) && entry.original_unknown == unknown {
             Some(Dir::Original)
-        } else if entry.reply == *tuple && entry.reply_unknown == unknown {
+        } else if zone.holds(entry, Dir::Reply, tuple) && entry.reply_unknown == unknown {
             Some(Dir::Reply)
         } else {
             None
@@ -292,10 +293,12 @@ fn find(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, zone: u16) 
     if known.is_some() {
         return known;
     }
-    let row = walk.netns().conntrack.as_ref()?.iter().find(|row| {
-        let same = row.original == *tuple || row.reply == *tuple;
-        same && row.protocol == protocol && row.zone == zone && !is_over(walk, row)
-    });
+    let row = walk
+        .netns()
+        .conntrack
+        .as_ref()?
+        .iter()
+        .find(|row| zone.holds_row(row, tuple) && row.protocol == protocol && !is_over(walk, row));
     let Some(row) = row else {
         unread::doubt_conntrack(walk, tuple);
         return None;
@@ -315,23 +318,17 @@ fn is_over(walk: &Walk, row: &ConntrackEntry) -> bool {
 /// Whether some confirmed connection of the namespace and zone already has this tuple (`nf_nat_used_tuple`).
 pub(super) fn is_used(walk: &Walk, protocol: Protocol, tuple: &ConntrackTuple, except: CtId) -> bool {
     let netns = walk.netns_id();
-    let zone = walk.tracker.entries.get(except).map_or(0, |entry| entry.zone);
-    let exact = |other: &ConntrackTuple| other == tuple;
+    let zone = walk.tracker.entries.get(except).map_or(Zone::default(), |entry| entry.zone);
     let in_walk = walk.tracker.entries.iter().enumerate().any(|(id, entry)| {
         id != except
             && entry.netns == netns
             && entry.protocol == protocol
-            && entry.zone == zone
             && entry.confirmed
             && !entry.dead
-            && (exact(&entry.original) || exact(&entry.reply))
+            && (zone.holds(entry, Dir::Original, tuple) || zone.holds(entry, Dir::Reply, tuple))
     });
     let mut rows = walk.netns().conntrack.iter().flatten();
-    in_walk
-        || rows.any(|row| {
-            let same = exact(&row.original) || exact(&row.reply);
-            same && row.protocol == protocol && row.zone == zone && !is_over(walk, row)
-        })
+    in_walk || rows.any(|row| zone.holds_row(row, tuple) && row.protocol == protocol && !is_over(walk, row))
 }
 
 fn from_row(netns: NetnsId, row: &ConntrackEntry) -> CtEntry {
@@ -346,7 +343,7 @@ fn from_row(netns: NetnsId, row: &ConntrackEntry) -> CtEntry {
         protocol: row.protocol,
         original: row.original,
         reply: row.reply,
-        zone: row.zone,
+        zone: Zone::of_row(row),
         mark: row.mark,
         snat,
         dnat,
@@ -368,7 +365,7 @@ fn from_row(netns: NetnsId, row: &ConntrackEntry) -> CtEntry {
 }
 
 /// A new connection (`init_conntrack` and the protocols' `*_new`); `None` where the first packet can't start one.
-fn init_conntrack(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, zone: u16) -> Option<CtId> {
+fn init_conntrack(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, zone: Zone) -> Option<CtId> {
     let mut tcp_state = None;
     match walk.packet().transport {
         Transport::Tcp { flags, .. } => tcp_state = Some(conntrack_tcp::tcp_new(flags, is_loose(walk))?),
@@ -449,7 +446,7 @@ pub(super) fn set_untracked(walk: &mut Walk) {
 }
 
 /// `CT --zone`: unless the packet has a connection already.
-pub(super) fn set_template(walk: &mut Walk, zone: u16) {
+pub(super) fn set_template(walk: &mut Walk, zone: Zone) {
     if walk.skb.nfct == Nfct::None {
         walk.skb.nfct = Nfct::Template(zone);
     }

@@ -15,6 +15,7 @@ mod conntrack;
 mod conntrack_kept;
 mod conntrack_tcp;
 mod conntrack_tuple;
+mod conntrack_zone;
 mod drive;
 mod error;
 mod fib;

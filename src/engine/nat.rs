@@ -156,7 +156,7 @@ fn get_unique_tuple(
     if manip == Manip::Src && !random && in_range(original, range) && !used(original) {
         return (*original, false);
     }
-    let zone = walk.tracker.entries.get(id).map_or(0, |entry| entry.zone);
+    let zone = walk.tracker.entries.get(id).map_or(0, |entry| entry.zone.id);
     let mut tuple = *original;
     find_best_ips(&mut tuple, range, manip, zone);
     if !random {

@@ -9,14 +9,14 @@ use std::net::IpAddr;
 use crate::evidence::Evidence;
 use crate::net::{Mark, Packet, Protocol, Transport};
 use crate::snapshot::{
-    AddrMask, ChainId, ConnmarkAction, ConnmarkTarget, CtTarget, CtZoneSide, NatRange, Options, RejectWith, Rule,
-    SetTarget, Target,
+    AddrMask, ChainId, ConnmarkAction, ConnmarkTarget, NatRange, Options, RejectWith, Rule, SetTarget, Target,
 };
 use crate::trace::{Hook, Reason, RuleVerdict, Verdict};
 
 pub(super) use userspace::pass_program;
 
 use super::checksum;
+use super::conntrack_zone::Zone;
 use super::iptables::{Change, Record};
 use super::netfilter::HookState;
 use super::walk::{End, ErrorReply, Stage, Walk, Why};
@@ -98,7 +98,10 @@ pub(super) fn apply(walk: &mut Walk, state: &HookState, rule: &Rule, record: &Re
             unsupported(walk, (&what, Some(refused.column)), rule, record)
         }
         target if !is_modelled(target) => {
-            let what = format!("what `{}` does is not modelled", target_text(record));
+            let what = match target {
+                Target::Set(_) => format!("the mark that `{}` gives is its element's `skbmark`", target_text(record)),
+                _ => format!("what `{}` does is not modelled", target_text(record)),
+            };
             unsupported(walk, (&what, None), rule, record)
         }
         _ => {
@@ -253,7 +256,7 @@ fn side_effect(walk: &mut Walk, target: &Target) {
     match target {
         Target::Connmark(connmark) => save_mark(walk, *connmark),
         Target::Ct(ct) if ct.notrack => conntrack::set_untracked(walk),
-        Target::Ct(ct) => conntrack::set_template(walk, ct.zone.and_then(|zone| zone.id).unwrap_or(0)),
+        Target::Ct(ct) => conntrack::set_template(walk, Zone::of_target(ct)),
         Target::Set(set) => note_changed_sets(walk, set),
         Target::Other(options) if options.name == "CHECKSUM" => checksum::filled(walk),
         _ => {}
@@ -283,15 +286,10 @@ fn note_changed_sets(walk: &mut Walk, set: &SetTarget) {
 fn is_modelled(target: &Target) -> bool {
     match target {
         Target::Other(options) => NO_EFFECT.contains(&options.name) || matches!(options.name, "ECN" | "TCPMSS"),
-        Target::Ct(ct) => is_plain_zone(ct),
-        Target::Set(set) => set.map.is_none(),
+        // The priority and the queue lead no packet elsewhere.
+        Target::Set(set) => !set.map_mark,
         _ => true,
     }
-}
-
-/// A zone for one direction, or by mark, is not modelled.
-fn is_plain_zone(ct: &CtTarget) -> bool {
-    ct.notrack || ct.zone.is_none_or(|zone| zone.side == CtZoneSide::Both && zone.id.is_some())
 }
 
 /// The target as written.

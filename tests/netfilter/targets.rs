@@ -125,6 +125,36 @@ fn prefixes_of_ipv6_are_replaced_without_a_connection() {
 }
 
 #[test]
+fn a_zone_of_one_direction_keeps_only_that_one_apart() {
+    let row = |zone: &str| {
+        format!(
+            "ipv4     2 tcp      6 431999 ESTABLISHED src=192.0.2.99 dst=192.0.2.10 sport=40000 dport=80 src=192.0.2.10 \
+             dst=192.0.2.99 sport=80 dport=40000 [ASSURED] mark=0 {zone} use=1\n"
+        )
+    };
+    let established = |target: &str, zone: &str| {
+        let rules = format!(
+            "{}{}",
+            table("raw", ":PREROUTING ACCEPT", &format!("-A PREROUTING -j CT {target}")),
+            "*filter\n:INPUT ACCEPT\n-A INPUT -m conntrack --ctstate ESTABLISHED -j DROP\nCOMMIT\n"
+        );
+        let mut host = host(&[("iptables-save", &rules), ("conntrack", &row(zone))]);
+        host.packet.transport = Transport::Tcp { source: Some(40000), destination: Some(80), flags: 0x10 };
+        host.packet.mark = Mark(5);
+        host.is_dropped()
+    };
+    assert!(established("--zone-orig 5", "zone-orig=5"));
+    assert!(established("--zone-reply 5", "zone-reply=5"));
+    assert!(established("--zone 5", "zone=5"));
+    assert!(established("--zone mark", "zone=5"));
+    assert!(!established("--zone-orig 5", "zone-reply=5"));
+    assert!(!established("--zone-orig 6", "zone-orig=5"));
+    assert!(!established("--zone 5", "zone-reply=5"));
+    // The zone of the other direction is 0.
+    assert!(established("--zone-reply 5", "zone=0"));
+}
+
+#[test]
 fn a_hash_of_the_flow_becomes_the_mark() {
     let rule = "-A PREROUTING -p tcp -j HMARK --hmark-tuple src,dst,sport,dport,proto --hmark-rnd 1 --hmark-mod 1 \
                 --hmark-offset 9";

@@ -31,7 +31,7 @@ pub(super) fn nft_ct_get(walk: &Walk, key: CtKey, direction: Option<Direction>) 
         CtKey::Direction => Ok(Ok(u128::from(conntrack::is_reply(walk)))),
         CtKey::Status => Ok(Ok(status(entry))),
         CtKey::Mark => Ok(Ok(u128::from(entry.mark.0))),
-        CtKey::Zone => Ok(Ok(u128::from(entry.zone))),
+        CtKey::Zone => Ok(Ok(u128::from(direction.map_or(entry.zone.id, |_| entry.zone.of(dir))))),
         CtKey::L3proto => Ok(Ok(if tuple.source.is_ipv4() { 2 } else { 10 })),
         CtKey::Protocol => Ok(Ok(u128::from(entry.protocol.0))),
         CtKey::Saddr => address(tuple.source, None),

@@ -8,6 +8,7 @@ use crate::trace::{Decision, Reason, RuleVerdict, Verdict};
 
 use super::super::conntrack;
 use super::super::conntrack_tuple::{destination_endpoint, source_endpoint};
+use super::super::conntrack_zone::Zone;
 use super::super::targets::pass_program;
 use super::super::walk::{End, ErrorReply, Stage, Walk, Why};
 use super::Pktinfo;
@@ -194,7 +195,7 @@ impl<'a> Run<'a> {
 
     fn set_ct_zone(&mut self, walk: &mut Walk, value: &'a Expr) -> Stage<Flow> {
         let Some(zone) = self.value(walk, value)? else { return Ok(Flow::Break) };
-        conntrack::set_template(walk, u16::try_from(zone & 0xffff).unwrap_or(0));
+        conntrack::set_template(walk, Zone::both(u16::try_from(zone & 0xffff).unwrap_or(0)));
         Ok(Flow::Next)
     }
 

@@ -388,7 +388,16 @@ fn target(at: At, rng: &mut Rng) -> (String, Option<&'static str>) {
         return plain("RETURN");
     }
     match at.table {
-        "raw" => plain(rng.word(&["CT --notrack", "CT --zone 3", "ACCEPT", "DROP", "RETURN"])),
+        "raw" => plain(rng.word(&[
+            "CT --notrack",
+            "CT --zone 3",
+            "CT --zone-orig 3",
+            "CT --zone-reply 3",
+            "CT --zone mark",
+            "ACCEPT",
+            "DROP",
+            "RETURN",
+        ])),
         "mangle" => mangle(at, rng),
         "nat" => nat(at, rng),
         _ => filter(at, rng),
