@@ -319,13 +319,16 @@ fn is_over(walk: &Walk, row: &ConntrackEntry) -> bool {
 pub(super) fn is_used(walk: &Walk, protocol: Protocol, tuple: &ConntrackTuple, except: CtId) -> bool {
     let netns = walk.netns_id();
     let zone = walk.tracker.entries.get(except).map_or(Zone::default(), |entry| entry.zone);
+    // Ports drawn at random are taken to differ, and one that nobody knows is the same only as itself.
+    let unknown = walk.tracker.entries.get(except).map_or(0, |entry| entry.reply_unknown);
     let in_walk = walk.tracker.entries.iter().enumerate().any(|(id, entry)| {
         id != except
             && entry.netns == netns
             && entry.protocol == protocol
             && entry.confirmed
             && !entry.dead
-            && (zone.holds(entry, Dir::Original, tuple) || zone.holds(entry, Dir::Reply, tuple))
+            && (zone.holds(entry, Dir::Original, tuple) && entry.original_unknown == unknown
+                || zone.holds(entry, Dir::Reply, tuple) && entry.reply_unknown == unknown)
     });
     let mut rows = walk.netns().conntrack.iter().flatten();
     in_walk || rows.any(|row| zone.holds_row(row, tuple) && row.protocol == protocol && !is_over(walk, row))

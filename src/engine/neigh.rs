@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, MacAddr};
-use crate::snapshot::{Addr, Link, LinkKind, Neigh, NeighState, Netns, NetnsId, RouteScope, Snapshot};
+use crate::snapshot::{Addr, Link, LinkKind, Neigh, NeighState, Netns, NetnsId, NextHop, RouteScope, Snapshot};
 use crate::trace::{Decision, Reason};
 
 use super::address;
@@ -197,7 +197,9 @@ struct Hop<'a> {
 fn unanswered(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, reach: &Reach) -> Stage<()> {
     let Hop { dev, address, is_gateway, source } = *hop;
     let failed = row.filter(|row| row.state == NeighState::Failed);
-    let is_router = is_gateway && failed.is_none() && walk.snapshot.present_node(address).is_none();
+    let is_router = (is_gateway || is_some_gateway(walk.netns(), dev, address))
+        && failed.is_none()
+        && walk.snapshot.present_node(address).is_none();
     let expected = is_router || walk.outside.contains(&address);
     let because = row.map(|row| row.evidence);
     if reach.underlay && expected {
@@ -234,6 +236,13 @@ fn unanswered(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, reach: &Reach) ->
         return Err(End::undetermined(Reason::MissingTable, what));
     }
     Err(fail(walk, hop, row, format!("nobody answers for {address} on {dev}"), Vec::new()))
+}
+
+/// Whether some route of the namespace leads by way of an address on a device's link.
+fn is_some_gateway(netns: &Netns, dev: &IfName, address: IpAddr) -> bool {
+    let routes = if address.is_ipv4() { &netns.routes } else { &netns.routes6 };
+    let by = |way: &NextHop| way.via == Some(address) && way.dev.as_ref() == Some(dev);
+    routes.as_ref().is_some_and(|routes| routes.rows().iter().any(|route| route.nexthops.iter().any(by)))
 }
 
 /// A neighbour that is there and can't be heard; or nobody knows whether it can.

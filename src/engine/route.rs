@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, Packet};
-use crate::snapshot::{Netns, NextHop, RouteType, Routes};
+use crate::snapshot::{Netns, NextHop, RouteType, Routes, TableFile};
 use crate::trace::{Decision, Reason, ReverseMode};
 
 use super::address::{is_local_address, select_source};
@@ -267,14 +267,7 @@ fn reverse_path(walk: &mut Walk, dev: &IfName, out: Option<&IfName>) -> Stage<()
         return Ok(());
     }
     let netns = walk.netns();
-    let (mode, line) = match sysctl::max_of_all(netns, dev, "rp_filter") {
-        Some((value, line)) => (value, Some(line)),
-        None if netns.sysctls.is_some() => {
-            unread::doubt_sysctl(walk, netns, "rp_filter");
-            (0, None)
-        }
-        None => sysctl::decisive(walk, &format!("net.ipv4.conf.{}.rp_filter", sysctl::escape(dev)), 0),
-    };
+    let (mode, line) = rp_filter(walk, dev);
     let mode = reverse_mode(mode);
     let turns_back = out == Some(dev) && sends_redirects(netns, dev);
     let mut flow = Flow::of(walk.packet(), out.cloned().unwrap_or_else(loopback));
@@ -290,6 +283,27 @@ fn reverse_path(walk: &mut Walk, dev: &IfName, out: Option<&IfName>) -> Stage<()
         None => Ok(()),
         Some((reason, detail, because)) => Err(End::dropped(reason).detail(detail).because(line).because(because)),
     }
+}
+
+/// The setting for all devices or for one, whichever is larger (`IN_DEV_RPFILTER`). What a file leaves out is what the
+/// distribution set, and not the kernel's 0.
+fn rp_filter(walk: &mut Walk, dev: &IfName) -> (i64, Option<Evidence>) {
+    let netns = walk.netns();
+    let key = format!("net.ipv4.conf.{}.rp_filter", sysctl::escape(dev));
+    let known = [sysctl::number(netns, "net.ipv4.conf.all.rp_filter"), sysctl::number(netns, &key)];
+    let largest = sysctl::max_of_all(netns, dev, "rp_filter").map_or((0, None), |(value, line)| (value, Some(line)));
+    if largest.0 >= 2 || known.iter().all(Option::is_some) {
+        return largest;
+    }
+    if netns.unread_rows(TableFile::Sysctl).next().is_some() {
+        unread::doubt_sysctl(walk, netns, "rp_filter");
+        return largest;
+    }
+    if netns.sysctls.is_some() {
+        sysctl::decisive(walk, "net.ipv4.conf.all.rp_filter", 0);
+    }
+    sysctl::decisive(walk, &key, 0);
+    largest
 }
 
 /// Why a source address may not come in, in words, and the lines that say so.

@@ -18,6 +18,11 @@ use super::walk::{End, Next, Stage, Walk};
 
 /// Bytes of a VXLAN header and an inner Ethernet header.
 const VXLAN_AND_ETHERNET: u32 = 8 + 14;
+/// So many tunnels may be put one into another while a packet is sent: `IP_TUNNEL_RECURSION_LIMIT` in
+/// `include/net/ip_tunnels.h`, less what the tunnel device itself and the first packet count. Before Linux 6.18 only
+/// `XMIT_RECURSION_LIMIT` in `net/core/dev.c` ended it, a little later and as silently.
+const MOST_NESTED: usize = 3;
+
 /// Bytes of a UDP header.
 const UDP: u32 = 8;
 
@@ -100,6 +105,11 @@ fn route_outer(walk: &mut Walk, link: &Link, oif: Option<&crate::net::IfName>) -
         return Err(End::dropped(Reason::NoSource).detail(detail).because([link.evidence]));
     }
     let dst = ip_route_output(walk, oif)?;
+    let nested = std::iter::successors(walk.packet().inner.as_deref(), |packet| packet.inner.as_deref()).count();
+    if nested > MOST_NESTED {
+        let detail = format!("a tunnel packet goes into a tunnel again and again, the last time into {}", link.name);
+        return Err(End::dropped(Reason::TunnelLoop).detail(detail).because(dst.because));
+    }
     if dst.dev == link.name {
         let detail = format!("the tunnel packet's own route leads into {}", link.name);
         return Err(End::dropped(Reason::TunnelLoop).detail(detail).because(dst.because));
