@@ -137,7 +137,9 @@ fn ask(walk: &mut Walk, dev: &IfName, address: IpAddr, owner: &DevRef) -> Result
     let mut asked = vec![walk.netns_id(), owner.0];
     asked.extend(bridge);
     asked.dedup();
-    asked.into_iter().for_each(|netns| arp::doubt_rules(walk, netns));
+    for netns in asked {
+        arp::doubt_rules(walk, netns);
+    }
     if !arp::answers_arp(walk, owner, sender, address) {
         let what = format!("{} has {address}, but takes no request from this sender", owner.1);
         return Err(Unheard::Silent { what, because: Vec::new() });
