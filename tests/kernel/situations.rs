@@ -190,6 +190,11 @@ fn a_question_repairs_what_its_target_knows_of_who_asks() {
 }
 
 #[test]
+fn a_service_remembers_its_client() {
+    must_agree_but_for(settings::remembered_client(), "has seen 10.244.1.2 within the last 10800 seconds");
+}
+
+#[test]
 fn a_translated_tunnel_packet_may_fail_its_checksum() {
     must_agree_but_for(stopped::translated_tunnel(), "address translation broke the tunnel packet's checksum");
 }

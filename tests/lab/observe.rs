@@ -177,9 +177,6 @@ impl<'lab> Observer<'lab> {
             let space = self.lab.scenario.spaces.iter().find(|space| space.name == trace.space());
             self.lab.netns(trace.space()).enter(|| {
                 let _ = space.map(track_afresh);
-                for list in std::fs::read_dir("/proc/thread-self/net/xt_recent").into_iter().flatten().flatten() {
-                    let _ = std::fs::write(list.path(), "/");
-                }
             });
         }
         for space in self.lab.scenario.spaces.iter().filter(|space| space.folder().is_some()) {

@@ -110,6 +110,8 @@ pub struct Space {
     pub late_bridge: Vec<String>,
     /// What `conntrack` is asked to add: connections that are there before the packet.
     pub conntrack: Vec<String>,
+    /// Clients in the lists of `recent` rules: a list's name, an address.
+    pub recent: Vec<(String, String)>,
 }
 
 /// Which iptables program loads a rule set.
@@ -142,6 +144,7 @@ impl Space {
             attempts: Vec::new(),
             late_bridge: Vec::new(),
             conntrack: Vec::new(),
+            recent: Vec::new(),
         }
     }
 

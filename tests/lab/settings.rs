@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use super::flannel::FlannelBackend;
 use super::probe::{Probe, Proto, Want};
 use super::scenario::Scenario;
-use super::situations::{EVERY, POD1, two_pods};
+use super::situations::{EVERY, POD1, services, two_pods};
 
 const POD2: &str = "default/pod2";
 
@@ -82,5 +82,20 @@ pub fn repaired_neighbour() -> Scenario {
     let pod2 = scenario.space("default/pod2");
     pod2.late("neigh replace 10.244.2.1 lladdr 5a:00:00:00:99:99 dev eth0 nud reachable");
     scenario.probe(Probe::ask(POD1, POD2, Proto::Udp, "10.244.2.2", 7000).answered_by(POD2));
+    scenario
+}
+
+/// A service remembers which endpoint a client had; whether that is too long ago, no snapshot says.
+pub fn remembered_client() -> Scenario {
+    let mut scenario = services();
+    scenario.probes.clear();
+    let n1 = scenario.space("n1");
+    let rules = n1.rules4().render();
+    let rule = rules.lines().find(|rule| rule.contains("--rcheck") && rule.contains("-> 10.244.2.4:8080"));
+    let mut words = rule.expect("a rule that looks the client up").split(' ').skip_while(|word| *word != "--name");
+    let list = words.nth(1).expect("a list").to_owned();
+    n1.recent.push((list, "10.244.1.2".to_owned()));
+    let sticky = |from: &str| Probe::ask(from, "svc/shop/sticky", Proto::Tcp, "10.96.0.32", 80).listening(8080);
+    scenario.probe(sticky(POD1).times(4).answered_by("shop/web-1"));
     scenario
 }

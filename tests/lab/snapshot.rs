@@ -111,8 +111,16 @@ pub enum Form {
     Json,
 }
 
-/// Forgets every connection of the namespace that the caller is in, but those that the scenario puts there.
+/// Forgets every connection of the namespace that the caller is in, and every client of a `recent` list, but those that
+/// the scenario puts there.
 pub fn track_afresh(space: &Space) -> Result<(), String> {
+    for list in fs::read_dir("/proc/thread-self/net/xt_recent").into_iter().flatten().flatten() {
+        let _ = fs::write(list.path(), "/");
+    }
+    for (list, client) in &space.recent {
+        fs::write(format!("/proc/thread-self/net/xt_recent/{list}"), format!("+{client}"))
+            .map_err(|error| format!("recent list {list}: {error}"))?;
+    }
     let _ = run("conntrack", &["-F"], "");
     for line in &space.conntrack {
         let words: Vec<&str> = line.split_whitespace().collect();
