@@ -414,10 +414,10 @@ fn nat_target(at: At<'_>, words: &Words, rng: &mut Rng) -> (String, Option<&'sta
             2 => {
                 let address = words.address(at.family, rng);
                 let address = address.split('/').next().unwrap_or_default();
-                // The world outside has a network of its own whose first address no host has.
+                // The world outside takes nothing from the cluster whose source is in its own network.
                 let host = match address {
-                    "203.0.113.0" => "203.0.113.77",
-                    "2001:db8:113::" => "2001:db8:113::77",
+                    "203.0.113.0" => "198.51.100.77",
+                    "2001:db8:113::" => "2001:db8:77::77",
                     other => other,
                 };
                 (format!("SNAT --to-source {host}"), None)
