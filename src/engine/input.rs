@@ -50,9 +50,7 @@ pub(super) fn netif_receive_skb(walk: &mut Walk, netns: NetnsId, dev: &IfName) -
 /// them again (`ip_sabotage_in` in `net/bridge/br_netfilter_hooks.c`).
 pub(super) fn ip_rcv(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
     if is_other_host(walk, dev) {
-        let detail = format!("the frame's destination address is not {dev}'s");
-        let link = walk.netns().link(dev).map(|link| link.evidence);
-        return Err(End::dropped(Reason::OtherHost).detail(detail).because(link));
+        return Err(other_host(walk, dev));
     }
     if ipv6_is_off(walk, dev) {
         return Err(End::dropped(Reason::NotForwarding).detail(format!("IPv6 is disabled on {dev}")));
@@ -78,6 +76,34 @@ fn is_other_host(walk: &Walk, dev: &IfName) -> bool {
     // An all-zero destination stands for one that the snapshot doesn't tell.
     let known = frame.destination != MacAddr::ZERO && !frame.destination.is_multicast();
     walk.netns().link(dev).and_then(|link| link.lladdr).is_some_and(|own| known && frame.destination != own)
+}
+
+/// The end of a frame that is for another link address, with who sent it here: the forwarding entry, where the address
+/// is that of another device of the snapshot, else the neighbour entry that gives an address which nobody has.
+fn other_host(walk: &Walk, dev: &IfName) -> Box<End> {
+    let detail = format!("the frame's destination address is not {dev}'s");
+    let own = walk.netns().link(dev).map(|link| link.lladdr_evidence);
+    let end = End::dropped(Reason::OtherHost);
+    let Some(frame) = walk.packet().link else { return end.detail(detail).because(own) };
+    let wanted = frame.destination;
+    let links = walk.snapshot.namespaces.iter().flat_map(|netns| netns.links.iter().flatten());
+    let is_elsewhere = links.into_iter().any(|link| link.lladdr == Some(wanted));
+    let culprit = walk.steps().iter().rev().find_map(|step| {
+        let says = match &step.decision {
+            Decision::Fdb { lladdr, vtep: Some(vtep), .. } if is_elsewhere && *lladdr == wanted => {
+                format!("the forwarding entry on {} sends frames for {wanted} to {vtep}", step.place.node)
+            }
+            Decision::Neighbor { lladdr: Some(lladdr), address, .. } if !is_elsewhere && *lladdr == wanted => {
+                format!("the neighbour entry on {} gives {address} the address {wanted}", step.place.node)
+            }
+            _ => return None,
+        };
+        Some((says, &step.because)).filter(|_| !step.because.is_empty())
+    });
+    match culprit {
+        Some((says, lines)) => end.detail(format!("{detail}; {says}")).because(lines.iter().copied()).because(own),
+        None => end.detail(detail).because(own),
+    }
 }
 
 fn ipv6_is_off(walk: &Walk, dev: &IfName) -> bool {

@@ -42,7 +42,7 @@ impl Anywhere for NextHopObject {
 
 impl Anywhere for Link {
     fn anywhere(mut self) -> Self {
-        self.evidence = NOWHERE;
+        (self.evidence, self.lladdr_evidence, self.kind_evidence) = (NOWHERE, NOWHERE, NOWHERE);
         self.port.iter_mut().for_each(|port| port.evidence = NOWHERE);
         self
     }

@@ -122,7 +122,10 @@ fn link(block: &[Segment<'_>], notes: &mut Notes<'_>) -> Option<Link> {
             word if word.starts_with("prog/xdp") => {}
             word if is_about_others(word) => {}
             word if word.ends_with("_slave") => port::slave(&mut link, &mut words, (notes, segment.evidence)),
-            _ if kind.is_none() => kind = kind::kind(&mut link, &mut words, (notes, segment.evidence)),
+            _ if kind.is_none() => {
+                kind = kind::kind(&mut link, &mut words, (notes, segment.evidence));
+                link.kind_evidence = segment.evidence;
+            }
             // Kinds that aren't modelled may have more lines of their own.
             _ if matches!(kind, Some(LinkKind::Other(_))) => {}
             word => notes.add(segment.evidence, format_args!("{} is not understood", lines::quote(word))),
@@ -176,6 +179,7 @@ fn address(link: &mut Link, word: &str, words: &mut Words<'_, '_>, (notes, evide
     if let Some(text) = words.peek().filter(is_address) {
         words.next();
         link.lladdr = text.parse().ok();
+        link.lladdr_evidence = evidence;
     }
     let unmodelled = lines::options(words, (notes, evidence), |word, words| {
         match word {

@@ -80,15 +80,21 @@ impl At {
     }
 }
 
+/// A device's name as a part of a setting's name, where a dot is written as a slash (`sysctl.conf(5)`).
+fn sysctl_word(device: &str) -> String {
+    device.replace('.', "/")
+}
+
 fn route_advice(at: &At, reason: Reason) -> Option<String> {
     let At { place, device, source, destination, ip, length, .. } = at;
+    let key = sysctl_word(device);
     Some(match reason {
         Reason::NoRoute => format!("`{ip} route get {destination}` {place}; add the route that should answer"),
         Reason::Blackhole | Reason::Unreachable | Reason::Prohibit => {
             format!("find out who made this {reason} entry, and delete it {place} if {destination} is to be reached")
         }
         Reason::RpFilter => format!(
-            "`sysctl -w net.ipv4.conf.all.rp_filter=2 net.ipv4.conf.{device}.rp_filter=2` {place}, or give {source} a \
+            "`sysctl -w net.ipv4.conf.all.rp_filter=2 net.ipv4.conf.{key}.rp_filter=2` {place}, or give {source} a \
              route back by {device}"
         ),
         Reason::MartianSource => format!("find out who sends from {source}: {place} no packet may come in with it"),
@@ -97,7 +103,7 @@ fn route_advice(at: &At, reason: Reason) -> Option<String> {
         }
         Reason::NotForwarding => {
             let family = if *ip == "ip" { "ipv4" } else { "ipv6" };
-            format!("`sysctl -w net.{family}.conf.all.forwarding=1 net.{family}.conf.{device}.forwarding=1` {place}")
+            format!("`sysctl -w net.{family}.conf.all.forwarding=1 net.{family}.conf.{key}.forwarding=1` {place}")
         }
         Reason::TtlExceeded => format!("`--ttl 64`, and if it still ends here, look for the routes that loop {place}"),
         Reason::FragmentationNeeded => format!(
@@ -212,17 +218,28 @@ mod tests {
     use crate::net::{Ip, NetnsId, NodeName, Transport};
     use crate::trace::{Decision, Place};
 
-    #[test]
-    fn every_reason_has_its_own_advice() {
+    fn advised(reason: Reason, device: &str) -> String {
         let place =
-            Place { netns: NetnsId(0), node: NodeName::new("n1"), name: NetnsName::Host, device: Some("eth0".into()) };
+            Place { netns: NetnsId(0), node: NodeName::new("n1"), name: NetnsName::Host, device: Some(device.into()) };
         let ip = Ip { source: [10, 0, 0, 1].into(), destination: [10, 0, 0, 2].into(), ttl: 64, tos: 0, df: false };
         let packet = Packet::new(ip, Transport::Udp { source: Some(1), destination: Some(2) }, 60);
         let step = Step { place, decision: Decision::Send, because: Vec::new(), packet, tried: Vec::new() };
+        advice(&Case { step: &step, reason, decided: "", port: None, missing: Vec::new(), at_start: false })
+    }
+
+    #[test]
+    fn every_reason_has_its_own_advice() {
         for &reason in Reason::ALL {
-            let text =
-                advice(&Case { step: &step, reason, decided: "", port: None, missing: Vec::new(), at_start: false });
-            assert!(!text.starts_with("`-v` shows"), "{reason} has no advice");
+            assert!(!advised(reason, "eth0").starts_with("`-v` shows"), "{reason} has no advice");
         }
+    }
+
+    #[test]
+    fn a_dot_in_a_devices_name_is_a_slash_in_its_settings() {
+        for (reason, word) in [(Reason::RpFilter, "rp_filter=2"), (Reason::NotForwarding, "forwarding=1")] {
+            let text = advised(reason, "flannel.1");
+            assert!(text.contains(&format!("net.ipv4.conf.flannel/1.{word}`")), "{text}");
+        }
+        assert!(advised(Reason::RpFilter, "flannel.1").ends_with("route back by flannel.1"));
     }
 }

@@ -47,6 +47,10 @@ pub struct Link {
     pub unmodelled: Vec<String>,
     /// The line on which the device starts.
     pub evidence: Evidence,
+    /// The line that says its link-layer address (`link/ether …`); the first where none does.
+    pub lladdr_evidence: Evidence,
+    /// The line that says what it is (`vxlan id …`); the first where none does.
+    pub kind_evidence: Evidence,
 }
 
 impl Link {
@@ -71,6 +75,8 @@ impl Link {
             port: None,
             unmodelled: Vec::new(),
             evidence,
+            lladdr_evidence: evidence,
+            kind_evidence: evidence,
         }
     }
 }

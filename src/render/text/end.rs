@@ -147,11 +147,13 @@ fn pointed(text: &str, reason: Option<Reason>, step: &Step) -> (usize, usize) {
         Some(Reason::PortNotForwarding) => &["state "],
         Some(Reason::VniMismatch) => &["vxlan id "],
         Some(Reason::NoVtep) => &["dstport "],
-        Some(Reason::OtherHost) => &["lladdr ", "link/ether "],
+        Some(Reason::OtherHost) => &["lladdr ", "link/ether ", "dst "],
         _ => &[],
     };
     let found = words.iter().find_map(|word| text.find(word).map(|start| span(text, start, word)));
-    let address = || text.find(&destination).map(|start| (start, destination.len()));
+    let source = step.packet.ip.source.to_string();
+    let wanted = if reason == Some(Reason::MartianSource) { source } else { destination };
+    let address = || text.find(&wanted).map(|start| (start, wanted.len()));
     found.or_else(address).unwrap_or((0, text.len()))
 }
 
