@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::evidence::Evidence;
 use crate::net::{Family, IfName, TableId};
 use crate::snapshot::{Addr, AddrScope, Netns, RouteScope, RouteType};
 
@@ -9,11 +10,16 @@ use super::fib;
 
 /// Whether an address is one of the namespace's own (`__ip_dev_find`, `ipv6_chk_addr`).
 pub(super) fn is_local_address(netns: &Netns, address: IpAddr) -> bool {
-    if netns.addr(address).is_some() {
-        return true;
-    }
-    let Some(routes) = fib::routes(netns, Family::of(address)) else { return false };
-    routes.covering(TableId::LOCAL, address).next().is_some_and(|route| route.kind == RouteType::Local)
+    local_address(netns, address).is_some()
+}
+
+/// The row that makes an address one of the namespace's own: the address itself, or a local route.
+pub(super) fn local_address(netns: &Netns, address: IpAddr) -> Option<Evidence> {
+    let local_route = || {
+        let route = fib::routes(netns, Family::of(address))?.covering(TableId::LOCAL, address).next()?;
+        (route.kind == RouteType::Local).then_some(route.evidence)
+    };
+    netns.addr(address).map(|addr| addr.evidence).or_else(local_route)
 }
 
 /// The source address for packets that leave by a device: `inet_select_addr` in `net/ipv4/devinet.c` for IPv4,

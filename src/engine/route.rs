@@ -9,7 +9,7 @@ use crate::net::{Family, IfName, Packet};
 use crate::snapshot::{Netns, NextHop, RouteType, Routes, TableFile};
 use crate::trace::{Decision, Reason, ReverseMode};
 
-use super::address::{is_local_address, select_source};
+use super::address::{local_address, select_source};
 use super::fib::{self, Failure, Flow, Found, Lookup, Unknown};
 use super::fib_rules;
 use super::sysctl;
@@ -281,6 +281,10 @@ fn reverse_path(walk: &mut Walk, dev: &IfName, out: Option<&IfName>) -> Stage<()
     }
     match outcome {
         None => Ok(()),
+        // Whose address it is decides, whatever the setting.
+        Some((Reason::MartianSource, detail, because)) => {
+            Err(End::dropped(Reason::MartianSource).detail(detail).because(because))
+        }
         Some((reason, detail, because)) => Err(End::dropped(reason).detail(detail).because(line).because(because)),
     }
 }
@@ -322,10 +326,9 @@ pub(super) fn validate_source<'s>(
     let source = flow.destination;
     let accept_local = sysctl::any_of_all(netns, dev, "accept_local");
     if mode == ReverseMode::Off && !turns_back && (accept_local || !has_custom_tables(netns)) {
-        if !accept_local && is_local_address(netns, source) {
-            return Ok(Some((Reason::MartianSource, format!("{source} is this namespace's own address"), Vec::new())));
-        }
-        return Ok(None);
+        let own = if accept_local { None } else { local_address(netns, source) };
+        let refusal = |line| (Reason::MartianSource, format!("{source} is this namespace's own address"), vec![line]);
+        return Ok(own.map(refusal));
     }
     if !sysctl::any_of_all(netns, dev, "src_valid_mark") {
         flow.mark = crate::net::Mark(0);
