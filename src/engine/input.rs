@@ -86,8 +86,8 @@ fn other_host(walk: &Walk, dev: &IfName) -> Box<End> {
     let end = End::dropped(Reason::OtherHost);
     let Some(frame) = walk.packet().link else { return end.detail(detail).because(own) };
     let wanted = frame.destination;
-    let links = walk.snapshot.namespaces.iter().flat_map(|netns| netns.links.iter().flatten());
-    let is_elsewhere = links.into_iter().any(|link| link.lladdr == Some(wanted));
+    let mut devices = walk.snapshot.namespaces.iter().flat_map(|netns| netns.links.iter().flatten());
+    let is_elsewhere = devices.any(|link| link.lladdr == Some(wanted));
     let culprit = walk.steps().iter().rev().find_map(|step| {
         let says = match &step.decision {
             Decision::Fdb { lladdr, vtep: Some(vtep), .. } if is_elsewhere && *lladdr == wanted => {

@@ -32,6 +32,7 @@ mod ndisc;
 mod neigh;
 mod netfilter;
 mod nft;
+mod obstacle;
 mod output;
 mod reply;
 mod route;

@@ -16,6 +16,7 @@ use super::arp;
 use super::fib_table;
 use super::link::Reach;
 use super::ndisc::{self, Unheard};
+use super::obstacle;
 use super::route::Dst;
 use super::sysctl;
 use super::underlay;
@@ -237,7 +238,14 @@ fn unanswered(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, reach: &Reach) ->
         let what = format!("{}: who {address} is on {dev} is not known", netns.lacks("neigh.txt"));
         return Err(End::undetermined(Reason::MissingTable, what));
     }
-    Err(fail(walk, hop, row, format!("nobody answers for {address} on {dev}"), Vec::new()))
+    let mut detail = format!("nobody answers for {address} on {dev}");
+    let from = (walk.netns_id(), dev.clone());
+    let obstacle = obstacle::between(walk.snapshot, &from, &walk.snapshot.owner_of(address));
+    let lines = obstacle.map_or_else(Vec::new, |obstacle| {
+        detail = format!("{detail}: {}", obstacle.what);
+        obstacle.lines
+    });
+    Err(fail(walk, hop, row, detail, lines))
 }
 
 /// Whether some route of the namespace leads by way of an address on a device's link.

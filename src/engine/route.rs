@@ -12,6 +12,7 @@ use crate::trace::{Decision, Reason, ReverseMode};
 use super::address::{local_address, select_source};
 use super::fib::{self, Failure, Flow, Found, Lookup, Unknown};
 use super::fib_rules;
+use super::obstacle;
 use super::sysctl;
 use super::unread;
 use super::walk::{End, Stage, Walk, Why};
@@ -420,7 +421,10 @@ fn output_error(walk: &mut Walk, failure: &Failure) -> Box<End> {
     let reason = reason_of(failure);
     // What a tunnel device or the kernel itself sends has no caller to tell.
     let end = if walk.skb.own { End::errno(reason, failure.errno) } else { End::dropped(reason) };
-    end.because(because)
+    match obstacle::down(walk.netns()).filter(|_| reason == Reason::NoRoute) {
+        Some(down) => end.detail(down.what).because(because).because(down.lines),
+        None => end.because(because),
+    }
 }
 
 fn no_route_step(walk: &mut Walk, failure: &Failure) -> Vec<Evidence> {

@@ -26,6 +26,16 @@ pub(super) fn advice(case: &Case<'_>) -> String {
     let (at, reason) = (At::new(case.step, case.port), case.reason);
     match reason {
         Reason::Rule => return rule_advice(&at, case.decided),
+        Reason::NeighborFailed | Reason::NoRoute if is_isolated(case.decided) => {
+            return "`bridge link set dev PORT isolated off` for one of the two ports named above".to_owned();
+        }
+        Reason::NeighborFailed if case.decided.contains("NO-CARRIER") => {
+            return "see that the other side of the device named above is up; a bridge needs a port that is".to_owned();
+        }
+        Reason::NeighborFailed | Reason::NoRoute if is_device(case.decided) => {
+            return "`ip link set DEVICE up` for the device named above, and see that its other side is up too"
+                .to_owned();
+        }
         Reason::NobodyOwns if case.at_start => return no_way_back(&at),
         Reason::MissingTable if is_unread(case.step) => {
             return "take the file that could not be read again, or mend the line, and ask again".to_owned();
@@ -45,6 +55,16 @@ pub(super) fn advice(case: &Case<'_>) -> String {
 fn is_unread(step: &Step) -> bool {
     let Decision::End { detail: Some(detail), .. } = &step.decision else { return false };
     detail.contains("could not be read") || detail.contains("was not read")
+}
+
+/// Whether a line is a bridge port's that is isolated.
+fn is_isolated(line: &str) -> bool {
+    line.contains(" isolated on")
+}
+
+/// Whether a line is a device's: `2: eth0@if12: <BROADCAST> …`.
+fn is_device(line: &str) -> bool {
+    line.contains(": <")
 }
 
 /// The names that advice is about.
@@ -126,9 +146,10 @@ fn link_advice(at: &At, reason: Reason) -> Option<String> {
         Reason::NeighborFailed => {
             format!("`{ip} neigh show` {place}, and see that the next hop towards {destination} is up on that link")
         }
-        Reason::OtherHost => {
-            format!("`ip neigh show` where the frame was sent: the link address there is not this device's ({device})")
-        }
+        Reason::OtherHost => format!(
+            "`{ip} neigh show` and `bridge fdb show` where the frame was sent: one of them does not lead to this \
+             device ({device})"
+        ),
         Reason::NoReceiver => format!("compare the next hop's address with the nodes' own: nobody {place} takes it"),
         Reason::HairpinOff => {
             format!("`bridge link set dev {port} hairpin on` {place}; CNI plugins do it with \"hairpinMode\": true")

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::{
     Addr, BridgePort, BridgeVlan, FdbEntry, Link, LinkKind, Neigh, NeighState, NextHop, NextHopObject, PolicyRule,
-    PortState, Route, RouteScope, RuleAction, Tun, Vxlan, VxlanTtl,
+    Route, RouteScope, RuleAction, Tun, Vxlan, VxlanTtl,
 };
 use crate::net::{Family, Protocol, RouteType, TableId};
 
@@ -344,14 +344,7 @@ impl fmt::Display for Vxlan {
 impl fmt::Display for BridgePort {
     /// What stands behind `bridge_slave` in `ip -d link show`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match self.state {
-            PortState::Disabled => "disabled",
-            PortState::Listening => "listening",
-            PortState::Learning => "learning",
-            PortState::Forwarding => "forwarding",
-            PortState::Blocking => "blocking",
-        };
-        write!(f, "state {state}")?;
+        write!(f, "state {}", self.state.as_str())?;
         for (word, on) in [
             ("hairpin", self.hairpin),
             ("learning", self.learning),

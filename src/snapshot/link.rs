@@ -156,6 +156,20 @@ pub enum PortState {
     Blocking,
 }
 
+impl PortState {
+    /// iproute2's word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Listening => "listening",
+            Self::Learning => "learning",
+            Self::Forwarding => "forwarding",
+            Self::Blocking => "blocking",
+        }
+    }
+}
+
 /// A VXLAN device's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vxlan {

@@ -140,8 +140,10 @@ fn pointed(text: &str, reason: Option<Reason>, step: &Step) -> (usize, usize) {
         Some(Reason::Prohibit) => &["prohibit"],
         Some(Reason::RpFilter | Reason::NotForwarding) => &["= "],
         Some(Reason::FragmentationNeeded | Reason::TooBig) => &["mtu "],
-        Some(Reason::NeighborFailed) => &["FAILED", "INCOMPLETE"],
-        Some(Reason::DeviceDown) => &["NO-CARRIER", "state DOWN", "state LOWERLAYERDOWN"],
+        Some(Reason::NeighborFailed) => {
+            &["FAILED", "INCOMPLETE", "isolated on", "NO-CARRIER", "state DOWN", "state LOWERLAYERDOWN"]
+        }
+        Some(Reason::DeviceDown | Reason::NoRoute) => &["NO-CARRIER", "state DOWN", "state LOWERLAYERDOWN"],
         Some(Reason::HairpinOff) => &["hairpin off"],
         Some(Reason::IsolatedPort) => &["isolated on"],
         Some(Reason::PortNotForwarding) => &["state "],
