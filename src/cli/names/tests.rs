@@ -290,3 +290,19 @@ fn junk_is_refused_and_never_panics() {
         refusal(names(&cluster), text);
     }
 }
+
+#[test]
+fn a_dns_name_is_the_same_in_capitals() {
+    let cluster = cluster();
+    let end = to(&cluster, "KUBE-DNS.Kube-System.SVC.cluster.LOCAL:53");
+    assert_eq!(end, to(&cluster, "kube-dns.kube-system.svc.cluster.local:53"));
+    assert_eq!(addresses(&end), ["10.96.0.10"]);
+}
+
+#[test]
+fn a_domain_that_is_not_the_usual_one_is_told() {
+    let cluster = cluster();
+    let told = |name: &str| to(&cluster, name).findings.iter().any(|finding| finding.what.contains("not checked"));
+    assert!(told("web.shop.svc.cluster.locl") && told("web.shop.svc.example.org"));
+    assert!(!told("web.shop.svc.cluster.local") && !told("web.shop.svc.cluster.local.") && !told("web.shop.svc"));
+}
