@@ -168,6 +168,13 @@ fn assumed_owner(snapshot: &Snapshot, netns: NetnsId, dev: &IfName, address: IpA
     Some((peer.netns, peer.link))
 }
 
+/// The device of the node that a pod's device seems to hang on, with the row that says so.
+fn joined(walk: &Walk, dev: &IfName) -> Option<(IfName, Option<Evidence>)> {
+    let peer = walk.snapshot.topology.assumed_peer(walk.netns_id(), dev)?;
+    let line = walk.snapshot.netns(peer.netns).addrs_of(&peer.link).next().map(|addr| addr.evidence);
+    Some((peer.link, line))
+}
+
 /// The owner of the address answers, and the bridges between learn where it is.
 fn answered(walk: &mut Walk, hop: &Hop, owner: DevRef) {
     let Hop { dev, address, source, .. } = *hop;
@@ -218,7 +225,12 @@ fn unanswered(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, reach: &Reach) ->
     }
     if let Some((reason, what)) = missing(walk.netns(), dev, reach) {
         note_beside(walk, dev, address);
-        return Err(End::undetermined(reason, what).because(because));
+        let joined = joined(walk, dev).filter(|_| walk.netns().links.is_none());
+        let (what, line) = match joined {
+            Some((bridge, line)) => (format!("{what}; its gateway's address is that of {bridge}"), line),
+            None => (what, None),
+        };
+        return Err(End::undetermined(reason, what).because(because).because(line));
     }
     if reach.underlay
         && failed.is_none()

@@ -68,6 +68,9 @@ pub(super) fn nf_hook(walk: &mut Walk, hook: Hook, indev: Option<&IfName>, outde
     let state = HookState { hook, family, indev: indev.cloned(), outdev: outdev.cloned() };
     let netns = walk.netns();
     note_missing(walk, family);
+    if hook == Hook::Postrouting {
+        note_no_postrouting(walk, family);
+    }
     let tracks = netns.netfilter.needs_conntrack(family);
     for (_, stop) in all_stops(netns, &state) {
         match stop {
@@ -100,6 +103,16 @@ fn note_missing(walk: &mut Walk, family: Family) {
     }
     let file = if family == Family::Inet { "iptables-save" } else { "ip6tables-save" };
     walk.doubt(format!("{}: the walk goes on as if no rule stood there", netns.lacks(file)), None);
+}
+
+/// An excerpt without the chain that masquerades leaves open what the receiver sees as the source.
+fn note_no_postrouting(walk: &mut Walk, family: Family) {
+    for ruleset in rulesets(walk.netns(), family).filter(|ruleset| ruleset.partial.is_some()) {
+        if ruleset.tables.iter().all(|table| table.base_chain(Hook::Postrouting).is_none()) {
+            let path = walk.snapshot.files.get(ruleset.file).map_or("", |file| file.path.as_str());
+            walk.gap(format!("{path} has no chain POSTROUTING: whether the source is masqueraded is not known"), None);
+        }
+    }
 }
 
 /// nft doesn't print the extensions of iptables' rules, or prints nothing in their place: a table that iptables-nft

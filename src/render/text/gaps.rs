@@ -42,7 +42,9 @@ fn ranked<'a>(view: &View<'a>) -> Vec<&'a Gap> {
     let mut gaps: Vec<&Gap> = view.answer.gaps.iter().collect();
     gaps.sort_by_key(|gap| {
         let named = traces().any(|trace| names(trace, gap));
-        (!named, !traces().any(|trace| concerns(trace, gap)))
+        // What rewrites the packet comes before what merely may stop it.
+        let rewrites = gap.what.contains(" masqueraded ");
+        (!named, !traces().any(|trace| concerns(trace, gap)), !rewrites)
     });
     gaps
 }
