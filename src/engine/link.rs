@@ -1,9 +1,10 @@
 //! Who hears a frame: the stacks that a broadcast from a device reaches, through veth pairs, bridges and the underlay.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 
 use crate::net::{IfName, MacAddr};
-use crate::snapshot::{Link, LinkKind, NetnsId, PortState, Snapshot};
+use crate::snapshot::{Link, LinkKind, Netns, NetnsId, PortState, Snapshot};
 
 use super::walk::DevRef;
 
@@ -122,4 +123,16 @@ pub(super) fn ports<'s>(
     let carries = |link: &Link| link.port.as_ref().is_none_or(|port| port.state == PortState::Forwarding);
     let is_port = move |link: &&Link| link.master.as_ref() == Some(&bridge) && link.up && carries(link);
     links.filter(is_port).map(|link| link.name.clone())
+}
+
+/// What is missing of the other end of a device, on the way to an address: the link file of a namespace that is there,
+/// of the one that has the address before others, or the namespace itself.
+pub(super) fn other_end(snapshot: &Snapshot, netns: &Netns, dev: &IfName, address: IpAddr) -> String {
+    let unlisted = |other: &&Netns| other.node == netns.node && other.links.is_none();
+    let mut beside = snapshot.namespaces.iter().filter(unlisted);
+    let owner = beside.clone().find(|other| other.addr(address).is_some());
+    match owner.or_else(|| beside.next()) {
+        Some(other) => format!("{}: whether it is at the other end of {dev} is not known", other.lacks("link.txt")),
+        None => format!("the namespace at the other end of {dev} is not in the snapshot"),
+    }
 }

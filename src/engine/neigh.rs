@@ -14,7 +14,7 @@ use crate::trace::{Decision, Reason};
 use super::address;
 use super::arp;
 use super::fib_table;
-use super::link::Reach;
+use super::link::{self, Reach};
 use super::ndisc::{self, Unheard};
 use super::obstacle;
 use super::route::Dst;
@@ -183,10 +183,12 @@ fn answered(walk: &mut Walk, hop: &Hop, owner: DevRef) {
     let lladdr = link.and_then(|link| link.lladdr);
     let row = owner_netns.addr(address).map(|addr| addr.evidence);
     let row = row.or_else(|| sysctl::max_of_all(owner_netns, &owner.1, "proxy_arp").map(|(_, line)| line));
-    let assumed = link.is_none();
+    // A device of which no link file tells may be joined to the owner's in any way.
+    let unlisted = [walk.netns(), owner_netns].into_iter().find(|netns| netns.links.is_none());
+    let assumed = link.is_none() || walk.netns().link(dev).is_none();
     if assumed {
-        let what = format!("{}: {dev} is taken to be joined to {}", walk.netns().lacks("link.txt"), owner.1);
-        walk.unsure(what);
+        let lacks = unlisted.unwrap_or(owner_netns).lacks("link.txt");
+        walk.doubt(format!("{lacks}: {dev} is taken to be joined to {}", owner.1), None);
     }
     walk.tracker.resolved.extend(lladdr);
     walk.skb.next_hop = Some(NextHopOnLink { address, owner: Some(owner) });
@@ -223,7 +225,7 @@ fn unanswered(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, reach: &Reach) ->
         walk.take(Decision::Neighbor { address, device, lladdr: None, state, assumed: true, source }, because);
         return Ok(());
     }
-    if let Some((reason, what)) = missing(walk.netns(), dev, reach) {
+    if let Some((reason, what)) = missing(walk, address, dev, reach) {
         note_beside(walk, dev, address);
         let joined = joined(walk, dev).filter(|_| walk.netns().links.is_none());
         let (what, line) = match joined {
@@ -306,7 +308,8 @@ fn note_beside(walk: &mut Walk, dev: &IfName, address: IpAddr) {
 }
 
 /// What of the link is not in the snapshot, where the owner could be.
-fn missing(netns: &Netns, dev: &IfName, reach: &Reach) -> Option<(Reason, String)> {
+fn missing(walk: &Walk, address: IpAddr, dev: &IfName, reach: &Reach) -> Option<(Reason, String)> {
+    let netns = walk.netns();
     if netns.links.is_none() {
         return Some((Reason::MissingTable, format!("{}: what {dev} is, is not known", netns.lacks("link.txt"))));
     }
@@ -314,6 +317,5 @@ fn missing(netns: &Netns, dev: &IfName, reach: &Reach) -> Option<(Reason, String
     if let Some(LinkKind::Other(kind)) = netns.link(hidden).map(|link| &link.kind) {
         return Some((Reason::NotModelled, format!("{hidden} is a device of kind {kind}, which is not modelled")));
     }
-    let what = format!("the namespace at the other end of {hidden} is not in the snapshot");
-    Some((Reason::MissingTable, what))
+    Some((Reason::MissingTable, link::other_end(walk.snapshot, netns, hidden, address)))
 }

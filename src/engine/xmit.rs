@@ -8,6 +8,7 @@ use crate::trace::{Decision, Hook, Reason};
 
 use super::bridge::{br_dev_xmit, frame_length};
 use super::conntrack::Nfct;
+use super::link::other_end;
 use super::nft;
 use super::tun;
 use super::underlay;
@@ -71,7 +72,7 @@ fn to_the_wire(walk: &mut Walk, link: &Link) -> Stage<Next> {
             let what = format!("{} is a device of kind {kind}, which is not modelled", link.name);
             return Err(End::undetermined(Reason::NotModelled, what).because([link.evidence]));
         }
-        _ => format!("the other end of {} is not in the snapshot", link.name),
+        _ => other_end(walk.snapshot, walk.netns(), &link.name, walk.packet().ip.destination),
     };
     Err(End::undetermined(Reason::MissingTable, what).because([link.evidence]))
 }
