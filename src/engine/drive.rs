@@ -15,7 +15,7 @@ use super::input::{is_answered, netif_receive_skb};
 use super::output::{ip_local_out, send, send_kernel};
 use super::reply;
 use super::unread;
-use super::walk::{Choice, Choices, End, Finished, Next, Stage, Walk, Why};
+use super::walk::{Choice, Choices, Doubt, End, Finished, Next, Stage, Walk, Why};
 use super::xmit::dev_queue_xmit;
 use super::{Given, Origin, Question};
 
@@ -97,6 +97,8 @@ pub(super) struct Course<'s, 'q> {
     pub given: Given,
     /// Addresses outside the snapshot that the question puts there.
     pub outside: Vec<IpAddr>,
+    /// What leaves the way there open: the way back of a packet that may never have come, or come otherwise, is as open.
+    pub doubt: Option<Doubt>,
 }
 
 /// One direction, walked.
@@ -110,6 +112,8 @@ pub(super) struct Leg {
     pub unknown_port: UnknownPort,
     /// What an error needs to know of the packet's end.
     pub cause: Option<Cause>,
+    /// What came first of all that leaves it open.
+    pub doubt: Option<Doubt>,
 }
 
 fn walk_once(snapshot: &Snapshot, question: &Question, script: Vec<usize>) -> Walked {
@@ -121,6 +125,7 @@ fn walk_once(snapshot: &Snapshot, question: &Question, script: Vec<usize>) -> Wa
         gaps: Gaps::default(),
         given: question.given.clone(),
         outside: Vec::new(),
+        doubt: None,
     };
     if question.established {
         course.given.payload = None;
@@ -178,6 +183,7 @@ fn go_and_return(course: &mut Course, packet: &Packet) -> (Leg, Option<Trace>, O
             (forward, Some(reply), None)
         }
         Verdict::Undetermined if reply::would_have_arrived(&forward.trace) => {
+            course.doubt.clone_from(&forward.doubt);
             let reply = reply::walk(course, &forward, &sent);
             (forward, Some(reply), None)
         }
@@ -229,6 +235,7 @@ impl<'s> Course<'s, '_> {
         let choices = std::mem::take(&mut self.choices);
         let mut walk = Walk::new(self.snapshot, netns, packet, tracker, choices, self.question.verbose);
         walk.outside.clone_from(&self.outside);
+        walk.doubts.extend(self.doubt.clone());
         walk.given = self.given.clone();
         walk
     }
@@ -341,23 +348,22 @@ impl<'s> Course<'s, '_> {
         let unknown_port = walk.skb.unknown_port;
         let packet = walk.packet().clone();
         let place = walk.place().clone();
+        let doubt = walk.doubts.first().cloned();
         let Finished { steps, tracker, choices, gaps, .. } = walk.finish();
         (self.tracker, self.choices) = (tracker, choices);
         self.gaps.extend(gaps.into_list());
         let trace = Trace { steps, verdict: end.verdict, reason: end.reason };
-        Leg { trace, packet, netns: place.netns, unknown_port, cause }
+        Leg { trace, packet, netns: place.netns, unknown_port, cause, doubt }
     }
 }
 
 /// Makes an end undetermined that is not certain. Whether it was.
 fn settle(walk: &Walk, end: &mut End) -> bool {
     let arrived = matches!(end.verdict, Verdict::Delivered | Verdict::Left);
-    let doubt = walk.doubts.first().filter(|_| end.verdict != Verdict::Undetermined);
-    let unsure = walk.unsure.first().filter(|_| arrived);
-    let Some(what) = doubt.map(|doubt| &doubt.what).or(unsure) else { return true };
+    let Some(doubt) = walk.doubts.first().filter(|_| end.verdict != Verdict::Undetermined) else { return true };
     let reason = end.reason.filter(|_| !arrived).map_or(String::new(), |reason| format!(" ({})", reason.as_str()));
-    end.detail = Some(format!("it would have been {}{reason}, but {what}", end.verdict.as_str()));
-    end.because.splice(0..0, doubt.and_then(|doubt| doubt.row));
+    end.detail = Some(format!("it would have been {}{reason}, but {}", end.verdict.as_str(), doubt.what));
+    end.because.splice(0..0, doubt.row);
     (end.verdict, end.reason) = (Verdict::Undetermined, Some(Reason::MissingTable));
     (end.error, end.errno) = (None, None);
     false

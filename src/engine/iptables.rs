@@ -22,7 +22,7 @@ const MAX_TRIED: u32 = 5_000_000;
 pub(super) fn ipt_do_table(walk: &mut Walk, ruleset: &Ruleset, table: &Table, state: &HookState) -> Stage<NfVerdict> {
     let Some(base) = table.base_chain(state.hook) else { return Ok(NfVerdict::Accept) };
     if let Some(why) = &table.assumed {
-        walk.unsure(why.clone());
+        walk.doubt(why.clone(), None);
     }
     let mut asked = Asked { ruleset, table, state, base, chain: base, place: 0, stack: Vec::new(), tried: 0 };
     loop {

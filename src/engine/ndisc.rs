@@ -167,13 +167,10 @@ fn hooks(
     let outcome = stops.iter().try_for_each(|stop| stop.pass(&mut aside));
     let outcome = outcome.and_then(|()| stays_on_link(&aside, &at.1));
     // What is not known of the message is not known of the packet that waits for it.
-    let (unsure, doubts) = (std::mem::take(&mut aside.unsure), std::mem::take(&mut aside.doubts));
+    let doubts = std::mem::take(&mut aside.doubts);
     let finished = aside.finish();
     walk.choices = finished.choices;
     walk.gaps.extend(finished.gaps.into_list());
-    for what in unsure {
-        walk.unsure(what);
-    }
     for doubt in doubts {
         walk.doubt(doubt.what, doubt.row);
     }

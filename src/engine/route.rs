@@ -200,7 +200,7 @@ fn assumed_rules(walk: &Walk) -> Option<String> {
 /// Makes the decision a step.
 fn take_route(walk: &mut Walk, chosen: Chosen, local: bool, source: Option<IpAddr>) -> Dst {
     if let Some(what) = assumed_rules(walk) {
-        walk.unsure(what);
+        walk.doubt(what, None);
     }
     let Chosen { found, way } = chosen;
     let route = found.route;

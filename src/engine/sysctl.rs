@@ -63,10 +63,11 @@ pub(super) fn decisive(walk: &mut Walk, key: &str, otherwise: i64) -> (i64, Opti
     if let Some((value, evidence)) = number(netns, key) {
         return (value, Some(evidence));
     }
-    walk.unsure(match netns.sysctls {
+    let what = match netns.sysctls {
         Some(_) => format!("{}/sysctl does not say {key}; {otherwise} is taken", netns.dir),
         None => format!("{}: {key} is not known; {otherwise} is taken", netns.lacks("sysctl")),
-    });
+    };
+    walk.doubt(what, None);
     (otherwise, None)
 }
 

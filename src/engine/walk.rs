@@ -190,7 +190,7 @@ impl Choices {
     }
 }
 
-/// Something that may decide and could not be read.
+/// Something that may decide, and is missing or could not be read.
 #[derive(Clone, Debug)]
 pub(super) struct Doubt {
     pub what: String,
@@ -218,9 +218,8 @@ pub(super) struct Walk<'s> {
     pub verbose: bool,
     /// What the question says beside the packet, as far as it is about this direction.
     pub given: Given,
-    /// What had to be taken for granted: with any of these the packet's arrival is not certain.
-    pub unsure: Vec<String>,
-    /// What could not be read and may have decided: with any of these no end but an undetermined one is certain.
+    /// What is missing or could not be read and may have decided: with any of these no end but an undetermined one is
+    /// certain.
     pub doubts: Vec<Doubt>,
     /// Addresses outside the snapshot that are there because the question says so.
     pub outside: Vec<IpAddr>,
@@ -251,7 +250,6 @@ impl<'s> Walk<'s> {
             gaps: Gaps::default(),
             verbose,
             given: Given::default(),
-            unsure: Vec::new(),
             doubts: Vec::new(),
             outside: Vec::new(),
             seen: HashSet::new(),
@@ -326,15 +324,7 @@ impl<'s> Walk<'s> {
         self.steps.len() > STRAIGHT && !self.seen.insert((netns, device.clone(), format!("{:?}", self.packet)))
     }
 
-    /// Records that something which decides is missing and that the walk goes on regardless, once.
-    pub(super) fn unsure(&mut self, what: String) {
-        if !self.unsure.contains(&what) {
-            self.gap(what.clone(), None);
-            self.unsure.push(what);
-        }
-    }
-
-    /// Records that something which may decide is there and could not be read, once. The walk goes on without it.
+    /// Records that something which may decide is missing or could not be read, once. The walk goes on without it.
     pub(super) fn doubt(&mut self, what: String, row: Option<Evidence>) {
         if !self.doubts.iter().any(|doubt| doubt.what == what) {
             self.gap(what.clone(), row);
