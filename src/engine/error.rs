@@ -66,7 +66,7 @@ pub(super) fn fields(error: Option<ErrorReply>) -> (Option<(u8, u8)>, bool) {
 /// The steps of an error that finds no route: it is sent, routed, and ends.
 const UNSENT: usize = 3;
 
-/// Walks the error's way back and says whether the sender hears of it.
+/// Walks the error's way back and says whether the sender hears of it, if that is known.
 pub(super) fn walk(course: &mut Course, mut forward: Leg, sent: &Packet) -> (Leg, Option<Trace>, Option<bool>) {
     let Some(cause) = forward.cause.take() else {
         // The sender's own call failed: it knows at once.
@@ -88,8 +88,12 @@ pub(super) fn walk(course: &mut Course, mut forward: Leg, sent: &Packet) -> (Leg
     {
         *icmp_source = source_of(&back);
     }
-    let heard = told_at_once(&forward) || hears(course, &back, sent);
-    (forward, Some(back.trace), Some(heard))
+    let heard = match back.trace.verdict {
+        _ if told_at_once(&forward) => Some(true),
+        Verdict::Undetermined => None,
+        _ => Some(hears(course, &back, sent)),
+    };
+    (forward, Some(back.trace), heard)
 }
 
 /// Whether the sender's own call failed too.

@@ -58,7 +58,7 @@ pub struct Path {
     pub forward: Trace,
     /// The way of the answer, or of the ICMP error or TCP reset where the packet was rejected.
     pub reply: Option<Trace>,
-    /// For a rejected packet: whether the sender hears of it.
+    /// For a rejected packet: whether the sender hears of it; `None` where the error's way back is not known.
     pub error_delivered: Option<bool>,
 }
 

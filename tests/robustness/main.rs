@@ -10,6 +10,7 @@ mod contradiction;
 mod extra;
 mod hostile;
 mod huge;
+mod missing;
 mod mutation;
 mod partial;
 mod program;

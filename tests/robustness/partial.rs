@@ -50,7 +50,8 @@ fn agrees(part: &Path, whole: &Path) -> bool {
         (None, _) => true,
         (Some(part), None) => is_open(part),
     };
-    same(&part.forward, &whole.forward) && (replies || is_open(&part.forward))
+    let heard = part.error_delivered.is_none() || part.error_delivered == whole.error_delivered;
+    same(&part.forward, &whole.forward) && replies && heard
 }
 
 /// Asks every question of a snapshot with one file changed.

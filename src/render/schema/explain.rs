@@ -70,7 +70,10 @@ fn path() -> Value {
     ]);
     let optional = [
         ("why", json!({"type": "string", "description": "the choices on the way"})),
-        ("error_delivered", json!({"type": ["boolean", "null"], "description": "whether the sender hears of it"})),
+        (
+            "error_delivered",
+            json!({"type": ["boolean", "null"], "description": "whether the sender hears of it; null where that is not known"}),
+        ),
     ];
     add_optional(&mut path, optional);
     path
