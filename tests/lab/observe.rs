@@ -290,7 +290,10 @@ impl Seen {
         let headers = self.hits.iter().filter_map(|hit| hit.header.as_ref());
         let headers = headers.chain(self.sightings.iter().map(|sighting| sighting.header.innermost()));
         let (mut asks, mut answers) = (BTreeSet::new(), BTreeSet::new());
-        for header in headers.filter(|header| !header.is_icmp_error() && !header.is_background()) {
+        // Who sends a tunnel packet neither asks nor answers: what is inside may be either.
+        let tunnel = |header: &Header| header.protocol == 17 && header.destination_port == Some(VXLAN_PORT);
+        let plain = |header: &&Header| !header.is_icmp_error() && !header.is_background() && !tunnel(header);
+        for header in headers.filter(plain) {
             // The reset that a rule sends is one, too.
             if is_answer(probe, header) || header.tcp_flags.is_some_and(|flags| flags & 4 != 0) {
                 answers.insert(header.source);
