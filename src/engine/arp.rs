@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName};
-use crate::snapshot::{ChainPolicy, Netns, NetnsId, Nft, NftChain, NftFamily, RouteType};
+use crate::snapshot::{ChainPolicy, Netns, NetnsId, Nft, NftChain, NftFamily, NftRule, RouteType};
 
 use super::fib::{self, Flow, Lookup};
 use super::route::{loopback, reverse_mode, validate_source};
@@ -35,8 +35,12 @@ pub(super) fn answers_arp(walk: &mut Walk, owner: &DevRef, sender: IpAddr, targe
 /// (`arp_fwd_proxy` in `net/ipv4/arp.c`).
 pub(super) fn proxies_arp(walk: &mut Walk, by: &DevRef, sender: IpAddr, target: IpAddr) -> bool {
     let netns = walk.snapshot.netns(by.0);
-    let own = |word: &str| sysctl::device(netns, Family::Inet, &by.1, word).is_some_and(|(value, _)| value != 0);
-    if !sysctl::any_of_all(netns, &by.1, "proxy_arp") || !own("forwarding") {
+    if !sysctl::any_of_all(netns, &by.1, "proxy_arp") {
+        return false;
+    }
+    let forwarding = sysctl::device(netns, Family::Inet, &by.1, "forwarding");
+    let forwarding = forwarding.or_else(|| sysctl::number(netns, "net.ipv4.ip_forward"));
+    if forwarding.is_none_or(|(value, _)| value == 0) {
         return false;
     }
     let mode = reverse_mode(sysctl::max_of_all(netns, &by.1, "rp_filter").map_or(0, |(value, _)| value));
@@ -73,15 +77,20 @@ pub(super) fn doubt_rules(walk: &mut Walk, netns: NetnsId) {
 }
 
 fn arp_rule(nft: &Nft) -> Option<Evidence> {
-    let chains = nft.tables.iter().flat_map(|table| table.chains.iter().map(move |chain| (table.family, chain)));
-    chains.into_iter().find_map(|(family, chain)| match family {
-        NftFamily::Arp => drops(chain).or_else(|| chain.rules.first().map(|rule| rule.evidence)),
-        NftFamily::Bridge => drops(chain).or_else(|| {
-            let about = |text: &str| text.contains("arp") || text.contains("0x0806");
-            chain.rules.iter().find(|rule| about(&nft.rule_text(rule))).map(|rule| rule.evidence)
-        }),
-        _ => None,
+    let tables = nft.tables.iter().filter(|table| matches!(table.family, NftFamily::Arp | NftFamily::Bridge));
+    let mut chains = tables.flat_map(|table| table.chains.iter().map(move |chain| (table.family, chain)));
+    chains.find_map(|(family, chain)| {
+        let may_matter = |rule: &&NftRule| family == NftFamily::Arp || may_see_arp(&nft.rule_text(rule));
+        drops(chain).or_else(|| chain.rules.iter().find(may_matter).map(|rule| rule.evidence))
     })
+}
+
+/// Whether a rule of a bridge may stop ARP: one that asks for a field of IP matches nothing else
+/// (`payload_gen_dependency` in nft's `src/payload.c`), and one that neither drops nor leads elsewhere stops nothing.
+fn may_see_arp(text: &str) -> bool {
+    const FIELDS_OF_IP: [&str; 7] = ["ip saddr", "ip daddr", "ip protocol", "ip6 ", "tcp ", "udp ", "icmp"];
+    const STOPPING: [&str; 6] = ["drop", "reject", "queue", "jump", "goto", "vmap"];
+    !FIELDS_OF_IP.iter().any(|field| text.contains(field)) && STOPPING.iter().any(|word| text.contains(word))
 }
 
 fn drops(chain: &NftChain) -> Option<Evidence> {

@@ -164,6 +164,7 @@ fn hooks(
     let choices = std::mem::take(&mut walk.choices);
     let mut aside = Walk::new(walk.snapshot, netns, message.clone(), walk.tracker.clone(), choices, false);
     aside.skb.nf_bridge = nf_bridge;
+    aside.given.time = walk.given.time;
     let outcome = stops.iter().try_for_each(|stop| stop.pass(&mut aside));
     let outcome = outcome.and_then(|()| stays_on_link(&aside, &at.1));
     // What is not known of the message is not known of the packet that waits for it.

@@ -116,6 +116,8 @@ fn answer_to(packet: &Packet) -> Packet {
     answer.mark = Mark(0);
     std::mem::swap(&mut answer.ip.source, &mut answer.ip.destination);
     answer.ip.ttl = 64;
+    // An echo's answer never has it. Whether a listener sets it is no part of a snapshot, no more than its TOS is.
+    answer.ip.df = answer.ip.destination.is_ipv6();
     match &mut answer.transport {
         Transport::Tcp { source, destination, flags } => {
             std::mem::swap(source, destination);
@@ -131,7 +133,6 @@ fn answer_to(packet: &Packet) -> Packet {
                 128 => 129,
                 other => other,
             };
-            answer.ip.df = answer.ip.destination.is_ipv6();
             // An echo goes back with the TOS that it came with; a listener's socket has its own, 0.
             return answer;
         }

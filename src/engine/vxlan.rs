@@ -217,7 +217,7 @@ pub(super) fn vxlan_rcv(walk: &mut Walk) -> Stage<Option<Next>> {
         _ => false,
     };
     let mut listening = links.iter().filter(listens).peekable();
-    let Some(first) = listening.peek().map(|link| link.evidence) else {
+    let Some(first) = listening.peek().map(|link| link.kind_evidence) else {
         let detail = format!("no VXLAN device listens on UDP port {}", port.unwrap_or(0));
         if !is_tunnel_port(walk, port) {
             // A rule has sent the tunnel packet elsewhere: whether some program listens there is not known.

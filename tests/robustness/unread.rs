@@ -340,3 +340,20 @@ fn a_set_of_which_a_row_cannot_be_read_may_hold_anything() {
     assert_eq!(ways(&with("create blocked hash:ip family inet\ncreate o hash:ip family inet\nadd o 10.9.x\n")), 1);
     assert!(ways(&with("create blocked hash:ip family inet\nadd blocked 10.24")) > 1, "cut off");
 }
+
+#[test]
+fn rules_that_may_stop_arp_leave_the_answer_open() {
+    let with = |family: &str, hook: &str, rule: &str| {
+        let chain = format!("chain c {{\n\t\ttype filter hook {hook} priority 0; policy accept;\n\t\t{rule}\n\t}}");
+        vxlan().edit(&format!("{N1}nft.txt"), |text| format!("{text}table {family} t {{\n\t{chain}\n}}\n"))
+    };
+    for (family, hook, rule) in
+        [("arp", "input", "arp operation request drop"), ("bridge", "output", "ether type arp drop")]
+    {
+        let (trace, words) = walk(&with(family, hook, rule), "10.244.2.2");
+        assert_eq!(trace.verdict, Verdict::Undetermined, "{family}: {words}");
+        assert!(words.contains("let ARP pass is not modelled"), "{family}: {words}");
+    }
+    check_certain(&with("bridge", "output", "ip saddr 203.0.113.9 drop"), "10.244.2.2", Verdict::Delivered);
+    check_certain(&with("bridge", "output", "ether type arp counter accept"), "10.244.2.2", Verdict::Delivered);
+}
