@@ -190,6 +190,20 @@ fn a_question_repairs_what_its_target_knows_of_who_asks() {
 }
 
 #[test]
+fn a_tunnel_into_itself_ends_silently() {
+    must_agree(stopped::tunnel_into_itself(), "");
+}
+
+#[test]
+fn a_device_may_forward_ipv6_where_the_node_does_not() {
+    // Since Linux 6.17.
+    if !std::path::Path::new("/proc/sys/net/ipv6/conf/all/force_forwarding").exists() {
+        return crate::lab::ready::skip("this kernel has no force_forwarding");
+    }
+    must_agree(settings::forced_forwarding(), "");
+}
+
+#[test]
 fn a_service_remembers_its_client() {
     must_agree_but_for(settings::remembered_client(), "has seen 10.244.1.2 within the last 10800 seconds");
 }

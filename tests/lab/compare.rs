@@ -299,16 +299,28 @@ fn device_difference(step: &Value, seen: &Sighting) -> Option<String> {
         return Some(format!("explain has {}, the kernel {}", shown_step(step), shown_sighting(seen)));
     }
     let packet = &step["packet"];
-    let outer = &packet["outer"];
-    let wrong = match (&seen.header.inner, outer.is_null()) {
-        (None, true) => packet_difference(packet, &seen.header, true),
-        (Some((vni, inner)), false) => packet_difference(outer, &seen.header, inner.fragment.is_none())
-            .or_else(|| packet_difference(packet, inner, true))
-            .or_else(|| (vni.map(u64::from) != outer["vni"].as_u64()).then(|| format!("vni {vni:?}"))),
-        (None, false) => Some("no tunnel".to_owned()),
-        (Some(_), true) => Some("a tunnel".to_owned()),
-    };
+    let wrong = layers_difference(&layers(packet), &seen.header);
     wrong.map(|wrong| format!("at {direction} {}: {wrong} in {}, explain has {packet}", seen.device, seen.header))
+}
+
+/// A packet and the tunnel packets around it, the outermost first.
+fn layers(packet: &Value) -> Vec<&Value> {
+    let mut layers: Vec<&Value> =
+        std::iter::successors(Some(packet), |packet| Some(&packet["outer"]).filter(|outer| !outer.is_null())).collect();
+    layers.reverse();
+    layers
+}
+
+fn layers_difference(layers: &[&Value], seen: &Header) -> Option<String> {
+    let (outer, rest) = layers.split_first()?;
+    match (&seen.inner, rest) {
+        (None, []) => packet_difference(outer, seen, true),
+        (Some((vni, inner)), [_, ..]) => packet_difference(outer, seen, inner.fragment.is_none())
+            .or_else(|| layers_difference(rest, inner))
+            .or_else(|| (vni.map(u64::from) != outer["vni"].as_u64()).then(|| format!("vni {vni:?}"))),
+        (None, _) => Some("no tunnel".to_owned()),
+        (Some(_), []) => Some("a tunnel".to_owned()),
+    }
 }
 
 /// Which field of a packet differs from what was seen; null says that nobody can know it.

@@ -198,8 +198,7 @@ fn question(cluster: &Cluster, rng: &mut Rng) -> Probe {
         // a rule trace doesn't show which outer packet carries which piece.
         let most = if family == 6 || probe.space == "client" { 1400 } else { 1600 };
         probe.size = Some(u32::try_from(rng.between(100, most)).unwrap_or(100));
-        // What a listener answers has no DF here, while explain takes the question's for the answer's.
-        probe.df = rng.percent(40) && probe.proto != Proto::Udp;
+        probe.df = rng.percent(40);
     }
     probe
 }

@@ -26,6 +26,12 @@ const TOOLS: &[&str] = &[
 pub fn ready() -> bool {
     static WHY_NOT: OnceLock<Option<String>> = OnceLock::new();
     let Some(why) = WHY_NOT.get_or_init(why_not) else { return true };
+    skip(why);
+    false
+}
+
+/// Says loudly that a test can't run, and why.
+pub fn skip(why: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
     if let Some(file) = std::env::var_os("FLOWTRACE_SKIPS") {
         let name = std::thread::current().name().unwrap_or("a kernel test").to_owned();
@@ -34,7 +40,6 @@ pub fn ready() -> bool {
             panic!("SKIPPED ({why}), and FLOWTRACE_SKIPS can't be written: {error}");
         }
     }
-    false
 }
 
 static MACHINE: RwLock<()> = RwLock::new(());

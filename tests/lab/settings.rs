@@ -99,3 +99,16 @@ pub fn remembered_client() -> Scenario {
     scenario.probe(sticky(POD1).times(4).answered_by("shop/web-1"));
     scenario
 }
+
+/// A bridge that forwards IPv6 although the node as a whole doesn't.
+pub fn forced_forwarding() -> Scenario {
+    let mut cluster = two_pods("forced-forwarding", FlannelBackend::Vxlan);
+    cluster.dual_stack = true;
+    let mut scenario = cluster.scenario();
+    let n1 = scenario.space("n1");
+    n1.sysctl("ipv6/conf/all/forwarding", 0).sysctl("ipv6/conf/cni0/force_forwarding", 1);
+    let pod2 = |from: &str| Probe::ask(from, POD2, Proto::Udp, "fd00:10:244:2::2", 7000);
+    scenario.probe(pod2(POD1));
+    scenario.probe(pod2("node/n1").answered_by(POD2));
+    scenario
+}

@@ -205,6 +205,15 @@ pub fn owned_by_port() -> Scenario {
     scenario
 }
 
+/// A rule sends the tunnel's own packets to a pod behind the tunnel, so that they go into it again and again.
+pub fn tunnel_into_itself() -> Scenario {
+    let mut scenario = two_pods("tunnel-into-itself", FlannelBackend::Vxlan).scenario();
+    let rule = "OUTPUT -p udp -m udp --dport 8472 -j DNAT --to-destination 10.244.2.99";
+    scenario.space("n1").rules4().insert("nat", rule);
+    scenario.probe(Probe::ask(POD1, "default/pod2", Proto::Udp, "10.244.2.2", 7000).silent());
+    scenario
+}
+
 /// A tunnel's source address is translated, and the receiver's rules make it look at the tunnel's checksum, which is
 /// wrong where that of the packet inside was left to the device.
 pub fn translated_tunnel() -> Scenario {

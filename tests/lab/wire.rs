@@ -182,8 +182,8 @@ impl Header {
             return true;
         }
         match (self.protocol, self.icmp) {
-            // What link-local addresses say is about neighbours, and so are errors about it.
-            (58, Some(_)) if is_link_local(self.source) => true,
+            // What link-local addresses say to each other is about neighbours, and so are errors about it.
+            (58, Some(_)) if is_link_local(self.source) && is_link_local(self.destination) => true,
             (58, Some((kind, _))) => (130..=137).contains(&kind) || kind == 143,
             (1, Some((kind, _))) => kind == 5,
             (protocol, _) => protocol == 2,
