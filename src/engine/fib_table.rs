@@ -151,8 +151,7 @@ fn usable_ways(netns: &Netns, route: &Route, flow: &Flow) -> Result<(Vec<NextHop
 
 fn ignores_linkdown(netns: &Netns, dev: Option<&IfName>) -> bool {
     let Some(dev) = dev else { return false };
-    let key = format!("net.ipv4.conf.{}.ignore_routes_with_linkdown", sysctl::escape(dev));
-    netns.sysctls.as_ref().and_then(|sysctls| sysctls.number(&key)).is_some_and(|(value, _)| value != 0)
+    sysctl::device(netns, Family::Inet, dev, "ignore_routes_with_linkdown").is_some_and(|(value, _)| value != 0)
 }
 
 /// The ways of a route, its nexthop object's where it names one, and the lines that say so.

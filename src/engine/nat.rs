@@ -294,6 +294,10 @@ pub(super) fn nf_nat_packet(walk: &mut Walk, manip: Manip) {
     let unknown = unknown_after(entry, ct.dir);
     let mut packet = walk.packet().clone();
     manip_packet(&mut packet, &target, manip);
+    // One port that nobody knows in place of another: no field that is known changes, but the checksum does.
+    if walk.skb.unknown_port != unknown && packet == *walk.packet() {
+        checksum::translated(walk);
+    }
     walk.skb.unknown_port = unknown;
     take_nat(walk, packet, manip, ct.dir, because);
 }

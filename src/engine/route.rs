@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, Packet};
-use crate::snapshot::{Netns, NextHop, RouteType, Routes, TableFile};
+use crate::snapshot::{Netns, NextHop, RouteType, Routes, TableFile, conf_key};
 use crate::trace::{Decision, Reason, ReverseMode};
 
 use super::address::{local_address, select_source};
@@ -294,7 +294,7 @@ fn reverse_path(walk: &mut Walk, dev: &IfName, out: Option<&IfName>) -> Stage<()
 /// distribution set, and not the kernel's 0.
 fn rp_filter(walk: &mut Walk, dev: &IfName) -> (i64, Option<Evidence>) {
     let netns = walk.netns();
-    let key = format!("net.ipv4.conf.{}.rp_filter", sysctl::escape(dev));
+    let key = conf_key(Family::Inet, dev.as_str(), "rp_filter");
     let known = [sysctl::number(netns, "net.ipv4.conf.all.rp_filter"), sysctl::number(netns, &key)];
     let largest = sysctl::max_of_all(netns, dev, "rp_filter").map_or((0, None), |(value, line)| (value, Some(line)));
     if largest.0 >= 2 || known.iter().all(Option::is_some) {

@@ -2,14 +2,9 @@
 
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName};
-use crate::snapshot::Netns;
+use crate::snapshot::{Netns, conf_key};
 
 use super::walk::Walk;
-
-/// A device's name inside a sysctl key, where a dot is written as a slash.
-pub(super) fn escape(dev: &IfName) -> String {
-    dev.as_str().replace('.', "/")
-}
 
 /// A setting's value and line, where the file has it.
 pub(super) fn number(netns: &Netns, key: &str) -> Option<(i64, Evidence)> {
@@ -23,18 +18,12 @@ pub(super) fn is_set(netns: &Netns, key: &str) -> bool {
 
 /// A per-device setting, by its last word: `net.ipv4.conf.<dev>.<word>`.
 pub(super) fn device(netns: &Netns, family: Family, dev: &IfName, word: &str) -> Option<(i64, Evidence)> {
-    number(netns, &device_key(family, &escape(dev), word))
-}
-
-/// The key of a per-device setting.
-fn device_key(family: Family, dev: &str, word: &str) -> String {
-    let version = if family == Family::Inet { "ipv4" } else { "ipv6" };
-    format!("net.{version}.conf.{dev}.{word}")
+    netns.sysctls.as_ref()?.conf(family, dev, word)
 }
 
 /// The larger of a setting for all devices and for one (`IN_DEV_MAXCONF`), with the line that won.
 pub(super) fn max_of_all(netns: &Netns, dev: &IfName, word: &str) -> Option<(i64, Evidence)> {
-    let all = number(netns, &device_key(Family::Inet, "all", word));
+    let all = number(netns, &conf_key(Family::Inet, "all", word));
     let own = device(netns, Family::Inet, dev, word);
     match (all, own) {
         (Some(all), Some(own)) => Some(if all.0 > own.0 { all } else { own }),

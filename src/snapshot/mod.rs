@@ -37,7 +37,7 @@ pub use recent::RecentEntry;
 pub use relay::Relay;
 pub use route::{NextHop, NextHopObject, Route, RouteTable, Routes};
 pub use ruleset::*;
-pub use sysctl::{Sysctl, Sysctls};
+pub use sysctl::{Sysctl, Sysctls, conf_key};
 pub use topology::{DevRef, Topology};
 pub use unread::{TableFile, Unread, UnreadRow};
 

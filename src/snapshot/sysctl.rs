@@ -18,7 +18,7 @@ pub struct Sysctl {
 /// slash (`net.ipv4.conf.flannel/1.forwarding`).
 #[derive(Clone, Debug, Default)]
 pub struct Sysctls {
-    settings: HashMap<String, Sysctl>,
+    settings: HashMap<String, Sysctl, foldhash::quality::RandomState>,
 }
 
 impl Sysctls {
@@ -44,9 +44,7 @@ impl Sysctls {
     /// `all` or `default`.
     #[must_use]
     pub fn conf(&self, family: Family, dev: &IfName, setting: &str) -> Option<(i64, Evidence)> {
-        let family = if family == Family::Inet { "ipv4" } else { "ipv6" };
-        let dev = dev.as_str().replace('.', "/");
-        self.number(&format!("net.{family}.conf.{dev}.{setting}"))
+        self.number(&conf_key(family, dev.as_str(), setting))
     }
 
     /// How many settings there are.
@@ -60,4 +58,16 @@ impl Sysctls {
     pub fn is_empty(&self) -> bool {
         self.settings.is_empty()
     }
+}
+
+/// The key of a device's setting. A walk asks for dozens, so this is put together without the formatting machinery.
+#[must_use]
+pub fn conf_key(family: Family, dev: &str, setting: &str) -> String {
+    let front = if family == Family::Inet { "net.ipv4.conf." } else { "net.ipv6.conf." };
+    let mut key = String::with_capacity(front.len() + dev.len() + 1 + setting.len());
+    key.push_str(front);
+    key.extend(dev.chars().map(|letter| if letter == '.' { '/' } else { letter }));
+    key.push('.');
+    key.push_str(setting);
+    key
 }

@@ -1,6 +1,7 @@
 //! Every situation that flowtrace must get right, in the kernel: packets are sent for real, and what becomes of them must
 //! be what `explain` says of the snapshot taken just before.
 
+use crate::lab::faults::{BETWEEN_NODES, fault};
 use crate::lab::judge::{must_agree, must_agree_but_for};
 use crate::lab::{settings, situations, stopped};
 
@@ -218,14 +219,16 @@ macro_rules! faults {
         $(
             #[test]
             fn $test() {
-                must_agree(stopped::one_fault($fault), "");
+                for &family in fault($fault).families() {
+                    must_agree(stopped::one_fault($fault, family), "");
+                }
             }
         )+
 
         #[test]
         fn every_fault_has_its_test() {
             let tested = [$($fault),+];
-            for fault in crate::lab::faults::BETWEEN_NODES {
+            for fault in BETWEEN_NODES {
                 assert!(tested.contains(&fault.name), "{}", fault.name);
             }
         }

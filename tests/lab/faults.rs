@@ -1,7 +1,8 @@
 //! What goes wrong in flannel clusters, each thing made in a scenario of its own or beside others.
 
+use super::flannel::vxlan_name;
 use super::node::Node;
-use super::scenario::{Scenario, Space};
+use super::scenario::{Backend, Rules, Scenario, Space};
 
 /// A fault between a client's node and another, which it makes in the scenario.
 #[derive(Clone, Copy)]
@@ -20,6 +21,8 @@ pub struct Between<'a> {
     pub near: &'a Node,
     /// The other node.
     pub far: &'a Node,
+    /// The address family that it befalls.
+    pub family: u8,
 }
 
 impl Between<'_> {
@@ -33,6 +36,35 @@ impl Between<'_> {
         self.scenario.space(&name)
     }
 
+    /// The tunnel's device.
+    fn vtep(&self) -> &'static str {
+        vxlan_name(self.family)
+    }
+
+    /// The first word of a node's pod network's addresses: `10.244.2.` or `fd00:10:244:2::`.
+    fn pods(&self, node: &Node) -> String {
+        if self.family == 4 { format!("10.244.{}.", node.number) } else { format!("fd00:10:244:{}::", node.number) }
+    }
+
+    /// A node's address in the tunnel, which its peers' routes name.
+    fn gateway(&self, node: &Node) -> String {
+        if self.family == 4 { format!("{}0", self.pods(node)) } else { self.pods(node) }
+    }
+
+    fn pod_cidr(&self, node: &Node) -> String {
+        if self.family == 4 { node.pod_cidr4() } else { node.pod_cidr6() }
+    }
+
+    /// Sets what is under `net.ipv4` or `net.ipv6` on the far node.
+    fn far_sysctl(&mut self, key: &str, value: u8) {
+        let key = format!("ipv{}/{key}", self.family);
+        self.far().sysctl(key, value);
+    }
+
+    fn far_rules(&mut self) -> &mut Rules {
+        if self.family == 4 { self.far().rules4() } else { self.far().rules6() }
+    }
+
     /// The far node's way back to the near one goes over the underlay.
     fn answer_bare(&mut self) {
         let (cidr, via) = (self.near.pod_cidr4(), self.near.address4());
@@ -42,28 +74,38 @@ impl Between<'_> {
     }
 
     fn change_fdb(&mut self, address: Option<&str>) {
-        let (mac, dst) = (self.far.vtep_mac(4), self.far.address4());
+        let (dev, mac, dst) = (self.vtep(), self.far.vtep_mac(self.family), self.far.address_of(self.family));
         let near = self.near();
-        let line = format!("fdb replace {mac} dev flannel.1 dst {dst} self permanent");
+        let line = format!("fdb replace {mac} dev {dev} dst {dst} self permanent");
         near.bridge.retain(|known| *known != line);
         if let Some(address) = address {
-            near.bridge.push(format!("fdb replace {mac} dev flannel.1 dst {address} self permanent"));
+            near.bridge.push(format!("fdb replace {mac} dev {dev} dst {address} self permanent"));
         }
     }
 
     fn change_vxlan(&mut self, from: &str, to: &str) {
-        let far = self.far();
-        for line in far.ip.iter_mut().filter(|line| line.starts_with("link add flannel.1 ")) {
+        let front = format!("link add {} ", self.vtep());
+        for line in self.far().ip.iter_mut().filter(|line| line.starts_with(&front)) {
             *line = line.replace(from, to);
         }
     }
 }
 
+/// Faults that only IPv4 knows: there is no reverse path filter in IPv6, and no setting of this kind.
+const IPV4_ONLY: &[&str] = &["rp-strict", "rp-strict-all", "rp-loose", "custom-local-route", "bridge-no-address"];
+
+impl Fault {
+    /// The address families that it can befall.
+    pub fn families(&self) -> &'static [u8] {
+        if IPV4_ONLY.contains(&self.name) { &[4] } else { &[4, 6] }
+    }
+}
+
 /// Faults on the way from a pod on one node to a pod on another, in clusters with flannel's VXLAN.
 pub const BETWEEN_NODES: &[Fault] = &[
-    Fault { name: "forward-off", make: |at| _ = at.far().sysctl("ipv4/ip_forward", 0) },
-    Fault { name: "device-forward-off", make: |at| _ = at.far().sysctl("ipv4/conf/flannel.1/forwarding", 0) },
-    Fault { name: "bridge-forward-off", make: |at| _ = at.far().sysctl("ipv4/conf/cni0/forwarding", 0) },
+    Fault { name: "forward-off", make: |at| at.far_sysctl("conf/all/forwarding", 0) },
+    Fault { name: "device-forward-off", make: |at| at.far_sysctl(&format!("conf/{}/forwarding", at.vtep()), 0) },
+    Fault { name: "bridge-forward-off", make: |at| at.far_sysctl("conf/cni0/forwarding", 0) },
     Fault {
         name: "rp-strict",
         make: |at| {
@@ -89,7 +131,7 @@ pub const BETWEEN_NODES: &[Fault] = &[
     Fault {
         name: "small-route-mtu",
         make: |at| {
-            let cidr = at.far.pod_cidr4();
+            let cidr = at.pod_cidr(at.far);
             for line in at.near().ip.iter_mut().filter(|line| line.starts_with(&format!("route add {cidr} "))) {
                 line.push_str(" mtu 1280");
             }
@@ -98,37 +140,55 @@ pub const BETWEEN_NODES: &[Fault] = &[
     Fault {
         name: "neigh-missing",
         make: |at| {
-            let part = format!("neigh replace 10.244.{}.0 ", at.far.number);
+            let part = format!("neigh replace {} ", at.gateway(at.far));
             at.near().ip.retain(|line| !line.starts_with(&part));
         },
     },
     Fault {
         name: "neigh-failed",
         make: |at| {
-            let line = format!("neigh replace 10.244.{}.0 dev flannel.1 nud failed", at.far.number);
+            let line = format!("neigh replace {} dev {} nud failed", at.gateway(at.far), at.vtep());
             at.near().late(line);
         },
     },
     Fault { name: "fdb-missing", make: |at| at.change_fdb(None) },
-    Fault { name: "fdb-wrong-host", make: |at| at.change_fdb(Some("192.0.2.13")) },
-    Fault { name: "fdb-unused", make: |at| at.change_fdb(Some("192.0.2.250")) },
+    Fault {
+        name: "fdb-wrong-host",
+        make: |at| at.change_fdb(Some(if at.family == 4 { "192.0.2.13" } else { "2001:db8:2::13" })),
+    },
+    Fault {
+        name: "fdb-unused",
+        make: |at| at.change_fdb(Some(if at.family == 4 { "192.0.2.250" } else { "2001:db8:2::250" })),
+    },
     Fault {
         name: "mac-rewritten",
         make: |at| {
-            let mac = at.far.vtep_mac(4);
-            at.change_vxlan(&mac, &mac.replace("5a:00:00:00:04", "5a:00:00:00:ff"));
+            let mac = at.far.vtep_mac(at.family);
+            at.change_vxlan(&mac, &mac.replace("5a:00:00:00:", "5a:00:00:ff:"));
         },
     },
     Fault { name: "vni-mismatch", make: |at| at.change_vxlan(" id 1 ", " id 2 ") },
     Fault { name: "port-mismatch", make: |at| at.change_vxlan("dstport 8472", "dstport 4789") },
-    Fault { name: "vtep-down", make: |at| _ = at.far().late("link set flannel.1 down") },
+    Fault {
+        name: "vtep-down",
+        make: |at| {
+            let dev = at.vtep();
+            at.far().late(format!("link set {dev} down"));
+        },
+    },
     Fault {
         name: "vtep-bounced",
-        make: |at| _ = at.far().late("link set flannel.1 down").late("link set flannel.1 up"),
+        make: |at| {
+            let dev = at.vtep();
+            at.far().late(format!("link set {dev} down")).late(format!("link set {dev} up"));
+        },
     },
     Fault {
         name: "vtep-source-gone",
-        make: |at| at.change_vxlan(&format!("local {} ", at.far.address4()), "local 192.0.2.99 "),
+        make: |at| {
+            let gone = if at.family == 4 { "local 192.0.2.99 " } else { "local 2001:db8:2::99 " };
+            at.change_vxlan(&format!("local {} ", at.far.address_of(at.family)), gone);
+        },
     },
     Fault { name: "uplink-down", make: |at| _ = at.far().late("link set eth0 down") },
     Fault { name: "bridge-down", make: |at| _ = at.far().late("link set cni0 down") },
@@ -142,29 +202,32 @@ pub const BETWEEN_NODES: &[Fault] = &[
     Fault {
         name: "no-route-back",
         make: |at| {
-            let part = format!("route add {} ", at.near.pod_cidr4());
+            let part = format!("route add {} ", at.pod_cidr(at.near));
             at.far().ip.retain(|line| !line.starts_with(&part));
         },
     },
     Fault {
         name: "no-route",
         make: |at| {
-            let part = format!("route add {} ", at.far.pod_cidr4());
+            let part = format!("route add {} ", at.pod_cidr(at.far));
             at.near().ip.retain(|line| !line.starts_with(&part));
         },
     },
     Fault {
         name: "stale-route",
         make: |at| {
-            let line = format!("route add 10.244.{}.0/25 via 10.244.99.0 dev flannel.1 onlink", at.far.number);
-            at.near().ip(line);
+            let (dev, gateway) = (at.vtep(), at.gateway(&Node::new(99)));
+            let narrow =
+                if at.family == 4 { format!("{}0/25", at.pods(at.far)) } else { format!("{}/72", at.pods(at.far)) };
+            at.near().ip(format!("route add {narrow} via {gateway} dev {dev} onlink"));
         },
     },
     Fault {
         name: "blackhole-route",
         make: |at| {
-            let line = format!("route add blackhole 10.244.{}.0/28", at.far.number);
-            at.far().ip(line);
+            let narrow =
+                if at.family == 4 { format!("{}0/28", at.pods(at.far)) } else { format!("{}/120", at.pods(at.far)) };
+            at.far().ip(format!("route add blackhole {narrow}"));
         },
     },
     Fault {
@@ -177,26 +240,34 @@ pub const BETWEEN_NODES: &[Fault] = &[
     Fault {
         name: "tunnel-port-rule",
         make: |at| {
+            let front = format!("link add {} ", at.vtep());
+            let family = at.family;
             let near = at.near();
-            for line in near.ip.iter_mut().filter(|line| line.starts_with("link add flannel.1 ")) {
+            for line in near.ip.iter_mut().filter(|line| line.starts_with(&front)) {
                 line.push_str(" srcport 5000 5100");
             }
-            near.ip("rule add ipproto udp sport 5000-5099 prohibit");
+            near.attempts.push((family, "rule add ipproto udp sport 5000-5099 prohibit".to_owned()));
         },
     },
     Fault {
         name: "tunnel-destination-rule",
         make: |at| {
+            let (all, subnet) =
+                if at.family == 4 { ("192.0.0.0/16", "192.0.2.0/24") } else { ("2001:db8::/32", "2001:db8:2::/64") };
+            let family = at.family;
             let near = at.near();
-            near.ip("rule add to 192.0.0.0/16 ipproto udp dport 8472 lookup 100");
-            near.ip("route add 192.0.2.0/24 dev eth0 table 100");
+            near.attempts.push((family, format!("rule add to {all} ipproto udp dport 8472 lookup 100")));
+            near.attempts.push((family, format!("route add {subnet} dev eth0 table 100")));
         },
     },
-    Fault { name: "echo-ignored", make: |at| _ = at.far().sysctl("ipv4/icmp_echo_ignore_all", 1) },
+    Fault {
+        name: "echo-ignored",
+        make: |at| at.far_sysctl(if at.family == 4 { "icmp_echo_ignore_all" } else { "icmp/echo_ignore_all" }, 1),
+    },
     Fault {
         name: "forward-policy-drop",
         make: |at| {
-            let rules = at.far().rules4();
+            let rules = at.far_rules();
             rules.remove("filter", "FLANNEL-FWD");
             rules.policy("filter", "FORWARD", "DROP");
         },
@@ -204,27 +275,34 @@ pub const BETWEEN_NODES: &[Fault] = &[
     Fault {
         name: "reject-before-flannel",
         make: |at| {
-            let rule = "FORWARD -i flannel.1 -m conntrack --ctstate NEW -j REJECT --reject-with icmp-host-prohibited";
-            at.far().rules4().insert("filter", rule);
+            let (dev, with) = (at.vtep(), if at.family == 4 { "icmp-host-prohibited" } else { "icmp6-adm-prohibited" });
+            let rule = format!("FORWARD -i {dev} -m conntrack --ctstate NEW -j REJECT --reject-with {with}");
+            at.far_rules().insert("filter", rule);
         },
     },
     Fault {
         name: "input-drops-tunnel",
-        make: |at| _ = at.far().rules4().insert("filter", "INPUT -p udp -m udp --dport 8472 -j DROP"),
+        make: |at| _ = at.far_rules().insert("filter", "INPUT -p udp -m udp --dport 8472 -j DROP"),
     },
     Fault {
         name: "input-rejects-tunnel",
-        make: |at| _ = at.far().rules4().insert("filter", "INPUT -p udp -m udp --dport 8472 -j REJECT"),
+        make: |at| _ = at.far_rules().insert("filter", "INPUT -p udp -m udp --dport 8472 -j REJECT"),
     },
     Fault {
         name: "output-drops-tunnel",
-        make: |at| _ = at.near().rules4().insert("filter", "OUTPUT -p udp -m udp --dport 8472 -j DROP"),
+        make: |at| {
+            let family = at.family;
+            let near = at.near();
+            let rules = if family == 4 { near.rules4() } else { near.rules6() };
+            rules.insert("filter", "OUTPUT -p udp -m udp --dport 8472 -j DROP");
+        },
     },
-    Fault { name: "invalid-firewall", make: |at| _ = at.far().rules4().append("filter", "INPUT -j DROP") },
+    Fault { name: "invalid-firewall", make: |at| _ = at.far_rules().append("filter", "INPUT -j DROP") },
     Fault {
         name: "legacy-policy-drop",
         make: |at| {
-            let rules = at.far().rules.entry(super::scenario::Backend::Legacy4).or_default();
+            let backend = if at.family == 4 { Backend::Legacy4 } else { Backend::Legacy6 };
+            let rules = at.far().rules.entry(backend).or_default();
             rules.policy("filter", "FORWARD", "DROP");
         },
     },

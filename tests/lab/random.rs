@@ -137,9 +137,10 @@ fn add_fault(scenario: &mut Scenario, cluster: &Cluster, rng: &mut Rng, words: &
         return;
     }
     let fault = rng.pick(BETWEEN_NODES);
+    let family = if cluster.dual_stack && fault.families().contains(&6) && rng.percent(60) { 6 } else { 4 };
     let (near, far) = if rng.percent(50) { (0, 1) } else { (1, 0) };
-    (fault.make)(&mut Between { scenario, near: &cluster.nodes[near], far: &cluster.nodes[far] });
-    words.push(format!("fault {} at {}", fault.name, cluster.nodes[far].name()));
+    (fault.make)(&mut Between { scenario, near: &cluster.nodes[near], far: &cluster.nodes[far], family });
+    words.push(format!("fault {} in IPv{family} at {}", fault.name, cluster.nodes[far].name()));
 }
 
 /// Who may ask.

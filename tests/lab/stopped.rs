@@ -26,7 +26,7 @@ pub fn faults() -> Scenario {
     }
     let mut scenario = cluster.scenario();
     for far in cluster.nodes.iter().skip(1) {
-        (fault(&far.name()).make)(&mut Between { scenario: &mut scenario, near: &near, far });
+        (fault(&far.name()).make)(&mut Between { scenario: &mut scenario, near: &near, far, family: 4 });
     }
     between_nodes(&cluster, &mut scenario);
     scenario.about("between nodes");
@@ -141,23 +141,26 @@ pub fn hairpin_off() -> Scenario {
     scenario
 }
 
-/// One fault between two nodes, with a pod on each, asked in every protocol and both ways.
-pub fn one_fault(name: &str) -> Scenario {
-    let mut cluster = two_pods(name, FlannelBackend::Vxlan);
+/// One fault between two nodes, in one address family, with a pod on each, asked in every protocol and both ways.
+pub fn one_fault(name: &str, family: u8) -> Scenario {
+    let mut cluster = two_pods(&format!("{name}-v{family}"), FlannelBackend::Vxlan);
+    cluster.dual_stack = family == 6;
     cluster.nodes.push(Node::new(3));
     let mut scenario = cluster.scenario();
-    scenario.words.push(format!("fault {name}"));
+    scenario.words.push(format!("fault {name} in IPv{family}"));
     let (near, far) = (&cluster.nodes[0], &cluster.nodes[1]);
-    (fault(name).make)(&mut Between { scenario: &mut scenario, near, far });
-    let (pod2, address) = ("default/pod2", "10.244.2.2");
+    (fault(name).make)(&mut Between { scenario: &mut scenario, near, far, family });
+    let address = |name: &str| cluster.pod_named(name).address(family).to_string();
+    let (pod2, first, second) = ("default/pod2", address(POD1), address("default/pod2"));
     for proto in EVERY {
-        scenario.probe(Probe::ask(POD1, pod2, proto, address, 7000));
-        scenario.probe(Probe::ask(pod2, POD1, proto, "10.244.1.2", 7000));
+        scenario.probe(Probe::ask(POD1, pod2, proto, &second, 7000));
+        scenario.probe(Probe::ask(pod2, POD1, proto, &first, 7000));
     }
-    scenario.probe(Probe::ask("node/n1", pod2, Proto::Udp, address, 7000));
-    scenario.probe(Probe::ask("node/n1", "node/n2", Proto::Icmp, "192.0.2.12", 0));
-    scenario.probe(Probe::ask(POD1, pod2, Proto::Udp, address, 7000).size(1400));
-    scenario.probe(Probe::ask(POD1, pod2, Proto::Icmp, address, 0).size(1400).df());
+    scenario.probe(Probe::ask("node/n1", pod2, Proto::Udp, &second, 7000));
+    let node2 = far.address_of(family).to_string();
+    scenario.probe(Probe::ask("node/n1", "node/n2", Proto::Icmp, &node2, 0));
+    scenario.probe(Probe::ask(POD1, pod2, Proto::Udp, &second, 7000).size(1380));
+    scenario.probe(Probe::ask(POD1, pod2, Proto::Icmp, &second, 0).size(1380).df());
     scenario
 }
 

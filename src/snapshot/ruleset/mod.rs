@@ -143,8 +143,9 @@ impl Ruleset {
     /// A rule as written, from `-A` on, without counters.
     #[must_use]
     pub fn rule_text(&self, rule: &Rule) -> &str {
-        let line = self.text.get(rule.start as usize..).unwrap_or("");
-        let line = line.split(['\n', '\r']).next().unwrap_or("").trim();
+        let rest = self.text.get(rule.start as usize..).unwrap_or("");
+        let end = memchr::memchr2(b'\n', b'\r', rest.as_bytes()).unwrap_or(rest.len());
+        let line = rest.get(..end).unwrap_or("").trim();
         match line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((_, rest)) => rest.trim_start(),
             None => line,
