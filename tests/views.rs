@@ -54,7 +54,7 @@ fn named(name: &str) -> (Sample, Answer) {
     let mut answer = sample.dropped();
     for step in &mut answer.paths[0].forward.steps {
         step.place.node = name.into();
-        if let Decision::Receive { device } = &mut step.decision {
+        if let Decision::Receive { device, .. } = &mut step.decision {
             *device = name.into();
         }
         if let Decision::Rule { chain, text, .. } = &mut step.decision {

@@ -2,8 +2,9 @@
 //!
 //! Follows `net/bridge/br_netfilter_hooks.c` and `br_netfilter_ipv6.c`.
 
+use crate::evidence::Evidence;
 use crate::net::{Family, IfName};
-use crate::snapshot::{Bridge, LinkKind, Netns};
+use crate::snapshot::{Bridge, LinkKind, Netns, NetnsId};
 use crate::trace::{Decision, Hook, Reason, Verdict};
 
 use super::bridge::{br_handle_frame_finish, br_pass_frame_up, learn};
@@ -25,6 +26,21 @@ pub(super) fn is_on(walk: &mut Walk, bridge: &IfName) -> bool {
         unread::doubt_sysctl(walk, netns, key);
     }
     is_on_at(netns, family, bridge)
+}
+
+/// What a device of a namespace is to bridge netfilter: for a bridge's port whether it is on, and the line that says so.
+pub(super) fn at_port(walk: &Walk, netns: NetnsId, dev: &IfName) -> (Option<bool>, Option<Evidence>) {
+    let netns = walk.snapshot.netns(netns);
+    let Some(bridge) = netns.link(dev).and_then(|link| link.master.as_ref()) else { return (None, None) };
+    let Some(link) = netns.link(bridge).filter(|link| matches!(link.kind, LinkKind::Bridge(_))) else {
+        return (None, None);
+    };
+    let family = walk.packet().family();
+    let setting = sysctl::number(netns, sysctl_key(family));
+    match (is_on_at(netns, family, bridge), setting) {
+        (true, Some((0, _)) | None) => (Some(true), Some(link.kind_evidence)),
+        (on, setting) => (Some(on), setting.map(|(_, line)| line)),
+    }
 }
 
 /// Whether bridged packets of a family go through the IP hooks: by the sysctl, or by the bridge's own switch. A

@@ -56,7 +56,10 @@ pub(super) fn br_handle_frame_finish(walk: &mut Walk, bridge: &IfName, port: &If
             br_pass_frame_up(walk, bridge, evidence)
         }
         Forwarding::Port(out, evidence) => {
-            take_fdb(walk, bridge, Some(out.clone()), Vec::new(), evidence);
+            // Back out of the same port: hairpin mode decides too.
+            let settings = walk.netns().link(&out).and_then(|link| link.port.as_ref()).filter(|_| out == *port);
+            let lines = evidence.into_iter().chain(settings.map(|settings| settings.evidence));
+            take_fdb(walk, bridge, Some(out.clone()), Vec::new(), lines);
             br_forward(walk, bridge, Some(port), &out)
         }
         Forwarding::Flood => br_flood(walk, bridge, Some(port)),
@@ -95,7 +98,10 @@ pub(super) fn br_dev_xmit(walk: &mut Walk, bridge: &IfName) -> Stage<Next> {
 /// way here or from the answer of a neighbour that was asked for.
 fn look_up(walk: &mut Walk, bridge: &IfName, lladdr: MacAddr) -> Forwarding {
     let netns = walk.netns();
+    // A static entry may stand in place of the bridge's own.
+    let moved = entries(netns, bridge).any(|entry| entry.lladdr == lladdr && !entry.permanent && entry.dev != *bridge);
     let own = netns.link(bridge).filter(|link| link.lladdr == Some(lladdr) || lladdr == MacAddr::ZERO);
+    let own = own.filter(|_| !moved);
     if let Some(link) = own {
         let row = entries(netns, bridge).find(|entry| entry.lladdr == lladdr && entry.permanent);
         return Forwarding::Local(Some(row.map_or(link.evidence, |row| row.evidence)), None);
@@ -104,7 +110,9 @@ fn look_up(walk: &mut Walk, bridge: &IfName, lladdr: MacAddr) -> Forwarding {
         walk.tracker.learned.iter().find(|(id, dev, mac, _)| (*id, dev, *mac) == (walk.netns_id(), bridge, lladdr));
     if let Some((_, _, _, port)) = learned {
         let row = entries(netns, bridge).find(|entry| entry.lladdr == lladdr && entry.dev == *port);
-        return Forwarding::Port(port.clone(), row.map(|row| row.evidence));
+        // What was learned on the way stands in no table: the port's row says that it is one of the bridge's.
+        let line = row.map(|row| row.evidence).or_else(|| netns.link(port).map(|link| link.evidence));
+        return Forwarding::Port(port.clone(), line);
     }
     if let Some(row) = entries(netns, bridge).find(|entry| entry.lladdr == lladdr) {
         let local = row.permanent || row.dev == *bridge;
@@ -121,7 +129,8 @@ fn look_up(walk: &mut Walk, bridge: &IfName, lladdr: MacAddr) -> Forwarding {
     if walk.tracker.resolved.contains(&lladdr)
         && let Some(port) = port_towards(walk, bridge, lladdr)
     {
-        return Forwarding::Port(port, None);
+        let line = netns.link(&port).map(|link| link.evidence);
+        return Forwarding::Port(port, line);
     }
     Forwarding::Flood
 }
@@ -165,7 +174,7 @@ pub(super) fn br_pass_frame_up(walk: &mut Walk, bridge: &IfName, evidence: Optio
     let port = walk.skb.iif.clone();
     nft::nf_bridge(walk, Hook::Input, (port.as_ref(), None))?;
     let netns = walk.netns_id();
-    walk.receive(netns, bridge, None);
+    walk.receive(netns, bridge, None, None);
     walk.skb.iif = Some(bridge.clone());
     ip_rcv(walk, bridge)
 }
@@ -185,7 +194,7 @@ fn br_flood(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>) -> Stage<Ne
         return Err(End::new(Verdict::Lost, Reason::NoReceiver).detail(detail));
     };
     let others = open.iter().filter(|port| **port != towards).cloned().collect();
-    take_fdb(walk, bridge, Some(towards.clone()), others, None);
+    take_fdb(walk, bridge, Some(towards.clone()), others, netns.link(&towards).map(|link| link.evidence));
     if !open.contains(&towards) {
         return Err(refusal(netns, from, &towards)
             .unwrap_or_else(|| End::dropped(Reason::FdbMiss).detail(format!("{bridge} doesn't flood to {towards}"))));
@@ -266,7 +275,8 @@ fn ingress_vlan(netns: &Netns, bridge: &IfName, port: &IfName) -> Stage<Option<u
     let pvid = vlans.iter().find(|vlan| vlan.dev == *port && vlan.pvid).map(|vlan| vlan.vid);
     if pvid.is_none() {
         let detail = format!("{port} has no VLAN for untagged frames, and {bridge} filters VLANs");
-        return Err(End::dropped(Reason::PortNotForwarding).detail(detail));
+        let line = netns.link(bridge).map(|link| link.kind_evidence);
+        return Err(End::dropped(Reason::PortNotForwarding).detail(detail).because(line));
     }
     Ok(pvid)
 }
@@ -282,7 +292,8 @@ fn egress_vlan(netns: &Netns, bridge: &IfName, from: Option<&IfName>, out: &IfNa
         }
         None => {
             let detail = format!("{out} doesn't carry VLAN {vid}");
-            Err(End::dropped(Reason::PortNotForwarding).detail(detail))
+            let line = netns.link(bridge).map(|link| link.kind_evidence);
+            Err(End::dropped(Reason::PortNotForwarding).detail(detail).because(line))
         }
     }
 }
@@ -291,7 +302,13 @@ fn filters_vlans(netns: &Netns, bridge: &IfName) -> bool {
     matches!(netns.link(bridge).map(|link| &link.kind), Some(LinkKind::Bridge(Bridge { vlan_filtering: true, .. })))
 }
 
-fn take_fdb(walk: &mut Walk, bridge: &IfName, port: Option<IfName>, flooded: Vec<IfName>, evidence: Option<Evidence>) {
+fn take_fdb(
+    walk: &mut Walk,
+    bridge: &IfName,
+    port: Option<IfName>,
+    flooded: Vec<IfName>,
+    evidence: impl IntoIterator<Item = Evidence>,
+) {
     let lladdr = walk.packet().link.map_or(MacAddr::ZERO, |link| link.destination);
     walk.take(Decision::Fdb { device: bridge.clone(), lladdr, port, vtep: None, flooded }, evidence);
 }

@@ -15,6 +15,7 @@ use super::conntrack_tcp::{self, Seen, TcpState};
 use super::conntrack_tuple::{invert, tuple_of};
 use super::conntrack_zone::Zone;
 use super::matches::recent::Written;
+use super::route::MultipathFlow;
 use super::sysctl;
 use super::unread;
 use super::walk::Walk;
@@ -125,6 +126,8 @@ pub(super) struct Tracker {
     pub nft_elements: Vec<super::nft::WrittenElement>,
     /// The ipsets that `SET` rules changed.
     pub changed_sets: Vec<(NetnsId, String)>,
+    /// The ways of multipath routes that flows have taken: namespace, route, flow; which way.
+    pub selected: Vec<((NetnsId, Evidence, MultipathFlow), usize)>,
     /// The unknown source ports of tunnel packets, by the flow that they are a hash of.
     pub tunnel_ports: Vec<(HashedFlow, UnknownPort)>,
     /// How many unknown ports there are.

@@ -9,10 +9,11 @@ use crate::net::{Family, IfName, MacAddr, Transport};
 use crate::snapshot::{LinkKind, NetnsId};
 use crate::trace::{Decision, Forwarded, Hook, Reason, Verdict};
 
+use super::br_netfilter;
 use super::bridge;
 use super::netfilter::nf_hook;
 use super::nft;
-use super::output::{ip_output, mtu, too_big};
+use super::output::{ip_output, mtu_to_forward, too_big};
 use super::route::{Dst, ip_route_input};
 use super::sysctl;
 use super::tun;
@@ -22,13 +23,14 @@ use super::walk::{End, Next, Stage, Walk};
 
 /// A device hands the packet up (`__netif_receive_skb_core`): a bridge port to its bridge, any other to the stack.
 pub(super) fn netif_receive_skb(walk: &mut Walk, netns: NetnsId, dev: &IfName) -> Stage<Next> {
-    walk.receive(netns, dev, None);
+    let (bridge_netfilter, line) = br_netfilter::at_port(walk, netns, dev);
+    walk.receive(netns, dev, bridge_netfilter, line);
     if walk.is_loop(netns, dev) {
         return Err(End::new(Verdict::Looped, Reason::Loop).detail(format!("the packet came back to {dev} unchanged")));
     }
     walk.skb.iif = Some(dev.clone());
     walk.skb.next_hop = None;
-    walk.skb.to_host = false;
+    walk.skb.to_host = std::mem::take(&mut walk.skb.bypassed);
     unread::doubt_link(walk, dev);
     nft::nf_device(walk, Hook::Ingress, dev)?;
     let link = walk.netns().link(dev);
@@ -148,7 +150,7 @@ fn ip_forward(walk: &mut Walk, dev: &IfName, dst: &Dst) -> Stage<Next> {
             End::icmp(Reason::MartianSource, 1, 2)
         });
     }
-    let mtu = mtu(walk, dst);
+    let mtu = mtu_to_forward(walk, dst);
     check_mtu(walk, mtu)?;
     walk.take(Decision::Forward(Forwarded { ttl: ttl - 1, mtu }), None);
     nf_hook(walk, Hook::Forward, Some(dev), Some(&dst.dev))?;
@@ -163,7 +165,7 @@ fn check_mtu(walk: &Walk, mtu: Option<u32>) -> Stage<()> {
     let may_split = packet.family() == Family::Inet && !packet.ip.df;
     // What arrived in pieces that fit goes on in pieces.
     let fits = packet.length <= mtu || packet.fragments.is_some_and(|fragments| fragments.largest <= mtu);
-    if may_split || fits { Ok(()) } else { Err(too_big(walk, mtu)) }
+    if may_split || fits || walk.skb.ignore_df { Ok(()) } else { Err(too_big(walk, mtu)) }
 }
 
 /// Whether an ICMP echo or other message would be answered by the receiver: everything else assumes a listener.

@@ -30,6 +30,11 @@ pub(super) enum Unheard {
 
 /// Asks the owner of an address for it, and hears the answer.
 pub(super) fn solicit(walk: &mut Walk, dev: &IfName, address: Ipv6Addr, owner: &DevRef) -> Result<(), Unheard> {
+    if let Some(link) = walk.snapshot.netns(owner.0).link(&owner.1).filter(|link| link.noarp) {
+        // Such a device doesn't join the group that is asked (`addrconf_join_solict` in `net/ipv6/addrconf.c`).
+        let what = format!("{} has {address}, but is set to NOARP and hears no solicitation", owner.1);
+        return Err(Unheard::Silent { what, because: vec![link.evidence] });
+    }
     let here = (walk.netns_id(), dev.clone());
     let source = solicitation_source(walk, dev);
     let IpAddr::V6(source) = source else { return Ok(()) };

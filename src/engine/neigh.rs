@@ -21,7 +21,7 @@ use super::route::Dst;
 use super::sysctl;
 use super::underlay;
 use super::unread;
-use super::walk::{DevRef, End, Next, NextHopOnLink, Stage, Walk};
+use super::walk::{DevRef, End, Next, NextHopOnLink, Stage, Walk, Why};
 
 /// Gives the frame its addresses and hands it to the device (`ip_finish_output2`, `neigh_resolve_output`).
 pub(super) fn neigh_output(walk: &mut Walk, dst: &Dst) -> Stage<Next> {
@@ -74,10 +74,15 @@ pub(super) fn resolve(
     if row.is_none() {
         unread::doubt_neigh(walk, dev, address);
     }
-    let reach = Reach::from(walk.snapshot, walk.netns_id(), dev);
-    let owner = reach.stacks.iter().find(|(netns, at)| has(walk.snapshot.netns(*netns), at, address));
-    let owner = owner.cloned().or_else(|| assumed_owner(walk.snapshot, walk.netns_id(), dev, address));
     let hop = Hop { dev, address, is_gateway, source };
+    if let Some(link) = link.filter(|link| !link.up || !link.carrier) {
+        // The question goes out no more than the packet would.
+        let what = if link.up { "has no carrier" } else { "is down" };
+        return Err(fail(walk, &hop, row, format!("{dev} {what}"), vec![link.evidence]));
+    }
+    let reach = Reach::from(walk.snapshot, walk.netns_id(), dev);
+    let owner = owner_on_link(walk, dev, address, &reach);
+    let owner = owner.or_else(|| assumed_owner(walk.snapshot, walk.netns_id(), dev, address));
     let assumed = link.is_none();
     if let Some(owner) = owner {
         if !assumed && !walk.tracker.has_heard(walk.netns_id(), dev, address) {
@@ -94,6 +99,42 @@ pub(super) fn resolve(
         return Ok(());
     }
     unanswered(walk, &hop, row, &reach)
+}
+
+/// The stack on the link that has an address. Where several have it, whose answer comes first is not known.
+fn owner_on_link(walk: &mut Walk, dev: &IfName, address: IpAddr, reach: &Reach) -> Option<DevRef> {
+    let me = walk.netns_id();
+    let hears = |netns: &Netns, at: &IfName| netns.link(at).is_none_or(|link| link.up && link.carrier);
+    let has = |(netns, at): &&DevRef| {
+        let tables = walk.snapshot.netns(*netns);
+        has(tables, at, address) && hears(tables, at)
+    };
+    let mut owners: Vec<DevRef> = reach.stacks.iter().filter(has).cloned().collect();
+    if owners.len() > 1 && address.is_ipv4() && !walk.tracker.has_heard(me, dev, address) {
+        let sender = asks_from(walk, dev);
+        let answers: Vec<bool> = owners.iter().map(|owner| arp::answers_arp(walk, owner, sender, address)).collect();
+        if answers.contains(&true) {
+            let mut answers = answers.into_iter();
+            owners.retain(|_| answers.next().unwrap_or(true));
+        }
+    }
+    if owners.len() < 2 {
+        return owners.pop();
+    }
+    let name = |(netns, at): &DevRef| {
+        let tables = walk.snapshot.netns(*netns);
+        (None, format!("{at} of {}", tables.dir))
+    };
+    let ways = owners.iter().map(name).collect();
+    let row = |(netns, _): &DevRef| address::local_address(walk.snapshot.netns(*netns), address);
+    let why = Why {
+        what: format!("several on the link of {dev} have {address}, and which of them answers first is not known"),
+        evidence: owners.iter().rev().find_map(row),
+        gap: true,
+        column: None,
+    };
+    let way = walk.choose(why, ways);
+    (way < owners.len()).then(|| owners.swap_remove(way))
 }
 
 /// Who answers for an address that it doesn't have itself: in IPv4 a router that is set to (`proxy_arp`); in IPv6 one
@@ -114,11 +155,11 @@ fn proxy(walk: &mut Walk, hop: &Hop, reach: &Reach) -> Stage<Option<DevRef>> {
     Err(End::undetermined(Reason::MissingTable, what).because([line]))
 }
 
-/// Whether a stack that a request comes to by a device takes the address for its own: in IPv4 that of any device, in
-/// IPv6 that of this one alone, whose networks' first addresses are a router's anycast ones (`ndisc_recv_ns`;
+/// Whether a stack that a request comes to by a device takes the address for its own: in IPv4 that of any device, or one
+/// that a local route names (`arp_process` in `net/ipv4/arp.c` asks for `RTN_LOCAL`); in IPv6 that of this one alone, whose networks' first addresses are a router's anycast ones (`ndisc_recv_ns`;
 /// `addrconf_join_anycast` in `net/ipv6/addrconf.c`).
 fn has(netns: &Netns, dev: &IfName, address: IpAddr) -> bool {
-    let IpAddr::V6(v6) = address else { return netns.addr(address).is_some() };
+    let IpAddr::V6(v6) = address else { return address::is_local_address(netns, address) };
     let routes = sysctl::device(netns, Family::Inet6, dev, "forwarding").is_some_and(|(value, _)| value != 0);
     let anycast = |own: &Addr| {
         let net = IpNet::new(own.address, own.prefix_len).ok().map(|net| net.network());
@@ -181,8 +222,8 @@ fn answered(walk: &mut Walk, hop: &Hop, owner: DevRef) {
     let owner_netns = walk.snapshot.netns(owner.0);
     let link = owner_netns.link(&owner.1);
     let lladdr = link.and_then(|link| link.lladdr);
-    let row = owner_netns.addr(address).map(|addr| addr.evidence);
-    let row = row.or_else(|| sysctl::max_of_all(owner_netns, &owner.1, "proxy_arp").map(|(_, line)| line));
+    let row = address::local_address(owner_netns, address)
+        .or_else(|| sysctl::max_of_all(owner_netns, &owner.1, "proxy_arp").map(|(_, line)| line));
     // A device of which no link file tells may be joined to the owner's in any way.
     let unlisted = [walk.netns(), owner_netns].into_iter().find(|netns| netns.links.is_none());
     let assumed = link.is_none() || walk.netns().link(dev).is_none();
@@ -211,7 +252,8 @@ fn unanswered(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, reach: &Reach) ->
     let failed = row.filter(|row| row.state == NeighState::Failed);
     let is_router = (is_gateway || is_some_gateway(walk.netns(), dev, address))
         && failed.is_none()
-        && walk.snapshot.present_node(address).is_none();
+        && walk.snapshot.present_node(address).is_none()
+        && walk.snapshot.owner_of(address).is_empty();
     let expected = is_router || walk.outside.contains(&address);
     let because = row.map(|row| row.evidence);
     if reach.underlay && expected {
@@ -222,6 +264,7 @@ fn unanswered(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, reach: &Reach) ->
         }
         let state = row.map(|row| row.state.as_str());
         let device = dev.clone();
+        let because = because.map_or_else(|| walk.lines_of_route(), |row| vec![row]);
         walk.take(Decision::Neighbor { address, device, lladdr: None, state, assumed: true, source }, because);
         return Ok(());
     }

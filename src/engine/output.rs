@@ -2,6 +2,7 @@
 //!
 //! Follows `net/ipv4/ip_output.c`, `net/ipv6/ip6_output.c` and `net/netfilter/utils.c`, `net/ipv4/netfilter.c`.
 
+use crate::evidence::Evidence;
 use crate::net::{Family, Packet, Protocol};
 use crate::trace::{Decision, Hook, Reason, Verdict};
 
@@ -34,9 +35,25 @@ fn check_length(walk: &Walk, dst: &Dst) -> Stage<()> {
     let packet = walk.packet();
     let whole = packet.ip.df && packet.family() == Family::Inet && packet.protocol() != Protocol::TCP;
     match mtu(walk, dst) {
-        Some(mtu) if whole && packet.length > mtu => Err(message_too_long(packet, mtu)),
+        Some(mtu) if whole && packet.length > mtu => Err(message_too_long(packet, mtu).because(mtu_lines(walk, dst))),
         _ => Ok(()),
     }
+}
+
+/// What says how long a packet on a route may be: the route where it has an MTU of its own that is smaller, else the
+/// device.
+fn mtu_lines(walk: &Walk, dst: &Dst) -> Vec<Evidence> {
+    let link = walk.netns().link(&dst.dev);
+    match (dst.mtu, link.and_then(|link| link.mtu)) {
+        (Some(route), Some(device)) if route > device => link.map(|link| link.evidence).into_iter().collect(),
+        (Some(_), _) => dst.because.clone(),
+        _ => link.map(|link| link.evidence).into_iter().collect(),
+    }
+}
+
+/// The same of the route that the packet has.
+fn lines_of_mtu(walk: &Walk) -> Vec<Evidence> {
+    walk.skb.dst.as_ref().map(|dst| mtu_lines(walk, dst)).unwrap_or_default()
 }
 
 fn message_too_long(packet: &Packet, mtu: u32) -> Box<End> {
@@ -93,22 +110,31 @@ pub(super) fn mtu(walk: &Walk, dst: &Dst) -> Option<u32> {
     }
 }
 
+/// The MTU that a packet must fit before the forward hook. IPv6 looks at the route's own only where it is locked
+/// (`ip6_dst_mtu_maybe_forward` in `include/net/ip6_route.h`), and comes to the rest of them when it sends.
+pub(super) fn mtu_to_forward(walk: &Walk, dst: &Dst) -> Option<u32> {
+    if walk.packet().family() == Family::Inet || dst.mtu_locked {
+        return mtu(walk, dst);
+    }
+    walk.netns().link(&dst.dev).and_then(|link| link.mtu)
+}
+
 fn fragment(walk: &mut Walk, mtu: u32) -> Stage<()> {
     let packet = walk.packet();
     let own = walk.skb.own;
     let may_not = packet.ip.df && packet.family() == Family::Inet;
     if may_not && own && packet.inner.is_none() {
-        return Err(message_too_long(packet, mtu));
+        return Err(message_too_long(packet, mtu).because(lines_of_mtu(walk)));
     }
     if may_not {
         return Err(too_big(walk, mtu));
     }
     // In IPv6 only the sender splits, and a tunnel's outer packet counts as sent by nobody.
-    if packet.family() == Family::Inet6 && !own {
+    if packet.family() == Family::Inet6 && !own && !walk.skb.ignore_df {
         return Err(too_big(walk, mtu));
     }
     let (count, largest) = pieces(packet, mtu);
-    walk.take(Decision::Fragment { mtu, count, largest }, None);
+    walk.take(Decision::Fragment { mtu, count, largest }, lines_of_mtu(walk));
     Ok(())
 }
 
@@ -118,7 +144,7 @@ pub(super) fn too_big(walk: &Walk, mtu: u32) -> Box<End> {
     let (kind, code) = if packet.family() == Family::Inet { (3, 4) } else { (2, 0) };
     let mut end = End::icmp(Reason::FragmentationNeeded, kind, code);
     end.error = Some(ErrorReply::Icmp { kind, code, mtu: Some(mtu) });
-    end.detail(format!("{} bytes don't fit the MTU of {mtu}", packet.length))
+    end.detail(format!("{} bytes don't fit the MTU of {mtu}", packet.length)).because(lines_of_mtu(walk))
 }
 
 /// How many pieces a packet makes, and how large the largest is: payloads of a multiple of 8 bytes.

@@ -2,7 +2,7 @@
 
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, Mark, Packet, Protocol, Transport};
-use crate::trace::{Decision, Reason, Trace, Verdict};
+use crate::trace::{Decision, Reason, Step, Trace, Verdict};
 
 use super::conntrack::UnknownPort;
 use super::drive::{Course, Leg};
@@ -63,7 +63,7 @@ fn ignores_echo(course: &Course, forward: &Leg) -> Option<(&'static str, Evidenc
 /// (`icmp6_dev` in `net/ipv6/icmp.c`).
 fn came_in_by(trace: &Trace) -> Option<IfName> {
     let received = trace.steps.iter().rev().find_map(|step| match &step.decision {
-        Decision::Receive { device } => Some(device.clone()),
+        Decision::Receive { device, .. } => Some(device.clone()),
         _ => None,
     })?;
     let routed = || {
@@ -170,11 +170,18 @@ fn check_receiver(course: &Course, leg: &mut Leg, sent: &Packet) {
         leg.packet.source_port().map_or(String::new(), |port| format!(" port {port}")),
     );
     (leg.trace.verdict, leg.trace.reason) = (Verdict::Dropped, Some(Reason::ReplyNotMatched));
-    if let Some(Decision::End { verdict, reason, detail: words, .. }) =
-        leg.trace.steps.last_mut().map(|step| &mut step.decision)
-    {
+    let bridged_past = past_netfilter(&leg.trace);
+    let Some(last) = leg.trace.steps.last_mut() else { return };
+    last.because.extend(bridged_past);
+    if let Decision::End { verdict, reason, detail: words, .. } = &mut last.decision {
         *verdict = Verdict::Dropped;
         *reason = Some(Reason::ReplyNotMatched);
         *words = Some(detail);
     }
+}
+
+/// What kept netfilter from an answer that bridges carried, so that no connection translated it back.
+fn past_netfilter(trace: &Trace) -> Vec<Evidence> {
+    let off = |step: &&Step| matches!(step.decision, Decision::Receive { bridge_netfilter: Some(false), .. });
+    trace.steps.iter().filter(off).flat_map(|step| step.because.clone()).collect()
 }

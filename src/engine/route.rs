@@ -28,6 +28,8 @@ pub(super) struct Dst {
     pub via: Option<IpAddr>,
     /// The MTU that the route itself gives.
     pub mtu: Option<u32>,
+    /// Whether that MTU is locked.
+    pub mtu_locked: bool,
     /// The route's lines.
     pub because: Vec<Evidence>,
 }
@@ -37,6 +39,9 @@ struct Chosen<'s> {
     found: Found<'s>,
     way: Option<NextHop>,
 }
+
+/// A flow as multipath routes see it: source, destination and, where the policy asks for them, ports.
+pub(super) type MultipathFlow = (IpAddr, IpAddr, Option<(Option<u16>, Option<u16>)>);
 
 /// The loopback device's name, which the kernel fixes.
 pub(super) fn loopback() -> IfName {
@@ -170,6 +175,10 @@ fn select_path(walk: &mut Walk, found: &Found) -> Option<NextHop> {
     if found.ways.len() < 2 {
         return found.ways.first().cloned();
     }
+    let key = (walk.netns_id(), found.route.evidence, hashed_flow(walk));
+    if let Some((_, way)) = walk.tracker.selected.iter().find(|(known, _)| *known == key) {
+        return found.ways.get(*way).cloned();
+    }
     let total: u32 = found.ways.iter().map(|way| way.weight).sum();
     let ways = found.ways.iter().map(|way| {
         let dev = way.dev.as_ref().map_or("", IfName::as_str);
@@ -183,7 +192,21 @@ fn select_path(walk: &mut Walk, found: &Found) -> Option<NextHop> {
         column: None,
     };
     let way = walk.choose(why, ways.collect());
+    walk.tracker.selected.push((key, way));
     found.ways.get(way).cloned()
+}
+
+/// What the hash over a flow that chooses a way is made of: the addresses, and by another policy the ports too
+/// (`fib_multipath_hash` in `net/ipv4/route.c`, `rt6_multipath_hash` in `net/ipv6/route.c`). The same flow takes the same
+/// way however often it comes.
+fn hashed_flow(walk: &Walk) -> MultipathFlow {
+    let packet = walk.packet();
+    let key = match packet.family() {
+        Family::Inet => "net.ipv4.fib_multipath_hash_policy",
+        Family::Inet6 => "net.ipv6.fib_multipath_hash_policy",
+    };
+    let ports = sysctl::is_set(walk.netns(), key).then(|| (packet.source_port(), packet.destination_port()));
+    (packet.ip.source, packet.ip.destination, ports)
 }
 
 /// Without a rule file the kernel's own three rules are taken, which nobody has seen.
@@ -225,7 +248,7 @@ fn take_route(walk: &mut Walk, chosen: Chosen, local: bool, source: Option<IpAdd
         },
         because.clone(),
     );
-    Dst { local, dev: dev.unwrap_or_else(loopback), via, mtu: route.mtu, because }
+    Dst { local, dev: dev.unwrap_or_else(loopback), via, mtu: route.mtu, mtu_locked: route.mtu_locked, because }
 }
 
 /// Addresses that can't come in by a device (the checks at the top of `ip_route_input_slow`).

@@ -71,7 +71,7 @@ fn relay_send(walk: &mut Walk, relay: &Relay) -> Stage<Next> {
     outer.inner = Some(Box::new(inner));
     walk.take(
         Decision::Encapsulate { device: relay.dev.clone(), tunnel: "relay", vni: None, packet: Box::new(outer) },
-        None,
+        relay.evidence.iter().copied(),
     );
     walk.skb.nfct = Nfct::None;
     walk.skb.nf_bridge = None;

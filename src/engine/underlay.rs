@@ -7,6 +7,7 @@ use crate::net::{IfName, MacAddr};
 use crate::snapshot::{LinkKind, NetnsId};
 use crate::trace::{Decision, Reason, Verdict};
 
+use super::address;
 use super::walk::{DevRef, End, Next, Stage, Walk};
 use super::xmit::arrive;
 
@@ -14,7 +15,8 @@ use super::xmit::arrive;
 pub(super) fn carry(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
     let netns = walk.netns_id();
     if let Some(receiver) = receiver_on_segment(walk, netns, dev) {
-        walk.take(Decision::Underlay { assumed: false, note: None, routers: 0 }, None);
+        let line = walk.snapshot.netns(receiver.0).link(&receiver.1).map(|link| link.evidence);
+        walk.take(Decision::Underlay { assumed: false, note: None, routers: 0 }, line);
         return hand_over(walk, receiver);
     }
     let destination = walk.packet().ip.destination;
@@ -85,14 +87,16 @@ fn through_router(walk: &mut Walk, next_hop: Option<IpAddr>, owner: DevRef) -> S
     let router = next_hop.map_or("a router".to_owned(), |next_hop| format!("the router {next_hop}"));
     let node = walk.snapshot.netns(owner.0).node.clone();
     let words = format!("{router} is not in the snapshot and is taken to forward to {node}");
-    walk.take(Decision::Underlay { assumed: true, note: Some(words), routers: 1 }, None);
+    let line = address::local_address(walk.snapshot.netns(owner.0), walk.packet().ip.destination);
+    walk.take(Decision::Underlay { assumed: true, note: Some(words), routers: 1 }, line);
     hand_over(walk, owner)
 }
 
 /// Nobody in the snapshot takes the frame: rightly, where the address is outside.
 fn nobody(walk: &mut Walk, next_hop: Option<IpAddr>, destination: IpAddr, routed: bool) -> Stage<Next> {
     let because = walk.steps().iter().rev().find(|step| matches!(step.decision, Decision::Neighbor { .. }));
-    let because = because.map(|step| step.because.clone()).unwrap_or_default();
+    let because = because.map(|step| step.because.clone()).filter(|lines| !lines.is_empty());
+    let because = because.unwrap_or_else(|| walk.lines_of_route());
     if let Some(node) = next_hop.into_iter().chain([destination]).find_map(|to| walk.snapshot.absent_node(to)) {
         let what = format!("the snapshot has no nodes/{}/host, where the packet goes", node.name);
         return Err(End::undetermined(Reason::MissingTable, what).because([node.evidence]).because(because));
@@ -113,7 +117,7 @@ fn nobody(walk: &mut Walk, next_hop: Option<IpAddr>, destination: IpAddr, routed
         let detail = format!("{destination} is an address of the cluster, and nobody takes it on this way{by}");
         return Err(End::new(Verdict::Lost, Reason::NobodyOwns).detail(detail).because(because));
     }
-    walk.take(Decision::Underlay { assumed: true, note: None, routers: 0 }, None);
+    walk.take(Decision::Underlay { assumed: true, note: None, routers: 0 }, walk.lines_of_route());
     Err(End::arrived(Verdict::Left))
 }
 

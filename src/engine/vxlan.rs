@@ -5,10 +5,12 @@
 
 use std::net::IpAddr;
 
+use crate::evidence::Evidence;
 use crate::net::{Encapsulation, Family, Ip, MacAddr, Packet, Transport};
 use crate::snapshot::{FdbEntry, Link, LinkKind, Vxlan, VxlanTtl};
 use crate::trace::{Decision, Reason};
 
+use super::address;
 use super::checksum::{self, Checksum};
 use super::conntrack::{Nfct, UnknownPort};
 use super::route::ip_route_output;
@@ -49,6 +51,9 @@ pub(super) fn vxlan_xmit(walk: &mut Walk, link: &Link, settings: &Vxlan) -> Stag
         [entry.evidence],
     );
     let vni = entry.vni.unwrap_or(settings.vni);
+    if let Some(next) = encap_bypass_if_local(walk, link, vtep)? {
+        return Ok(next);
+    }
     walk.take(
         Decision::Encapsulate { device: link.name.clone(), tunnel: "vxlan", vni: Some(vni), packet: Box::new(outer) },
         [link.evidence],
@@ -58,6 +63,23 @@ pub(super) fn vxlan_xmit(walk: &mut Walk, link: &Link, settings: &Vxlan) -> Stag
     walk.skb.sport_bounds = Some(source_port_bounds(walk, settings));
     walk.skb.checksum = Checksum::Partial;
     route_outer(walk, link, via.as_ref())
+}
+
+/// The entry points to an address of this namespace: the frame goes back into the stack without a tunnel, as one for this
+/// host (`encap_bypass_if_local` and `vxlan_encap_bypass` in `drivers/net/vxlan/vxlan_core.c`), and still has its route,
+/// since the device keeps it (`netif_keep_dst`): what was forwarded is forwarded again, what the stack sent is dropped.
+fn encap_bypass_if_local(walk: &mut Walk, link: &Link, vtep: IpAddr) -> Stage<Option<Next>> {
+    if !address::is_local_address(walk.netns(), vtep) {
+        return Ok(None);
+    }
+    if walk.skb.iif.is_some() {
+        walk.skb.bypassed = true;
+        return Ok(Some(Next::Receive(walk.netns_id(), link.name.clone())));
+    }
+    walk.receive(walk.netns_id(), &link.name, None, [link.evidence]);
+    let detail =
+        format!("the entry points to {vtep}, this node's own address, and the packet comes back to {}", link.name);
+    Err(End::dropped(Reason::TunnelLoop).detail(detail).because([link.evidence]))
 }
 
 /// Which unknown port the tunnel packet is sent from. A hash over ports, or over an IPv6 flow label, is made once and
@@ -90,16 +112,18 @@ fn source_port_bounds(walk: &Walk, settings: &Vxlan) -> (u16, u16) {
     (low, high.saturating_sub(1).max(low))
 }
 
-/// Routes the outer packet (`udp_tunnel_dst_lookup`): failures are silent, since they happen inside a device.
+/// Routes the outer packet (`udp_tunnel_dst_lookup`): failures are silent, since they happen inside a device. IPv4 takes
+/// no source that isn't the namespace's own (`ip_route_output_key_hash_rcu`); IPv6 does (`ip6_dst_lookup_tail`).
 fn route_outer(walk: &mut Walk, link: &Link, oif: Option<&crate::net::IfName>) -> Stage<Next> {
     walk.skb.nfct = Nfct::None;
     walk.skb.dst = None;
     walk.skb.nf_bridge = None;
     walk.skb.iif = None;
     let source = walk.packet().ip.source;
-    if !source.is_unspecified()
+    if source.is_ipv4()
+        && !source.is_unspecified()
         && walk.netns().addrs.is_some()
-        && !super::address::is_local_address(walk.netns(), source)
+        && !address::is_local_address(walk.netns(), source)
     {
         let detail = format!("{source}, the local address of {}, is not an address of this namespace", link.name);
         return Err(End::dropped(Reason::NoSource).detail(detail).because([link.evidence]));
@@ -219,12 +243,19 @@ pub(super) fn vxlan_rcv(walk: &mut Walk) -> Stage<Option<Next>> {
     let mut listening = links.iter().filter(listens).peekable();
     let Some(first) = listening.peek().map(|link| link.kind_evidence) else {
         let detail = format!("no VXLAN device listens on UDP port {}", port.unwrap_or(0));
+        // The devices that are there, each with what keeps it from listening: its port, or that it is down.
+        let line = |link: &Link| match &link.kind {
+            LinkKind::Vxlan(_) if link.up => Some(link.kind_evidence),
+            LinkKind::Vxlan(_) => Some(link.evidence),
+            _ => None,
+        };
+        let lines: Vec<Evidence> = links.iter().filter_map(line).collect();
         if !is_tunnel_port(walk, port) {
             // A rule has sent the tunnel packet elsewhere: whether some program listens there is not known.
-            return Err(End::dropped(Reason::NoVtep).detail(detail));
+            return Err(End::dropped(Reason::NoVtep).detail(detail).because(lines));
         }
         let (kind, code) = if walk.packet().family() == Family::Inet { (3, 3) } else { (1, 4) };
-        return Err(End::icmp(Reason::NoVtep, kind, code).detail(detail));
+        return Err(End::icmp(Reason::NoVtep, kind, code).detail(detail).because(lines));
     };
     checksum::check(walk, first)?;
     let same_vni = |link: &&Link| matches!(&link.kind, LinkKind::Vxlan(settings) if settings.vni == vni);

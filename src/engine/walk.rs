@@ -127,6 +127,11 @@ pub(super) struct Skb {
     pub next_hop: Option<NextHopOnLink>,
     /// How far a tunnel packet's checksums are.
     pub checksum: Checksum,
+    /// The packet may be split although nobody allowed it: IPv6's pieces, put together by connection tracking, of which
+    /// nothing tells any more how large they were (`skb->ignore_df`).
+    pub ignore_df: bool,
+    /// A VXLAN device has put the frame back into the stack, as for this host.
+    pub bypassed: bool,
     /// The device that an ICMPv6 echo came in by, which the lookup for the answer to it names.
     pub echo_dev: Option<IfName>,
     /// Bridge netfilter routed the packet and the route was an error, which the IP layer will act on.
@@ -295,26 +300,38 @@ impl<'s> Walk<'s> {
         });
     }
 
-    /// A device hands the packet up: the one step that changes the namespace.
-    pub(super) fn receive(&mut self, netns: NetnsId, device: &IfName, because: impl IntoIterator<Item = Evidence>) {
+    /// The lines of the routing decision that stands.
+    pub(super) fn lines_of_route(&self) -> Vec<Evidence> {
+        let routed = self.steps.iter().rev().find(|step| matches!(step.decision, Decision::Route { .. }));
+        routed.map(|step| step.because.clone()).unwrap_or_default()
+    }
+
+    /// A device hands the packet up: the one step that changes the namespace. At a bridge's port it says whether bridge
+    /// netfilter is on.
+    pub(super) fn receive(
+        &mut self,
+        netns: NetnsId,
+        device: &IfName,
+        bridge_netfilter: Option<bool>,
+        because: impl IntoIterator<Item = Evidence>,
+    ) {
         if netns != self.place.netns {
             // `skb_scrub_packet`: a mark doesn't leave its namespace.
             self.packet.mark = crate::net::Mark(0);
         }
         if self.is_reassembled() {
             self.packet.fragments = None;
+            self.skb.ignore_df = self.packet.family() == Family::Inet6;
         }
         self.place = place(self.snapshot, netns, Some(device.clone()));
-        self.take(Decision::Receive { device: device.clone() }, because);
+        self.take(Decision::Receive { device: device.clone(), bridge_netfilter }, because);
     }
 
-    /// Connection tracking on the bridge has put the pieces together, and `ip_rcv` forgets how large they were.
+    /// Connection tracking on the bridge has put the pieces together, and `ip_rcv_core` and `ip6_rcv_core` forget how
+    /// large they were.
     fn is_reassembled(&self) -> bool {
         let from_bridge = self.skb.nf_bridge.as_ref().is_some_and(|nf_bridge| nf_bridge.sabotage);
-        from_bridge
-            && self.packet.fragments.is_some()
-            && self.packet.family() == Family::Inet
-            && self.netns().netfilter.needs_conntrack(Family::Inet)
+        from_bridge && self.packet.fragments.is_some() && self.netns().netfilter.needs_conntrack(self.packet.family())
     }
 
     /// Whether the packet has been at this device before and looked the same.
@@ -389,7 +406,9 @@ impl<'s> Walk<'s> {
 
     fn apply(&mut self, decision: &Decision) {
         match decision {
-            Decision::Receive { device } | Decision::Transmit { device } => self.place.device = Some(device.clone()),
+            Decision::Receive { device, .. } | Decision::Transmit { device } => {
+                self.place.device = Some(device.clone())
+            }
             Decision::Route { source: Some(source), .. } => self.packet.ip.source = *source,
             Decision::Forward(forwarded) => self.packet.ip.ttl = forwarded.ttl,
             Decision::Rule { mark, tos, ttl, flags, length, .. } => {

@@ -99,5 +99,6 @@ pub(super) fn arrive(walk: &mut Walk, netns: NetnsId, dev: IfName) -> Next {
     walk.skb.dst = None;
     walk.skb.dst_error = None;
     walk.skb.nf_bridge = None;
+    walk.skb.ignore_df = false;
     Next::Receive(netns, dev)
 }

@@ -208,7 +208,7 @@ fn attribute<'a>(route: &mut Route, word: &'a str, words: &mut Words<'_, 'a>) ->
         "from" => route.from = Some(destination(words.next()?, route.family())?),
         "realm" | "realms" => route.realms = Some(words.next()?.into()),
         "mtu" => {
-            words.take("lock");
+            route.mtu_locked = words.take("lock");
             route.mtu = Some(words.value()?);
         }
         "hoplimit" => return hoplimit(words),

@@ -108,7 +108,7 @@ fn vertex(step: &Step) -> Option<Vertex> {
     let inside = Some((step.place.node.to_string(), step.place.name.to_string()));
     let at = |shape, label: String| Vertex { cluster: inside.clone(), label, shape };
     match &step.decision {
-        Decision::Receive { device } | Decision::Transmit { device } => Some(at(Shape::Device, device.to_string())),
+        Decision::Receive { device, .. } | Decision::Transmit { device } => Some(at(Shape::Device, device.to_string())),
         Decision::Userspace { program, .. } => Some(at(Shape::Stack, program.clone())),
         Decision::Underlay { .. } => Some(network("underlay")),
         Decision::Send | Decision::End { verdict: Verdict::Delivered, .. } => {

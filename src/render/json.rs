@@ -141,6 +141,8 @@ enum DecisionJson<'a> {
     Send,
     Receive {
         device: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bridge_netfilter: Option<bool>,
     },
     Transmit {
         device: &'a str,
@@ -386,7 +388,9 @@ impl<'a> DecisionJson<'a> {
     fn new(decision: &'a Decision) -> Self {
         match decision {
             Decision::Send => Self::Send,
-            Decision::Receive { device } => Self::Receive { device: device.as_str() },
+            Decision::Receive { device, bridge_netfilter } => {
+                Self::Receive { device: device.as_str(), bridge_netfilter: *bridge_netfilter }
+            }
             Decision::Transmit { device } => Self::Transmit { device: device.as_str() },
             Decision::Route { table, rule_priority, prefix, kind, via, device, source_hint, .. } => Self::Route {
                 table: table.map(|table| table.to_string()),

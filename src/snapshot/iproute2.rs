@@ -135,7 +135,7 @@ impl Route {
 
     fn write_tail(&self, f: &mut fmt::Formatter<'_>, multipath: bool) -> fmt::Result {
         if let Some(mtu) = self.mtu {
-            write!(f, " mtu {mtu}")?;
+            write!(f, " mtu {}{mtu}", if self.mtu_locked { "lock " } else { "" })?;
         }
         self.unmodelled.iter().try_for_each(|words| write!(f, " {words}"))?;
         for way in self.nexthops.iter().filter(|_| multipath) {

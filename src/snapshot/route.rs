@@ -36,6 +36,8 @@ pub struct Route {
     pub prefsrc: Option<IpAddr>,
     /// The MTU that the route gives, in bytes.
     pub mtu: Option<u32>,
+    /// Whether that MTU is locked, so that IPv6 looks at it in what it forwards too.
+    pub mtu_locked: bool,
     /// The realms, as written (`realm 5`, `realms 4/5`), which `-m realm` asks for.
     pub realms: Option<Box<str>>,
     /// Where the packet goes next; several for multipath, none for types that end the packet.
@@ -205,6 +207,7 @@ impl Route {
             scope: RouteScope::GLOBAL,
             prefsrc: None,
             mtu: None,
+            mtu_locked: false,
             nexthops: Vec::new(),
             nhid: None,
             realms: None,
@@ -238,6 +241,7 @@ mod tests {
             scope: RouteScope::GLOBAL,
             prefsrc: None,
             mtu: None,
+            mtu_locked: false,
             nexthops: Vec::new(),
             nhid: None,
             realms: None,

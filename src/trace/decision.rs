@@ -17,6 +17,8 @@ pub enum Decision {
     Receive {
         /// The device.
         device: IfName,
+        /// At a bridge's port: whether bridge netfilter is on there, so that the IP hooks run before the bridge.
+        bridge_netfilter: Option<bool>,
     },
     /// The packet leaves by a device.
     Transmit {

@@ -180,7 +180,13 @@ impl<'lab> Observer<'lab> {
             });
         }
         for space in self.lab.scenario.spaces.iter().filter(|space| space.folder().is_some()) {
-            let _ = self.lab.netns(&space.name).enter(|| run("ip", &["neigh", "flush", "all"], ""));
+            // What errors have said about MTUs is kept as routes of their own.
+            self.lab.netns(&space.name).enter(|| {
+                for words in [["neigh", "flush", "all"], ["route", "flush", "cache"]] {
+                    let _ = run("ip", &words, "");
+                }
+                let _ = run("ip", &["-6", "route", "flush", "cache"], "");
+            });
         }
     }
 

@@ -60,7 +60,7 @@ pub fn end(verdict: Verdict, reason: Option<Reason>, detail: Option<&str>) -> De
 }
 
 pub fn receive(device: &str) -> Decision {
-    Decision::Receive { device: device.into() }
+    Decision::Receive { device: device.into(), bridge_netfilter: None }
 }
 
 pub fn transmit(device: &str) -> Decision {

@@ -73,6 +73,7 @@ impl<'a> Dev<'a> {
             },
             prefsrc: None,
             mtu: None,
+            mtu_locked: false,
             nexthops: vec![self.hop(kind, evidence)],
             nhid: None,
             realms: None,

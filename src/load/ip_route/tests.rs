@@ -233,7 +233,7 @@ prop_compose! {
         };
         Route {
             table: TableId::named(&table).unwrap(), kind, dst,
-            from: from.filter(|from| from.prefix_len() > 0), tos, metric, protocol, scope: RouteScope(scope), prefsrc, mtu,
+            from: from.filter(|from| from.prefix_len() > 0), tos, metric, protocol, scope: RouteScope(scope), prefsrc, mtu, mtu_locked: odd && mtu.is_some(),
             nhid: nhid.or(nexthops.is_empty().then_some(1)), nexthops,
             realms: odd.then(|| "5/6".into()),
             unmodelled: if odd { vec!["hoplimit 33".into()] } else { vec![] },

@@ -166,7 +166,7 @@ impl Kind {
 fn kinds() -> Vec<Kind> {
     let mut kinds = vec![
         Kind::new("send", []),
-        Kind::new("receive", [("device", text())]),
+        Kind::new("receive", [("device", text())]).with([("bridge_netfilter", flag())]),
         Kind::new("transmit", [("device", text())]),
     ];
     kinds.extend(routing_kinds());

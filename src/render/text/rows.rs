@@ -57,7 +57,7 @@ impl<'a> Rows<'a> {
             self.tried(step);
         }
         let row = match &step.decision {
-            Decision::Receive { device } => Some(self.device(step, &self.style.clean(device), "in")),
+            Decision::Receive { device, .. } => Some(self.device(step, &self.style.clean(device), "in")),
             Decision::Transmit { device } => Some(self.device(step, &self.style.clean(device), "out")),
             Decision::Rule { .. } | Decision::Policy { .. } if self.style.verbose => {
                 rules::verbose_row(step, self.style, self.files)
@@ -68,6 +68,22 @@ impl<'a> Rows<'a> {
             _ => self.decision(step),
         };
         self.lines.extend(row.map(Line::Row));
+        self.lines.extend(self.bridge_netfilter(step).map(Line::Row));
+    }
+
+    /// At a bridge's port: whether the IP hooks run there.
+    fn bridge_netfilter(&self, step: &Step) -> Option<Row> {
+        let Decision::Receive { bridge_netfilter: Some(on), .. } = step.decision else { return None };
+        if !on && step.because.is_empty() {
+            return None;
+        }
+        let body = if on {
+            "bridge netfilter is on: the IP hooks run here"
+        } else {
+            "bridge netfilter is off: what is only bridged passes no IP hook"
+        };
+        let evidence = references(&step.because, self.style, self.files);
+        Some(Row { label: "bridge".to_owned(), body: body.to_owned(), evidence, ..Row::default() })
     }
 
     fn enter(&mut self, step: &Step) {
@@ -112,7 +128,6 @@ impl<'a> Rows<'a> {
             margin: Margin::Device(self.devices),
             label: device.to_owned(),
             body: format!("{way:<4}{body}"),
-            evidence: references(&step.because, self.style, self.files),
             ..Row::default()
         }
     }
