@@ -16,7 +16,7 @@ const EACH: usize = 128;
 /// Packets that were read and may still be overtaken.
 #[derive(Debug)]
 pub struct Merge {
-    hold: Duration,
+    delay: Duration,
     /// By time, and those of one time in the order in which they were read.
     held: BTreeMap<(u64, u64), Captured>,
     /// When packets were read, and the latest of their times.
@@ -30,9 +30,9 @@ pub struct Merge {
 impl Merge {
     /// Holds every packet for a while, at least as long as the kernel may hold one.
     #[must_use]
-    pub fn new(hold: Duration) -> Self {
+    pub fn new(delay: Duration) -> Self {
         let (held, read, ready) = (BTreeMap::new(), VecDeque::new(), VecDeque::new());
-        Self { hold, held, read, ready, count: 0, bytes: 0 }
+        Self { delay, held, read, ready, count: 0, bytes: 0 }
     }
 
     /// Takes a packet that was read `now`, on any clock that only goes forward.
@@ -49,7 +49,7 @@ impl Merge {
     /// The next packet that nothing can overtake any more.
     pub fn pop(&mut self, now: Duration) -> Option<Captured> {
         while let Some((read, latest)) = self.read.front().copied() {
-            if read + self.hold > now {
+            if read + self.delay > now {
                 break;
             }
             self.read.pop_front();
@@ -70,7 +70,7 @@ impl Merge {
     /// When the next packet may be let go, if there is one.
     #[must_use]
     pub fn due(&self) -> Option<Duration> {
-        self.read.front().map(|(read, _)| *read + self.hold)
+        self.read.front().map(|(read, _)| *read + self.delay)
     }
 
     /// Lets everything go up to a time.

@@ -155,13 +155,14 @@ fn interface_statistics(interface: u32, counted: &Statistics, filtered: bool, sp
 
 /// The bits of `epb_flags`: two for the direction, three for whom it was.
 fn flags(direction: Direction) -> u32 {
-    match direction {
-        Direction::Out => 0b10,
-        Direction::In(Reception::Unicast) => 0b001_01,
-        Direction::In(Reception::Multicast) => 0b010_01,
-        Direction::In(Reception::Broadcast) => 0b011_01,
-        Direction::In(Reception::Promiscuous) => 0b100_01,
-    }
+    let reception = match direction {
+        Direction::Out => return 0b10,
+        Direction::In(Reception::Unicast) => 1,
+        Direction::In(Reception::Multicast) => 2,
+        Direction::In(Reception::Broadcast) => 3,
+        Direction::In(Reception::Promiscuous) => 4,
+    };
+    0b01 | reception << 2
 }
 
 /// A length as the format has it. Nothing here comes near its limit.
