@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | 0 words | [`net`], [`evidence`] |
 //! | 1 data | [`snapshot`], [`trace`] |
-//! | 2 readers, walker | [`load`], [`engine`] |
+//! | 2 readers, walker | [`load`], [`capture`], [`engine`] |
 //! | 3 judgement | [`diagnose`] |
 //! | 4 views | [`render`] |
 //! | 6 shell | [`cli`] |
@@ -15,6 +15,7 @@
 //! A module uses only what stands above it, with [`error`] beside them all. `engine` knows no Kubernetes and no
 //! flannel; `snapshot` has no parser; `render` decides nothing and never sees a snapshot.
 
+pub mod capture;
 pub mod cli;
 pub mod diagnose;
 pub mod engine;

@@ -3,7 +3,11 @@
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+#[cfg(all(feature = "capture", target_os = "linux"))]
+use std::time::Duration;
 
+#[cfg(all(feature = "capture", target_os = "linux"))]
+use crate::capture::live;
 use crate::net::calendar;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -18,8 +22,8 @@ pub(super) struct Typed {
 }
 
 const AFTER_HELP: &str = "\
-Not built yet: decode, correlate, collect, capture, check, completions, man, explain --pcap, explain -o html, and \
-asking a cluster itself (--context, --kubeconfig).
+Not built yet: decode, correlate, collect, check, completions, man, explain --pcap, explain -o html, capture --along, \
+capture --pod, and asking a cluster itself (--context, --kubeconfig). `flowtrace capture` is in builds with libpcap.
 
 Exit codes: 0 everything arrives, 1 something does not, 2 the question or the snapshot is wrong, 3 undetermined: the \
 snapshot does not hold what decides it.
@@ -39,6 +43,10 @@ pub(super) enum Command {
     Correlate(Later),
     #[command(hide = true)]
     Collect(Later),
+    /// Capture packets of several devices into one pcapng file
+    #[cfg(all(feature = "capture", target_os = "linux"))]
+    Capture(Box<Capture>),
+    #[cfg(not(all(feature = "capture", target_os = "linux")))]
     #[command(hide = true)]
     Capture(Later),
     /// Print a node's rule sets as loaded, numbered, what is not modelled marked
@@ -146,6 +154,55 @@ pub(super) struct Later {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
     rest: Vec<OsString>,
 }
+
+/// `flowtrace capture`.
+#[cfg(all(feature = "capture", target_os = "linux"))]
+#[derive(Debug, Args)]
+#[command(after_help = CAPTURE_HELP, override_usage = "flowtrace capture [OPTIONS] -i DEVICE[,DEVICE...] -w FILE")]
+pub(super) struct Capture {
+    /// The devices of this network namespace, joined by commas; `any` is all of them
+    #[arg(short, long, value_name = "DEVICE", value_delimiter = ',', required_unless_present_any = ["along", "pod"])]
+    pub(super) interface: Vec<String>,
+    /// Only packets that pass this filter, as tcpdump has it: \"udp port 8472\"
+    #[arg(short, long, value_name = "EXPRESSION")]
+    pub(super) filter: Option<String>,
+    /// The pcapng file to write; `-` is the standard output
+    #[arg(short, long = "write", value_name = "FILE", required_unless_present_any = ["along", "pod"])]
+    pub(super) write: Option<PathBuf>,
+    /// End after so many packets
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) count: Option<u64>,
+    /// End after so much time
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(super) duration: Option<Duration>,
+    /// Keep so much of each packet
+    #[arg(short, long, value_name = "BYTES", default_value_t = live::MOST_SNAP_LENGTH)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(live::MOST_SNAP_LENGTH)))]
+    pub(super) snapshot_length: u32,
+    /// Begin a new file where one would grow over so many million bytes
+    #[arg(short = 'C', long, value_name = "MEGABYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) file_size: Option<u64>,
+    /// Keep so many files of -C, and then write the first one anew
+    #[arg(short = 'W', long, value_name = "N", requires = "file_size", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) files: Option<u32>,
+    /// Capture at every hop of a path (not built yet)
+    #[arg(long, hide = true, value_name = "FROM TO", num_args = 1..)]
+    pub(super) along: Vec<String>,
+    /// Capture in a pod (not built yet)
+    #[arg(long, hide = true, value_name = "POD")]
+    pub(super) pod: Option<String>,
+}
+
+#[cfg(all(feature = "capture", target_os = "linux"))]
+const CAPTURE_HELP: &str = "\
+Needs root, or the capability CAP_NET_RAW. Ctrl-C ends it, and leaves the file whole. The packets of all devices are \
+in the order of their times. With -C the files are called FILE, FILE1, FILE2, and with -W too FILE0 to the last one.
+
+Examples:
+  flowtrace capture -i cni0,flannel.1,eth0 -w case.pcapng
+  flowtrace capture -i any -f \"udp port 53\" -c 20 -w dns.pcapng
+  flowtrace capture -i eth0 -f \"udp port 8472\" -C 100 -W 5 -w ring.pcapng
+  flowtrace capture -i cni0 --duration 10 -w - | tcpdump -n -r -";
 
 /// `flowtrace explain`.
 #[derive(Debug, Args)]
@@ -335,6 +392,13 @@ fn number<T: TryFrom<u32>>(text: &str) -> Result<T, String> {
     };
     let number = number.map_err(|_| "a number is wanted, such as 16384 or 0x4000".to_owned())?;
     T::try_from(number).map_err(|_| "the number is too large".to_owned())
+}
+
+/// A time of some seconds, more than none.
+#[cfg(all(feature = "capture", target_os = "linux"))]
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.filter(|seconds| !seconds.is_zero()).ok_or_else(|| "seconds are wanted, such as 10 or 0.5".to_owned())
 }
 
 /// A moment as RFC 3339 writes it.

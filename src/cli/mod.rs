@@ -1,6 +1,8 @@
 //! Layer 6: the command line. Reads arguments, picks what to do, and is the only place that picks an exit code.
 
 mod args;
+#[cfg(all(feature = "capture", target_os = "linux"))]
+mod capture;
 mod demo;
 mod entry;
 mod exit;
@@ -24,6 +26,14 @@ use clap::error::ErrorKind;
 use crate::error::Error;
 use crate::render;
 use args::{Command, Schema, Typed};
+
+/// What to do for live captures where they are left out.
+#[cfg(all(not(feature = "capture"), target_os = "linux"))]
+const WITHOUT_LIBPCAP: &str = "\
+flowtrace capture: this build has no libpcap. One that has: install libpcap's headers (the package libpcap-dev on \
+Debian and Ubuntu, libpcap-devel on Fedora), then `cargo install --path . --features capture`";
+#[cfg(not(target_os = "linux"))]
+const WITHOUT_LIBPCAP: &str = "flowtrace capture: live captures are of Linux devices; this build has no libpcap";
 
 /// What a command leaves behind: its output, where it goes, and how it went.
 struct Outcome {
@@ -61,7 +71,10 @@ fn command(command: &Command) -> Result<Outcome, Error> {
         Command::Decode(_) => Err(later("decode")),
         Command::Correlate(_) => Err(later("correlate")),
         Command::Collect(_) => Err(later("collect")),
-        Command::Capture(_) => Err(later("capture")),
+        #[cfg(all(feature = "capture", target_os = "linux"))]
+        Command::Capture(typed) => capture::capture(typed),
+        #[cfg(not(all(feature = "capture", target_os = "linux")))]
+        Command::Capture(_) => Err(Error::Usage(WITHOUT_LIBPCAP.to_owned())),
         Command::Rules(typed) => rules::rules(typed),
         Command::Check(_) => Err(later("check")),
         Command::Completions(_) => Err(later("completions")),

@@ -1,6 +1,8 @@
 //! Where the program writes: the standard output, a file, and the standard error.
 
 use std::fs;
+#[cfg(all(feature = "capture", target_os = "linux"))]
+use std::io::IsTerminal as _;
 use std::io::{self, Write as _};
 use std::path::Path;
 
@@ -20,8 +22,12 @@ pub(super) fn print(output: &[u8]) -> Result<(), Error> {
 
 /// Writes to the file of `-w`, in place of what it held.
 pub(super) fn write(file: &Path, output: &[u8]) -> Result<(), Error> {
-    fs::write(file, output)
-        .map_err(|err| Error::Usage(format!("-w {}: the output can't be written: {err}", file.display())))
+    fs::write(file, output).map_err(|err| unwritten(file, &err))
+}
+
+/// What is told where a file of `-w` can't be written.
+pub(super) fn unwritten(file: &Path, err: &io::Error) -> Error {
+    Error::Usage(format!("-w {}: the output can't be written: {err}", file.display()))
 }
 
 /// Writes a message to stderr, line by line, with nothing in it that a terminal would obey.
@@ -29,5 +35,17 @@ pub(super) fn complain(message: &str) {
     let mut stderr = io::stderr().lock();
     for line in message.lines() {
         let _ = writeln!(stderr, "{}", render::clean(line, Charset::Unicode));
+    }
+}
+
+/// Writes a line that stands until the next one, where stderr is a terminal.
+#[cfg(all(feature = "capture", target_os = "linux"))]
+pub(super) fn progress(line: &str) {
+    let mut stderr = io::stderr().lock();
+    if stderr.is_terminal() {
+        let width = terminal_size::terminal_size_of(&stderr).map_or(80, |(width, _)| usize::from(width.0));
+        let line: String = render::clean(line, Charset::Unicode).chars().take(width.saturating_sub(1)).collect();
+        // Back to the beginning, and what stood there is erased.
+        let _ = write!(stderr, "\r\x1b[K{line}").and_then(|()| stderr.flush());
     }
 }

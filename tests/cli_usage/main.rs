@@ -122,7 +122,7 @@ fn a_wrong_command_line_is_refused_with_a_hint() {
 
 #[test]
 fn what_is_not_built_yet_says_so() {
-    for command in ["decode", "correlate", "collect", "capture", "check", "completions", "man"] {
+    for command in ["decode", "correlate", "collect", "check", "completions", "man"] {
         refused(&[command], &["not built yet", command]);
         refused(&[command, "--some", "thing", "-o", "jsonl"], &["not built yet"]);
     }
@@ -132,6 +132,17 @@ fn what_is_not_built_yet_says_so() {
     }
     refused(&["explain", "--pcap", "x.pcap"], &["not built yet"]);
     refused(&["explain", "--demo", "a", "b", "-o", "html"], &["not built yet"]);
+}
+
+#[test]
+#[cfg(not(feature = "capture"))]
+fn a_build_without_libpcap_says_how_to_get_one_that_has_it() {
+    for args in [&["capture"][..], &["capture", "-i", "eth0", "-w", "x"], &["capture", "--help"]] {
+        refused(args, &["flowtrace capture: ", "no libpcap"]);
+    }
+    if cfg!(target_os = "linux") {
+        refused(&["capture"], &["libpcap-dev", "--features capture"]);
+    }
 }
 
 #[test]
