@@ -240,10 +240,16 @@ fn every_listing_of_rules_is_as_the_schema_says_and_every_rule_is_modelled() {
 /// The situation whose question is about missing data: a few tables, and nothing else.
 const INCOMPLETE: &str = "article";
 
+/// The situation with a client that a service remembers. How long ago that was, no snapshot says.
+const REMEMBERED: &str = "affinity";
+
 #[test]
 fn nothing_in_the_situations_is_left_open() {
     for Case { question, answer, .. } in cases().iter().filter(|case| case.question.situation != INCOMPLETE) {
-        let open = open::open(answer);
+        let mut open = open::open(answer);
+        if question.situation == REMEMBERED {
+            open.retain(|what| !what.contains("has seen 10.244.1.3 within the last 10800 seconds"));
+        }
         assert!(open.is_empty(), "{}: {open:#?}", question.command());
     }
 }
@@ -260,7 +266,7 @@ fn what_the_article_leaves_open_is_missing_and_nothing_in_it_is_not_modelled() {
 
 #[test]
 fn an_answer_that_leaves_something_open_is_found() {
-    let good = &cases().iter().find(|case| case.question.situation != INCOMPLETE).unwrap().answer;
+    let good = &cases().iter().find(|case| case.question.situation == "vxlan").unwrap().answer;
     let is_open = |change: fn(&mut Value)| {
         let mut answer = good.clone();
         change(&mut answer);

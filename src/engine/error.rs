@@ -49,7 +49,8 @@ impl Cause {
 /// A packet that is being bridged came in by the bridge (`brnf_get_logical_dev`).
 fn inward_device(walk: &Walk) -> Option<IfName> {
     let physin = walk.skb.nf_bridge.as_ref().and_then(|nf_bridge| nf_bridge.physin.as_ref());
-    let bridge = physin.and_then(|port| walk.netns().link(port)).and_then(|link| link.master.clone());
+    let port = physin.filter(|port| walk.skb.iif.as_ref() == Some(port));
+    let bridge = port.and_then(|port| walk.netns().link(port)).and_then(|link| link.master.clone());
     bridge.or_else(|| walk.skb.iif.clone())
 }
 

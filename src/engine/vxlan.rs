@@ -67,12 +67,13 @@ pub(super) fn vxlan_xmit(walk: &mut Walk, link: &Link, settings: &Vxlan) -> Stag
 
 /// The entry points to an address of this namespace: the frame goes back into the stack without a tunnel, as one for this
 /// host (`encap_bypass_if_local` and `vxlan_encap_bypass` in `drivers/net/vxlan/vxlan_core.c`), and still has its route,
-/// since the device keeps it (`netif_keep_dst`): what was forwarded is forwarded again, what the stack sent is dropped.
+/// since the device keeps it (`netif_keep_dst`): what was forwarded is forwarded again, and so is what the stack sent in
+/// IPv6 (`ip6_rt_init_dst`), while IPv4 drops that (`rt_dst_alloc`).
 fn encap_bypass_if_local(walk: &mut Walk, link: &Link, vtep: IpAddr) -> Stage<Option<Next>> {
     if !address::is_local_address(walk.netns(), vtep) {
         return Ok(None);
     }
-    if walk.skb.iif.is_some() {
+    if walk.skb.iif.is_some() || walk.packet().family() == Family::Inet6 {
         walk.skb.bypassed = true;
         return Ok(Some(Next::Receive(walk.netns_id(), link.name.clone())));
     }

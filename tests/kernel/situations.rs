@@ -2,6 +2,7 @@
 //! be what `explain` says of the snapshot taken just before.
 
 use crate::lab::faults::{BETWEEN_NODES, fault};
+use crate::lab::flannel::FlannelBackend;
 use crate::lab::judge::{must_agree, must_agree_but_for};
 use crate::lab::{settings, situations, stopped};
 
@@ -206,7 +207,38 @@ fn a_device_may_forward_ipv6_where_the_node_does_not() {
 
 #[test]
 fn a_service_remembers_its_client() {
-    must_agree_but_for(settings::remembered_client(), "has seen 10.244.1.2 within the last 10800 seconds");
+    must_agree_but_for(situations::affinity(), "has seen 10.244.1.3 within the last 10800 seconds");
+}
+
+#[test]
+fn ipv6_pieces_that_the_bridge_put_together_are_split_anew() {
+    must_agree(settings::reassembled_on_bridge(), "");
+}
+
+#[test]
+fn an_uplink_without_carrier_resolves_nobody() {
+    must_agree(settings::without_carrier(FlannelBackend::Vxlan), "");
+    must_agree(settings::without_carrier(FlannelBackend::HostGw), "");
+}
+
+#[test]
+fn a_static_entry_takes_the_bridges_own_address_away() {
+    must_agree(settings::bridge_address_on_a_port(), "");
+}
+
+#[test]
+fn a_local_route_answers_for_its_address_and_a_device_without_arp_for_none() {
+    must_agree(settings::unusual_owners(), "");
+}
+
+#[test]
+fn of_two_that_have_an_address_either_may_answer() {
+    must_agree_but_for(settings::duplicate_address(), "have 10.244.1.2");
+}
+
+#[test]
+fn a_packet_stops_where_the_other_node_has_a_fault_in_ipv6() {
+    must_agree(stopped::faults_v6(), "");
 }
 
 #[test]
@@ -273,4 +305,5 @@ faults! {
     an_output_drop_hits_the_outer_packet: "output-drops-tunnel",
     an_unconditional_input_drop_cuts_the_node_off: "invalid-firewall",
     the_legacy_backend_has_its_say_too: "legacy-policy-drop",
+    a_forwarding_entry_to_the_node_itself_comes_back: "fdb-own-vtep",
 }

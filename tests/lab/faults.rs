@@ -161,6 +161,13 @@ pub const BETWEEN_NODES: &[Fault] = &[
         make: |at| at.change_fdb(Some(if at.family == 4 { "192.0.2.250" } else { "2001:db8:2::250" })),
     },
     Fault {
+        name: "fdb-own-vtep",
+        make: |at| {
+            let own = at.near.address_of(at.family).to_string();
+            at.change_fdb(Some(&own));
+        },
+    },
+    Fault {
         name: "mac-rewritten",
         make: |at| {
             let mac = at.far.vtep_mac(at.family);

@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use super::flannel::FlannelBackend;
 use super::probe::{Probe, Proto, Want};
 use super::scenario::Scenario;
-use super::situations::{EVERY, POD1, services, two_pods};
+use super::situations::{EVERY, POD1, two_pods};
 
 const POD2: &str = "default/pod2";
 
@@ -85,21 +85,6 @@ pub fn repaired_neighbour() -> Scenario {
     scenario
 }
 
-/// A service remembers which endpoint a client had; whether that is too long ago, no snapshot says.
-pub fn remembered_client() -> Scenario {
-    let mut scenario = services();
-    scenario.probes.clear();
-    let n1 = scenario.space("n1");
-    let rules = n1.rules4().render();
-    let rule = rules.lines().find(|rule| rule.contains("--rcheck") && rule.contains("-> 10.244.2.4:8080"));
-    let mut words = rule.expect("a rule that looks the client up").split(' ').skip_while(|word| *word != "--name");
-    let list = words.nth(1).expect("a list").to_owned();
-    n1.recent.push((list, "10.244.1.2".to_owned()));
-    let sticky = |from: &str| Probe::ask(from, "svc/shop/sticky", Proto::Tcp, "10.96.0.32", 80).listening(8080);
-    scenario.probe(sticky(POD1).times(4).answered_by("shop/web-1"));
-    scenario
-}
-
 /// A bridge that forwards IPv6 although the node as a whole doesn't.
 pub fn forced_forwarding() -> Scenario {
     let mut cluster = two_pods("forced-forwarding", FlannelBackend::Vxlan);
@@ -110,5 +95,80 @@ pub fn forced_forwarding() -> Scenario {
     let pod2 = |from: &str| Probe::ask(from, POD2, Proto::Udp, "fd00:10:244:2::2", 7000);
     scenario.probe(pod2(POD1));
     scenario.probe(pod2("node/n1").answered_by(POD2));
+    scenario
+}
+
+/// Connection tracking on the bridge puts IPv6's pieces together and forgets how large they were: they are split anew
+/// where the way gets narrower, as if the sender had allowed it.
+pub fn reassembled_on_bridge() -> Scenario {
+    let mut cluster = two_pods("reassembled-on-bridge", FlannelBackend::Vxlan);
+    cluster.dual_stack = true;
+    let devices: Vec<(String, String)> = cluster.pods.iter().map(|pod| (pod.space(), pod.veth())).collect();
+    let mut scenario = cluster.scenario();
+    for ((space, veth), node) in devices.iter().zip(["n1", "n2"]) {
+        scenario.space(space).late("link set eth0 mtu 1450");
+        scenario.space(node).late(format!("link set {veth} mtu 1450")).late("link set cni0 mtu 1450");
+    }
+    for proto in [Proto::Icmp, Proto::Udp] {
+        scenario.probe(Probe::ask(POD1, POD2, proto, "fd00:10:244:2::2", 7000).size(1500).answered_by(POD2));
+    }
+    scenario.probe(Probe::ask(POD1, POD2, Proto::Udp, "fd00:10:244:2::2", 7000).size(1440).error(Errno::EMSGSIZE));
+    scenario
+}
+
+/// A node whose uplink has no carrier asks nobody, and nobody hears of it: packets to it fail as unknown neighbours.
+pub fn without_carrier(backend: FlannelBackend) -> Scenario {
+    let mut cluster = two_pods("without-carrier", backend);
+    cluster.dual_stack = true;
+    let mut scenario = cluster.scenario();
+    let ends = scenario.wires.iter().flat_map(|wire| [(&wire.a, &wire.b), (&wire.b, &wire.a)]);
+    let port = ends.into_iter().find(|(near, _)| near.space == "n2" && near.dev == "eth0").map(|(_, far)| far.clone());
+    let port = port.expect("n2's port of the switch");
+    scenario.space(&port.space).late(format!("link set {} down", port.dev));
+    for (from, to, addresses) in
+        [(POD1, POD2, ["10.244.2.2", "fd00:10:244:2::2"]), (POD2, POD1, ["10.244.1.2", "fd00:10:244:1::2"])]
+    {
+        for address in addresses {
+            scenario.probe(Probe::ask(from, to, Proto::Udp, address, 7000));
+        }
+    }
+    scenario.probe(Probe::ask("node/n1", "node/n2", Proto::Udp, "192.0.2.12", 7000).error(Errno::EHOSTUNREACH));
+    scenario
+}
+
+/// A static entry sends frames for the bridge's own address out of a port.
+pub fn bridge_address_on_a_port() -> Scenario {
+    let cluster = two_pods("bridge-address-on-a-port", FlannelBackend::Vxlan).pod("default/pod3", 1, 3);
+    let (mac, veth) = (cluster.nodes[0].bridge_mac(), cluster.pod_named("default/pod3").veth());
+    let mut scenario = cluster.scenario();
+    scenario.space("n1").late_bridge.push(format!("fdb replace {mac} dev {veth} master static"));
+    // Who gets it takes it, for its address, and does not forward.
+    scenario.space("default/pod3").late(format!("link set eth0 address {mac}"));
+    scenario.probe(Probe::ask(POD1, POD2, Proto::Udp, "10.244.2.2", 7000).silent());
+    scenario
+}
+
+/// Who answers for an address: in IPv4 whoever has a local route for it; in IPv6 no device without ARP.
+pub fn unusual_owners() -> Scenario {
+    let mut cluster = two_pods("unusual-owners", FlannelBackend::Vxlan).pod("default/pod3", 1, 3);
+    cluster.dual_stack = true;
+    let mut scenario = cluster.scenario();
+    scenario.space("n1").ip("route add local 10.244.1.99/32 dev cni0").ip("route add local 10.244.1.98/32 dev lo");
+    scenario.space("default/pod3").late("link set eth0 arp off");
+    for address in ["10.244.1.99", "10.244.1.98"] {
+        scenario.probe(Probe::ask(POD1, address, Proto::Udp, address, 7000).answered_by("n1"));
+    }
+    let pod3 = Probe::ask(POD1, "default/pod3", Proto::Udp, "fd00:10:244:1::3", 7000);
+    scenario.probe(pod3.error(Errno::EHOSTUNREACH));
+    scenario
+}
+
+/// Two pods have one address: which of them answers first, nobody knows.
+pub fn duplicate_address() -> Scenario {
+    let cluster = two_pods("duplicate-address", FlannelBackend::Vxlan).pod("default/pod3", 1, 3);
+    let mut scenario = cluster.scenario();
+    scenario.space("default/pod3").ip("addr add 10.244.1.2/32 dev eth0");
+    scenario.probe(Probe::ask(POD2, "10.244.1.2", Proto::Udp, "10.244.1.2", 7000).times(2));
+    scenario.probe(Probe::ask("node/n1", "10.244.1.2", Proto::Icmp, "10.244.1.2", 0));
     scenario
 }

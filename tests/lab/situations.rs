@@ -6,7 +6,7 @@ use super::flannel::{CLIENT4, Cluster, FlannelBackend, INTERNET4};
 use super::kube_proxy::Service;
 use super::probe::{Probe, Proto, Want};
 use super::scenario::Scenario;
-use super::stopped::{faults, hairpin_off};
+use super::stopped::{faults, faults_v6, hairpin_off};
 
 /// A scenario's name (its folder in `testdata/`) and how it is made.
 pub type Situation = (&'static str, fn() -> Scenario);
@@ -20,10 +20,12 @@ pub const ALL: &[Situation] = &[
     ("direct-routing", direct_routing),
     ("udp-backend", udp_backend),
     ("services", services),
+    ("affinity", affinity),
     ("two-subnets", two_subnets),
     ("policy-routing", policy_routing),
     ("dual-stack", dual_stack),
     ("faults", faults),
+    ("faults-v6", faults_v6),
     ("hairpin-off", hairpin_off),
 ];
 
@@ -243,6 +245,31 @@ pub fn services() -> Scenario {
     scenario
 }
 
+/// Situation 7: session affinity. The service remembers which endpoint one of its clients had, and knows nothing of the
+/// other; whether that is too long ago, no snapshot says.
+pub fn affinity() -> Scenario {
+    let mut sticky = Service::new("shop/sticky", 32).port("http", "tcp", 80, 8080);
+    sticky = sticky.endpoints(&["shop/web-0", "shop/web-1"]);
+    sticky.affinity = Some(10800);
+    let cluster = Cluster::new("affinity", FlannelBackend::Vxlan, 2)
+        .pod(POD1, 1, 2)
+        .pod("shop/regular", 1, 3)
+        .pod("shop/web-0", 1, 4)
+        .pod("shop/web-1", 2, 4)
+        .service(sticky);
+    let mut scenario = cluster.scenario();
+    let n1 = scenario.space("n1");
+    let rules = n1.rules4().render();
+    let rule = rules.lines().find(|rule| rule.contains("--rcheck") && rule.contains("-> 10.244.2.4:8080"));
+    let mut words = rule.expect("a rule that looks the client up").split(' ').skip_while(|word| *word != "--name");
+    let list = words.nth(1).expect("a list").to_owned();
+    n1.recent.push((list, "10.244.1.3".to_owned()));
+    let ask = |from: &str| Probe::ask(from, "svc/shop/sticky", Proto::Tcp, "10.96.0.32", 80).listening(8080).times(4);
+    scenario.probe(ask("shop/regular").answered_by("shop/web-1"));
+    scenario.probe(ask(POD1).want(Want::AnsweredBySome));
+    scenario
+}
+
 /// Situation 8: two subnets, and between them a router that the snapshot doesn't hold.
 pub fn two_subnets() -> Scenario {
     let mut scenario = two_pods("two-subnets", FlannelBackend::Vxlan).in_second_subnet(2).scenario();
@@ -367,8 +394,16 @@ fn policy_questions(scenario: &mut Scenario) {
 pub fn dual_stack() -> Scenario {
     let mut cluster = two_nodes("dual-stack", FlannelBackend::Vxlan);
     cluster.dual_stack = true;
-    cluster.services.retain(|service| service.name != "front");
     let mut scenario = cluster.scenario();
+    let node_port = |from: &str| {
+        let to = "[2001:db8:2::11]:30080";
+        Probe::ask(from, to, Proto::Tcp, "2001:db8:2::11", 30080).listening(8080).times(4).want(Want::AnsweredBySome)
+    };
+    for from in [super::flannel::CLIENT6, POD1, "node/n1", "node/n2"] {
+        scenario.probe(node_port(from));
+    }
+    let cluster_ip = "fd00:10:96::a";
+    scenario.probe(Probe::ask(POD1, cluster_ip, Proto::Icmp, cluster_ip, 0).silent());
     in_every_protocol(&mut scenario, POD1, "default/pod2", "fd00:10:244:2::2", "default/pod2");
     in_every_protocol(&mut scenario, POD1, "default/pod3", "fd00:10:244:1::3", "default/pod3");
     let dns = "kube-dns.kube-system.svc.cluster.local";

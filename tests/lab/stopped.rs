@@ -59,6 +59,51 @@ const BUNDLED: [&str; 20] = [
     "input-drops-tunnel",
 ];
 
+/// The faults of the bundled snapshot of IPv6.
+const BUNDLED_V6: [&str; 8] = [
+    "forward-off",
+    "small-bridge-mtu",
+    "neigh-missing",
+    "fdb-missing",
+    "vni-mismatch",
+    "vtep-down",
+    "no-route-back",
+    "reject-before-flannel",
+];
+
+/// Situations 10 and 11: what stops a packet in IPv6. Every node but the first has a fault, and is called after it.
+pub fn faults_v6() -> Scenario {
+    let mut cluster = Cluster::new("faults-v6", FlannelBackend::Vxlan, 1).pod(POD1, 1, 2);
+    (cluster.kube_proxy, cluster.dual_stack) = (false, true);
+    let near = cluster.nodes[0].clone();
+    for Fault { name, .. } in BUNDLED_V6.iter().map(|name| fault(name)) {
+        let number = cluster.add_node(name);
+        cluster = cluster.pod(&format!("default/on-{name}"), number, 2);
+    }
+    let mut scenario = cluster.scenario();
+    for far in cluster.nodes.iter().skip(1) {
+        (fault(&far.name()).make)(&mut Between { scenario: &mut scenario, near: &near, far, family: 6 });
+    }
+    for far in cluster.nodes.iter().skip(1) {
+        let to = format!("default/on-{}", far.name());
+        let address = cluster.pod_named(&to).address(6).to_string();
+        let ask = |proto: Proto| Probe::ask(POD1, &to, proto, &address, 7000);
+        let want = match far.name().as_str() {
+            "small-bridge-mtu" => Want::Answered(to.clone()),
+            "neigh-missing" => Want::Error(Errno::EHOSTUNREACH),
+            "reject-before-flannel" => Want::Error(Errno::EACCES),
+            "no-route-back" => Want::Unheard(to.clone()),
+            _ => Want::Silence,
+        };
+        scenario.probe(ask(Proto::Udp).want(want.clone()));
+        scenario.probe(ask(Proto::Tcp).want(want));
+        if far.name() == "small-bridge-mtu" {
+            scenario.probe(ask(Proto::Udp).size(1400).error(Errno::EMSGSIZE));
+        }
+    }
+    scenario
+}
+
 fn between_nodes(cluster: &Cluster, scenario: &mut Scenario) {
     for far in cluster.nodes.iter().skip(1) {
         let (name, address) = (far.name(), format!("10.244.{}.2", far.number));
