@@ -2,8 +2,10 @@
 //! none of them sees the snapshot.
 
 mod advice;
+mod cycle;
 mod dot;
 mod escape;
+mod fault;
 mod graph;
 mod json;
 mod lines;
