@@ -247,7 +247,8 @@ pub(super) struct Explain {
     pub(super) max_paths: u32,
 
     /// Show every step, and the rules that were tried
-    #[arg(short, long, help_heading = "Output")]
+    // Twice says no more than once.
+    #[arg(short, long, overrides_with = "verbose", help_heading = "Output")]
     pub(super) verbose: bool,
     /// The output's format
     #[arg(

@@ -30,11 +30,12 @@ pub(super) fn unwritten(file: &Path, err: &io::Error) -> Error {
     Error::Usage(format!("-w {}: the output can't be written: {err}", file.display()))
 }
 
-/// Writes a message to stderr, line by line, with nothing in it that a terminal would obey.
+/// Writes a message to stderr, in lines of at most 100 columns, with nothing in it that a terminal would obey.
 pub(super) fn complain(message: &str) {
     let mut stderr = io::stderr().lock();
-    for line in message.lines() {
-        let _ = writeln!(stderr, "{}", render::clean(line, Charset::Unicode));
+    let cleaned = message.lines().map(|line| render::clean(line, Charset::Unicode));
+    for line in cleaned.flat_map(|line| render::wrapped(&line)) {
+        let _ = writeln!(stderr, "{line}");
     }
 }
 

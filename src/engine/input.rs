@@ -23,8 +23,8 @@ use super::walk::{End, Next, Stage, Walk};
 
 /// A device hands the packet up (`__netif_receive_skb_core`): a bridge port to its bridge, any other to the stack.
 pub(super) fn netif_receive_skb(walk: &mut Walk, netns: NetnsId, dev: &IfName) -> Stage<Next> {
-    let (bridge_netfilter, line) = br_netfilter::at_port(walk, netns, dev);
-    walk.receive(netns, dev, bridge_netfilter, line);
+    let (bridge_netfilter, says) = br_netfilter::at_port(walk, netns, dev);
+    walk.receive(netns, dev, bridge_netfilter, says);
     if walk.is_loop(netns, dev) {
         return Err(End::new(Verdict::Looped, Reason::Loop).detail(format!("the packet came back to {dev} unchanged")));
     }

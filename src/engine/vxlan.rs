@@ -250,13 +250,13 @@ pub(super) fn vxlan_rcv(walk: &mut Walk) -> Stage<Option<Next>> {
             LinkKind::Vxlan(_) => Some(link.evidence),
             _ => None,
         };
-        let lines: Vec<Evidence> = links.iter().filter_map(line).collect();
+        let because: Vec<Evidence> = links.iter().filter_map(line).collect();
         if !is_tunnel_port(walk, port) {
             // A rule has sent the tunnel packet elsewhere: whether some program listens there is not known.
-            return Err(End::dropped(Reason::NoVtep).detail(detail).because(lines));
+            return Err(End::dropped(Reason::NoVtep).detail(detail).because(because));
         }
         let (kind, code) = if walk.packet().family() == Family::Inet { (3, 3) } else { (1, 4) };
-        return Err(End::icmp(Reason::NoVtep, kind, code).detail(detail).because(lines));
+        return Err(End::icmp(Reason::NoVtep, kind, code).detail(detail).because(because));
     };
     checksum::check(walk, first)?;
     let same_vni = |link: &&Link| matches!(&link.kind, LinkKind::Vxlan(settings) if settings.vni == vni);

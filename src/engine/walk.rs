@@ -407,7 +407,7 @@ impl<'s> Walk<'s> {
     fn apply(&mut self, decision: &Decision) {
         match decision {
             Decision::Receive { device, .. } | Decision::Transmit { device } => {
-                self.place.device = Some(device.clone())
+                self.place.device = Some(device.clone());
             }
             Decision::Route { source: Some(source), .. } => self.packet.ip.source = *source,
             Decision::Forward(forwarded) => self.packet.ip.ttl = forwarded.ttl,

@@ -50,7 +50,7 @@ pub(super) fn advice<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<Str
 }
 
 /// Where a folder's commands are to be run.
-fn place(folder: &str) -> String {
+pub(super) fn place(folder: &str) -> String {
     match folder.split_once("/pods/") {
         Some((node, pod)) => format!("in the network namespace of pod {} on {node}", pod.replacen('_', "/", 1)),
         None => format!("on {}", folder.strip_suffix("/host").unwrap_or(folder)),

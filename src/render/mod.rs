@@ -2,8 +2,10 @@
 //! none of them sees the snapshot.
 
 mod advice;
+mod cycle;
 mod dot;
 mod escape;
+mod fault;
 mod graph;
 mod json;
 mod lines;
@@ -12,6 +14,7 @@ mod mermaid;
 mod missing;
 mod schema;
 mod text;
+mod wrapped;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -25,6 +28,7 @@ pub use listing::{ChainListing, Listing, RuleListing, RulesetListing, TableListi
 pub use mermaid::mermaid;
 pub use schema::{outputs_schema, schema};
 pub use text::{Style, Width, listing_text, text};
+pub use wrapped::wrapped;
 
 /// What is to be shown: the answer, the question as it was typed, and the files that the answer points into.
 #[derive(Clone, Copy, Debug)]

@@ -33,8 +33,9 @@ fn flowtrace(args: &[&str]) -> Run {
 fn refused(args: &[&str], words: &[&str]) {
     let run = flowtrace(args);
     assert_eq!((run.code, run.out.as_str()), (2, ""), "{args:?}: {}", run.err);
+    let said = run.err.split_whitespace().collect::<Vec<_>>().join(" ");
     for word in words {
-        assert!(run.err.contains(word), "{args:?}: {word:?} is missing in {:?}", run.err);
+        assert!(said.contains(word), "{args:?}: {word:?} is missing in {:?}", run.err);
     }
     assert!(!run.err.contains("panicked"), "{args:?}: {}", run.err);
 }
@@ -48,6 +49,20 @@ fn demo(more: &[&str]) -> Vec<String> {
 fn run_demo(more: &[&str]) -> Run {
     let args = demo(more);
     flowtrace(&args.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_long_message_is_wrapped_between_words() {
+    let words = ["nothing"; 40].join(" ");
+    let run = flowtrace(&["explain", "--demo", &words, "default/pod2"]);
+    assert_eq!(run.code, 2);
+    assert!(run.err.lines().count() > 2 && run.err.lines().all(|line| line.chars().count() <= 100), "{}", run.err);
+}
+
+#[test]
+fn verbose_twice_is_verbose() {
+    let (once, twice) = (run_demo(&["-v"]), run_demo(&["-v", "-v"]));
+    assert_eq!((twice.code, twice.out), (once.code, once.out));
 }
 
 #[test]

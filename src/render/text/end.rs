@@ -5,16 +5,16 @@ use std::io;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::evidence::{Evidence, Files};
-use crate::net::IfName;
-use crate::trace::{Decision, Reason, Step, Trace, Verdict};
+use crate::trace::{Decision, Finding, Reason, Step, Trace, Verdict};
 
 use super::super::View;
 use super::super::advice::{Case, advice};
+use super::super::{cycle, fault};
 use super::Style;
 use super::gaps::in_the_way;
 use super::pen::{Pen, Tone};
 use super::reference::references;
-use super::rows::{answer, place};
+use super::rows::{answer, place, route};
 use super::rules;
 
 /// How many characters of a line are looked at: no row of a table is longer.
@@ -32,14 +32,63 @@ pub(super) fn end(trace: &Trace) -> Option<&Step> {
 }
 
 /// Why a trace ended, from the word to the details: `rule: filter KUBE-SERVICES: "shop/none has no endpoints"`.
-pub(super) fn causes(step: &Step, style: Style, files: &Files) -> Vec<String> {
+pub(super) fn causes(trace: &Trace, style: Style, files: &Files) -> Vec<String> {
+    let Some(step) = end(trace) else { return Vec::new() };
     let Decision::End { reason, detail, .. } = &step.decision else { return Vec::new() };
     let mut causes: Vec<String> = reason.iter().map(|reason| reason.as_str().to_owned()).collect();
     causes.extend(detail.as_ref().map(|detail| style.clean(detail)));
+    causes.extend(circle(trace, style));
     if matches!(reason, Some(Reason::Rule | Reason::Policy)) {
         causes.extend(step.because.first().map(|&line| style.clean(rules::title(files.text(line)))));
     }
     causes
+}
+
+/// Between which places a trace went round.
+fn circle(trace: &Trace, style: Style) -> Option<String> {
+    let mut places: Vec<String> = Vec::new();
+    for step in cycle::cycle(trace)?.routes(trace) {
+        let place = place(step, style);
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    match places.as_slice() {
+        [] => None,
+        [one] => Some(format!("a routing loop at {one}")),
+        [some @ .., last] => Some(format!("a routing loop between {} and {last}", some.join(", "))),
+    }
+}
+
+/// The routes by which a trace went round, each with its place and its line.
+pub(super) fn circle_routes(trace: &Trace, style: Style, files: &Files) -> Option<String> {
+    let routes = cycle::cycle(trace)?.routes(trace);
+    let told = routes.iter().map(|step| {
+        let lines = references(step.because.get(..1).unwrap_or_default(), style, files);
+        format!("{} by {} ({})", place(step, style), route(step, style), lines.join(" "))
+    });
+    let told: Vec<String> = told.collect();
+    (!told.is_empty()).then(|| format!("the loop: {}", told.join(", ")))
+}
+
+/// The lines that show an end: those that decided, or else the routes that led the packet round.
+fn lines(trace: &Trace, step: &Step) -> Vec<Evidence> {
+    let routes = || cycle::cycle(trace).map(|cycle| cycle.routes(trace)).unwrap_or_default();
+    match step.because.as_slice() {
+        [] => routes().iter().filter_map(|step| step.because.first().copied()).collect(),
+        lines => lines.to_vec(),
+    }
+}
+
+/// What was found out about the service whose address a packet still had at its end.
+fn service<'a>(step: &Step, findings: &'a [Finding]) -> Option<&'a str> {
+    let address = format!("({}", step.packet.ip.destination);
+    let about = |finding: &&Finding| {
+        let what = &finding.what;
+        let bare = ["answers only to its ports", " has no port ", "no rule sends this packet for "];
+        bare.iter().any(|words| what.contains(words)) && what.contains(&address)
+    };
+    findings.iter().find(about).map(|finding| finding.what.as_str())
 }
 
 /// Prints where and why a trace ended, and what to try.
@@ -55,30 +104,21 @@ pub(super) fn diagnosis(
     let Decision::End { verdict, reason, .. } = &step.decision else { return Ok(()) };
     let tone = if *verdict == Verdict::Undetermined { Tone::Unsure } else { Tone::Bad };
     let mut title = vec![format!("{} at {}", phrase(*verdict), place(step, style))];
-    title.extend(causes(step, style, files));
+    title.extend(causes(trace, style, files));
     title.extend(answer(step));
     pen.paragraph(&format!("{subject} "), &title.join(": "), tone)?;
-    for &line in step.because.iter().take(QUOTES) {
+    for line in lines(trace, step).into_iter().take(QUOTES) {
         quote(pen, line, *reason, step, style, files)?;
     }
     if let Some(reason) = reason {
-        let decided = step.because.first().map_or("", |&line| files.text(line));
-        let at_start = trace.steps.len() == 1;
+        let decided = step.because.iter().map(|&line| files.text(line)).collect();
+        let devices = step.because.iter().filter_map(|&line| fault::device(line, files)).collect();
         let missing = in_the_way(trace, &view.answer.gaps).collect();
-        let case = Case { step, reason: *reason, decided, port: port(trace), missing, at_start };
+        let service = service(step, view.findings);
+        let case = Case { trace, step, reason: *reason, decided, devices, missing, service };
         pen.paragraph("Try: ", &style.clean(advice(&case)), Tone::Strong)?;
     }
     Ok(())
-}
-
-/// The bridge port that the frame was to leave by when it ended: the bridge has looked it up, and nobody got it since.
-fn port(trace: &Trace) -> Option<&IfName> {
-    let last = trace.steps.iter().rev();
-    let mut last = last.take_while(|step| !matches!(step.decision, Decision::Receive { .. } | Decision::Send));
-    last.find_map(|step| match &step.decision {
-        Decision::Fdb { port, .. } => port.as_ref(),
-        _ => None,
-    })
 }
 
 fn phrase(verdict: Verdict) -> &'static str {
@@ -101,6 +141,7 @@ fn quote(
     style: Style,
     files: &Files,
 ) -> io::Result<()> {
+    let line = telling(line, reason, files);
     let text = files.text(line).trim();
     let end = text.char_indices().nth(LONGEST).map_or(text.len(), |(at, _)| at);
     let text = style.clean(text.get(..end).unwrap_or_default());
@@ -129,10 +170,17 @@ pub(super) fn point(pen: &mut Pen<'_>, line: &str, column: u32, style: Style) ->
     pen.verbatim(&format!("    {:start$}{}", "", "^".repeat(len.max(1))))
 }
 
-/// Which part of a line decided, as byte offset and length.
-fn pointed(text: &str, reason: Option<Reason>, step: &Step) -> (usize, usize) {
-    let destination = step.packet.ip.destination.to_string();
-    let words: &[&str] = match reason {
+/// The line of a row that shows what decided: a port's state stands at the start of its row, and its other settings on
+/// the line below.
+fn telling(line: Evidence, reason: Option<Reason>, files: &Files) -> Evidence {
+    let head = fault::head(line, files);
+    let says = |line| words(reason).iter().any(|word| files.text(line).contains(word));
+    if !says(line) && says(head) { head } else { line }
+}
+
+/// The words for what a reason is about, as the tools print it.
+fn words(reason: Option<Reason>) -> &'static [&'static str] {
+    match reason {
         Some(Reason::Rule) => &["-j ", "-g ", " drop", " reject"],
         Some(Reason::Policy) => &["DROP", "policy drop"],
         Some(Reason::Blackhole) => &["blackhole"],
@@ -140,10 +188,20 @@ fn pointed(text: &str, reason: Option<Reason>, step: &Step) -> (usize, usize) {
         Some(Reason::Prohibit) => &["prohibit"],
         Some(Reason::RpFilter | Reason::NotForwarding) => &["= "],
         Some(Reason::FragmentationNeeded | Reason::TooBig) => &["mtu "],
-        Some(Reason::NeighborFailed) => {
-            &["FAILED", "INCOMPLETE", "isolated on", "NO-CARRIER", "state DOWN", "state LOWERLAYERDOWN"]
-        }
+        Some(Reason::NeighborFailed) => &[
+            "FAILED",
+            "INCOMPLETE",
+            "isolated on",
+            "NO-CARRIER",
+            "state DOWN",
+            "state LOWERLAYERDOWN",
+            "state blocking",
+            "state disabled",
+            "state listening",
+            "state learning",
+        ],
         Some(Reason::DeviceDown | Reason::NoRoute) => &["NO-CARRIER", "state DOWN", "state LOWERLAYERDOWN"],
+        Some(Reason::TtlExceeded | Reason::Loop) => &["via "],
         Some(Reason::HairpinOff) => &["hairpin off"],
         Some(Reason::IsolatedPort) => &["isolated on"],
         Some(Reason::PortNotForwarding) => &["state "],
@@ -151,12 +209,18 @@ fn pointed(text: &str, reason: Option<Reason>, step: &Step) -> (usize, usize) {
         Some(Reason::NoVtep) => &["dstport "],
         Some(Reason::OtherHost) => &["lladdr ", "link/ether ", "dst "],
         _ => &[],
-    };
-    let found = words.iter().find_map(|word| text.find(word).map(|start| span(text, start, word)));
+    }
+}
+
+/// Which part of a line decided, as byte offset and length.
+fn pointed(text: &str, reason: Option<Reason>, step: &Step) -> (usize, usize) {
+    let destination = step.packet.ip.destination.to_string();
+    let found = words(reason).iter().find_map(|word| text.find(word).map(|start| span(text, start, word)));
     let source = step.packet.ip.source.to_string();
     let wanted = if reason == Some(Reason::MartianSource) { source } else { destination };
     let address = || text.find(&wanted).map(|start| (start, wanted.len()));
-    found.or_else(address).unwrap_or((0, text.len()))
+    let device = || fault::name(text).and_then(|name| text.find(name).map(|start| (start, name.len())));
+    found.or_else(address).or_else(device).unwrap_or((0, text.len()))
 }
 
 /// A word that ends in a space takes the next one along; one that starts with a space doesn't count it.
@@ -176,13 +240,26 @@ fn window(text: &str, start: usize, len: usize, style: Style) -> (String, usize,
         return (text.to_owned(), before.width(), word.width());
     }
     let dots = style.symbols().ellipsis;
-    let word: String = fit(word.chars(), quote / 2).collect();
+    if word == text {
+        let shown = cut(text, quote, dots);
+        return (shown.clone(), 0, shown.width());
+    }
+    let word = cut(word, quote / 2, dots);
     let lead = before_window(before, quote.saturating_sub(word.width() + AFTER), dots);
     let used = lead.width() + word.width();
     let after = text.get(start + len..).unwrap_or("");
     let tail: String = fit(after.chars(), quote.saturating_sub(used + dots.width())).collect();
     let end = if tail.len() < after.len() { dots } else { "" };
     (format!("{lead}{word}{tail}{end}"), lead.width(), word.width())
+}
+
+/// The start of a text, with dots where that isn't the whole.
+fn cut(text: &str, room: usize, dots: &str) -> String {
+    if text.width() <= room {
+        return text.to_owned();
+    }
+    let start: String = fit(text.chars(), room.saturating_sub(dots.width())).collect();
+    format!("{start}{dots}")
 }
 
 /// What stands before the word, its middle left out where it is too long.
@@ -220,5 +297,15 @@ mod tests {
         assert_eq!(under, "-j DROP");
         assert!(shown.starts_with("-A FORWARD") && shown.ends_with('…'));
         assert_eq!(span("a = 1 b", 2, "= "), (2, 3));
+    }
+
+    #[test]
+    fn a_line_without_a_word_to_point_at_takes_the_whole_width() {
+        let text = format!("10: vethfcf430ab@if2: <BROADCAST,MULTICAST,UP,LOWER_UP> {}", "mtu 1450 ".repeat(20));
+        let (shown, column, len) = window(&text, 0, text.len(), Style::default());
+        assert_eq!((shown.width(), column, len), (94, 0, 94));
+        assert!(text.starts_with(shown.strip_suffix('…').unwrap()), "{shown}");
+        let (shown, _, len) = window(&text, 4, text.len() - 10, Style::default());
+        assert!(shown.width() <= 94 && len == 47 && shown.contains('…'), "{shown}");
     }
 }

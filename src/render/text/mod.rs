@@ -15,7 +15,7 @@ use std::io::{self, Write};
 use super::View;
 use super::escape::Charset;
 use crate::trace::{Decision, Path, Step, Trace, Verdict};
-use pen::{Pen, Tone};
+use pen::{Margin, Pen, Row, Tone};
 use rows::{Line, Rows};
 
 pub use listing::listing_text;
@@ -55,11 +55,7 @@ pub fn text(view: &View<'_>, style: Style, out: &mut dyn Write) -> io::Result<()
         let common = if place == 0 || style.verbose { 0 } else { common(view.answer.paths.first(), path) };
         section(&mut pen, view, place, style)?;
         way(&mut pen, &path.forward, common, style, view)?;
-        if let Some(reply) = path.reply.as_ref().filter(|reply| place == 0 || style.verbose || !reply.arrived()) {
-            pen.gap()?;
-            pen.heading(answer_title(path))?;
-            way(&mut pen, reply, 0, style, view)?;
-        }
+        answer(&mut pen, path, place == 0, style, view)?;
     }
     if left_out > 0 {
         pen.gap()?;
@@ -67,6 +63,21 @@ pub fn text(view: &View<'_>, style: Style, out: &mut dyn Write) -> io::Result<()
     }
     gaps::gaps(&mut pen, view, style)?;
     ends(&mut pen, view, style)
+}
+
+/// The answer's way; of a further path whose answer arrives, one line that says so.
+fn answer(pen: &mut Pen<'_>, path: &Path, first: bool, style: Style, view: &View<'_>) -> io::Result<()> {
+    let Some(reply) = &path.reply else { return Ok(()) };
+    if first || style.verbose || !reply.arrived() {
+        pen.gap()?;
+        pen.heading(answer_title(path))?;
+        return way(pen, reply, 0, style, view);
+    }
+    let Some(body) = summary::outcome(path, style, view.files) else { return Ok(()) };
+    let is_error = path.forward.verdict == Verdict::Rejected;
+    let (margin, label) = if is_error { (Margin::Blank, "error") } else { (Margin::Arrived, "reply") };
+    let evidence = reference::references(&summary::reversals(reply), style, view.files);
+    pen.row(&Row { margin, label: label.to_owned(), body, evidence, ..Row::default() })
 }
 
 /// Whether a path of many has nothing to tell that an earlier one hasn't told: it ends in the same way, and so does its
@@ -94,8 +105,11 @@ fn header(pen: &mut Pen<'_>, view: &View<'_>, style: Style) -> io::Result<()> {
     if let [path] = view.answer.paths.as_slice() {
         let mut line = summary::counts(&path.forward);
         line.extend(summary::outcome(path, style, view.files).map(|outcome| format!("; {outcome}")));
-        if let Some(step) = end::end(&path.forward) {
-            pen.paragraph(&indent, &summary::fate(step, style, view.files), Tone::Plain)?;
+        if let Some(fate) = summary::fate(&path.forward, style, view.files) {
+            pen.paragraph(&indent, &fate, Tone::Plain)?;
+        }
+        if let Some(routes) = end::circle_routes(&path.forward, style, view.files) {
+            pen.paragraph(&indent, &routes, Tone::Plain)?;
         }
         pen.paragraph(&indent, &line, Tone::Plain)?;
         return unexplored(pen, view, &indent);
@@ -126,11 +140,12 @@ fn notes(pen: &mut Pen<'_>, view: &View<'_>, style: Style) -> io::Result<()> {
 
 /// A path in one line, for the list of all.
 fn listed(path: &Path, style: Style, view: &View<'_>) -> String {
-    let mut text = match (path.forward.steps.last(), end::end(&path.forward)) {
-        (_, Some(step)) => summary::fate(step, style, view.files),
+    let mut text = match (path.forward.steps.last(), summary::fate(&path.forward, style, view.files)) {
+        (_, Some(fate)) => fate,
         (Some(step), None) => format!("{} to {}", path.forward.verdict.as_str(), summary::receiver(step, style)),
         (None, None) => path.forward.verdict.as_str().to_owned(),
     };
+    text.push_str(&summary::distinction(path, &view.answer.paths, style));
     text.extend(summary::outcome(path, style, view.files).map(|outcome| format!("; {outcome}")));
     text
 }

@@ -4,6 +4,7 @@ use crate::evidence::{Evidence, Files};
 use crate::net::{NetnsName, Packet};
 use crate::trace::{CtState, Decision, NatChange, Reason, Step, Trace, Verdict};
 
+use super::super::cycle::{self, Cycle};
 use super::Style;
 use super::packet::{self, Version};
 use super::pen::{Margin, Row};
@@ -37,14 +38,30 @@ impl<'a> Rows<'a> {
     pub(super) fn of(trace: &'a Trace, skip: usize, style: Style, files: &'a Files) -> Vec<Line> {
         let mut rows =
             Self { style, files, lines: Vec::new(), place: None, shown: None, devices: 0, stack: Stack::default() };
+        let cycle = if style.verbose { None } else { cycle::cycle(trace) };
+        let repeats = cycle.as_ref().and_then(Cycle::repeats);
+        let mut kept = 0;
         for (n, step) in trace.steps.iter().enumerate() {
             rows.step(step, trace.steps.get(n + 1));
             if n < skip {
                 rows.lines.clear();
                 rows.place = None;
             }
+            match &repeats {
+                Some((range, _)) if n + 1 == range.start => kept = rows.lines.len(),
+                Some((range, rounds)) if n + 1 == range.end && n >= skip => rows.fold(kept, *rounds, step),
+                _ => {}
+            }
         }
         rows.lines
+    }
+
+    /// Puts one line in the place of those after the first `kept`, which say the same again and again.
+    fn fold(&mut self, kept: usize, rounds: usize, last: &Step) {
+        self.lines.truncate(kept);
+        self.place = None;
+        let ttl = last.packet.innermost().ip.ttl;
+        self.lines.push(Line::Place(format!("  ... {rounds} more rounds of the same, until ttl {ttl}; -v shows them")));
     }
 
     fn step(&mut self, step: &'a Step, next: Option<&Step>) {
@@ -96,7 +113,9 @@ impl<'a> Rows<'a> {
 
     fn tried(&mut self, step: &Step) {
         for &line in &step.tried {
-            let body = self.style.clean(rules::bare(self.files.text(line)));
+            let chain = rules::chain_of(line, step, self.files);
+            let chain = if chain.is_empty() { chain } else { format!("{chain}: ") };
+            let body = self.style.clean(format!("{chain}{}", rules::bare(self.files.text(line))));
             let evidence = references(&[line], self.style, self.files);
             self.lines.push(Line::Row(Row {
                 margin: Margin::Tried,
@@ -169,7 +188,7 @@ impl<'a> Rows<'a> {
     fn lookup(&self, step: &Step) -> Option<(&'static str, String)> {
         let arrow = self.style.symbols().arrow;
         Some(match &step.decision {
-            Decision::Route { .. } => ("route", self.route(step)),
+            Decision::Route { .. } => ("route", route(step, self.style)),
             Decision::ReversePath { mode, passed, .. } => {
                 let word = if *passed { "passed" } else { "failed" };
                 let shown = !passed || self.style.verbose;
@@ -198,31 +217,6 @@ impl<'a> Rows<'a> {
             }
             _ => return None,
         })
-    }
-
-    /// A routing decision in `ip route`'s syntax.
-    fn route(&self, step: &Step) -> String {
-        let Decision::Route { table, rule_priority, prefix, kind, via, device, .. } = &step.decision else {
-            return String::new();
-        };
-        let mut words: Vec<String> = Vec::new();
-        match kind {
-            None => words.push(format!("no route to {}", step.packet.ip.destination)),
-            Some(kind) if kind.as_str() == "unicast" => {}
-            Some(kind) => words.push(kind.as_str().to_owned()),
-        }
-        words.extend(prefix.map(|prefix| match prefix.prefix_len() {
-            0 => "default".to_owned(),
-            _ if prefix.prefix_len() == prefix.max_prefix_len() => prefix.addr().to_string(),
-            _ => prefix.to_string(),
-        }));
-        words.extend(via.map(|via| format!("via {via}")));
-        words.extend(device.as_ref().map(|device| format!("dev {}", self.style.clean(device))));
-        let named = table.map(|table| table.to_string());
-        words.extend(named.filter(|name| name != "main" && name != "local").map(|name| format!("table {name}")));
-        let priority = rule_priority.filter(|priority| !matches!(priority, 0 | 32766 | 32767));
-        words.extend(priority.map(|priority| format!("(rule {priority})")));
-        words.join(" ")
     }
 
     fn nat(&self, step: &Step) -> Option<(Margin, String, String)> {
@@ -271,6 +265,31 @@ impl<'a> Rows<'a> {
             (false, None) => "underlay".to_owned(),
         }
     }
+}
+
+/// A routing decision in `ip route`'s syntax.
+pub(super) fn route(step: &Step, style: Style) -> String {
+    let Decision::Route { table, rule_priority, prefix, kind, via, device, .. } = &step.decision else {
+        return String::new();
+    };
+    let mut words: Vec<String> = Vec::new();
+    match kind {
+        None => words.push(format!("no route to {}", step.packet.ip.destination)),
+        Some(kind) if kind.as_str() == "unicast" => {}
+        Some(kind) => words.push(kind.as_str().to_owned()),
+    }
+    words.extend(prefix.map(|prefix| match prefix.prefix_len() {
+        0 => "default".to_owned(),
+        _ if prefix.prefix_len() == prefix.max_prefix_len() => prefix.addr().to_string(),
+        _ => prefix.to_string(),
+    }));
+    words.extend(via.map(|via| format!("via {via}")));
+    words.extend(device.as_ref().map(|device| format!("dev {}", style.clean(device))));
+    let named = table.map(|table| table.to_string());
+    words.extend(named.filter(|name| name != "main" && name != "local").map(|name| format!("table {name}")));
+    let priority = rule_priority.filter(|priority| !matches!(priority, 0 | 32766 | 32767));
+    words.extend(priority.map(|priority| format!("(rule {priority})")));
+    words.join(" ")
 }
 
 /// Node and namespace.

@@ -162,6 +162,23 @@ fn sets(mark: Option<String>, tos: Option<u8>, ttl: Option<u8>) -> Option<String
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
+/// The chain of a rule that was tried: as the rule itself names it, or, in nft's listing, as the line above it that
+/// opens the chain; else the chain of the rule that matched after it.
+pub(super) fn chain_of(line: Evidence, step: &Step, files: &Files) -> String {
+    let text = without_counters(files.text(line).trim());
+    if let Some((chain, _)) = text.strip_prefix("-A ").and_then(|rest| rest.split_once(' ')) {
+        return chain.to_owned();
+    }
+    let file = files.get(line.file).filter(|_| line.index.is_none());
+    let opens = |number: u32| file?.line(number).trim().strip_prefix("chain ")?.strip_suffix('{');
+    let above = (1..line.line).rev().find_map(opens).map(str::trim);
+    match (&step.decision, above) {
+        (_, Some(chain)) => chain.to_owned(),
+        (Decision::Rule { chain, .. } | Decision::Policy { chain, .. }, None) => chain.clone(),
+        _ => String::new(),
+    }
+}
+
 /// A rule without its counters and chain.
 pub(super) fn bare(text: &str) -> &str {
     let text = without_counters(text.trim());

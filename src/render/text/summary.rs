@@ -1,8 +1,9 @@
 //! The first lines: the verdict, the question, and what happened on the way in a few numbers.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
-use crate::evidence::Files;
+use crate::evidence::{Evidence, Files};
 use crate::net::{NetnsName, NodeName};
 use crate::trace::{Decision, NatChange, Path, Step, Trace, Verdict};
 
@@ -82,11 +83,39 @@ pub(super) fn outcome(path: &Path, style: Style, files: &Files) -> Option<String
     let rewriters: Vec<String> = rewriters.into_iter().collect();
     let rewritten =
         if rewriters.is_empty() { String::new() } else { format!(", un-NATed on {}", rewriters.join(" and ")) };
-    Some(match (reply.verdict, end::end(reply)) {
+    Some(match (reply.verdict, fate(reply, style, files)) {
         (Verdict::Delivered, _) => format!("the reply is delivered too{rewritten}"),
         (Verdict::Left, _) => format!("the reply leaves for the client too{rewritten}"),
-        (_, Some(step)) => format!("but the reply {}", fate(step, style, files)),
+        (_, Some(fate)) => format!("but the reply {fate}"),
         (verdict, None) => format!("but the reply is {}", verdict.as_str()),
+    })
+}
+
+/// The lines that rewrote the answer on its way back.
+pub(super) fn reversals(reply: &Trace) -> Vec<Evidence> {
+    let steps = reply.steps.iter().filter(|step| is_reversal(&step.decision));
+    steps.flat_map(|step| step.because.iter().copied()).collect()
+}
+
+/// What tells a path from others that end like it: by which way of a multipath route it went, and, where it did not
+/// arrive, which endpoint it was for.
+pub(super) fn distinction(path: &Path, paths: &[Path], style: Style) -> String {
+    let by_chance = |why: &&String| paths.iter().any(|other| !other.why.contains(why));
+    let ways = path.why.iter().filter(by_chance).filter_map(|why| why.strip_prefix("multipath route "));
+    let mut told: Vec<String> = ways.filter_map(|way| way.split_once(": ")).map(|(_, way)| style.clean(way)).collect();
+    let endpoint = endpoint(path).filter(|_| !path.forward.arrived());
+    let differs = paths.iter().any(|other| self::endpoint(other).is_some_and(|other| Some(other) != endpoint));
+    if let Some((address, port)) = endpoint.filter(|_| differs) {
+        told.push(format!("for {}", super::super::endpoint(address, port)));
+    }
+    if told.is_empty() { String::new() } else { format!(" {}", told.join(" ")) }
+}
+
+/// The address and port that the packet was last sent on to.
+fn endpoint(path: &Path) -> Option<(IpAddr, Option<u16>)> {
+    path.forward.steps.iter().rev().find_map(|step| match &step.decision {
+        Decision::Nat { change: NatChange::Dnat, to_endpoint, .. } => Some(*to_endpoint),
+        _ => None,
     })
 }
 
@@ -95,15 +124,16 @@ fn is_reversal(decision: &Decision) -> bool {
 }
 
 /// How it ended and where: `is dropped at n1 host: rp-filter`.
-pub(super) fn fate(step: &Step, style: Style, files: &Files) -> String {
-    let Decision::End { verdict, .. } = &step.decision else { return String::new() };
+pub(super) fn fate(trace: &Trace, style: Style, files: &Files) -> Option<String> {
+    let step = end::end(trace)?;
+    let Decision::End { verdict, .. } = &step.decision else { return None };
     let word = match verdict {
         Verdict::Undetermined => "is undetermined".to_owned(),
         verdict => format!("is {}", verdict.as_str()),
     };
     let mut parts = vec![format!("{word} at {}", place(step, style))];
-    parts.extend(end::causes(step, style, files));
-    parts.join(": ")
+    parts.extend(end::causes(trace, style, files));
+    Some(parts.join(": "))
 }
 
 /// A probability as people say it: a fraction with a small denominator, or else percent.
