@@ -128,6 +128,7 @@ mod tests {
 
     use super::super::check::{FILE, anywhere, clean, gappy, survives};
     use super::*;
+    use crate::net::IfName;
 
     /// `ip neigh show`, then a row of `ip neigh show proxy`.
     const TEXT: &str = "\

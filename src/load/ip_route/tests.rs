@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::super::check::{FILE, anywhere, clean, gappy, survives};
 use super::*;
+use crate::net::IfName;
 use crate::snapshot::RouteScope;
 
 /// `ip -d route show table all` of a namespace with a bit of everything.
