@@ -242,7 +242,7 @@ pub(super) struct Explain {
     /// Leave the reply out
     #[arg(long, help_heading = "Walk")]
     pub(super) no_reply: bool,
-    /// Walk at most this many of the ways that a packet can take
+    /// Walk at most this many of the ways that a packet can take; what is cut off leaves the answer open (exit code 3)
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Walk")]
     pub(super) max_paths: u32,
 

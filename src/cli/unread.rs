@@ -32,7 +32,12 @@ pub(super) fn on_the_way(snapshot: &Snapshot, answer: &Answer) -> Vec<Gap> {
 
 /// Why a name may be missing from a file: the file's first place that could not be read. Empty where it was read whole.
 pub(super) fn of_file(snapshot: &Snapshot, file: &str) -> String {
+    first_of(snapshot, &snapshot.gaps, file)
+}
+
+/// The same of some gaps.
+pub(super) fn first_of(snapshot: &Snapshot, gaps: &[Gap], file: &str) -> String {
     let place = |gap: &Gap| gap.evidence.iter().copied().find(|row| snapshot.files.path(*row) == file);
-    let found = snapshot.gaps.iter().find_map(|gap| Some((gap, place(gap)?)));
+    let found = gaps.iter().find_map(|gap| Some((gap, place(gap)?)));
     found.map_or(String::new(), |(gap, row)| format!("; {file}:{} could not be read whole: {}", row.line, gap.what))
 }

@@ -156,15 +156,15 @@ fn ignores_linkdown(netns: &Netns, dev: Option<&IfName>) -> bool {
 
 /// The ways of a route, its nexthop object's where it names one, and the lines that say so.
 fn all_ways(netns: &Netns, route: &Route) -> Result<(Vec<NextHop>, Vec<Evidence>), Unusable> {
-    let Some(id) = route.nhid else { return Ok((route.nexthops.clone(), vec![route.evidence])) };
+    let Some(id) = route.nhid else { return Ok((route.nexthops.to_vec(), vec![route.evidence])) };
     let Some(objects) = &netns.nexthops else {
         // `ip route` prints the ways of the object beside its number.
-        return Ok((route.nexthops.clone(), vec![route.evidence]));
+        return Ok((route.nexthops.to_vec(), vec![route.evidence]));
     };
     let find = |id: u32| objects.iter().find(|object| object.id == id);
     let Some(object) = find(id) else {
         if !route.nexthops.is_empty() {
-            return Ok((route.nexthops.clone(), vec![route.evidence]));
+            return Ok((route.nexthops.to_vec(), vec![route.evidence]));
         }
         let what = format!("{}/nexthop.txt has no nexthop object {id}, which a route names", netns.dir);
         return Err(Unusable::Unknown(Unknown::missing(what, vec![route.evidence])));

@@ -37,7 +37,7 @@ pub(super) fn netif_receive_skb(walk: &mut Walk, netns: NetnsId, dev: &IfName) -
     let Some(master) = link.and_then(|link| link.master.as_ref()) else { return ip_rcv(walk, dev) };
     match walk.netns().link(master).map(|link| &link.kind) {
         Some(LinkKind::Bridge(_)) => bridge::br_handle_frame(walk, master, dev),
-        Some(LinkKind::Plain) | None => {
+        Some(LinkKind::Plain | LinkKind::Undetailed(_)) | None => {
             let what = format!("{}/link.txt does not tell what {master} is, which {dev} belongs to", walk.netns().dir);
             Err(End::undetermined(Reason::MissingTable, what).because(link.map(|link| link.evidence)))
         }

@@ -125,9 +125,21 @@ pub(super) fn ports<'s>(
     links.filter(is_port).map(|link| link.name.clone())
 }
 
-/// What is missing of the other end of a device, on the way to an address: the link file of a namespace that is there,
-/// of the one that has the address before others, or the namespace itself.
+/// Says that a device's kind is what a link file taken without `-d` lacks.
+pub(super) fn undetailed(snapshot: &Snapshot, link: &Link) -> String {
+    let file = snapshot.files.path(link.evidence);
+    format!("{file} was taken without -d, and what `ip -d link show` says of {} is missing", link.name)
+}
+
+/// What is missing of the other end of a device, on the way to an address: the device's kind, the link file of a
+/// namespace that is there, of the one that has the address before others, or the namespace itself.
 pub(super) fn other_end(snapshot: &Snapshot, netns: &Netns, dev: &IfName, address: IpAddr) -> String {
+    if let Some(link) = netns.link(dev).filter(|link| matches!(link.kind, LinkKind::Undetailed(_))) {
+        return undetailed(snapshot, link);
+    }
+    if let Some(folder) = snapshot.absent_pod(&netns.node, address) {
+        return format!("the snapshot has no {folder}, the namespace that has {address}");
+    }
     let unlisted = |other: &&Netns| other.node == netns.node && other.links.is_none();
     let mut beside = snapshot.namespaces.iter().filter(unlisted);
     let owner = beside.clone().find(|other| other.addr(address).is_some());

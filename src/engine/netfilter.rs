@@ -15,6 +15,7 @@ use super::iptables::ipt_do_table;
 use super::nat::{self, Manip};
 use super::nft;
 use super::output::ip_route_me_harder;
+use super::unread;
 use super::walk::{End, Stage, Walk};
 
 /// Where in the stack the rules are asked (`struct nf_hook_state`). A route that changes meanwhile doesn't change it.
@@ -98,7 +99,8 @@ fn note_missing(walk: &mut Walk, family: Family) {
         walk.doubt(format!("{path} is an excerpt: the walk goes on as if no other chain stood there"), None);
     }
     doubt_iptables_in_nft(walk, netns, family);
-    if netns.netfilter.nft.is_some() || rulesets(netns, family).next().is_some() {
+    let unread = unread::doubt_rules(walk, family);
+    if unread || netns.netfilter.nft.is_some() || rulesets(netns, family).next().is_some() {
         return;
     }
     let file = if family == Family::Inet { "iptables-save" } else { "ip6tables-save" };
@@ -126,7 +128,14 @@ fn doubt_iptables_in_nft(walk: &mut Walk, netns: &Netns, family: Family) {
     let Some(table) = tables.find(of_iptables) else { return };
     let file = if family == Family::Inet { "iptables-save" } else { "ip6tables-save" };
     let name = table.name.escape_debug();
-    let what = format!("{}, and nft does not list all that a rule of iptables' table {name} says", netns.lacks(file));
+    let lacking = match unread::of_rules(walk, family, file) {
+        Some(unread) => unread,
+        None if netns.netfilter.ruleset(family, Backend::Legacy).is_some() => {
+            format!("{}/{file} holds no rules of the nft backend", netns.dir)
+        }
+        None => netns.lacks(file),
+    };
+    let what = format!("{lacking}, and nft does not list all that a rule of iptables' table {name} says");
     walk.doubt(what, Some(table.evidence));
 }
 

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, MacAddr, TableId};
-use crate::snapshot::{ConntrackTuple, LinkKind, Netns, NetnsId, NetnsName, PolicyRule, TableFile, UnreadRow};
+use crate::snapshot::{ConntrackTuple, Link, LinkKind, Netns, NetnsId, NetnsName, PolicyRule, TableFile, UnreadRow};
 use crate::trace::{Reason, Verdict};
 
 use super::fib::{Flow, Lookup};
 use super::fib_rules::has_default_rules;
-use super::link::Reach;
+use super::link::{self, Reach};
 use super::walk::{End, Walk};
 
 /// Says that a row may have decided.
@@ -128,6 +128,24 @@ pub(super) fn doubt_conntrack(walk: &mut Walk, tuple: &ConntrackTuple) {
     doubt_first(walk, row.into_iter(), "be the packet's connection");
 }
 
+/// A line of netfilter's files that could not be read may be a rule that comes before all others. Whether there is one.
+pub(super) fn doubt_rules(walk: &mut Walk, family: Family) -> bool {
+    let unread = &walk.netns().netfilter.unread;
+    let Some((_, line)) = unread.iter().find(|(of, _)| *of == family) else { return false };
+    let place = format!("{}:{}", walk.snapshot.files.path(*line), line.line);
+    walk.doubt(format!("{place} could not be read, and may be a rule that decides"), Some(*line));
+    true
+}
+
+/// The line of a file of rules that could not be read, in words.
+pub(super) fn of_rules(walk: &Walk, family: Family, name: &str) -> Option<String> {
+    let files = &walk.snapshot.files;
+    let unread = &walk.netns().netfilter.unread;
+    let is_of = |line: &Evidence| files.path(*line).rsplit('/').next() == Some(name);
+    let line = unread.iter().filter(|(of, _)| *of == family).map(|(_, line)| line).find(|line| is_of(line))?;
+    Some(format!("{}:{} could not be read", files.path(*line), line.line))
+}
+
 /// A row of `ipset` that could not be read and that may be about a set.
 pub(super) fn of_ipset(walk: &Walk, name: &str) -> Option<String> {
     let files = &walk.snapshot.files;
@@ -215,6 +233,10 @@ const OTHER_KINDS: [&str; 30] = [
 /// No device takes a tunnel's packet, unless one of which the file doesn't tell what it is.
 fn doubt_tunnel(walk: &mut Walk, netns: &Netns) {
     doubt_first(walk, netns.unread_rows(TableFile::Link), "be the tunnel's device");
+    let undetailed = |link: &&Link| matches!(link.kind, LinkKind::Undetailed(_));
+    if let Some(link) = netns.links.iter().flatten().find(undetailed) {
+        walk.doubt(format!("{}, and it may take it", link::undetailed(walk.snapshot, link)), Some(link.evidence));
+    }
     let odd = netns.links.iter().flatten().find_map(|link| match &link.kind {
         LinkKind::Other(kind) if !OTHER_KINDS.contains(&kind.as_str()) => Some((link, kind)),
         _ => None,

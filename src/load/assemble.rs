@@ -124,6 +124,18 @@ fn add_namespace(snapshot: &mut Snapshot, netns: Netns) {
     snapshot.namespaces.push(netns);
 }
 
+/// Says of routes that stand twice: somebody put the file together.
+fn note_doubled(routes: &Routes, gaps: &mut Vec<Gap>) {
+    const MOST: usize = 10;
+    for (one, other) in routes.doubled().take(MOST) {
+        let what = format!(
+            "the table {} has two routes to {} of which the kernel holds one alone, and the first counts",
+            one.table, one.dst
+        );
+        gaps.push(Gap::new(what, vec![one.evidence, other.evidence]));
+    }
+}
+
 /// The reading of one folder.
 struct Reading<'a> {
     folder: &'a str,
@@ -138,6 +150,7 @@ impl Reading<'_> {
     fn netns(mut self, mut netns: Netns) -> Netns {
         netns.links = self.table("link", Some(TableFile::Link), ip_link::parse, ip_link::parse_json);
         netns.addrs = self.table("addr", Some(TableFile::Addr), ip_addr::parse, ip_addr::parse_json);
+        self.forget_no_devices(&mut netns);
         (netns.routes, netns.routes6) = self.routes();
         netns.rules = self.rules("rule", Family::Inet);
         netns.rules6 = self.rules("rule6", Family::Inet6);
@@ -187,6 +200,21 @@ impl Reading<'_> {
             forms::compare(&format!("{}/{name}", self.folder), &text, &json, self.gaps);
         }
         by_text.or(by_json)
+    }
+
+    /// No namespace is without a device (`lo`): a link file that shows none shows nothing.
+    fn forget_no_devices(&mut self, netns: &mut Netns) {
+        if !netns.links.as_ref().is_some_and(Vec::is_empty) {
+            return;
+        }
+        netns.links = None;
+        let Some(name) = ["link.txt", "link.json"].into_iter().find(|name| self.tables.files.contains_key(*name))
+        else {
+            return;
+        };
+        let what = format!("{}/{name} shows no device, so that what `ip -d link show` prints is missing", self.folder);
+        self.gaps.push(Gap::new(what.clone(), Vec::new()));
+        netns.unread.files.insert(name.to_owned(), what);
     }
 
     /// Keeps the rows of a table that the gaps since a place say could not be read.
@@ -246,14 +274,13 @@ impl Reading<'_> {
         let inet = self.route_file("route", Family::Inet);
         let inet6 = self.route_file("route6", Family::Inet6);
         let mut strays = Vec::new();
-        let routes = inet.map(|RouteFile { rows, all_tables }| {
-            let (rows, others) = rows.into_iter().partition(|route| route.family() == Family::Inet);
-            strays = others;
+        let routes = inet.map(|RouteFile { mut rows, all_tables }| {
+            strays = rows.extract_if(.., |route| route.family() != Family::Inet).collect();
             RouteFile { rows, all_tables }
         });
         let routes6 = match inet6 {
-            Some(RouteFile { rows, all_tables }) => {
-                let rows = rows.into_iter().filter(|route| route.family() == Family::Inet6).collect();
+            Some(RouteFile { mut rows, all_tables }) => {
+                rows.retain(|route| route.family() == Family::Inet6);
                 Some(RouteFile { rows, all_tables })
             }
             None if strays.is_empty() => None,
@@ -263,8 +290,12 @@ impl Reading<'_> {
                 Some(RouteFile { rows: strays, all_tables: true })
             }
         };
-        let index = |file: RouteFile| Routes::new(file.rows, file.all_tables);
-        (routes.map(index), routes6.map(index))
+        let mut index = |file: RouteFile| {
+            let routes = Routes::new(file.rows, file.all_tables);
+            note_doubled(&routes, self.gaps);
+            routes
+        };
+        (routes.map(&mut index), routes6.map(index))
     }
 
     fn route_file(&mut self, name: &str, family: Family) -> Option<RouteFile> {

@@ -85,8 +85,9 @@ fn find_strangers(netns: &Netns, gaps: &mut Vec<Gap>) {
     let routes = [&netns.routes, &netns.routes6].into_iter().flatten().flat_map(Routes::rows);
     let hops = routes.flat_map(|route| &route.nexthops).filter_map(|hop| Some((hop.dev.as_ref()?, hop.evidence)));
     let neighs = netns.neighs.iter().flatten().map(|neigh| (&neigh.dev, neigh.evidence));
+    let mut last = None;
     for (dev, evidence) in addrs.chain(hops).chain(neighs) {
-        if known.insert(dev) {
+        if last.replace(dev) != Some(dev) && known.insert(dev) {
             gaps.push(Gap::new(format!("{dev} is not among the devices of {}'s link file", netns.dir), vec![evidence]));
         }
     }

@@ -3,9 +3,9 @@
 use std::net::{AddrParseError, IpAddr};
 
 use super::json::{self, Fields, Objects, Row};
-use super::lines::{self, Notes, Reading, Words};
+use super::lines::{self, Notes, Reading, Shared, Words};
 use crate::evidence::{Evidence, FileId, Gap};
-use crate::net::{IfName, MacAddr};
+use crate::net::MacAddr;
 use crate::snapshot::{Neigh, NeighState};
 
 const TOOL: &str = "`ip neigh show`";
@@ -17,10 +17,11 @@ pub fn parse(file: FileId, text: &str, gaps: &mut Vec<Gap>) -> Vec<Neigh> {
     let mut notes = Notes::new(file, TOOL, gaps);
     let mut words = Vec::new();
     let mut rows = Vec::new();
+    let mut shared = Shared::default();
     for (number, line) in lines::lines(text) {
         let evidence = notes.line(number);
         if lines::split(line, &mut words) {
-            rows.extend(neigh(&words, &mut notes, evidence));
+            rows.extend(neigh(&words, &mut shared, &mut notes, evidence));
         } else {
             notes.too_long(evidence);
         }
@@ -35,15 +36,16 @@ pub fn parse_json(file: FileId, text: &str, gaps: &mut Vec<Gap>) -> (Vec<Neigh>,
     let mut objects = Objects::new(file, text);
     let mut rows = Vec::new();
     let mut texts = Vec::new();
+    let mut shared = Shared::default();
     while let Some((evidence, fields)) = objects.next(&mut notes) {
         let row = words_of(&fields);
         json::set_text(&mut texts, evidence, &row);
-        rows.extend(neigh(&row.words(), &mut notes, evidence));
+        rows.extend(neigh(&row.words(), &mut shared, &mut notes, evidence));
     }
     (rows, texts)
 }
 
-fn neigh(all: &[&str], notes: &mut Notes<'_>, evidence: Evidence) -> Option<Neigh> {
+fn neigh(all: &[&str], shared: &mut Shared, notes: &mut Notes<'_>, evidence: Evidence) -> Option<Neigh> {
     let mut words = Words::new(all);
     let address: Option<IpAddr> = words.value();
     let mut dev = None;
@@ -54,7 +56,7 @@ fn neigh(all: &[&str], notes: &mut Notes<'_>, evidence: Evidence) -> Option<Neig
     let mut garbled = false;
     let unknown = lines::options(&mut words, (&mut *notes, evidence), |word, words| {
         match word {
-            "dev" => dev = Some(IfName::new(words.next()?)),
+            "dev" => dev = Some(shared.device(words.next()?)),
             "lladdr" => {
                 let address = link_address(words.next().unwrap_or_default());
                 garbled |= address.is_err();
@@ -126,6 +128,7 @@ mod tests {
 
     use super::super::check::{FILE, anywhere, clean, gappy, survives};
     use super::*;
+    use crate::net::IfName;
 
     /// `ip neigh show`, then a row of `ip neigh show proxy`.
     const TEXT: &str = "\

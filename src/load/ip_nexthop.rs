@@ -70,7 +70,7 @@ fn object(all: &[&str], notes: &mut Notes<'_>, evidence: Evidence) -> Option<Nex
             "encap" => {
                 let start = words.at() - 1;
                 skip_encap(words);
-                way.encap = Some(words.between(start, words.at()));
+                way.encap = Some(words.between(start, words.at()).into());
             }
             "group" => group = members(words.next()?)?,
             "blackhole" => blackhole = true,
@@ -204,7 +204,7 @@ id 9 group 8 fdb
             let evidence = Evidence::line(FILE, 1);
             let way = NextHop {
                 via: via.map(|bits| std::net::IpAddr::V4(bits.into())), dev: Some(IfName::new(&dev)), onlink: flags[0],
-                dead: flags[1], linkdown: flags[2], encap, ..NextHop::new(evidence)
+                dead: flags[1], linkdown: flags[2], encap: encap.map(Into::into), ..NextHop::new(evidence)
             };
             NextHopObject {
                 id, way: (kind == 0).then_some(way), group: if kind == 1 { group } else { vec![] }, blackhole: kind == 2,

@@ -7,10 +7,10 @@ use ipnet::IpNet;
 use serde_json::value::RawValue;
 
 use super::json::{self, Fields, Objects, Row, Value};
-use super::lines::{self, Notes, Reading, Words};
+use super::lines::{self, Notes, Reading, Shared, Words};
 use super::rt_names;
 use crate::evidence::{Evidence, FileId, Gap};
-use crate::net::{Family, IfName, RouteType, TableId};
+use crate::net::{Family, RouteType, TableId};
 use crate::snapshot::{NextHop, Route};
 
 const TOOL: &str = "`ip route show`";
@@ -33,6 +33,7 @@ pub fn parse(file: FileId, text: &str, family: Family, gaps: &mut Vec<Gap>) -> R
     // Whether the row that `nexthop` lines would belong to is in `rows`.
     let mut open = false;
     let mut words = Vec::new();
+    let mut shared = Shared::default();
     for (number, line) in lines::lines(text) {
         let evidence = notes.line(number);
         for piece in lines::pieces(line) {
@@ -42,12 +43,12 @@ pub fn parse(file: FileId, text: &str, family: Family, gaps: &mut Vec<Gap>) -> R
             }
             match words.first() {
                 Some(&"nexthop") => match rows.last_mut().filter(|_| open) {
-                    Some(route) => ways(route, &mut Words::new(&words), &mut notes, evidence),
+                    Some(route) => ways(route, &mut Words::new(&words), &mut shared, (&mut notes, evidence)),
                     None => notes.expected(evidence, "the route above a `nexthop`", piece),
                 },
                 Some(&("nh_info" | "cache")) | None => {}
                 Some(_) => {
-                    let route = route(&words, family, &mut notes, evidence);
+                    let route = route(&words, family, &mut shared, (&mut notes, evidence));
                     let below = open && route.is_none() && piece.starts_with([' ', '\t']);
                     if let Some(above) = rows.last_mut().filter(|_| below) {
                         // It may be one of the ways of the route above.
@@ -69,10 +70,11 @@ pub fn parse_json(file: FileId, text: &str, family: Family, gaps: &mut Vec<Gap>)
     let mut objects = Objects::new(file, text);
     let mut rows = Vec::new();
     let mut texts = Vec::new();
+    let mut shared = Shared::default();
     while let Some((evidence, fields)) = objects.next(&mut notes) {
         let row = words_of(&fields);
         json::set_text(&mut texts, evidence, &row);
-        rows.extend(route(&row.words(), family, &mut notes, evidence));
+        rows.extend(route(&row.words(), family, &mut shared, (&mut notes, evidence)));
     }
     (finish(rows, &mut notes), texts)
 }
@@ -89,7 +91,12 @@ fn finish(mut rows: Vec<Route>, notes: &mut Notes<'_>) -> RouteFile {
 }
 
 /// Reads one row, with the `nexthop`s that stand on the same line.
-fn route(all: &[&str], family: Family, notes: &mut Notes<'_>, evidence: Evidence) -> Option<Route> {
+fn route(
+    all: &[&str],
+    family: Family,
+    shared: &mut Shared,
+    (notes, evidence): (&mut Notes<'_>, Evidence),
+) -> Option<Route> {
     let mut words = Words::new(all);
     let named = words.peek().and_then(route_type);
     words.pass(usize::from(named.is_some()));
@@ -108,21 +115,27 @@ fn route(all: &[&str], family: Family, notes: &mut Notes<'_>, evidence: Evidence
     }
     let mut route = Route::new(dst.trunc(), kind, evidence);
     let mut way = NextHop::new(evidence);
-    route.unmodelled = lines::options(&mut words, (notes, evidence), |word, words| {
-        attribute(&mut route, word, words).or_else(|| way_attribute(&mut way, word, words))
+    route.unmodelled = lines::options(&mut words, (&mut *notes, evidence), |word, words| {
+        attribute(&mut route, word, words, shared).or_else(|| way_attribute(&mut way, word, words, shared))
     });
     if !ends_packets(kind) && (way.via.is_some() || way.dev.is_some() || way.encap.is_some()) {
         route.nexthops.push(way);
     }
-    ways(&mut route, &mut words, notes, evidence);
+    ways(&mut route, &mut words, shared, (notes, evidence));
     Some(route)
 }
 
 /// Reads `nexthop …` as often as it stands there.
-fn ways(route: &mut Route, words: &mut Words<'_, '_>, notes: &mut Notes<'_>, evidence: Evidence) {
+fn ways(
+    route: &mut Route,
+    words: &mut Words<'_, '_>,
+    shared: &mut Shared,
+    (notes, evidence): (&mut Notes<'_>, Evidence),
+) {
     while words.take("nexthop") {
         let mut way = NextHop::new(evidence);
-        let unmodelled = lines::options(words, (notes, evidence), |word, words| way_attribute(&mut way, word, words));
+        let unmodelled =
+            lines::options(words, (&mut *notes, evidence), |word, words| way_attribute(&mut way, word, words, shared));
         route.unmodelled.extend(unmodelled);
         route.nexthops.push(way);
     }
@@ -196,10 +209,10 @@ fn short_v4(text: &str, length: u8) -> Option<Ipv4Addr> {
 }
 
 /// What a route has once.
-fn attribute<'a>(route: &mut Route, word: &'a str, words: &mut Words<'_, 'a>) -> Option<Reading> {
+fn attribute<'a>(route: &mut Route, word: &'a str, words: &mut Words<'_, 'a>, shared: &mut Shared) -> Option<Reading> {
     match word {
         "table" => route.table = TableId::named(words.next()?)?,
-        "proto" => route.protocol = Some(words.next()?.to_owned()),
+        "proto" => route.protocol = Some(shared.word(words.next()?)),
         "scope" => route.scope = words.value()?,
         "src" => route.prefsrc = Some(words.value()?),
         "metric" => route.metric = words.value()?,
@@ -247,10 +260,15 @@ fn harmless<'a>(word: &'a str, words: &mut Words<'_, 'a>) -> Option<Reading> {
 }
 
 /// What each way of a route has.
-fn way_attribute<'a>(way: &mut NextHop, word: &'a str, words: &mut Words<'_, 'a>) -> Option<Reading> {
+fn way_attribute<'a>(
+    way: &mut NextHop,
+    word: &'a str,
+    words: &mut Words<'_, 'a>,
+    shared: &mut Shared,
+) -> Option<Reading> {
     match word {
         "via" => way.via = Some(via(words)?).filter(|via| !via.is_unspecified()),
-        "dev" => way.dev = Some(IfName::new(words.next()?)),
+        "dev" => way.dev = Some(shared.device(words.next()?)),
         "weight" => way.weight = words.value()?,
         "onlink" => way.onlink = true,
         "dead" => way.dead = true,
@@ -258,7 +276,7 @@ fn way_attribute<'a>(way: &mut NextHop, word: &'a str, words: &mut Words<'_, 'a>
         "encap" => {
             let start = words.at() - 1;
             skip_encap(words);
-            way.encap = Some(words.between(start, words.at()));
+            way.encap = Some(words.between(start, words.at()).into());
         }
         "as" => return words.pass(2).map(|()| Reading::Unmodelled),
         "nexthop" => return Some(Reading::End),

@@ -37,7 +37,7 @@ pub(super) fn parse(file: FileId, text: &str, gaps: &mut Vec<Gap>) -> BTreeMap<S
             _ => None,
         };
         if read.is_none() {
-            notes.add(at, "this line is not understood");
+            notes.unread(at, "this line is not understood");
             doubt(&mut sets, &words, line);
         }
     }

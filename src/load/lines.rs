@@ -1,9 +1,12 @@
 //! What every text form has in common: lines, words, and what to say of those that aren't understood.
 
+use std::collections::HashSet;
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::evidence::{Evidence, FileId, Gap};
+use crate::net::IfName;
 
 /// No row of any tool has more words than this; a line that does is not split up.
 const MOST_WORDS: usize = 1 << 16;
@@ -23,6 +26,13 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = (u32, &str)> {
         let first = line.bytes().find(|byte| !byte.is_ascii_whitespace())?;
         (first != b'#').then_some((number, line))
     })
+}
+
+/// The last line of a text, where it is open: no tool leaves it so, and what followed is not known.
+pub(super) fn open_end(file: FileId, text: &str) -> Option<Evidence> {
+    let ends = memchr::memchr_iter(b'\n', text.as_bytes()).count();
+    let last = u32::try_from(ends + 1).unwrap_or(u32::MAX);
+    (!text.is_empty() && !text.ends_with('\n')).then(|| Evidence::line(file, last))
 }
 
 /// Splits a line into words. False, and no words, where there are more than any tool prints.
@@ -156,6 +166,35 @@ pub(super) fn options<'a>(
             }
             Some(Reading::Understood) | None => {}
         }
+    }
+}
+
+/// Words that come again and again in a long table, each of them kept once.
+#[derive(Default)]
+pub(super) struct Shared {
+    devices: HashSet<IfName, foldhash::quality::RandomState>,
+    words: HashSet<Arc<str>, foldhash::quality::RandomState>,
+}
+
+impl Shared {
+    /// A device's name.
+    pub fn device(&mut self, name: &str) -> IfName {
+        if let Some(known) = self.devices.get(name) {
+            return known.clone();
+        }
+        let name = IfName::new(name);
+        self.devices.insert(name.clone());
+        name
+    }
+
+    /// Any other word.
+    pub fn word(&mut self, word: &str) -> Arc<str> {
+        if let Some(known) = self.words.get(word) {
+            return Arc::clone(known);
+        }
+        let word: Arc<str> = Arc::from(word);
+        self.words.insert(Arc::clone(&word));
+        word
     }
 }
 

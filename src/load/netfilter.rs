@@ -1,10 +1,12 @@
 //! What netfilter's files say together: which tables are the same under two names.
 
+mod compare;
+
 use crate::evidence::{Evidence, FileId, Files, Gap, Text};
 use crate::net::Family;
 use crate::snapshot::{Backend, Netfilter, Nft, NftFamily, NftTable, Ruleset, Table};
 
-use super::{iptables_save, nft_json, nft_list};
+use super::{iptables_save, lines, nft_json, nft_list};
 
 /// The files of one namespace that netfilter's rules are in, those that are there.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,15 +37,18 @@ pub(super) fn parse(files: &mut Files, sources: &Sources, dir: &str, gaps: &mut 
     ];
     for (family, plain, legacy) in saved {
         if let Some(file) = legacy {
-            netfilter.insert(iptables_save::parse(file, &text(files, file), family, gaps));
+            let ruleset = iptables_save::parse(file, &text(files, file), family, gaps);
+            netfilter.unread.extend(ruleset.unread.map(|line| (family, line)));
+            insert(&mut netfilter, ruleset);
         }
         // An empty file beside the other one says nothing.
         let Some(file) = plain.filter(|file| legacy.is_none() || !text(files, *file).trim().is_empty()) else {
             continue;
         };
         let mut ruleset = iptables_save::parse(file, &text(files, file), family, gaps);
+        netfilter.unread.extend(unread(&ruleset, netfilter.nft.as_ref()).map(|line| (family, line)));
         if let Some(nft) = &mut netfilter.nft {
-            join(&mut ruleset, nft, gaps);
+            join(&mut ruleset, nft, files, gaps);
         }
         warn_of_other_backend(&ruleset, legacy, gaps);
         warn_of_own_chains(&ruleset, netfilter.nft.is_some(), dir, gaps);
@@ -51,13 +56,46 @@ pub(super) fn parse(files: &mut Files, sources: &Sources, dir: &str, gaps: &mut 
             let what = "both files hold the rules of iptables-legacy, and iptables-legacy-save counts";
             gaps.push(Gap::new(what, vec![Evidence::line(file, 1)]));
         } else {
-            netfilter.insert(ruleset);
+            insert(&mut netfilter, ruleset);
         }
     }
     if let Some(nft) = &netfilter.nft {
         forget_printed(nft, gaps, first..after);
+        netfilter.unread.extend(unread_by_nft(nft));
     }
     netfilter
+}
+
+/// Adds the rules of a file, unless there is nothing in it that could be read.
+fn insert(netfilter: &mut Netfilter, ruleset: Ruleset) {
+    if !ruleset.tables.is_empty() || ruleset.unread.is_none() {
+        netfilter.insert(ruleset);
+    }
+}
+
+/// The line of a file that may be any rule: one that could not be read, or the one that says of a table that only nft
+/// can print it where nft did not.
+fn unread(ruleset: &Ruleset, nft: Option<&Nft>) -> Option<Evidence> {
+    let family = NftFamily::of(ruleset.family);
+    let printed =
+        |name: &str| nft.is_some_and(|nft| nft.tables.iter().any(|table| table.family == family && table.name == name));
+    let unprinted = ruleset.unprinted.iter().find(|(name, _)| !printed(name)).map(|(_, line)| *line);
+    ruleset.unread.or(unprinted)
+}
+
+/// What could not be read of nft's own tables, by the families whose packets may come to it. What is not understood of
+/// a table that `iptables-save` printed too is read there.
+fn unread_by_nft(nft: &Nft) -> Vec<(Family, Evidence)> {
+    let sees = |table: &NftTable, family: Family| {
+        let of_link = matches!(table.family, NftFamily::Arp | NftFamily::Bridge | NftFamily::Netdev);
+        of_link || table.family.sees(family)
+    };
+    let of_family = |family: Family| {
+        let tables = nft.tables.iter().filter(move |table| table.is_seen() && sees(table, family));
+        let lines = nft.unread.into_iter().chain(tables.filter_map(|table| table.unread));
+        lines.map(move |line| (family, line)).next()
+    };
+    [Family::Inet, Family::Inet6].into_iter().filter_map(of_family).collect()
 }
 
 /// What is not understood of a table that `iptables-save` printed too leaves nothing open: it is read there.
@@ -79,7 +117,12 @@ fn text(files: &Files, file: FileId) -> Text {
 
 /// Reads nft's rules, from the text form where both are there.
 fn nft(files: &mut Files, sources: &Sources, gaps: &mut Vec<Gap>) -> Option<Nft> {
-    let by_text = sources.nft.map(|file| (file, nft_list::parse(file, &text(files, file), gaps)));
+    let by_text = sources.nft.map(|file| {
+        let text = text(files, file);
+        let mut nft = nft_list::parse(file, &text, gaps);
+        nft.unread = nft.unread.or_else(|| lines::open_end(file, &text));
+        (file, nft)
+    });
     let by_json = sources.nft_json.map(|file| {
         let (nft, rows) = nft_json::parse(file, &text(files, file), gaps);
         files.set_rows(file, rows);
@@ -110,17 +153,18 @@ fn shape(nft: &Nft) -> Vec<(NftFamily, &str, Chains<'_>)> {
 
 /// Marks nft's tables that `iptables-save` printed: those of a file whose header says `(nf_tables)`, and those with
 /// the same chains, which makes a file without a header nft's.
-fn join(ruleset: &mut Ruleset, nft: &mut Nft, gaps: &mut Vec<Gap>) {
+fn join(ruleset: &mut Ruleset, nft: &mut Nft, files: &Files, gaps: &mut Vec<Gap>) {
     let family = NftFamily::of(ruleset.family);
     for table in nft.tables.iter_mut().filter(|table| table.family == family) {
         let Some(printed) = ruleset.table(&table.name) else { continue };
         let same = has_same_chains(printed, table);
-        if ruleset.backend == Backend::Nft && !same {
-            let what =
-                format!("the chains of the table {} differ between iptables-save and nft", table.name.escape_debug());
-            gaps.push(Gap::new(what, vec![printed.evidence, table.evidence]));
-        }
         table.printed_by_iptables = same || ruleset.backend == Backend::Nft;
+    }
+    let whole = ruleset.partial.is_none() && ruleset.unread.is_none() && nft.unread.is_none();
+    for table in nft.tables.iter().filter(|table| whole && table.family == family && table.printed_by_iptables) {
+        if let Some(printed) = ruleset.table(&table.name).filter(|_| table.unread.is_none()) {
+            compare::compare(printed, table, files, gaps);
+        }
     }
     let printed = nft.tables.iter().any(|table| table.family == family && table.printed_by_iptables);
     if printed {

@@ -41,24 +41,34 @@ struct Chain {
 /// Reads the JSON form, and gives the objects' rows in the text form's syntax.
 pub(super) fn parse(file: FileId, text: &str, gaps: &mut Vec<Gap>) -> (Nft, Vec<String>) {
     let mut notes = Notes::new(file, "`nft -j list ruleset`", gaps);
+    // An empty file says that the tool printed nothing.
+    if text.trim_ascii().is_empty() {
+        return (Nft::default(), Vec::new());
+    }
     let Ok(whole) = serde_json::from_str::<Whole<'_>>(text) else {
         let here = Evidence::line(file, 1);
         notes.add(here, "this is not the JSON that it prints");
-        return (nft_list::unknown(here), Vec::new());
+        return (Nft { unread: Some(here), ..Nft::default() }, Vec::new());
     };
     let lines = object_lines(file, text, &whole.nftables);
     let mut rows = vec![String::new(); whole.nftables.len()];
     let mut blocks: Vec<Block> = Vec::new();
+    let mut unread = None;
     for (place, raw) in whole.nftables.iter().enumerate() {
-        let row = serde_json::from_str::<Value>(raw.get()).ok().and_then(|object| add(&mut blocks, &object, place));
         let here = lines.get(place).copied().unwrap_or(Evidence::line(file, 1));
-        match row {
-            Some(row) => {
+        let added = serde_json::from_str::<Value>(raw.get()).ok().and_then(|object| add(&mut blocks, &object, place));
+        match added {
+            Some(Added::Row(row)) => {
                 if let Some(slot) = rows.get_mut(place) {
                     *slot = row;
                 }
             }
-            None => notes.add(here, "this object is not understood"),
+            added => {
+                if added.is_none() {
+                    unread.get_or_insert(here);
+                }
+                notes.add(here, "this object is not understood");
+            }
         }
     }
     drop(notes);
@@ -67,7 +77,8 @@ pub(super) fn parse(file: FileId, text: &str, gaps: &mut Vec<Gap>) -> (Nft, Vec<
         let place = says.get(line.saturating_sub(1) as usize).copied().unwrap_or(0);
         lines.get(place).copied().unwrap_or(Evidence::line(file, 1))
     };
-    let nft = nft_list::parse_lines(file, "`nft -j list ruleset`", &Text::from(joined), &line_of, gaps);
+    let mut nft = nft_list::parse_lines(file, "`nft -j list ruleset`", &Text::from(joined), &line_of, gaps);
+    nft.unread = unread.or(nft.unread);
     (nft, rows)
 }
 
@@ -111,11 +122,19 @@ fn join(blocks: &[Block]) -> (String, Vec<usize>) {
     (text, says)
 }
 
-/// Puts an object in its table. Its row.
-fn add(blocks: &mut Vec<Block>, object: &Value, place: usize) -> Option<String> {
+/// What became of an object that is in its place.
+enum Added {
+    /// Its row in the text form's syntax.
+    Row(String),
+    /// A rule that can't be written, which stands there as one that nobody understands.
+    Unwritten,
+}
+
+/// Puts an object in its table. Nothing where nobody knows which table or chain it belongs to, or what it is.
+fn add(blocks: &mut Vec<Block>, object: &Value, place: usize) -> Option<Added> {
     let (kind, fields) = object.as_object()?.iter().next()?;
     if kind == "metainfo" {
-        return Some(String::new());
+        return Some(Added::Row(String::new()));
     }
     let family = value::word(fields.get("family")?)?;
     let name = value::word(fields.get(if kind == "table" { "name" } else { "table" })?)?;
@@ -124,7 +143,7 @@ fn add(blocks: &mut Vec<Block>, object: &Value, place: usize) -> Option<String> 
         let flags = if dormant { " flags dormant;" } else { "" };
         let row = format!("table {family} {name} {{{flags}");
         blocks.push(Block { family, name, opening: (row.clone(), place), ..Block::default() });
-        return Some(row);
+        return Some(Added::Row(row));
     }
     let block = blocks.iter_mut().rev().find(|block| block.family == family && block.name == name)?;
     match kind.as_str() {
@@ -132,7 +151,7 @@ fn add(blocks: &mut Vec<Block>, object: &Value, place: usize) -> Option<String> 
             let row = chain_row(fields)?;
             block.places.insert(value::word(fields.get("name")?)?, block.chains.len());
             block.chains.push(Chain { opening: (row.clone(), place), rules: Vec::new() });
-            Some(row)
+            Some(Added::Row(row))
         }
         "rule" => {
             let chain = *block.places.get(&value::word(fields.get("chain")?)?)?;
@@ -140,12 +159,12 @@ fn add(blocks: &mut Vec<Block>, object: &Value, place: usize) -> Option<String> 
             // A rule that can't be written must not be left out.
             let text = row.clone().unwrap_or_else(|| "unwritten".to_owned());
             block.chains.get_mut(chain)?.rules.push((text, place));
-            row
+            Some(row.map_or(Added::Unwritten, Added::Row))
         }
         _ => {
             let row = value::object_row(kind, fields)?;
             block.objects.push((row.clone(), place));
-            Some(row)
+            Some(Added::Row(row))
         }
     }
 }

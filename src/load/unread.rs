@@ -9,6 +9,7 @@ use crate::net::{Family, IfName};
 use crate::snapshot::{TableFile, UnreadRow};
 
 use super::ip_route::destination;
+use super::lines::open_end;
 
 /// The rows that some gaps are about.
 pub(super) fn rows(table: TableFile, gaps: &[Gap], files: &Files) -> Vec<UnreadRow> {
@@ -24,10 +25,8 @@ pub(super) fn whole_lines(text: &str) -> &str {
 
 /// The line in which a text was cut off, and all that followed, as a row that may say anything.
 pub(super) fn cut_off(table: TableFile, file: FileId, text: &str) -> Option<UnreadRow> {
-    let open = !text.is_empty() && !text.ends_with('\n');
-    let last = u32::try_from(text.lines().count()).unwrap_or(u32::MAX);
-    let evidence = Evidence::line(file, last);
-    open.then_some(UnreadRow { table, prefix: None, lladdr: None, dev: None, evidence })
+    let row = |evidence| UnreadRow { table, prefix: None, lladdr: None, dev: None, evidence };
+    open_end(file, text).map(row)
 }
 
 /// Reads as much of a row as stands at its right place.

@@ -93,7 +93,7 @@ impl fmt::Display for Route {
         if let Some(nhid) = self.nhid {
             write!(f, " nhid {nhid}")?;
         }
-        let single = match self.nexthops.as_slice() {
+        let single = match &*self.nexthops {
             [way] if way.weight == 1 => Some(way),
             _ => None,
         };
@@ -290,7 +290,7 @@ impl Link {
     fn write_kind(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let joint = "\\    ";
         match &self.kind {
-            LinkKind::Loopback | LinkKind::Plain => Ok(()),
+            LinkKind::Loopback | LinkKind::Plain | LinkKind::Undetailed(_) => Ok(()),
             LinkKind::Veth => write!(f, "{joint}veth"),
             LinkKind::Dummy => write!(f, "{joint}dummy"),
             LinkKind::Tun { tap } => write!(f, "{joint}tun type {}", if *tap { "tap" } else { "tun" }),

@@ -54,6 +54,9 @@ pub struct Link {
 }
 
 impl Link {
+    /// What a device without details is that has entries of tunnels' ends.
+    pub const TUNNEL: &'static str = "vxlan";
+
     /// A device that is down and of which nothing but the name is known.
     #[must_use]
     pub fn new(name: IfName, evidence: Evidence) -> Self {
@@ -105,6 +108,8 @@ pub enum LinkKind {
     Dummy,
     /// Any other kind, by iproute2's name.
     Other(String),
+    /// A device of a file that was taken without `-d`, which is no hardware: what it probably is.
+    Undetailed(&'static str),
 }
 
 /// A bridge's settings.

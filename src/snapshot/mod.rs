@@ -35,7 +35,7 @@ pub use neigh::{Neigh, NeighState};
 pub use policy::{IdRange, PolicyRule, RuleAction};
 pub use recent::RecentEntry;
 pub use relay::Relay;
-pub use route::{NextHop, NextHopObject, Route, RouteTable, Routes};
+pub use route::{NextHop, NextHopObject, Route, RouteTable, Routes, Ways};
 pub use ruleset::*;
 pub use sysctl::{Sysctl, Sysctls, conf_key};
 pub use topology::{DevRef, Topology};

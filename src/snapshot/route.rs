@@ -1,10 +1,12 @@
 //! Routes, and the index that finds the longest prefix.
 
 mod prefixes;
+mod ways;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -12,6 +14,7 @@ use crate::evidence::Evidence;
 use crate::net::{Family, IfName, RouteScope, RouteType, TableId};
 
 use prefixes::Prefixes;
+pub use ways::Ways;
 
 /// A row of `ip -d route show table all`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +32,7 @@ pub struct Route {
     /// The metric, lowest first. In IPv6 the kernel's default is 1024.
     pub metric: u32,
     /// Who made it (`kernel`, `static`, `ra`, …), as printed.
-    pub protocol: Option<String>,
+    pub protocol: Option<Arc<str>>,
     /// How far the destination is.
     pub scope: RouteScope,
     /// The source address that local senders get (`src`).
@@ -41,7 +44,7 @@ pub struct Route {
     /// The realms, as written (`realm 5`, `realms 4/5`), which `-m realm` asks for.
     pub realms: Option<Box<str>>,
     /// Where the packet goes next; several for multipath, none for types that end the packet.
-    pub nexthops: Vec<NextHop>,
+    pub nexthops: Ways,
     /// The nexthop object that stands in for `nexthops`.
     pub nhid: Option<u32>,
     /// Words that flowtrace doesn't model, or doesn't know, as written; a lookup that takes the route branches.
@@ -66,7 +69,7 @@ pub struct NextHop {
     /// `linkdown`: used unless `ignore_routes_with_linkdown` is set.
     pub linkdown: bool,
     /// An encapsulation that flowtrace doesn't model, as written (`encap mpls …`).
-    pub encap: Option<String>,
+    pub encap: Option<Box<str>>,
     /// The line that says so.
     pub evidence: Evidence,
 }
@@ -89,6 +92,11 @@ pub struct NextHopObject {
 }
 
 impl NextHop {
+    /// Whether another way leads to the same place.
+    fn leads_as(&self, other: &Self) -> bool {
+        (self.via, &self.dev, self.onlink, &self.encap) == (other.via, &other.dev, other.onlink, &other.encap)
+    }
+
     /// A way that says nothing yet.
     #[must_use]
     pub fn new(evidence: Evidence) -> Self {
@@ -134,6 +142,12 @@ impl Routes {
         &self.rows
     }
 
+    /// The rows without their index.
+    #[must_use]
+    pub fn into_rows(self) -> Vec<Route> {
+        self.rows
+    }
+
     /// Whether the file held every table.
     #[must_use]
     pub fn all_tables(&self) -> bool {
@@ -151,6 +165,15 @@ impl Routes {
     pub fn covering(&self, table: TableId, address: IpAddr) -> impl Iterator<Item = &Route> {
         let table = self.tables.get(&table).into_iter();
         table.flat_map(move |table| table.covering(address)).filter_map(|place| self.rows.get(place as usize))
+    }
+
+    /// Two rows of which the kernel holds only one, in the order of the file. It tells IPv4 routes of one prefix, TOS and
+    /// metric apart by whatever else they say (`fib_table_insert`), IPv6 ones of one prefix and metric by where they
+    /// lead (`rt6_duplicate_nexthop`).
+    pub fn doubled(&self) -> impl Iterator<Item = (&Route, &Route)> {
+        let pairs = self.tables.values().flat_map(|table| table.inet.pairs().chain(table.inet6.pairs()));
+        let rows = pairs.filter_map(|(one, other)| self.rows.get(one as usize).zip(self.rows.get(other as usize)));
+        rows.filter(|(one, other)| one.excludes(other))
     }
 
     /// The same as [`Self::covering`] by reading every row: what the index is tested against.
@@ -208,12 +231,35 @@ impl Route {
             prefsrc: None,
             mtu: None,
             mtu_locked: false,
-            nexthops: Vec::new(),
+            nexthops: Ways::default(),
             nhid: None,
             realms: None,
             unmodelled: Vec::new(),
             evidence,
         }
+    }
+
+    /// Whether the kernel holds no such two routes of one table and prefix.
+    fn excludes(&self, other: &Self) -> bool {
+        let key = |route: &Self| (route.tos, route.metric, route.from, route.nhid);
+        if key(self) != key(other) {
+            return false;
+        }
+        let same = |one: &NextHop, other: &NextHop| one.leads_as(other);
+        if self.family() == Family::Inet6 {
+            let shared = |way: &NextHop| other.nexthops.iter().any(|other| same(way, other));
+            return self.nexthops.iter().any(shared) || self.nexthops.is_empty() && other.nexthops.is_empty();
+        }
+        let attributes = |route: &Self| {
+            (route.kind, route.protocol.clone(), route.scope, route.prefsrc, route.mtu, route.realms.clone())
+        };
+        let ways = self.nexthops.len() == other.nexthops.len()
+            && self
+                .nexthops
+                .iter()
+                .zip(&other.nexthops)
+                .all(|(one, other)| same(one, other) && one.weight == other.weight);
+        ways && attributes(self) == attributes(other) && self.unmodelled == other.unmodelled
     }
 
     /// The family, from the destination.
@@ -242,7 +288,7 @@ mod tests {
             prefsrc: None,
             mtu: None,
             mtu_locked: false,
-            nexthops: Vec::new(),
+            nexthops: Ways::default(),
             nhid: None,
             realms: None,
             unmodelled: Vec::new(),

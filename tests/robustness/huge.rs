@@ -86,6 +86,31 @@ fn a_line_of_200_megabytes_is_bounded() {
 }
 
 #[test]
+fn rows_of_200_megabytes_take_a_small_multiple_of_the_file() {
+    let rows = |path: &str, row: fn([u8; 4]) -> String, most: u64| {
+        let there = with_huge(path, |file| {
+            let mut size = 0;
+            let rows = (0u32..).map(|number| row(number.to_be_bytes()));
+            for row in rows.take_while(|row| {
+                size += row.len() as u64;
+                size < SIZE
+            }) {
+                file.write_all(row.as_bytes()).unwrap();
+            }
+        });
+        let (code, peak) = explain(&there.path);
+        assert!(matches!(code, Some(0..=3)) && peak < most * (SIZE >> 20), "{path}: {code:?}, {peak} MiB");
+    };
+    let route = |[_, a, b, c]: [u8; 4]| {
+        format!("unicast 100.{a}.{b}.{c} via 192.0.2.1 dev eth0 table main proto static scope global \n")
+    };
+    rows("nodes/n1/host/route.txt", route, 5);
+    let neigh =
+        |[_, a, b, c]: [u8; 4]| format!("10.{a}.{b}.{c} dev eth0 lladdr 52:54:00:{a:02x}:{b:02x}:{c:02x} STALE \n");
+    rows("nodes/n1/host/neigh.txt", neigh, 4);
+}
+
+#[test]
 fn a_rule_set_of_200_megabytes_is_bounded() {
     bounded("nodes/n1/host/iptables-save", |file| {
         let rule = "-s 198.51.100.7/32 -p tcp -m comment --comment \"one of very many\" -m tcp --dport 80 -j DROP";

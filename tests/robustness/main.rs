@@ -15,5 +15,7 @@ mod mutation;
 mod partial;
 mod program;
 mod random;
+mod rules;
+mod told;
 mod unread;
 mod watch;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use crate::error::Error;
+use crate::evidence::Gap;
 use crate::load;
 use crate::net::Protocol;
 use crate::snapshot::{Service, ServicePort};
@@ -44,7 +45,8 @@ impl Names<'_> {
         let port = port.or(self.port.map(Port::Number));
         let chosen = self.choose(service, port)?;
         let kind = Kind::Service(namespace.to_owned(), name.to_owned());
-        let end = End::new(kind, Home::Nowhere, address::one_each(service.cluster_ips.iter().copied()));
+        let mut end = End::new(kind, Home::Nowhere, address::one_each(service.cluster_ips.iter().copied()));
+        end.gaps = load::endpoint_slices(self.snapshot).map(|(_, gaps)| gaps).unwrap_or_default();
         Ok(match (chosen, port) {
             (Some(found), _) => End {
                 port: Some(found.port),
@@ -98,10 +100,11 @@ impl Names<'_> {
             )));
         }
         if service.headless {
-            let endpoints = self.endpoints(service);
+            let (endpoints, gaps) = self.endpoints(service);
             let list = if endpoints.is_empty() { "it has none".to_owned() } else { endpoints.join(", ") };
+            let unread = unread::first_of(self.snapshot, &gaps, "cluster/endpointslices.json");
             return Err(usage(format!(
-                "{name} is headless: its name stands for its endpoints; name one of them: {list}"
+                "{name} is headless: its name stands for its endpoints; name one of them: {list}{unread}"
             )));
         }
         if service.cluster_ips.is_empty() {
@@ -110,19 +113,19 @@ impl Names<'_> {
         Ok(())
     }
 
-    fn endpoints(&self, service: &Service) -> Vec<String> {
-        let slices = load::endpoint_slices(self.snapshot).map(|(slices, _)| slices).unwrap_or_default();
+    /// The endpoints, and what could not be read of them.
+    fn endpoints(&self, service: &Service) -> (Vec<String>, Vec<Gap>) {
+        let (slices, gaps) = load::endpoint_slices(self.snapshot).unwrap_or_default();
         let endpoints = slices.iter().filter(|slice| slice.is_of(service)).flat_map(|slice| &slice.endpoints);
         let name = |address: &IpAddr, pod: Option<String>| match pod {
             Some(pod) => format!("{pod} ({address})"),
             None => address.to_string(),
         };
-        endpoints
-            .flat_map(|endpoint| {
-                let pod = endpoint.pod.as_ref().map(ToString::to_string);
-                endpoint.addresses.iter().map(move |address| name(address, pod.clone()))
-            })
-            .collect()
+        let named = endpoints.flat_map(|endpoint| {
+            let pod = endpoint.pod.as_ref().map(ToString::to_string);
+            endpoint.addresses.iter().map(move |address| name(address, pod.clone()))
+        });
+        (named.collect(), gaps)
     }
 
     /// Says which port is taken where the name fits several: the first.

@@ -60,13 +60,13 @@ fn guess_kinds(links: &mut [Link], bridges: &HashSet<&IfName>, tunnels: &HashSet
         if ported.contains(&link.name) || bridges.contains(&link.name) {
             link.kind = LinkKind::Bridge(Bridge::default());
         } else if tunnels.contains(&link.name) {
-            link.kind = LinkKind::Other("vxlan".to_owned());
+            link.kind = LinkKind::Undetailed(Link::TUNNEL);
         } else if masters.contains(&link.name) {
-            link.kind = LinkKind::Other("master".to_owned());
+            link.kind = LinkKind::Undetailed("bridge, bond or VRF");
         } else if link.link_netnsid.is_some() || link.link_netns.is_some() {
             link.kind = LinkKind::Veth;
         } else if link.peer_name.is_some() {
-            link.kind = LinkKind::Other("upper".to_owned());
+            link.kind = LinkKind::Undetailed("device on another");
         }
     }
 }

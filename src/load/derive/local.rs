@@ -26,7 +26,7 @@ fn completed(netns: &Netns, routes: Routes, rows: impl Fn(&Netns) -> Vec<Route>)
     if routes.all_tables() || has_local || netns.addrs.is_none() {
         return routes;
     }
-    let mut all = routes.rows().to_vec();
+    let mut all = routes.into_rows();
     for row in rows(netns) {
         // An address and its broadcast can be told twice; the kernel keeps one (`fib_table_insert`).
         let known = |other: &Route| {
@@ -65,7 +65,7 @@ impl<'a> Dev<'a> {
             from: None,
             tos: 0,
             metric: 0,
-            protocol: Some("kernel".to_owned()),
+            protocol: Some("kernel".into()),
             scope: match (family, kind) {
                 (Family::Inet6, _) => RouteScope::GLOBAL,
                 (Family::Inet, RouteType::Local) => RouteScope::HOST,
@@ -74,7 +74,7 @@ impl<'a> Dev<'a> {
             prefsrc: None,
             mtu: None,
             mtu_locked: false,
-            nexthops: vec![self.hop(kind, evidence)],
+            nexthops: vec![self.hop(kind, evidence)].into(),
             nhid: None,
             realms: None,
             unmodelled: Vec::new(),

@@ -203,7 +203,7 @@ fn a_link_file_without_details_is_completed_from_other_tables() {
     assert!(port.state == PortState::Forwarding && port.hairpin && port.isolated);
     assert_eq!(loaded.files.path(port.evidence), "nodes/n1/host/bridge-link.txt");
     assert!(matches!(link("cni0").kind, LinkKind::Bridge(_)));
-    assert_eq!(link("flannel.1").kind, LinkKind::Other("vxlan".to_owned()));
+    assert_eq!(link("flannel.1").kind, LinkKind::Undetailed("vxlan"));
     assert_eq!(link("flannel0").kind, LinkKind::Tun { tap: false });
     assert_eq!(link("eth0").kind, LinkKind::Plain);
     assert!(has_gap(&loaded, &["lacks the details"]));

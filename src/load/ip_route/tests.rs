@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::super::check::{FILE, anywhere, clean, gappy, survives};
 use super::*;
+use crate::net::IfName;
 use crate::snapshot::RouteScope;
 
 /// `ip -d route show table all` of a namespace with a bit of everything.
@@ -196,7 +197,7 @@ prop_compose! {
         let via = via.map(|via| if other && via.is_ipv4() { "fe80::1".parse().unwrap() } else { via });
         NextHop {
             via, dev: Some(IfName::new(&dev)), weight: if multipath { weight } else { 1 }, onlink: flags[0],
-            dead: flags[1], linkdown: flags[2], encap, evidence: Evidence::line(FILE, 1),
+            dead: flags[1], linkdown: flags[2], encap: encap.map(Into::into), evidence: Evidence::line(FILE, 1),
         }
     }
 }
@@ -233,8 +234,8 @@ prop_compose! {
         };
         Route {
             table: TableId::named(&table).unwrap(), kind, dst,
-            from: from.filter(|from| from.prefix_len() > 0), tos, metric, protocol, scope: RouteScope(scope), prefsrc, mtu, mtu_locked: odd && mtu.is_some(),
-            nhid: nhid.or(nexthops.is_empty().then_some(1)), nexthops,
+            from: from.filter(|from| from.prefix_len() > 0), tos, metric, protocol: protocol.map(Into::into), scope: RouteScope(scope), prefsrc, mtu, mtu_locked: odd && mtu.is_some(),
+            nhid: nhid.or(nexthops.is_empty().then_some(1)), nexthops: nexthops.into(),
             realms: odd.then(|| "5/6".into()),
             unmodelled: if odd { vec!["hoplimit 33".into()] } else { vec![] },
             evidence: Evidence::line(FILE, 1),

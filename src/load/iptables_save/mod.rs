@@ -22,10 +22,13 @@ use crate::net::Family;
 use crate::snapshot::{Backend, RuleLine, Ruleset};
 use std::fmt;
 
-use super::lines::Notes;
-use section::Section;
+use super::lines::{self, Notes, quote};
+use section::{Found, Section};
 
 const TOOL: &str = "`iptables-save`";
+
+/// The tables that the kernel has.
+const TABLES: &[&str] = &["raw", "mangle", "nat", "filter", "security"];
 
 /// Reads what an `iptables-save` printed. The backend is nft's where its header says so, or legacy's.
 pub(super) fn parse(file: FileId, text: &Text, family: Family, gaps: &mut Vec<Gap>) -> Ruleset {
@@ -98,6 +101,13 @@ impl Reader<'_> {
         Evidence::line(self.ruleset.file, self.number)
     }
 
+    /// Says that a line may be any rule, chain or table.
+    fn lose(&mut self, what: impl fmt::Display) {
+        let here = self.here();
+        self.ruleset.unread.get_or_insert(here);
+        self.notes.add(here, what);
+    }
+
     fn gap(&mut self, what: impl fmt::Display) {
         let here = self.here();
         self.notes.add(here, what);
@@ -111,14 +121,26 @@ impl Reader<'_> {
         } else if line.contains("tables present, use") {
             self.ruleset.other_backend.get_or_insert(Evidence::line(self.ruleset.file, self.number));
         } else if line.contains("is incompatible, use 'nft' tool") {
-            self.gap("iptables could not print this table");
+            self.incompatible(line);
         }
+    }
+
+    /// A table that only nft can print.
+    fn incompatible(&mut self, line: &str) {
+        let name = line.split_once('`').and_then(|(_, rest)| rest.split_once('\''));
+        self.ruleset
+            .unprinted
+            .extend(name.map(|(name, _)| (name.to_owned(), Evidence::line(self.ruleset.file, self.number))));
+        self.gap("iptables could not print this table");
     }
 
     fn table(&mut self, name: &str) {
         if self.section.is_some() {
             self.gap("a table begins before the one above it has ended (no COMMIT)");
             self.close(true);
+        }
+        if !TABLES.contains(&name) {
+            self.lose(format_args!("there is no table {}", quote(name)));
         }
         self.section = Some(Section::new(Some(name), self.here()));
     }
@@ -131,7 +153,7 @@ impl Reader<'_> {
     fn chain(&mut self, rest: &str) {
         let mut words = rest.split_ascii_whitespace();
         let (Some(name), Some(policy)) = (words.next(), words.next()) else {
-            self.gap("a chain's declaration is not understood");
+            self.lose("a chain's declaration is not understood");
             return;
         };
         let here = self.here();
@@ -146,14 +168,17 @@ impl Reader<'_> {
             return self.garbage(at);
         }
         let here = self.here();
-        if self.section().rule(chain, at, here) {
-            self.gap(format!("the chain {} is not declared", chain.escape_debug()));
+        match self.section().rule(chain, at, here) {
+            Found::Known => {}
+            // iptables declares every chain: the name may be another chain's, and that one then lacks the rule.
+            Found::Undeclared => self.lose(format_args!("the chain {} is not declared", chain.escape_debug())),
+            Found::Anywhere => _ = self.ruleset.unread.get_or_insert(here),
         }
     }
 
     fn commit(&mut self) {
         if self.section.is_none() {
-            self.gap("COMMIT without a table");
+            self.lose("COMMIT without a table");
         }
         self.close(false);
     }
@@ -174,11 +199,14 @@ impl Reader<'_> {
         }
     }
 
-    /// A line that nobody understands. Inside a table it stands for a rule at its place.
+    /// A line that nobody understands. Below a table's first rule it stands for one at its place. Elsewhere it may be
+    /// anything: an error message that stands for all rules, a chain's declaration, the head of a table.
     fn garbage(&mut self, at: RuleLine) {
-        self.gap("this line is not understood");
-        if let Some(section) = &mut self.section {
-            section.placeholder(at);
+        let what = "this line is not understood";
+        if self.section.as_mut().is_some_and(|section| section.placeholder(at)) {
+            self.gap(what);
+        } else {
+            self.lose(what);
         }
     }
 
@@ -200,6 +228,8 @@ impl Reader<'_> {
     }
 
     fn end(&mut self) {
+        let cut = lines::open_end(self.ruleset.file, &self.ruleset.text);
+        self.ruleset.unread = self.ruleset.unread.or(cut);
         // The last piece of the text after its last line end is no line.
         if self.ruleset.text.ends_with('\n') {
             self.number -= 1;

@@ -18,7 +18,19 @@ pub(super) struct Section {
     names: HashMap<Arc<str>, ChainId, foldhash::quality::RandomState>,
     /// Each rule's chain and line, in the order of the file.
     rules: Vec<(ChainId, RuleLine)>,
+    /// The first line since the last rule that nobody understands.
+    garbage: Option<RuleLine>,
     declared: bool,
+}
+
+/// How a rule's chain was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Known,
+    /// It should have been declared and was not.
+    Undeclared,
+    /// A line above it that nobody understands may belong to more chains than can be told.
+    Anywhere,
 }
 
 impl Section {
@@ -29,6 +41,7 @@ impl Section {
             chains: Vec::new(),
             names: HashMap::default(),
             rules: Vec::new(),
+            garbage: None,
             declared: false,
         }
     }
@@ -53,12 +66,33 @@ impl Section {
         known.is_some()
     }
 
-    /// A rule's line. True where its chain should have been declared and was not.
-    pub(super) fn rule(&mut self, chain: &str, at: RuleLine, evidence: Evidence) -> bool {
+    /// A rule's line, and how its chain was found.
+    pub(super) fn rule(&mut self, chain: &str, at: RuleLine, evidence: Evidence) -> Found {
         let known = self.chain_nearby(chain).or_else(|| self.names.get(chain).copied());
         let id = known.unwrap_or_else(|| self.add(chain, evidence));
+        let told = self.garbage.take().is_none_or(|garbage| self.garbage_before(id, garbage));
         self.rules.push((id, at));
-        known.is_none() && self.declared
+        match known {
+            None if self.declared => Found::Undeclared,
+            _ if !told => Found::Anywhere,
+            _ => Found::Known,
+        }
+    }
+
+    /// A line that nobody understands stands at the end of its chain, and may as well be a rule of a chain after it, up
+    /// to the beginning of the next rule's. False where there are too many to tell.
+    fn garbage_before(&mut self, next: ChainId, garbage: RuleLine) -> bool {
+        const MOST: usize = 64;
+        let last = self.rules.last().map_or(0, |(id, _)| id.0 as usize);
+        if next.0 as usize == last {
+            return true;
+        }
+        let line = Evidence::line(self.evidence.file, garbage.line);
+        let between = self.chains.get_mut(last + 1..next.0 as usize).unwrap_or_default();
+        let few = between.len() <= MOST;
+        between.iter_mut().take(MOST).for_each(|chain| chain.open = Some(line));
+        self.rules.push((next, garbage));
+        few
     }
 
     /// The chain with this name, if it is that of the rule above or one of those declared next: `iptables-save`
@@ -70,11 +104,12 @@ impl Section {
         ids.find(|id| self.chain(*id).is_some_and(|chain| &*chain.name == name))
     }
 
-    /// A line that stands for a rule of the chain above it.
-    pub(super) fn placeholder(&mut self, at: RuleLine) {
-        if let Some((id, _)) = self.rules.last() {
-            self.rules.push((*id, at));
-        }
+    /// A line that stands for a rule of the chain above it. False where no rule stands above it.
+    pub(super) fn placeholder(&mut self, at: RuleLine) -> bool {
+        let Some((id, _)) = self.rules.last() else { return false };
+        self.rules.push((*id, at));
+        self.garbage.get_or_insert(at);
+        true
     }
 
     fn chain(&self, id: ChainId) -> Option<&Chain> {
@@ -100,6 +135,9 @@ impl Section {
         } else if !self.declared {
             let last = self.evidence_of_last();
             self.chains.iter_mut().for_each(|chain| chain.open = last);
+        }
+        if let Some(garbage) = self.garbage.take() {
+            self.open_from_last(Evidence::line(self.evidence.file, garbage.line));
         }
         let lines = self.group();
         let (name, assumed) = match self.name.take() {

@@ -11,8 +11,8 @@ mod statement;
 mod token;
 
 use crate::evidence::{Evidence, FileId, Gap, Text};
-use crate::snapshot::nft::{ChainKind, ObjectKind, Statement, TableNames};
-use crate::snapshot::{ChainPolicy, Nft, NftChain, NftFamily, NftHook, NftRule, NftTable};
+use crate::snapshot::nft::{ChainKind, ObjectKind, TableNames};
+use crate::snapshot::{ChainPolicy, Nft, NftChain, NftFamily, NftHook, NftTable};
 use crate::trace::Hook;
 
 use super::lines::Notes;
@@ -64,6 +64,7 @@ impl Ruleset<'_, '_> {
                 _ => {
                     // One gap for a stretch that is no listing.
                     if known {
+                        self.lose();
                         note(self.cursor.expected("a table"));
                     }
                     known = false;
@@ -73,13 +74,22 @@ impl Ruleset<'_, '_> {
         }
     }
 
+    /// What stands here may be a table.
+    fn lose(&mut self) {
+        let here = (self.line_of)(self.cursor.line());
+        self.nft.unread.get_or_insert(here);
+    }
+
     fn table(&mut self, note: &mut dyn FnMut(Fault)) {
         let warned = std::mem::take(&mut self.cursor.warned);
         let here = (self.line_of)(self.cursor.line());
         self.cursor.next();
         let (family, name) = match table_name(&mut self.cursor) {
             Ok(named) => named,
-            Err(fault) => return note(fault),
+            Err(fault) => {
+                self.nft.unread.get_or_insert(here);
+                return note(fault);
+            }
         };
         let mut reader = Reader {
             cursor: self.cursor,
@@ -95,6 +105,8 @@ impl Ruleset<'_, '_> {
             let fault = reader.cursor.expected("`}`");
             note(Fault { what: "it ends within a table, so rules may be missing".to_owned(), ..fault });
             let here = (self.line_of)(reader.cursor.line());
+            // What is cut off may be further tables too.
+            self.nft.unread.get_or_insert(here);
             if let Some(chain) = table.chains.last_mut() {
                 chain.open = Some(here);
             }
@@ -169,7 +181,7 @@ impl Reader<'_, '_> {
                     match self.named_set(word == "map", note) {
                         Ok(set) => table.sets.push(set),
                         Err(fault) => {
-                            note(fault);
+                            self.lose(table, fault, note);
                             self.leave_block();
                         }
                     }
@@ -177,6 +189,12 @@ impl Reader<'_, '_> {
                 _ => self.object_block(table, note),
             }
         }
+    }
+
+    /// Notes a part of a table that may be a chain.
+    fn lose(&mut self, table: &mut NftTable, fault: Fault, note: &mut dyn FnMut(Fault)) {
+        table.unread.get_or_insert((self.line_of)(fault.line));
+        note(fault);
     }
 
     /// To a line that closes a block, past it.
@@ -216,7 +234,7 @@ impl Reader<'_, '_> {
             _ => None,
         };
         let Some(kind) = kind else {
-            note(fault);
+            self.lose(table, fault, note);
             return self.skip_line();
         };
         match self.cursor.name("a name") {
@@ -233,7 +251,7 @@ impl Reader<'_, '_> {
         let name = match opened {
             Ok(name) => name,
             Err(fault) => {
-                note(fault);
+                self.lose(table, fault, note);
                 self.skip_line();
                 return true;
             }
@@ -376,25 +394,9 @@ fn new_table(family: NftFamily, name: &str, iptables: bool, evidence: Evidence) 
         sets: Vec::new(),
         objects: Vec::new(),
         names: TableNames::default(),
+        unread: None,
         evidence,
     }
-}
-
-/// A rule set that could hold anything, of a file that can't be read.
-pub(super) fn unknown(evidence: Evidence) -> Nft {
-    let hook = NftHook {
-        kind: ChainKind::Other,
-        hook: None,
-        priority: None,
-        devices: Vec::new(),
-        policy: ChainPolicy::Unknown,
-        evidence,
-    };
-    let rule =
-        NftRule { statements: Box::new([Statement::Unread("".into())]), tracks: None, evidence, start: 0, end: 0 };
-    let mut table = new_table(NftFamily::Inet, "", false, evidence);
-    table.chains.push(NftChain { name: "".into(), hook: Some(hook), rules: vec![rule], open: None, evidence });
-    Nft { tables: vec![table], ..Nft::default() }
 }
 
 /// A family by nft's word.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::net::Family;
+use crate::snapshot::nft::Statement;
 
 fn nft(text: &str) -> (Nft, Vec<Gap>) {
     let mut gaps = Vec::new();

@@ -124,8 +124,9 @@ fn header(pen: &mut Pen<'_>, view: &View<'_>, style: Style) -> io::Result<()> {
 /// How much of the probability was not walked, where the list of ways was cut.
 fn unexplored(pen: &mut Pen<'_>, view: &View<'_>, indent: &str) -> io::Result<()> {
     let Some(rest) = view.answer.unexplored else { return Ok(()) };
-    let rest = summary::share(Some(rest));
-    pen.paragraph(indent, &format!("... and ways that were not walked ({rest}); see --max-paths"), Tone::Unsure)
+    let (rest, more) = (summary::share(Some(rest)), view.answer.paths.len() + 1);
+    let what = format!("... {rest} was not walked, which leaves the answer open: ask for --max-paths {more} or more");
+    pen.paragraph(indent, &what, Tone::Unsure)
 }
 
 /// What is worth knowing, under the header.

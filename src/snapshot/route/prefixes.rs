@@ -52,6 +52,20 @@ impl<A: Copy + Ord> Prefixes<A> {
         Self { firsts, blocks, spans }
     }
 
+    /// The places of two routes with the same prefix, the one that is found first before the other. Of a prefix with very
+    /// many routes each is paired with a few.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (u32, u32)> {
+        const NEAR: usize = 8;
+        let prefix = |at: usize| self.firsts.get(at).zip(self.spans.get(at).map(|span| span.last));
+        let place = |at: usize| self.spans.get(at).map(|span| span.place);
+        (1..self.spans.len()).flat_map(move |at| {
+            let before = (at.saturating_sub(NEAR)..at).rev();
+            before
+                .take_while(move |other| prefix(*other) == prefix(at))
+                .filter_map(move |other| place(at).zip(place(other)))
+        })
+    }
+
     /// Before the first route that covers an address.
     pub(super) fn find(&self, address: A) -> Cursor {
         let before = |firsts: &[A]| firsts.partition_point(|first| *first <= address);

@@ -56,6 +56,9 @@ pub struct Netfilter {
     rulesets: Vec<Ruleset>,
     /// What `nft list ruleset` says; `None` where it was not collected.
     pub nft: Option<Nft>,
+    /// Lines that could not be read and that may be a rule, a chain or a whole table, with the families whose packets
+    /// may come to it.
+    pub unread: Vec<(Family, Evidence)>,
 }
 
 impl Netfilter {
@@ -106,6 +109,10 @@ pub struct Ruleset {
     /// Set where the file shows only some of the tables (an excerpt, or cut short): the line that tells. A table that
     /// is not in [`Self::tables`] is then unknown, and not absent.
     pub partial: Option<Evidence>,
+    /// Set where a line could not be read of which not even the chain is known: it may be any rule, chain or table.
+    pub unread: Option<Evidence>,
+    /// The tables that iptables says it can't print, and the lines that say so.
+    pub unprinted: Vec<(String, Evidence)>,
     /// Set where iptables warned that the other backend holds tables too, which it did not print.
     pub other_backend: Option<Evidence>,
     pub(crate) text: Text,
@@ -122,6 +129,8 @@ impl Ruleset {
             file,
             tables: Vec::new(),
             partial: None,
+            unread: None,
+            unprinted: Vec::new(),
             other_backend: None,
             text,
             tracks: OnceLock::new(),

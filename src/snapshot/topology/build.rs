@@ -36,8 +36,10 @@ impl Topology {
     fn add_devices(&mut self, namespaces: &[Netns]) {
         for (id, netns) in (0u32..).map(NetnsId).zip(namespaces) {
             let mut vertices = HashMap::new();
+            let mut last = None;
             for dev in devices(netns) {
-                if !vertices.contains_key(dev) {
+                // Most rows of a long table name the device of the one above them.
+                if last.replace(dev) != Some(dev) && !vertices.contains_key(dev) {
                     let vertex = self.graph.add_node(Vertex::Device(DevRef::new(id, dev)));
                     vertices.insert(dev.clone(), vertex);
                 }

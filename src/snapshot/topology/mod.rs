@@ -16,9 +16,9 @@ use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
-use crate::net::{Family, IfName, NetnsId};
+use crate::net::{Family, IfName, NetnsId, NodeName};
 
-use super::{KubeNode, Snapshot};
+use super::{KubeNode, Pod, Snapshot};
 
 pub use reach::Reach;
 
@@ -230,6 +230,17 @@ impl Snapshot {
             host.is_some_and(|host| !self.netns(host).may_have_more_addrs(Family::of(address)))
         };
         self.kube.nodes.iter().flatten().find(|node| node.internal_ips.contains(&address) && tells_all(node))
+    }
+
+    /// The folder of the pod of a node that has an address by its Pod object, where the snapshot doesn't hold it.
+    #[must_use]
+    pub fn absent_pod(&self, node: &NodeName, address: IpAddr) -> Option<String> {
+        let here = |pod: &Pod| self.nodes.get(node).is_some_and(|node| node.pods.contains_key(&pod.name));
+        let is_it = |pod: &&Pod| {
+            pod.node.as_ref() == Some(node) && !pod.host_network && pod.is_live() && pod.ips.contains(&address)
+        };
+        let pod = self.kube.pods.iter().flatten().find(is_it).filter(|pod| !here(pod))?;
+        Some(format!("nodes/{node}/pods/{}_{}", pod.name.namespace, pod.name.name))
     }
 
     /// The Node object that has an address, where the node itself is not in the snapshot.

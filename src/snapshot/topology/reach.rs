@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::net::{IfName, NetnsId, NetnsName};
-use crate::snapshot::{Kube, LinkKind, Netns, Route, RouteType, Routes};
+use crate::snapshot::{Kube, Link, LinkKind, Netns, Route, RouteType, Routes};
 
 use super::DevRef;
 
@@ -111,7 +111,7 @@ fn leaves_by(route: &Route) -> Option<&IfName> {
 
 fn is_tunnel(kind: &LinkKind) -> bool {
     match kind {
-        LinkKind::Vxlan(_) | LinkKind::Tun { tap: false } => true,
+        LinkKind::Vxlan(_) | LinkKind::Tun { tap: false } | LinkKind::Undetailed(Link::TUNNEL) => true,
         LinkKind::Other(kind) => matches!(kind.as_str(), "vxlan" | "wireguard" | "ipip" | "geneve" | "gre" | "sit"),
         _ => false,
     }

@@ -144,11 +144,17 @@ pub(super) fn segments(devices: &[(DevRef, IfName)], namespaces: &[Netns]) -> Ve
     let subnets = subnets(devices, namespaces);
     groups.join_overlapping(&subnets);
     let with_subnet: HashSet<usize> = subnets.iter().map(|(_, place)| *place).collect();
-    let seen = neighbours_seen(devices, namespaces);
+    let lladdr = |dev: &DevRef| namespaces.get(dev.netns.0 as usize).and_then(|netns| netns.link(&dev.link)?.lladdr);
+    let astray: Vec<(usize, MacAddr)> = devices
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| !with_subnet.contains(place))
+        .filter_map(|(place, (dev, _))| Some((place, lladdr(dev)?)))
+        .collect();
+    let seen = neighbours_seen(devices, namespaces, &astray.iter().map(|(_, lladdr)| *lladdr).collect());
     let mut member: Vec<bool> = (0..devices.len()).map(|place| with_subnet.contains(&place)).collect();
-    for (place, (dev, _)) in devices.iter().enumerate().filter(|(place, _)| !with_subnet.contains(place)) {
-        let lladdr = namespaces.get(dev.netns.0 as usize).and_then(|netns| netns.link(&dev.link)?.lladdr);
-        for &witness in lladdr.and_then(|lladdr| seen.get(&lladdr)).into_iter().flatten() {
+    for (place, lladdr) in astray {
+        for &witness in seen.get(&lladdr).into_iter().flatten() {
             groups.join(place, witness);
             if let Some(member) = member.get_mut(place) {
                 *member = true;
@@ -177,14 +183,22 @@ fn subnets(devices: &[(DevRef, IfName)], namespaces: &[Netns]) -> Vec<(IpNet, us
     subnets
 }
 
-/// For each link-layer address, the underlay devices on which it is a neighbour.
-fn neighbours_seen(devices: &[(DevRef, IfName)], namespaces: &[Netns]) -> HashMap<MacAddr, Vec<usize>> {
+/// For each link-layer address that is wanted, the underlay devices on which it is a neighbour.
+fn neighbours_seen(
+    devices: &[(DevRef, IfName)],
+    namespaces: &[Netns],
+    wanted: &HashSet<MacAddr>,
+) -> HashMap<MacAddr, Vec<usize>> {
     let mut seen: HashMap<MacAddr, Vec<usize>> = HashMap::new();
+    if wanted.is_empty() {
+        return seen;
+    }
     let faces: HashMap<(NetnsId, &IfName), usize> =
         devices.iter().enumerate().map(|(place, (dev, face))| ((dev.netns, face), place)).collect();
     for (id, netns) in (0u32..).map(NetnsId).zip(namespaces).filter(|(_, netns)| netns.name == NetnsName::Host) {
         for neigh in netns.neighs.iter().flatten().filter(|neigh| neigh.state.is_valid()) {
-            if let (Some(lladdr), Some(&place)) = (neigh.lladdr, faces.get(&(id, &neigh.dev))) {
+            let lladdr = neigh.lladdr.filter(|lladdr| wanted.contains(lladdr));
+            if let (Some(lladdr), Some(&place)) = (lladdr, faces.get(&(id, &neigh.dev))) {
                 seen.entry(lladdr).or_default().push(place);
             }
         }

@@ -29,6 +29,8 @@ pub struct NftTable {
     pub objects: Vec<(ObjectKind, Arc<str>, Evidence)>,
     /// The names that rules call chains and sets by.
     pub names: TableNames,
+    /// Set where a part of it could not be read that may be a chain: its line.
+    pub unread: Option<Evidence>,
     /// The line that names it.
     pub evidence: Evidence,
 }

@@ -1,0 +1,217 @@
+//! Files of netfilter's rules that could not be read: what stands in them may be any rule. And forms of one table that
+//! contradict each other.
+
+use flowtrace::load::load;
+use serde_json::Value;
+
+use super::bundled::{Files, Form};
+use super::program::flowtrace;
+
+const N1: &str = "nodes/n1/host/";
+const POD1: &str = "nodes/n1/pods/default_pod1/";
+
+fn vxlan() -> Files {
+    Files::bundled("vxlan")
+}
+
+fn n1(name: &str) -> String {
+    format!("{N1}{name}")
+}
+
+/// The exit code of `default/pod1` to `default/pod2`, the verdict, and everything that is said.
+fn ask(files: &Files, more: &[&str]) -> (Option<i32>, String, String) {
+    let there = files.write(Form::Tar);
+    let question = ["explain", "--snapshot", there.as_str(), "default/pod1", "default/pod2", "-o", "json"];
+    let ran = flowtrace(&[&question, more].concat());
+    let answer: Value = serde_json::from_str(&ran.out).unwrap_or_else(|err| panic!("{err}: {ran:?}"));
+    (ran.code, answer["verdict"].as_str().unwrap_or_default().to_owned(), ran.out)
+}
+
+fn check_open(files: &Files, more: &[&str], line: &str) {
+    let (code, verdict, said) = ask(files, more);
+    assert_eq!((code, verdict.as_str()), (Some(3), "undetermined"), "{line}");
+    assert!(said.contains(&format!("{line} could not be read")), "{said} does not name {line}");
+    for file in ["iptables-save is missing", "ip6tables-save is missing"] {
+        assert!(!said.contains(file), "{said}");
+    }
+}
+
+fn check_certain(files: &Files, more: &[&str]) {
+    let (code, verdict, said) = ask(files, more);
+    assert_eq!((code, verdict.as_str()), (Some(0), "delivered"), "{said}");
+}
+
+fn gaps(files: &Files) -> Vec<String> {
+    load(&files.write(Form::Tar).path).unwrap().gaps.into_iter().map(|gap| gap.what).collect()
+}
+
+#[test]
+fn a_file_without_a_readable_rule_may_hold_any() {
+    let without_nft = vxlan().without(&n1("nft.txt"));
+    for garbage in ["bash: iptables-save: command not found\n", "xx\n", "Permission denied (you must be root)\n", "xx"]
+    {
+        for files in [&without_nft, &vxlan()] {
+            let path = n1("iptables-save");
+            check_open(&files.clone().with(&path, garbage), &[], &format!("{path}:1"));
+        }
+        let path = format!("{POD1}iptables-save");
+        check_open(&vxlan().with(&path, garbage), &[], &format!("{path}:1"));
+        for name in ["iptables-legacy-save", "nft.json", "nft.txt"] {
+            let path = n1(name);
+            check_open(&vxlan().without(&n1("nft.txt")).with(&path, garbage), &[], &format!("{path}:1"));
+        }
+    }
+    let six = Files::bundled("dual-stack").with(&n1("ip6tables-save"), "xx\n");
+    check_open(&six, &["-6"], &format!("{N1}ip6tables-save:1"));
+    check_certain(&six, &["-4"]);
+}
+
+#[test]
+fn an_empty_file_says_that_there_are_no_rules() {
+    for name in ["iptables-save", "iptables-legacy-save"] {
+        let path = format!("{POD1}{name}");
+        check_certain(&vxlan().with(&path, ""), &[]);
+        check_certain(&vxlan().with(&path, "# Warning: a remark of somebody\n"), &[]);
+    }
+    check_certain(&vxlan().with(&format!("{POD1}nft.json"), ""), &[]);
+    check_certain(&vxlan().with(&n1("ipset"), ""), &[]);
+}
+
+#[test]
+fn a_line_outside_every_table_may_be_a_rule() {
+    let path = n1("iptables-save");
+    let first = vxlan().edit(&path, |text| format!("some tool: a complaint\n{text}"));
+    check_open(&first, &[], &format!("{path}:1"));
+    let last = vxlan().edit(&path, |text| format!("{text}-X FORWARD\n"));
+    check_open(&last, &[], &format!("{path}:{}", last.text(&path).lines().count()));
+    let head = vxlan().edit(&path, |text| text.replacen("*filter", "*filXter", 1));
+    let line = head.text(&path).lines().position(|line| line == "*filXter").unwrap() + 1;
+    check_open(&head, &[], &format!("{path}:{line}"));
+    let headless = vxlan().edit(&path, |text| text.replacen("*filter", "filter", 1));
+    check_open(&headless, &[], &format!("{path}:{line}"));
+    let cut = vxlan().edit(&path, |text| text.trim_end().to_owned());
+    check_open(&cut, &[], &format!("{path}:{}", cut.text(&path).lines().count()));
+}
+
+#[test]
+fn a_line_before_the_first_rule_may_be_a_chain() {
+    let path = n1("iptables-save");
+    let chain = vxlan().edit(&path, |text| text.replacen(":FORWARD ", "FORWARD ", 1));
+    let line = chain.text(&path).lines().position(|line| line.starts_with("FORWARD ")).unwrap() + 1;
+    let (code, verdict, said) = ask(&chain, &[]);
+    assert_eq!((code, verdict.as_str()), (Some(3), "undetermined"));
+    assert!(said.contains(&format!("{path}:{line} could not be read")), "{said}");
+}
+
+#[test]
+fn a_line_between_rules_may_be_of_any_chain_around_it() {
+    // The last rule of one chain, and the first of the next.
+    let rules = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A INPUT -j ACCEPT\n\
+                 garbage\n-A OUTPUT -j ACCEPT\nCOMMIT\n";
+    let path = n1("iptables-save");
+    let files = vxlan().without(&n1("nft.txt")).without(&n1("ip6tables-save")).with(&path, rules);
+    let (code, verdict, said) = ask(&files, &["--no-reply"]);
+    assert_eq!((code, verdict.as_str()), (Some(3), "undetermined"), "{said}");
+    assert!(said.contains(&format!("{path} may lack rules at the end of chain FORWARD")), "{said}");
+}
+
+#[test]
+fn a_part_of_nfts_rules_that_cannot_be_read_may_be_a_chain() {
+    let path = n1("nft.txt");
+    let table = "table inet own {\n\tchXin c {\n\t\ttype filter hook forward priority 0; policy drop;\n\t}\n}\n";
+    let files = vxlan().edit(&path, |text| format!("{text}{table}"));
+    let line = files.text(&path).lines().position(|line| line.contains("chXin")).unwrap() + 1;
+    check_open(&files, &[], &format!("{path}:{line}"));
+    let whole =
+        vxlan().edit(&path, |text| text.to_owned() + &table.replace("chXin", "chain").replace("drop", "accept"));
+    check_certain(&whole, &[]);
+    let head = vxlan().edit(&path, |text| text.to_owned() + &table.replace("table", "tXble").replace("chXin", "chain"));
+    let line = head.text(&path).lines().position(|line| line.contains("tXble")).unwrap() + 1;
+    check_open(&head, &[], &format!("{path}:{line}"));
+}
+
+#[test]
+fn a_set_whose_file_could_not_be_read_may_hold_anything() {
+    let rule = "-A FORWARD -m set --match-set blocked dst -j DROP\n-A FORWARD";
+    let files = vxlan().edit(&n1("iptables-save"), |text| text.replacen("-A FORWARD", rule, 1));
+    let (code, _, said) = ask(&files.with(&n1("ipset"), "bash: ipset: command not found\n"), &["--no-reply"]);
+    assert_ne!(code, Some(0));
+    assert!(said.contains(&format!("{N1}ipset:1 could not be read")), "{said}");
+}
+
+#[test]
+fn two_forms_of_a_table_that_differ_are_a_gap_that_names_both() {
+    assert!(!gaps(&vxlan()).iter().any(|gap| gap.contains("what iptables-save says counts")));
+    let (save, nft) = (n1("iptables-save"), n1("nft.txt"));
+    let told = |files: Files, words: &str| {
+        let snapshot = load(&files.write(Form::Tar).path).unwrap();
+        let gap = snapshot.gaps.iter().find(|gap| gap.what.contains("what iptables-save says counts"));
+        let gap = gap.unwrap_or_else(|| panic!("no gap for {words}"));
+        assert!(gap.what.contains(words) && gap.what.contains(&save) && gap.what.contains(&nft), "{}", gap.what);
+        let paths: Vec<&str> = gap.evidence.iter().map(|line| snapshot.files.path(*line)).collect();
+        assert_eq!(paths, [&save, &nft]);
+        check_certain(&files, &[]);
+    };
+    let rule = "-A FLANNEL-FWD -s 203.0.113.9/32 -j DROP\n-A FLANNEL-FWD";
+    told(
+        vxlan().edit(&save, |text| text.replacen("-A FLANNEL-FWD", rule, 1)),
+        "chain FLANNEL-FWD of the table filter has 3 rules",
+    );
+    let rule = "chain FLANNEL-FWD {\n\t\tip saddr 203.0.113.9 counter drop";
+    told(
+        vxlan().edit(&nft, |text| text.replacen("chain FLANNEL-FWD {", rule, 1)),
+        "chain FLANNEL-FWD of the table filter has 2 rules",
+    );
+    let chain = "*filter\n:OWN - [0:0]";
+    told(vxlan().edit(&save, |text| text.replacen("*filter", chain, 1)), "chain OWN of the table filter stands in");
+    let chain = "\tchain OWN {\n\t}\n\tchain FLANNEL-FWD {";
+    told(
+        vxlan().edit(&nft, |text| text.replacen("\tchain FLANNEL-FWD {", chain, 1)),
+        "chain OWN of the table filter stands in",
+    );
+    told(
+        vxlan().edit(&nft, |text| {
+            text.replacen("hook output priority filter; policy accept", "hook output priority filter; policy drop", 1)
+        }),
+        "chain OUTPUT of the table filter has the policy ACCEPT",
+    );
+}
+
+#[test]
+fn no_bundled_snapshot_contradicts_itself() {
+    for name in super::bundled::names() {
+        let gaps = gaps(&Files::bundled(&name));
+        let odd =
+            |gap: &&String| gap.contains("what iptables-save says counts") || gap.contains("the kernel holds one");
+        assert_eq!(gaps.iter().find(odd), None, "{name}");
+    }
+}
+
+#[test]
+fn routes_that_the_kernel_can_not_hold_together_are_a_gap() {
+    let count = |name: &str, rows: &str| {
+        let files = Files::bundled("dual-stack").edit(&n1(name), |text| format!("{text}{rows}"));
+        gaps(&files).iter().filter(|gap| gap.contains("of which the kernel holds one alone")).count()
+    };
+    let v4 = "unicast 203.0.113.0/24 via 192.0.2.1 dev eth0 table main proto static scope global \n";
+    assert_eq!(count("route.txt", v4), 0);
+    assert_eq!(count("route.txt", &v4.repeat(2)), 1);
+    assert_eq!(count("route.txt", &format!("{v4}{}", v4.replace("global ", "global linkdown "))), 1);
+    for other in [
+        ("via 192.0.2.1", "via 192.0.2.2"),
+        ("proto static", "proto boot"),
+        ("global ", "global metric 5 "),
+        ("table main", "table 7"),
+        ("unicast", "local"),
+        ("global ", "global mtu 1400 "),
+    ] {
+        assert_eq!(count("route.txt", &format!("{v4}{}", v4.replace(other.0, other.1))), 0, "{other:?}");
+    }
+    let v6 =
+        "unicast 2001:db8:f::/64 via fe80::1 dev eth0 table main proto static scope global metric 1024 pref medium\n";
+    assert_eq!(count("route6.txt", &v6.repeat(2)), 1);
+    assert_eq!(count("route6.txt", &format!("{v6}{}", v6.replace("static", "boot"))), 1);
+    for other in [("fe80::1", "fe80::2"), ("via fe80::1 ", ""), ("metric 1024", "metric 1025"), ("8:f::", "8:e::")] {
+        assert_eq!(count("route6.txt", &format!("{v6}{}", v6.replace(other.0, other.1))), 0, "{other:?}");
+    }
+}
