@@ -34,15 +34,16 @@ fn branches(statement: &Statement) -> bool {
         Statement::Match(relation) => {
             open(&relation.left) || matches!(&relation.right, Operand::Expr(right) if open(right))
         }
-        Statement::Vmap(key, _) | Statement::SetMark(key) | Statement::SetCtMark(key) | Statement::SetCtZone(key) => {
-            open(key)
-        }
-        Statement::SetPayload(_, _, value) => open(value),
+        Statement::Vmap(key, _)
+        | Statement::SetMark(key)
+        | Statement::SetCtMark(key)
+        | Statement::SetCtZone(_, key) => open(key),
+        Statement::SetPayload(_, _, value) | Statement::SetRaw(_, _, _, value) => open(value),
+        Statement::Aside(aside) => aside.values.iter().any(|value| matches!(value, Expr::Map(key, _) if open(key))),
         Statement::Nat(nat) => {
             [&nat.addr, &nat.port].into_iter().flatten().any(|(low, high)| open(low) || high.as_ref().is_some_and(open))
         }
         Statement::Limit(_) | Statement::Unknowable(_) => true,
-        Statement::Quota(quota) => quota.used.is_none(),
         Statement::Dynset { limited, .. } => *limited,
         _ => false,
     }

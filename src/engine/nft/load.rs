@@ -75,7 +75,9 @@ impl<'a> Run<'a> {
             Expr::Payload(header, field) => {
                 super::field::nft_payload(walk, self, *header, *field).map(|field| vec![field])
             }
-            Expr::Raw(base, offset, length) => one(super::field::raw(self.packet(walk), *base, *offset, *length)),
+            Expr::Raw(base, offset, length) => {
+                super::field::raw(walk, self, *base, *offset, *length).map(|field| vec![field])
+            }
             Expr::Meta(key) => meta::nft_meta_get(walk, self, *key).map(|field| vec![field]),
             Expr::Ct(key, direction) => ct::nft_ct_get(walk, *key, *direction).map(|field| vec![field]),
             Expr::Fib(asked) => one(fib::nft_fib(walk, self, *asked)),

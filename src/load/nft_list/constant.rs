@@ -101,8 +101,11 @@ impl Datatype {
         if let Some((addr, length)) = word.rsplit_once('/') {
             return self.prefix(self.single(addr)?, length.parse().ok()?);
         }
-        let (low, high) = word.split_once('-')?;
-        Some((self.single(low)?, self.single(high)?))
+        // A name may have dashes of its own: `echo-reply-echo-request`, which JSON's ranges have.
+        word.match_indices('-').find_map(|(at, _)| {
+            let (low, high) = (word.get(..at)?, word.get(at + 1..)?);
+            Some((self.single(low)?, self.single(high)?))
+        })
     }
 
     /// A device's name: 16 bytes, of which a trailing `*` leaves the rest open.
