@@ -149,7 +149,7 @@ fn raw_bits_are_read_and_written() {
     assert!(!raw("@th,0,32 0x9c400050"));
     // Behind the packet's end is nothing.
     assert!(!raw("@nh,480,8 != 1"));
-    let mut host = udp_forward("@th,64,32 0x41424344 @ih,0,16 0x4142 drop");
+    let mut host = udp_forward("@th,64,32 0x41424344 drop");
     assert!(host.branches());
     host.given.payload = Some(Arc::from(b"ABCDABCDABCDABCDABCDABCDABCDABCD".as_slice()));
     assert!(host.is_dropped());
@@ -159,11 +159,13 @@ fn raw_bits_are_read_and_written() {
 
 #[test]
 fn a_zone_of_one_direction_has_the_answer_in_the_other() {
-    let rules = "iifname \"eth0\" ct original zone set 3\niifname \"eth1\" ct original zone set 3\n";
-    let nft = chain("inet", "prerouting", rules).replace("priority filter", "priority raw")
-        + &chain("ip", "forward", "ct state established accept\nct state new counter packets 0 bytes 0");
-    let path = host(&[("nft.txt", &nft)]).forwarded().path();
-    assert!(matched(&path.reply.unwrap()).contains(&"c 1".to_owned()));
+    let zone = |hook: &str| {
+        chain("inet", hook, "ct original zone set 3").replace(" t {", &format!(" {hook} {{")).replace("filter;", "raw;")
+    };
+    let states = "ct state established accept\nct state new counter packets 0 bytes 0";
+    let nft = zone("prerouting") + &zone("output") + &chain("ip", "output", states);
+    let reply = matched(&host(&[("nft.txt", &nft)]).path().reply.unwrap());
+    assert_eq!(reply, ["c 1", "c policy", "c 1"]);
 }
 
 #[test]
@@ -213,4 +215,107 @@ fn a_chain_of_devices_that_are_not_listed_branches() {
     let answer = host(&[("nft.json", &counts)]).answer();
     assert_eq!(answer.paths.len(), 1);
     assert!(answer.gaps.iter().any(|gap| gap.what.contains("is not listed")));
+}
+
+#[test]
+fn options_that_a_packet_cannot_have_are_missing() {
+    let drops = |rule: &str| udp_forward(&format!("{rule} drop")).is_dropped();
+    assert!(!drops("tcp option maxseg size 1460"));
+    assert!(!drops("tcp option maxseg size != 1460"));
+    assert!(!drops("tcp option maxseg exists"));
+    assert!(drops("tcp option sack-perm missing"));
+    assert!(drops("sctp chunk init missing"));
+    assert!(drops("ip option lsrr missing"));
+    assert!(!drops("ip option lsrr addr 192.0.2.1"));
+    // IPv4 has no extension headers to ask for.
+    assert!(!drops("exthdr frag missing"));
+    assert!(!drops("exthdr frag exists"));
+    let six = |rule: &str| {
+        forward(&format!("{rule} drop")).with(packet("2001:db8:1::99", "2001:db8:2::7", udp(53))).is_dropped()
+    };
+    assert!(six("exthdr frag missing"));
+    assert!(!six("exthdr hbh exists"));
+    assert!(!six("frag more-fragments 1"));
+    assert!(!six("ip option lsrr missing"));
+    assert!(forward("tcp option maxseg exists drop").branches());
+    let json = |value: &str| {
+        let rule = format!(
+            r#"{{"match": {{"op": "==", "left": {{"tcp option": {{"name": "maxseg"}}}}, "right": {value}}}}}, {{"drop": null}}"#
+        );
+        host(&[("nft.json", &json(FORWARD, &[&rule]))]).with(packet(CLIENT, THEM, udp(53))).is_dropped()
+    };
+    assert!(json("false") && !json("true"));
+}
+
+#[test]
+fn what_a_device_is_stands_in_the_link_file() {
+    let drops = |rule: &str| udp_forward(&format!("{rule} drop")).is_dropped();
+    assert!(drops("iiftype ether"));
+    assert!(drops("meta oiftype != loopback"));
+    assert!(!drops("iiftype { loopback, ppp }"));
+    assert!(drops("iifgroup \"default\""));
+    assert!(!drops("meta oifgroup != default"));
+    assert!(!drops("iifgroup 7"));
+    assert!(udp_forward("iifgroup \"mine\" drop").branches());
+    assert!(udp_forward("meta iifkind \"veth\" drop").branches(), "what is no veth may be a file without -d");
+    assert!(!at("prerouting", "oiftype != loopback drop").is_dropped(), "no device, no type");
+    let veth = LINK.replace(
+        "52:54:00:00:00:10 brd ff:ff:ff:ff:ff:ff promiscuity 0",
+        "52:54:00:00:00:10 brd ff:ff:ff:ff:ff:ff promiscuity 0 \n    veth addrgenmode none",
+    );
+    let nft = chain("inet", "forward", "meta iifkind \"veth\" drop");
+    assert!(host(&[("link.txt", &veth), ("nft.txt", &nft)]).forwarded().is_dropped());
+}
+
+#[test]
+fn the_route_is_asked_for() {
+    let drops = |rule: &str| udp_forward(&format!("{rule} drop")).is_dropped();
+    assert!(drops("rt ip nexthop 198.51.100.7"));
+    assert!(!drops("rt ip nexthop != 198.51.100.7"));
+    assert!(drops("rt ip nexthop { 198.51.100.0/24 }"));
+    assert!(!drops("rt ip6 nexthop != 2001:db8::1"));
+    assert!(drops("rt classid \"cosmos\""));
+    assert!(!drops("rt classid 5"));
+    assert!(drops("meta rtclassid 0"));
+    assert!(drops("rt mtu 1460"));
+    assert!(!at("prerouting", "rt classid 0 drop").with(packet(CLIENT, THEM, udp(53))).is_dropped(), "no route yet");
+}
+
+#[test]
+fn what_a_connection_keeps_is_asked_for() {
+    let drops = |rule: &str| udp_forward(&format!("{rule} drop")).is_dropped();
+    assert!(!drops("ct packets 0"));
+    assert!(drops("ct original packets 1"));
+    assert!(drops("ct bytes < 1000"));
+    assert!(drops("ct avgpkt 60"));
+    assert!(drops("ct reply bytes 0"));
+    assert!(!drops("ct label 1"));
+    assert!(drops("ct label set 1 ct label 1"));
+    assert!(!drops("ct label set 1 ct label 2"));
+    assert!(!drops("meta cgroup 0"), "a packet that is passed on is no socket's");
+    assert!(drops("jhash ip ttl . th dport mod 1 seed 0x3 == 0"));
+}
+
+#[test]
+fn who_sends_is_what_the_question_says() {
+    let nft = chain("inet", "output", "meta skuid 1000 meta skgid != 0 drop");
+    let snapshot = |uid: Option<u32>| {
+        let mut host = host(&[("nft.txt", &nft)]).with(packet(US, THEM, udp(53)));
+        host.given = Given { uid, gid: Some(100), ..Given::default() };
+        let snapshot = load_files(host.files.clone()).unwrap();
+        let from = Origin::Socket { netns: NetnsId(0) };
+        let question = Question {
+            packet: host.packet.clone(),
+            from,
+            reply: false,
+            max_paths: 64,
+            verbose: false,
+            established: false,
+            given: host.given.clone(),
+        };
+        explain(&snapshot, &question).paths.iter().map(|path| path.forward.arrived()).collect::<Vec<_>>()
+    };
+    assert_eq!(snapshot(Some(1000)), [false]);
+    assert_eq!(snapshot(Some(0)), [true]);
+    assert_eq!(snapshot(None).len(), 2);
 }

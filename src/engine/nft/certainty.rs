@@ -1,7 +1,7 @@
 //! How well a rule of nft's own is known before any packet comes.
 
 use crate::snapshot::NftRule;
-use crate::snapshot::nft::{CtKey, Expr, HeaderField, MetaKey, NumgenMode, Operand, Statement};
+use crate::snapshot::nft::{CtKey, Expr, Exthdr, HeaderField, MetaKey, NumgenMode, Operand, RtKey, Statement};
 
 use super::super::certainty::Certainty;
 
@@ -58,6 +58,8 @@ fn open(expr: &Expr) -> bool {
         | Expr::Numgen { mode: NumgenMode::Inc | NumgenMode::Random, .. }
         | Expr::Jhash { seed: None, .. }
         | Expr::Symhash { .. }
+        | Expr::Exthdr(Exthdr::Tcp | Exthdr::Sctp | Exthdr::Dccp, ..)
+        | Expr::Rt(RtKey::Ipsec)
         | Expr::Opaque(_) => true,
         Expr::Binary(_, left, right) => open(left) || open(right),
         Expr::Concat(fields) => fields.iter().any(open),

@@ -5,7 +5,7 @@ use crate::snapshot::nft::{BitOp, Data, Expr, MetaKey, NumgenMode, Operand, RelO
 
 use super::super::walk::{Walk, Why};
 use super::statement::{Run, answered};
-use super::{ct, fib, hash, meta};
+use super::{ct, exthdr, fib, hash, meta, rt};
 
 /// A value that nobody can know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +110,10 @@ impl<'a> Run<'a> {
                     Err(doubt) => vec![Err(doubt)],
                 })
             }
+            Expr::Exthdr(of, asks, text) => {
+                exthdr::nft_exthdr(walk, self.packet(walk), *of, *asks, text).map(|field| vec![field])
+            }
+            Expr::Rt(key) => rt::nft_rt_get(walk, self, *key).map(|field| vec![field]),
             Expr::Opaque(text) => one(Err(Doubt::fact(format!("`{text}` of {}", flow(self.packet(walk)))))),
         }
     }

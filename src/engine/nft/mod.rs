@@ -6,6 +6,7 @@
 mod certainty;
 mod chain;
 mod ct;
+mod exthdr;
 mod fib;
 mod field;
 mod hash;
@@ -13,6 +14,7 @@ mod load;
 mod lookup;
 mod meta;
 mod nat;
+mod rt;
 mod statement;
 mod write;
 

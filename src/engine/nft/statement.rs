@@ -99,6 +99,7 @@ impl<'a> Run<'a> {
             Statement::SetMark(value) => return self.set_mark(walk, value),
             Statement::SetCtMark(value) => return self.set_ct_mark(walk, value),
             Statement::SetCtZone(side, value) => return self.set_ct_zone(walk, *side, value),
+            Statement::SetCtLabel(value) => return Ok(self.set_ct_label(walk, value)),
             Statement::SetRaw(base, offset, length, value) => {
                 return self.set_raw(walk, (*base, *offset, *length), value);
             }
@@ -220,6 +221,13 @@ impl<'a> Run<'a> {
         let Some(zone) = self.value(walk, value)? else { return Ok(Flow::Break) };
         conntrack::set_template(walk, Zone::of_side(u16::try_from(zone & 0xffff).unwrap_or(0), side));
         Ok(Flow::Next)
+    }
+
+    /// All labels at once (`nf_connlabels_replace`).
+    fn set_ct_label(&mut self, walk: &mut Walk, value: &'a Expr) -> Flow {
+        let Ok(fields) = self.load(walk, value) else { return Flow::Break };
+        conntrack::set_labels(walk, fields.into_iter().next().and_then(Result::ok));
+        Flow::Next
     }
 
     /// A value that something is set to; `None` where the rule breaks off.

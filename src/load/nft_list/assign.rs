@@ -1,6 +1,6 @@
 //! Statements that set something, or send the packet or a copy of it elsewhere.
 
-use crate::snapshot::nft::{CtKey, Expr, Header, HeaderField, MetaKey, NftAside, Statement};
+use crate::snapshot::nft::{CtKey, Expr, Exthdr, Header, HeaderField, MetaKey, NftAside, Statement};
 
 use super::constant::Datatype;
 use super::expression::Typed;
@@ -16,6 +16,7 @@ impl Reader<'_, '_> {
         Ok(match left.expr {
             Expr::Meta(MetaKey::Mark) => Statement::SetMark(self.typed_value(datatype)?),
             Expr::Ct(CtKey::Mark, _) => Statement::SetCtMark(self.typed_value(datatype)?),
+            Expr::Ct(CtKey::Label, _) => Statement::SetCtLabel(self.label_value()?),
             Expr::Ct(CtKey::Zone, side) => Statement::SetCtZone(side, self.typed_value(datatype)?),
             Expr::Payload(header, field) if !matches!(field, HeaderField::Other(_)) => {
                 Statement::SetPayload(header, field, self.typed_value(datatype)?)
@@ -37,7 +38,7 @@ impl Reader<'_, '_> {
         let header = match left {
             Expr::Meta(MetaKey::Pkttype | MetaKey::Other("broute")) => None,
             Expr::Meta(_) | Expr::Ct(..) => return Ok(self.aside(start, None, vec![value])),
-            Expr::Opaque(text) if text.starts_with("tcp option") => Some(Header::Tcp),
+            Expr::Exthdr(Exthdr::Tcp, ..) => Some(Header::Tcp),
             // Another option or field may be looked at again, which is not modelled.
             Expr::Payload(header, HeaderField::Other(field)) => Some(*header).filter(|header| {
                 matches!(
@@ -62,6 +63,14 @@ impl Reader<'_, '_> {
         self.assigned(datatype)
     }
 
+    /// A label by its number, or by a name that no snapshot holds.
+    fn label_value(&mut self) -> Parsed<Expr> {
+        if self.peek_constant(Datatype::CtLabel).is_some() || self.starts_expression() {
+            return self.typed_value(Datatype::CtLabel);
+        }
+        self.words()
+    }
+
     /// A value whose type is not modelled: an expression, or the words that stand there.
     fn opaque_value(&mut self) -> Parsed<Expr> {
         if self.starts_expression() {
@@ -82,7 +91,7 @@ impl Reader<'_, '_> {
     }
 
     /// Whether an expression starts here, and no constant.
-    fn starts_expression(&self) -> bool {
+    pub(super) fn starts_expression(&self) -> bool {
         const WORDS: &[&str] =
             &["meta", "ct", "fib", "numgen", "jhash", "symhash", "rt", "socket", "osf", "ipsec", "exthdr"];
         match self.cursor.peek() {

@@ -16,7 +16,8 @@ use crate::net::{Family, Hook};
 
 pub use chain::{ChainKind, NftChain, NftHook, NftRule, NftTable, TableNames};
 pub use expr::{
-    BitOp, CtKey, Expr, Fib, FibResult, Header, HeaderField, MetaKey, NumgenMode, Operand, PayloadBase, RelOp, Relation,
+    Asks, BitOp, CtKey, Expr, Exthdr, Fib, FibResult, Header, HeaderField, MetaKey, NumgenMode, Operand, PayloadBase,
+    RelOp, Relation, RtKey,
 };
 pub use set::{Data, Element, NftSet, SetKind, SetRef};
 pub use statement::{

@@ -28,6 +28,8 @@ pub enum Statement {
     SetCtMark(Expr),
     /// `ct zone set`, `ct original zone set`: of the one direction, where it is said.
     SetCtZone(Option<Direction>, Expr),
+    /// `ct label set`: all labels at once, a bit each.
+    SetCtLabel(Expr),
     /// `ip dscp set`, `ip daddr set`.
     SetPayload(Header, HeaderField, Expr),
     /// `@nh,64,8 set`: where the bits are counted from, the first one, and how many.
