@@ -10,6 +10,7 @@ use crate::trace::{Decision, Hook, Reason, Verdict};
 use super::bridge::{br_handle_frame_finish, br_pass_frame_up, learn};
 use super::neigh;
 use super::netfilter::nf_hook;
+use super::nft::{self, Part};
 use super::route::ip_route_input;
 use super::sysctl;
 use super::unread;
@@ -71,6 +72,7 @@ pub(super) fn br_nf_pre_routing(walk: &mut Walk, bridge: &IfName, port: &IfName)
     let before = walk.packet().ip.destination;
     nf_hook(walk, Hook::Prerouting, Some(bridge), None)?;
     if walk.packet().ip.destination == before {
+        behind(walk, port)?;
         return br_handle_frame_finish(walk, bridge, port);
     }
     match ip_route_input(walk, bridge) {
@@ -97,6 +99,11 @@ pub(super) fn br_nf_pre_routing(walk: &mut Walk, bridge: &IfName, port: &IfName)
     }
 }
 
+/// The bridge's own chains that come after the IP hooks (`br_nf_hook_thresh`).
+fn behind(walk: &mut Walk, port: &IfName) -> Stage<()> {
+    nft::nf_bridge(walk, Hook::Prerouting, (Some(port), None), Part::Behind)
+}
+
 fn is_martian(end: &End) -> bool {
     matches!(end.reason, Some(Reason::MartianSource | Reason::MartianDestination | Reason::RpFilter))
 }
@@ -104,6 +111,7 @@ fn is_martian(end: &End) -> bool {
 /// The new destination is behind the same bridge: the frame gets its address and is bridged
 /// (`br_nf_pre_routing_finish_bridge`).
 fn bridged_dnat(walk: &mut Walk, bridge: &IfName, port: &IfName, next_hop: std::net::IpAddr) -> Stage<Next> {
+    behind(walk, port)?;
     let sender = walk.packet().link.map(|link| link.source);
     let reached = walk.tracker.has_reached(walk.netns_id(), bridge, next_hop);
     neigh::resolve(walk, bridge, next_hop, false, sender)?;
@@ -120,6 +128,7 @@ fn bridged_dnat(walk: &mut Walk, bridge: &IfName, port: &IfName, next_hop: std::
 
 /// The new destination is elsewhere: the frame is for the bridge now.
 fn to_the_stack(walk: &mut Walk, bridge: &IfName, port: &IfName) -> Stage<Next> {
+    behind(walk, port)?;
     learn(walk, bridge, port);
     walk.skb.to_host = true;
     br_pass_frame_up(walk, bridge, None)

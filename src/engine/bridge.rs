@@ -10,7 +10,7 @@ use crate::trace::{Decision, Hook, Reason, Verdict};
 use super::br_netfilter;
 use super::input::ip_rcv;
 use super::link::{Reach, ports};
-use super::nft;
+use super::nft::{self, Part};
 use super::unread;
 use super::walk::{End, Next, Stage, Walk};
 
@@ -38,10 +38,11 @@ pub(super) fn br_handle_frame(walk: &mut Walk, bridge: &IfName, port: &IfName) -
         return Err(End::dropped(Reason::DeviceDown).detail(detail).because([bridge_link.evidence]));
     }
     ingress_vlan(netns, bridge, port)?;
-    nft::nf_bridge(walk, Hook::Prerouting, (Some(port), None))?;
     if br_netfilter::is_on(walk, bridge) {
+        nft::nf_bridge(walk, Hook::Prerouting, (Some(port), None), Part::Before)?;
         return br_netfilter::br_nf_pre_routing(walk, bridge, port);
     }
+    nft::nf_bridge(walk, Hook::Prerouting, (Some(port), None), Part::All)?;
     br_handle_frame_finish(walk, bridge, port)
 }
 
@@ -172,7 +173,7 @@ pub(super) fn br_pass_frame_up(walk: &mut Walk, bridge: &IfName, evidence: Optio
         take_fdb(walk, bridge, Some(bridge.clone()), Vec::new(), evidence);
     }
     let port = walk.skb.iif.clone();
-    nft::nf_bridge(walk, Hook::Input, (port.as_ref(), None))?;
+    nft::nf_bridge(walk, Hook::Input, (port.as_ref(), None), Part::All)?;
     let netns = walk.netns_id();
     walk.receive(netns, bridge, None, None);
     walk.skb.iif = Some(bridge.clone());
@@ -213,10 +214,16 @@ fn br_forward(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>, out: &IfN
         return Err(refusal);
     }
     egress_vlan(netns, bridge, from, out)?;
-    nft::nf_bridge(walk, if from.is_some() { Hook::Forward } else { Hook::Output }, (from, Some(out)))?;
-    nft::nf_bridge(walk, Hook::Postrouting, (None, Some(out)))?;
-    if from.is_some() {
+    if from.is_some() && walk.skb.nf_bridge.is_some() {
+        nft::nf_bridge(walk, Hook::Forward, (from, Some(out)), Part::Before)?;
         br_netfilter::br_nf_forward(walk, bridge, out)?;
+        nft::nf_bridge(walk, Hook::Forward, (from, Some(out)), Part::Behind)?;
+    } else {
+        let hook = if from.is_some() { Hook::Forward } else { Hook::Output };
+        nft::nf_bridge(walk, hook, (from, Some(out)), Part::All)?;
+    }
+    nft::nf_bridge(walk, Hook::Postrouting, (None, Some(out)), Part::All)?;
+    if from.is_some() {
         br_netfilter::br_nf_post_routing(walk, bridge)?;
     }
     fits_port(walk, out)?;

@@ -444,6 +444,15 @@ pub(super) fn set_mark(walk: &mut Walk, mark: Mark) {
     }
 }
 
+/// `ct label set`: `None` where nobody knows what the labels' names stand for.
+pub(super) fn set_labels(walk: &mut Walk, labels: Option<u128>) {
+    if let Nfct::Entry(ct) = walk.skb.nfct
+        && let Some(entry) = walk.tracker.entries.get_mut(ct.id)
+    {
+        entry.kept.labels = labels;
+    }
+}
+
 /// `NOTRACK`: unless the packet has a connection already.
 pub(super) fn set_untracked(walk: &mut Walk) {
     if walk.skb.nfct == Nfct::None {

@@ -1,7 +1,7 @@
 //! Zones, which keep connections with the same addresses apart (`include/net/netfilter/nf_conntrack_zones.h`).
 
 use crate::net::Mark;
-use crate::snapshot::{ConntrackEntry, ConntrackTuple, CtTarget, CtZoneSide};
+use crate::snapshot::{ConntrackEntry, ConntrackTuple, CtTarget, CtZoneSide, Direction};
 
 use super::conntrack::{CtEntry, Dir};
 
@@ -20,6 +20,12 @@ impl Zone {
     /// A zone for both directions.
     pub(super) fn both(id: u16) -> Self {
         Self { id, side: None, by_mark: false }
+    }
+
+    /// A zone for one direction, or for both (`nft_ct_set_zone_eval` in `net/netfilter/nft_ct.c`).
+    pub(super) fn of_side(id: u16, side: Option<Direction>) -> Self {
+        let side = side.map(|side| if side == Direction::Original { Dir::Original } else { Dir::Reply });
+        Self { side, ..Self::both(id) }
     }
 
     /// What a `CT` rule says (`xt_ct_tg_check` in `net/netfilter/xt_CT.c`).

@@ -121,6 +121,9 @@ fn nf_nat_setup_info(walk: &mut Walk, range: &NatRange, manip: Manip, because: O
     let protocol = entry.protocol;
     let Some(current) = invert(protocol, &entry.reply) else { return };
     let (wanted, drawn) = get_unique_tuple(walk, ct.id, protocol, &current, range, manip);
+    if drawn {
+        doubt_ports_left(walk, range, manip, because);
+    }
     let unknown = drawn.then(|| walk.tracker.draw_port());
     let Some(entry) = walk.tracker.entries.get_mut(ct.id) else { return };
     if (wanted != current || drawn)
@@ -136,6 +139,18 @@ fn nf_nat_setup_info(walk: &mut Walk, range: &NatRange, manip: Manip, because: O
     match manip {
         Manip::Src => entry.snat_done = true,
         Manip::Dst => entry.dnat_done = true,
+    }
+}
+
+/// A packet in a loop may come to one rule so often that its range has no port left, and is dropped then; which ports were
+/// drawn, and what else has some of them, is not known.
+fn doubt_ports_left(walk: &mut Walk, range: &NatRange, manip: Manip, because: Option<Evidence>) {
+    let Some((low, high)) = range.ports.filter(|_| manip == Manip::Src) else { return };
+    let netns = walk.netns_id();
+    let drawn = |entry: &&CtEntry| entry.netns == netns && entry.snat_because == because && entry.reply_unknown != 0;
+    let taken = walk.tracker.entries.iter().filter(drawn).count();
+    if because.is_some() && taken > usize::from(high.saturating_sub(low)) {
+        walk.doubt(format!("whether a port between {low} and {high} is left for a further connection"), because);
     }
 }
 

@@ -5,9 +5,10 @@
 
 use std::net::IpAddr;
 
+use crate::evidence::Evidence;
 use crate::net::{Family, IfName, Mark, Protocol};
-use crate::snapshot::nft::ChainKind;
-use crate::snapshot::{Backend, Netns, Nft, NftChain, NftTable, Ruleset};
+use crate::snapshot::nft::{ChainKind, ChainPlace, Printed};
+use crate::snapshot::{Backend, ChainPolicy, Netns, Nft, NftChain, NftFamily, NftTable, Ruleset, Table};
 use crate::trace::{CtState, Hook};
 
 use super::conntrack::{self, Nfct};
@@ -33,26 +34,90 @@ pub(super) enum NfVerdict {
     Accept,
 }
 
-/// One thing at a hook, by priority (`enum nf_ip_hook_priorities`).
+/// What the kernel itself has at a hook, by priority (`enum nf_ip_hook_priorities`).
+#[derive(Clone, Copy, Debug)]
+enum Fixed {
+    Table(&'static str),
+    Conntrack,
+    Nat,
+    Confirm,
+}
+
+/// One thing at a hook.
 #[derive(Clone, Copy, Debug)]
 enum Stop<'s> {
-    Table(&'static str),
-    /// A base chain of nft's own, of a type other than nat.
+    Table(&'s Ruleset, &'s Table),
+    /// A base chain of nft's own.
     Chain(&'s Nft, &'s NftTable, &'s NftChain),
     Conntrack,
     Nat,
     Confirm,
 }
 
-fn stops(hook: Hook) -> &'static [(i32, Stop<'static>)] {
-    const RAW: (i32, Stop<'static>) = (-300, Stop::Table("raw"));
-    const CONNTRACK: (i32, Stop<'static>) = (-200, Stop::Conntrack);
-    const MANGLE: (i32, Stop<'static>) = (-150, Stop::Table("mangle"));
-    const DNAT: (i32, Stop<'static>) = (-100, Stop::Nat);
-    const FILTER: (i32, Stop<'static>) = (0, Stop::Table("filter"));
-    const SECURITY: (i32, Stop<'static>) = (50, Stop::Table("security"));
-    const SNAT: (i32, Stop<'static>) = (100, Stop::Nat);
-    const CONFIRM: (i32, Stop<'static>) = (i32::MAX, Stop::Confirm);
+/// One thing at a hook, and what orders it among the others.
+#[derive(Clone, Copy, Debug)]
+struct At<'s> {
+    priority: i32,
+    /// Its place in what nft lists.
+    listed: Option<ChainPlace>,
+    stop: Stop<'s>,
+}
+
+impl At<'_> {
+    /// Whether the kernel calls it before another one. Of one priority the hook that was registered last comes first
+    /// (`nf_hook_entries_grow`). What nft lists was made in the order of the list, as far as it tells; the rest stands
+    /// nowhere: iptables-legacy is taken to come before iptables-nft, and after nft's own chains.
+    fn is_before(&self, other: &Self) -> bool {
+        let later = match (self.listed, other.listed) {
+            (Some(own), Some(others)) => own > others,
+            _ => matches!(self.stop, Stop::Table(..)) && matches!(other.stop, Stop::Table(..)),
+        };
+        self.priority < other.priority || self.priority == other.priority && later
+    }
+
+    /// Whether what it does could depend on what another one did.
+    fn has_rules(&self) -> bool {
+        match self.stop {
+            Stop::Table(_, table) => !table.is_empty(),
+            Stop::Chain(_, _, chain) => !chain.rules.is_empty(),
+            Stop::Conntrack | Stop::Nat | Stop::Confirm => true,
+        }
+    }
+
+    /// Whether the listing tells which of two was made first: chains of one table stand in that order.
+    fn is_of_same_table(&self, other: &Self) -> bool {
+        matches!((self.listed, other.listed), (Some((own, _)), Some((others, _))) if own == others)
+    }
+
+    fn name(&self) -> String {
+        match self.stop {
+            Stop::Table(ruleset, table) => format!("iptables-{}'s table {}", ruleset.backend.as_str(), table.name),
+            Stop::Chain(_, table, chain) => {
+                format!("nft's chain {} of table {}", chain.name.escape_debug(), table.name.escape_debug())
+            }
+            Stop::Conntrack | Stop::Confirm => "connection tracking".to_owned(),
+            Stop::Nat => "the nat chains".to_owned(),
+        }
+    }
+
+    fn evidence(&self) -> Option<Evidence> {
+        match self.stop {
+            Stop::Table(_, table) => Some(table.evidence),
+            Stop::Chain(_, _, chain) => Some(chain.evidence),
+            Stop::Conntrack | Stop::Nat | Stop::Confirm => None,
+        }
+    }
+}
+
+fn stops(hook: Hook) -> &'static [(i32, Fixed)] {
+    const RAW: (i32, Fixed) = (-300, Fixed::Table("raw"));
+    const CONNTRACK: (i32, Fixed) = (-200, Fixed::Conntrack);
+    const MANGLE: (i32, Fixed) = (-150, Fixed::Table("mangle"));
+    const DNAT: (i32, Fixed) = (-100, Fixed::Nat);
+    const FILTER: (i32, Fixed) = (0, Fixed::Table("filter"));
+    const SECURITY: (i32, Fixed) = (50, Fixed::Table("security"));
+    const SNAT: (i32, Fixed) = (100, Fixed::Nat);
+    const CONFIRM: (i32, Fixed) = (i32::MAX, Fixed::Confirm);
     match hook {
         Hook::Prerouting => &[RAW, CONNTRACK, MANGLE, DNAT],
         Hook::Input => &[MANGLE, FILTER, SECURITY, SNAT, CONFIRM],
@@ -73,17 +138,46 @@ pub(super) fn nf_hook(walk: &mut Walk, hook: Hook, indev: Option<&IfName>, outde
         note_no_postrouting(walk, family);
     }
     let tracks = netns.netfilter.needs_conntrack(family);
-    for (_, stop) in all_stops(netns, &state) {
-        match stop {
-            Stop::Table(name) => tables(walk, netns, name, &state)?,
-            Stop::Chain(nft, table, chain) => native_chain(walk, nft, table, chain, &state)?,
-            Stop::Conntrack if tracks => conntrack::nf_conntrack_in(walk),
-            Stop::Nat if tracks => nf_nat_inet_fn(walk, netns, &state)?,
-            Stop::Confirm if tracks => conntrack::nf_conntrack_confirm(walk),
-            _ => {}
+    let all = all_stops(netns, &state, tracks);
+    for at in &all {
+        let before = touched(walk);
+        match at.stop {
+            Stop::Conntrack => conntrack::nf_conntrack_in(walk),
+            Stop::Nat => nf_nat_inet_fn(walk, netns, &state)?,
+            Stop::Confirm => conntrack::nf_conntrack_confirm(walk),
+            _ => ask(walk, at, &state)?,
+        }
+        if before != touched(walk) {
+            note_order(walk, &state, &all, at);
         }
     }
     Ok(())
+}
+
+/// What a chain may change that another one may ask for.
+fn touched(walk: &Walk) -> (Routed, u8, Option<Mark>) {
+    (routed_by(walk), walk.packet().ip.ttl, conntrack::entry(walk).map(|entry| entry.mark))
+}
+
+/// Where two chains of one priority are not of one table, the listing shows in which order their tables were made, and
+/// not in which order the chains were. That counts where one of them changes or decides what the other one asks for.
+fn note_order(walk: &mut Walk, state: &HookState, all: &[At<'_>], at: &At<'_>) {
+    let other = all.iter().find(|other| {
+        let same = other.evidence() == at.evidence() && other.name() == at.name();
+        other.priority == at.priority && !same && !at.is_of_same_table(other) && at.has_rules() && other.has_rules()
+    });
+    let Some(other) = other else { return };
+    let first = if other.is_before(at) { other } else { at };
+    let what = format!(
+        "{} and {} are called at {} with the same priority, {}: which one was made last, and is called first, is not \
+         listed, and the walk takes it to be {}",
+        at.name(),
+        other.name(),
+        state.hook.as_str(),
+        at.priority,
+        first.name()
+    );
+    walk.gap(what, at.evidence().into_iter().chain(other.evidence()));
 }
 
 /// The rule sets of a family, legacy first: a snapshot doesn't tell which of two hooks of one priority came first.
@@ -139,29 +233,67 @@ fn doubt_iptables_in_nft(walk: &mut Walk, netns: &Netns, family: Family) {
     walk.doubt(what, Some(table.evidence));
 }
 
-/// iptables' tables and nft's chains at a hook, by priority. Of one priority the hook that was registered last comes
-/// first (`nf_hook_entries_grow`), which is taken to be nft's own.
-fn all_stops<'s>(netns: &'s Netns, state: &HookState) -> Vec<(i32, Stop<'s>)> {
-    let mut all: Vec<(i32, Stop<'s>)> = native_chains(netns, state)
-        .filter(|(_, _, chain)| chain.kind() != Some(ChainKind::Nat))
-        .map(|(nft, table, chain)| {
-            let priority = chain.hook.as_ref().and_then(|hook| hook.priority);
-            (priority.unwrap_or(i32::MIN), Stop::Chain(nft, table, chain))
-        })
-        .collect();
-    all.extend_from_slice(stops(state.hook));
-    all.sort_by_key(|(priority, _)| *priority);
+/// iptables' tables, nft's chains and the kernel's own at a hook, in the order in which they are called.
+fn all_stops<'s>(netns: &'s Netns, state: &HookState, tracks: bool) -> Vec<At<'s>> {
+    let mut all = native_chains(netns, state, |kind| kind != ChainKind::Nat);
+    for (priority, fixed) in stops(state.hook) {
+        let own = |stop| At { priority: *priority, listed: None, stop };
+        match fixed {
+            Fixed::Table(name) => add_tables(&mut all, netns, state, (*priority, name)),
+            Fixed::Conntrack if tracks => add(&mut all, own(Stop::Conntrack)),
+            Fixed::Nat if tracks => add(&mut all, own(Stop::Nat)),
+            Fixed::Confirm if tracks => add(&mut all, own(Stop::Confirm)),
+            _ => {}
+        }
+    }
     all
 }
 
-/// nft's own base chains at a hook, in the order in which they are called.
-fn native_chains<'s>(
-    netns: &'s Netns,
-    state: &HookState,
-) -> impl Iterator<Item = (&'s Nft, &'s NftTable, &'s NftChain)> {
-    let chains = netns.netfilter.native_chains(state.family, state.hook);
-    let nft = netns.netfilter.nft.as_ref();
-    chains.into_iter().filter_map(move |(table, chain)| nft.map(|nft| (nft, table, chain)))
+/// Puts a thing before those that are called after it.
+fn add<'s>(all: &mut Vec<At<'s>>, at: At<'s>) {
+    let place = all.iter().position(|other| at.is_before(other)).unwrap_or(all.len());
+    all.insert(place, at);
+}
+
+/// Adds the tables of a name of both backends.
+fn add_tables<'s>(all: &mut Vec<At<'s>>, netns: &'s Netns, state: &HookState, (priority, name): (i32, &str)) {
+    for backend in [Backend::Nft, Backend::Legacy] {
+        let Some(ruleset) = netns.netfilter.ruleset(state.family, backend) else { continue };
+        let Some(table) = ruleset.table(name) else { continue };
+        let Some(chain) = table.base_chain(state.hook) else { continue };
+        let nft = netns.netfilter.nft.as_ref().filter(|_| backend == Backend::Nft);
+        let listed = match nft.and_then(|nft| nft.printed(NftFamily::of(state.family), name, state.hook)) {
+            Some(Printed::At(place)) => Some(place),
+            // `iptables-save` prints every chain that a table can have, also those that nobody has used yet.
+            Some(Printed::Absent) if chain.is_empty() && chain.policy == ChainPolicy::Accept => continue,
+            _ => None,
+        };
+        add(all, At { priority, listed, stop: Stop::Table(ruleset, table) });
+    }
+}
+
+/// nft's own base chains at a hook, of some types, in the order in which they are called.
+fn native_chains<'s>(netns: &'s Netns, state: &HookState, of: impl Fn(ChainKind) -> bool) -> Vec<At<'s>> {
+    let Some(nft) = &netns.netfilter.nft else { return Vec::new() };
+    let chains = netns.netfilter.native_chains(state.family, state.hook).into_iter();
+    let at = |(place, table, chain): (ChainPlace, &'s NftTable, &'s NftChain)| {
+        let hook = chain.hook.as_ref().filter(|hook| of(hook.kind))?;
+        let priority = hook.priority.unwrap_or(i32::MIN);
+        Some(At { priority, listed: Some(place), stop: Stop::Chain(nft, table, chain) })
+    };
+    chains.filter_map(at).collect()
+}
+
+/// Asks a table or a chain.
+fn ask(walk: &mut Walk, at: &At<'_>, state: &HookState) -> Stage<()> {
+    match at.stop {
+        Stop::Table(ruleset, table) if &*table.name == "mangle" && state.hook == Hook::Output => {
+            ipt_mangle_out(walk, ruleset, table, state)
+        }
+        Stop::Table(ruleset, table) => run_table(walk, ruleset, table, state),
+        Stop::Chain(nft, table, chain) => native_chain(walk, nft, table, chain, state),
+        Stop::Conntrack | Stop::Nat | Stop::Confirm => Ok(()),
+    }
 }
 
 /// One of nft's own chains; after one of type route a packet that it changed is routed again (`nft_chain_route.c`).
@@ -173,24 +305,14 @@ fn native_chain(walk: &mut Walk, nft: &Nft, table: &NftTable, chain: &NftChain, 
 }
 
 /// What routing looks at in a packet.
-fn routed_by(walk: &Walk) -> (Mark, IpAddr, IpAddr, u8) {
+type Routed = (Mark, IpAddr, IpAddr, u8);
+
+fn routed_by(walk: &Walk) -> Routed {
     let packet = walk.packet();
     (packet.mark, packet.ip.source, packet.ip.destination, packet.ip.tos)
 }
 
-fn tables(walk: &mut Walk, netns: &Netns, name: &str, state: &HookState) -> Stage<()> {
-    for ruleset in rulesets(netns, state.family) {
-        let Some(table) = ruleset.table(name) else { continue };
-        if name == "mangle" && state.hook == Hook::Output {
-            ipt_mangle_out(walk, ruleset, state)?;
-        } else {
-            run_table(walk, ruleset, table, state)?;
-        }
-    }
-    Ok(())
-}
-
-fn run_table(walk: &mut Walk, ruleset: &Ruleset, table: &crate::snapshot::Table, state: &HookState) -> Stage<()> {
+fn run_table(walk: &mut Walk, ruleset: &Ruleset, table: &Table, state: &HookState) -> Stage<()> {
     match ipt_do_table(walk, ruleset, table, state) {
         Ok(NfVerdict::Accept) => Ok(()),
         Err(end) => Err(tell_sender(walk, state, end)),
@@ -210,8 +332,7 @@ fn tell_sender(walk: &Walk, state: &HookState, mut end: Box<End>) -> Box<End> {
 }
 
 /// mangle's OUTPUT chain, after which a packet that it changed is routed again (`ipt_mangle_out`).
-fn ipt_mangle_out(walk: &mut Walk, ruleset: &Ruleset, state: &HookState) -> Stage<()> {
-    let Some(table) = ruleset.table("mangle") else { return Ok(()) };
+fn ipt_mangle_out(walk: &mut Walk, ruleset: &Ruleset, table: &Table, state: &HookState) -> Stage<()> {
     let before = routed_by(walk);
     run_table(walk, ruleset, table, state)?;
     if before == routed_by(walk) { Ok(()) } else { ip_route_me_harder(walk) }
@@ -251,29 +372,13 @@ fn nf_nat_inet_fn(walk: &mut Walk, netns: &Netns, state: &HookState) -> Stage<()
 /// The nat tables and nft's nat chains by their priority, until one has decided (`nf_nat_inet_fn`).
 fn ask_nat_tables(walk: &mut Walk, netns: &Netns, state: &HookState, manip: Manip) -> Stage<()> {
     let own = if manip == Manip::Src { 100 } else { -100 };
-    let chains: Vec<_> =
-        native_chains(netns, state).filter(|(_, _, chain)| chain.kind() == Some(ChainKind::Nat)).collect();
-    let priority = |chain: &NftChain| chain.hook.as_ref().and_then(|hook| hook.priority).unwrap_or(0);
-    let before = chains.partition_point(|(_, _, chain)| priority(chain) <= own);
-    for (nft, table, chain) in chains.iter().take(before) {
-        native_chain(walk, nft, table, chain, state)?;
+    let mut all = native_chains(netns, state, |kind| kind == ChainKind::Nat);
+    add_tables(&mut all, netns, state, (own, "nat"));
+    for (place, at) in all.iter().enumerate() {
+        ask(walk, at, state)?;
         if nat::is_initialized(walk, manip) {
-            return Ok(());
-        }
-    }
-    for ruleset in rulesets(netns, state.family) {
-        let Some(table) = ruleset.table("nat") else { continue };
-        if table.base_chain(state.hook).is_none() {
-            continue;
-        }
-        run_table(walk, ruleset, table, state)?;
-        if nat::is_initialized(walk, manip) {
-            return Ok(());
-        }
-    }
-    for (nft, table, chain) in chains.iter().skip(before) {
-        native_chain(walk, nft, table, chain, state)?;
-        if nat::is_initialized(walk, manip) {
+            // Those that are no longer asked may have decided otherwise.
+            note_order(walk, state, all.get(place..).unwrap_or(&[]), at);
             return Ok(());
         }
     }

@@ -232,6 +232,8 @@ pub(super) struct Walk<'s> {
     seen: HashSet<(NetnsId, IfName, String)>,
     /// Rules tried since the last step, in a verbose walk.
     tried: Vec<Evidence>,
+    /// Lines that changed the packet since the last step without a step of their own.
+    unlisted: Vec<Evidence>,
 }
 
 impl<'s> Walk<'s> {
@@ -259,6 +261,7 @@ impl<'s> Walk<'s> {
             outside: Vec::new(),
             seen: HashSet::new(),
             tried: Vec::new(),
+            unlisted: Vec::new(),
         }
     }
 
@@ -290,14 +293,21 @@ impl<'s> Walk<'s> {
     /// Records a step and applies it.
     pub(super) fn take(&mut self, decision: Decision, because: impl IntoIterator<Item = Evidence>) {
         self.apply(&decision);
+        let unlisted = std::mem::take(&mut self.unlisted);
         self.steps.push(Step {
             place: self.place.clone(),
             decision,
             // A row that was derived from nothing stands on no line.
-            because: because.into_iter().filter(|evidence| evidence.line > 0).collect(),
+            because: because.into_iter().chain(unlisted).filter(|evidence| evidence.line > 0).collect(),
             packet: self.packet.clone(),
             tried: std::mem::take(&mut self.tried),
         });
+    }
+
+    /// Applies what the kernel's own trace doesn't list. The next step shows it, and has the line that did it.
+    pub(super) fn take_unlisted(&mut self, decision: &Decision, because: Evidence) {
+        self.apply(decision);
+        self.unlisted.push(because);
     }
 
     /// The lines of the routing decision that stands.

@@ -10,6 +10,7 @@ mod nat;
 mod native;
 mod recent;
 mod sets;
+mod statements;
 mod targets;
 
 use std::net::IpAddr;

@@ -70,13 +70,21 @@ impl Word {
 }
 
 /// The bytes.
-pub(super) struct Bytes {
+pub(in super::super) struct Bytes {
     list: Vec<Option<u8>>,
+    /// Where the transport header starts.
+    transport: usize,
+    /// Where it ends, if that is known.
+    inner: Option<usize>,
 }
 
 impl Bytes {
     pub(super) fn of(walk: &Walk) -> Self {
-        let packet = walk.packet();
+        Self::of_packet(walk, walk.packet())
+    }
+
+    /// Of the walk's packet as a rule that has not ended yet has changed it.
+    pub(in super::super) fn of_packet(walk: &Walk, packet: &Packet) -> Self {
         let length = usize::try_from(packet.length).unwrap_or(usize::MAX).min(usize::from(u16::MAX) + 40);
         let mut list = ip_header(packet);
         let start = list.len();
@@ -85,12 +93,38 @@ impl Bytes {
         let payload = walk.given.payload.as_deref().filter(|_| whole);
         let behind = payload.and_then(|payload| length.checked_sub(payload.len())).filter(|behind| *behind >= start);
         let header = behind.map(|behind| behind - start).or((length == start + 20 && whole).then_some(20));
+        let end = header.or(transport_length(packet)).map(|length| start + length);
         let transport = transport_header(packet, length.saturating_sub(start), header);
         list.iter_mut().skip(start).zip(transport).for_each(|(place, byte)| *place = byte);
         if let (Some(payload), Some(behind)) = (payload, behind) {
             list.iter_mut().skip(behind).zip(payload).for_each(|(place, byte)| *place = Some(*byte));
         }
-        Self { list }
+        Self { list, transport: start, inner: end }
+    }
+
+    /// Where the transport header starts.
+    pub(in super::super) fn transport(&self) -> u32 {
+        u32::try_from(self.transport).unwrap_or(u32::MAX)
+    }
+
+    /// Where what the transport header carries starts, if that is known.
+    pub(in super::super) fn inner(&self) -> Option<u32> {
+        self.inner.and_then(|inner| u32::try_from(inner).ok())
+    }
+
+    /// So many bits from a place on, as one number; `None` where the packet ends before, and within it where not all of
+    /// them are known.
+    pub(in super::super) fn bits(&self, from: u32, count: u32) -> Option<Option<u128>> {
+        let end = from.checked_add(count)?;
+        let (first, last) = (usize::try_from(from / 8).ok()?, usize::try_from(end.div_ceil(8)).ok()?);
+        let bytes = self.list.get(first..last)?;
+        let mut value = Some(0u128);
+        for (place, byte) in (0u32..).zip(bytes) {
+            for bit in (0..8).filter(|bit| (from..end).contains(&((from / 8 + place) * 8 + bit))) {
+                value = value.zip(*byte).map(|(value, byte)| value << 1 | u128::from(byte >> (7 - bit) & 1));
+            }
+        }
+        Some(value)
     }
 
     pub(super) fn len(&self) -> u32 {
@@ -148,6 +182,12 @@ fn ip_header(packet: &Packet) -> Vec<Option<u8>> {
         .concat(),
         _ => Vec::new(),
     }
+}
+
+/// How long a transport header is that has only one length. A message of ICMP is header up to its data
+/// (`nft_payload_inner_offset` in `net/netfilter/nft_payload.c` knows TCP and UDP alone).
+fn transport_length(packet: &Packet) -> Option<usize> {
+    matches!(packet.transport, Transport::Udp { .. }).then_some(8)
 }
 
 /// What is known of the header behind: `header` is its length, where that is known, and `length` that of all the rest.

@@ -19,6 +19,7 @@ mod socket;
 mod time;
 mod u32;
 
+pub(super) use bytes::Bytes;
 pub(super) use header::has_no_options;
 pub(super) use other::{has, is_exact, masked, number, value};
 

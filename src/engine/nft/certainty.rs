@@ -1,7 +1,7 @@
 //! How well a rule of nft's own is known before any packet comes.
 
 use crate::snapshot::NftRule;
-use crate::snapshot::nft::{CtKey, Expr, HeaderField, MetaKey, NumgenMode, Operand, Statement};
+use crate::snapshot::nft::{CtKey, Expr, Exthdr, HeaderField, MetaKey, NumgenMode, Operand, RtKey, Statement};
 
 use super::super::certainty::Certainty;
 
@@ -34,15 +34,16 @@ fn branches(statement: &Statement) -> bool {
         Statement::Match(relation) => {
             open(&relation.left) || matches!(&relation.right, Operand::Expr(right) if open(right))
         }
-        Statement::Vmap(key, _) | Statement::SetMark(key) | Statement::SetCtMark(key) | Statement::SetCtZone(key) => {
-            open(key)
-        }
-        Statement::SetPayload(_, _, value) => open(value),
+        Statement::Vmap(key, _)
+        | Statement::SetMark(key)
+        | Statement::SetCtMark(key)
+        | Statement::SetCtZone(_, key) => open(key),
+        Statement::SetPayload(_, _, value) | Statement::SetRaw(_, _, _, value) => open(value),
+        Statement::Aside(aside) => aside.values.iter().any(|value| matches!(value, Expr::Map(key, _) if open(key))),
         Statement::Nat(nat) => {
             [&nat.addr, &nat.port].into_iter().flatten().any(|(low, high)| open(low) || high.as_ref().is_some_and(open))
         }
         Statement::Limit(_) | Statement::Unknowable(_) => true,
-        Statement::Quota(quota) => quota.used.is_none(),
         Statement::Dynset { limited, .. } => *limited,
         _ => false,
     }
@@ -57,6 +58,8 @@ fn open(expr: &Expr) -> bool {
         | Expr::Numgen { mode: NumgenMode::Inc | NumgenMode::Random, .. }
         | Expr::Jhash { seed: None, .. }
         | Expr::Symhash { .. }
+        | Expr::Exthdr(Exthdr::Tcp | Exthdr::Sctp | Exthdr::Dccp, ..)
+        | Expr::Rt(RtKey::Ipsec)
         | Expr::Opaque(_) => true,
         Expr::Binary(_, left, right) => open(left) || open(right),
         Expr::Concat(fields) => fields.iter().any(open),

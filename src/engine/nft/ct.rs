@@ -7,6 +7,7 @@ use crate::snapshot::{ConntrackTuple, Direction};
 use crate::trace::CtState;
 
 use super::super::conntrack::{self, CtEntry, Dir, Nfct};
+use super::super::conntrack_kept::Counters;
 use super::super::walk::Walk;
 use super::field::bits;
 use super::load::{Break, Doubt, Field, flow};
@@ -42,8 +43,31 @@ pub(super) fn nft_ct_get(walk: &Walk, key: CtKey, direction: Option<Direction>) 
         CtKey::Ip6Daddr => address(tuple.destination, Some(false)),
         CtKey::ProtoSrc => Ok(port(walk, entry, tuple, tuple.source_port, key)),
         CtKey::ProtoDst => Ok(port(walk, entry, tuple, tuple.destination_port, key)),
+        CtKey::Label => Ok(entry.kept.labels.ok_or_else(|| doubt(walk, key))),
+        CtKey::Packets | CtKey::Bytes | CtKey::Avgpkt => {
+            Ok(counted(entry, key, direction).ok_or_else(|| doubt(walk, key)))
+        }
         CtKey::State | CtKey::Other(_) => Ok(Err(doubt(walk, key))),
     }
+}
+
+/// What a connection has carried, one way or both; 0 where nothing counts (`nft_ct_get_eval_counter`).
+fn counted(entry: &CtEntry, key: CtKey, direction: Option<Direction>) -> Option<u128> {
+    let [original, reply] = match entry.kept.counters {
+        Counters::Counted(counters) => counters,
+        Counters::Off => [(0, 0); 2],
+        Counters::Unknown => return None,
+    };
+    let (packets, bytes) = match direction {
+        Some(Direction::Original) => original,
+        Some(Direction::Reply) => reply,
+        None => (original.0.saturating_add(reply.0), original.1.saturating_add(reply.1)),
+    };
+    Some(u128::from(match key {
+        CtKey::Packets => packets,
+        CtKey::Bytes => bytes,
+        _ => bytes.checked_div(packets).unwrap_or(0),
+    }))
 }
 
 /// `NF_CT_STATE_BIT` of the packet's state; a template looks like a new connection.

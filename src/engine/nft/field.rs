@@ -7,6 +7,7 @@ use crate::net::{Packet, Protocol, Transport};
 use crate::snapshot::LinkKind;
 use crate::snapshot::nft::{Header, HeaderField, PayloadBase};
 
+use super::super::matches::Bytes;
 use super::super::walk::Walk;
 use super::load::{Break, Doubt, Field, flow};
 use super::statement::Run;
@@ -145,23 +146,55 @@ fn ether(walk: &Walk, run: &Run<'_>, field: HeaderField) -> Result<Field, Break>
     Ok(Ok(address.0.iter().fold(0u128, |bits, byte| bits << 8 | u128::from(*byte))))
 }
 
-/// Raw bits, where they are those of a field that is known.
-pub(super) fn raw(packet: &Packet, base: PayloadBase, offset: u32, length: u32) -> Field {
-    let four = packet.ip.destination.is_ipv4();
-    let field = match (base, offset, length) {
-        (PayloadBase::Network, 64, 8) if four => Some(HeaderField::Ttl),
-        (PayloadBase::Network, 72, 8) if four => Some(HeaderField::Protocol),
-        (PayloadBase::Network, 96, 32) if four => Some(HeaderField::Saddr),
-        (PayloadBase::Network, 128, 32) if four => Some(HeaderField::Daddr),
-        (PayloadBase::Network, 64, 128) if !four => Some(HeaderField::Saddr),
-        _ => None,
+/// The field that raw bits are, where they are just one.
+pub(super) fn raw_field(packet: &Packet, base: PayloadBase, offset: u32, length: u32) -> Option<(Header, HeaderField)> {
+    let ports = packet.protocol().has_ports();
+    Some(match (base, packet.ip.destination.is_ipv4(), offset, length) {
+        (PayloadBase::Network, true, 64, 8) => (Header::Ip, HeaderField::Ttl),
+        (PayloadBase::Network, true, 72, 8) => (Header::Ip, HeaderField::Protocol),
+        (PayloadBase::Network, true, 96, 32) => (Header::Ip, HeaderField::Saddr),
+        (PayloadBase::Network, true, 128, 32) => (Header::Ip, HeaderField::Daddr),
+        (PayloadBase::Network, false, 48, 8) => (Header::Ip6, HeaderField::Protocol),
+        (PayloadBase::Network, false, 56, 8) => (Header::Ip6, HeaderField::Ttl),
+        (PayloadBase::Network, false, 64, 128) => (Header::Ip6, HeaderField::Saddr),
+        (PayloadBase::Network, false, 192, 128) => (Header::Ip6, HeaderField::Daddr),
+        (PayloadBase::Transport, _, 0, 16) if ports => (Header::Th, HeaderField::Sport),
+        (PayloadBase::Transport, _, 16, 16) if ports => (Header::Th, HeaderField::Dport),
+        _ => return None,
+    })
+}
+
+/// Raw bits, where all of them are known: those of a field, or bytes of the packet and of what it carries. Bits that lie
+/// behind the packet's end, or in a header that a later piece of it doesn't have, end the rule.
+pub(super) fn raw(walk: &Walk, run: &Run<'_>, base: PayloadBase, offset: u32, length: u32) -> Result<Field, Break> {
+    let packet = run.packet(walk);
+    let doubt = || Doubt::fact(format!("@{},{offset},{length} of {}", base_word(base), flow(packet)));
+    if let Some((header, field)) = raw_field(packet, base, offset, length) {
+        return nft_payload(walk, run, header, field);
+    }
+    let bytes = Bytes::of_packet(walk, packet);
+    let start = match base {
+        PayloadBase::Link => None,
+        PayloadBase::Network => Some(0),
+        PayloadBase::Transport => Some(bytes.transport()),
+        // Which protocols have something inside is fixed (`nft_payload_inner_offset`).
+        PayloadBase::Inner => match packet.transport {
+            Transport::Icmp { .. } | Transport::Sctp { .. } => return Err(Break),
+            _ => bytes.inner(),
+        },
     };
-    let known = match (field, base, offset, length) {
-        (Some(field), ..) => network(packet, field),
-        (None, PayloadBase::Transport, 0, 16) => transport(packet, Header::Th, HeaderField::Sport),
-        (None, PayloadBase::Transport, 16, 16) => transport(packet, Header::Th, HeaderField::Dport),
-        _ => None,
-    };
-    let what = || Doubt::fact(format!("@{base:?},{offset},{length} of {}", flow(packet)).to_lowercase());
-    known.ok_or_else(what)
+    let Some(start) = start else { return Ok(Err(doubt())) };
+    match bytes.bits(start.saturating_mul(8).saturating_add(offset), length) {
+        None => Err(Break),
+        Some(known) => Ok(known.ok_or_else(doubt)),
+    }
+}
+
+fn base_word(base: PayloadBase) -> &'static str {
+    match base {
+        PayloadBase::Link => "ll",
+        PayloadBase::Network => "nh",
+        PayloadBase::Transport => "th",
+        PayloadBase::Inner => "ih",
+    }
 }

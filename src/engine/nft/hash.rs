@@ -47,7 +47,7 @@ fn width(field: &Expr) -> Option<(usize, bool)> {
         Expr::Payload(Header::Ip, HeaderField::Saddr | HeaderField::Daddr) => (4, false),
         Expr::Payload(Header::Ether, HeaderField::Saddr | HeaderField::Daddr) => (6, false),
         Expr::Payload(_, HeaderField::Sport | HeaderField::Dport) => (2, false),
-        Expr::Payload(_, HeaderField::Protocol) | Expr::Meta(MetaKey::L4proto) => (1, false),
+        Expr::Payload(_, HeaderField::Protocol | HeaderField::Ttl) | Expr::Meta(MetaKey::L4proto) => (1, false),
         Expr::Meta(MetaKey::Mark) | Expr::Ct(CtKey::Mark, _) => (4, true),
         Expr::Payload(Header::Ip6, HeaderField::Saddr | HeaderField::Daddr)
         | Expr::Meta(MetaKey::Iifname | MetaKey::Oifname) => (16, false),

@@ -5,7 +5,7 @@ use crate::snapshot::nft::{BitOp, Data, Expr, MetaKey, NumgenMode, Operand, RelO
 
 use super::super::walk::{Walk, Why};
 use super::statement::{Run, answered};
-use super::{ct, fib, hash, meta};
+use super::{ct, exthdr, fib, hash, meta, rt};
 
 /// A value that nobody can know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +75,9 @@ impl<'a> Run<'a> {
             Expr::Payload(header, field) => {
                 super::field::nft_payload(walk, self, *header, *field).map(|field| vec![field])
             }
-            Expr::Raw(base, offset, length) => one(super::field::raw(self.packet(walk), *base, *offset, *length)),
+            Expr::Raw(base, offset, length) => {
+                super::field::raw(walk, self, *base, *offset, *length).map(|field| vec![field])
+            }
             Expr::Meta(key) => meta::nft_meta_get(walk, self, *key).map(|field| vec![field]),
             Expr::Ct(key, direction) => ct::nft_ct_get(walk, *key, *direction).map(|field| vec![field]),
             Expr::Fib(asked) => one(fib::nft_fib(walk, self, *asked)),
@@ -108,6 +110,10 @@ impl<'a> Run<'a> {
                     Err(doubt) => vec![Err(doubt)],
                 })
             }
+            Expr::Exthdr(of, asks, text) => {
+                exthdr::nft_exthdr(walk, self.packet(walk), *of, *asks, text).map(|field| vec![field])
+            }
+            Expr::Rt(key) => rt::nft_rt_get(walk, self, *key).map(|field| vec![field]),
             Expr::Opaque(text) => one(Err(Doubt::fact(format!("`{text}` of {}", flow(self.packet(walk)))))),
         }
     }

@@ -1,12 +1,13 @@
 //! What the kernel keeps beside a packet (`nft_meta.c`).
 
 use crate::net::{Family, IfName, MacAddr};
-use crate::snapshot::NftFamily;
 use crate::snapshot::nft::MetaKey;
+use crate::snapshot::{Link, LinkKind, NftFamily};
 use crate::trace::Hook;
 
 use super::super::walk::Walk;
 use super::load::{Break, Doubt, Field, flow};
+use super::rt;
 use super::statement::Run;
 
 /// A key's value (`nft_meta_get_eval`).
@@ -20,8 +21,10 @@ pub(super) fn nft_meta_get(walk: &Walk, run: &Run<'_>, key: MetaKey) -> Result<F
         MetaKey::Mark => Ok(u128::from(packet.mark.0)),
         MetaKey::Iif | MetaKey::Iifname => Ok(device(state.indev.as_ref())),
         MetaKey::Oif | MetaKey::Oifname => Ok(device(state.outdev.as_ref())),
-        MetaKey::Iiftype if state.indev.is_none() => return Err(Break),
-        MetaKey::Oiftype if state.outdev.is_none() => return Err(Break),
+        MetaKey::Iiftype | MetaKey::Iifgroup | MetaKey::Iifkind => return of_link(walk, state.indev.as_ref(), key),
+        MetaKey::Oiftype | MetaKey::Oifgroup | MetaKey::Oifkind => return of_link(walk, state.outdev.as_ref(), key),
+        MetaKey::Rtclassid if walk.skb.dst.is_none() => return Err(Break),
+        MetaKey::Rtclassid => rt::classid(walk, run),
         MetaKey::Nftrace => Ok(0),
         MetaKey::Nfproto => Ok(match run.info.table.family {
             NftFamily::Bridge => 7,
@@ -32,10 +35,8 @@ pub(super) fn nft_meta_get(walk: &Walk, run: &Run<'_>, key: MetaKey) -> Result<F
         MetaKey::L4proto => Ok(u128::from(packet.protocol().0)),
         MetaKey::Pkttype => pkttype(walk, run),
         MetaKey::Ibrname | MetaKey::Obrname => return bridge_name(walk, run, key),
-        MetaKey::Skuid | MetaKey::Skgid => return socket(walk, run, key),
-        MetaKey::Priority | MetaKey::Iiftype | MetaKey::Oiftype => {
-            Err(Doubt::fact(format!("meta {} of {}", word(key), flow(packet))))
-        }
+        MetaKey::Skuid | MetaKey::Skgid | MetaKey::Other("cgroup") => return socket(walk, run, key),
+        MetaKey::Priority => Err(Doubt::fact(format!("meta {} of {}", word(key), flow(packet)))),
         // Another packet, another draw: but the clock is the same for all rules.
         MetaKey::Other("random" | "cpu") => Err(Doubt::fresh(format!("meta {}", word(key)))),
         MetaKey::Other(_) => Err(Doubt::fact(format!("meta {} of {}", word(key), flow(packet)))),
@@ -80,17 +81,64 @@ fn bridge_name(walk: &Walk, run: &Run<'_>, key: MetaKey) -> Result<Field, Break>
     Ok(Ok(device(Some(master.ok_or(Break)?))))
 }
 
-/// Whose socket sends or receives. Only what the namespace sends itself has one for sure, and whose it is no snapshot
-/// says.
+/// What the link file says of a device. Where there is no such device, the rule ends.
+fn of_link(walk: &Walk, dev: Option<&IfName>, key: MetaKey) -> Result<Field, Break> {
+    let dev = dev.ok_or(Break)?;
+    let link = walk.netns().link(dev);
+    let known = match key {
+        MetaKey::Iifgroup | MetaKey::Oifgroup => link.and_then(|link| link.group).map(u128::from),
+        MetaKey::Iiftype | MetaKey::Oiftype => link.and_then(hardware_type),
+        _ => match link.map(|link| &link.kind) {
+            // Nobody made it by a kind's name (`rtnl_link_ops`).
+            Some(LinkKind::Loopback) => return Err(Break),
+            Some(kind) => kind_name(kind).map(|name| device(Some(&IfName::new(name)))),
+            None => None,
+        },
+    };
+    Ok(known.ok_or_else(|| Doubt::fact(format!("meta {} of {dev} in {}", word(key), walk.netns().dir))))
+}
+
+/// `dev->type`, as `link/ether` says it (`include/uapi/linux/if_arp.h`).
+fn hardware_type(link: &Link) -> Option<u128> {
+    match link.kind {
+        LinkKind::Loopback => Some(772),
+        LinkKind::Tun { tap: false } => Some(65534),
+        LinkKind::Other(_) | LinkKind::Undetailed(_) => None,
+        _ => link.lladdr.map(|_| 1),
+    }
+}
+
+/// A kind by the name that its devices are made by. A device without one is hardware, or of a file without `-d`.
+fn kind_name(kind: &LinkKind) -> Option<&str> {
+    Some(match kind {
+        LinkKind::Loopback | LinkKind::Plain | LinkKind::Undetailed(_) => return None,
+        LinkKind::Veth => "veth",
+        LinkKind::Bridge(_) => "bridge",
+        LinkKind::Vxlan(_) => "vxlan",
+        LinkKind::Tun { .. } => "tun",
+        LinkKind::Vlan(_) => "vlan",
+        LinkKind::Dummy => "dummy",
+        LinkKind::Other(name) => name,
+    })
+}
+
+/// Whose socket sends or receives. Only what the namespace sends itself has one for sure, and whose it is only a
+/// question can say.
 fn socket(walk: &Walk, run: &Run<'_>, key: MetaKey) -> Result<Field, Break> {
-    let what = if key == MetaKey::Skuid { "user" } else { "group" };
+    let (what, given) = match key {
+        MetaKey::Skuid => ("user", walk.given.uid),
+        MetaKey::Skgid => ("group", walk.given.gid),
+        _ => ("control group", None),
+    };
     let place = walk.place();
     let hook = run.info.state.hook;
+    let who = |who: &str| Doubt::fact(format!("the {what} of the {who} on {} {}", place.node, place.name));
     if walk.skb.own && matches!(hook, Hook::Output | Hook::Postrouting | Hook::Egress) {
-        return Ok(Err(Doubt::fact(format!("the {what} of the sender on {} {}", place.node, place.name))));
+        let given = given.filter(|_| walk.packet().inner.is_none());
+        return Ok(given.map(u128::from).ok_or_else(|| who("sender")));
     }
     if hook == Hook::Input && super::super::conntrack::state(walk) == crate::trace::CtState::Established {
-        return Ok(Err(Doubt::fact(format!("the {what} of the receiver on {} {}", place.node, place.name))));
+        return Ok(Err(who("receiver")));
     }
     Err(Break)
 }

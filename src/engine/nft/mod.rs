@@ -6,6 +6,7 @@
 mod certainty;
 mod chain;
 mod ct;
+mod exthdr;
 mod fib;
 mod field;
 mod hash;
@@ -13,6 +14,7 @@ mod load;
 mod lookup;
 mod meta;
 mod nat;
+mod rt;
 mod statement;
 mod write;
 
@@ -50,17 +52,68 @@ pub(super) fn nft_do_chain(
 
 /// The chains of a device: at ingress when it hands a packet up, at egress when it is given one.
 pub(super) fn nf_device(walk: &mut Walk, hook: Hook, dev: &IfName) -> Stage<()> {
-    let on_device = |chain: &NftChain| {
-        let devices = chain.hook.as_ref().map_or(&[][..], |hook| &hook.devices);
-        devices.is_empty() || devices.iter().any(|device| device == dev.as_str())
-    };
     let (indev, outdev) = if hook == Hook::Ingress { (Some(dev), None) } else { (None, Some(dev)) };
-    run(walk, &[NftFamily::Inet, NftFamily::Netdev], hook, (indev, outdev), on_device)
+    run(walk, &[NftFamily::Inet, NftFamily::Netdev], hook, (indev, outdev), |walk, table, chain| {
+        is_on_device(walk, table, chain, dev)
+    })
+}
+
+/// Whether a chain is one of a device's. nft 1.0.6 leaves the devices out of its JSON.
+fn is_on_device(walk: &mut Walk, table: &NftTable, chain: &NftChain, dev: &IfName) -> bool {
+    if let Some(devices) = chain.hook.as_ref().and_then(|hook| hook.devices.as_ref()) {
+        let is_it = |device: &str| match device.strip_suffix('*') {
+            Some(start) => dev.as_str().starts_with(start),
+            None => device == dev.as_str(),
+        };
+        return devices.iter().any(|device| is_it(device));
+    }
+    let (chain_name, name) = (chain.name.escape_debug(), table.name.escape_debug());
+    if !can_matter(chain) {
+        let what = format!("of which devices nft's chain {chain_name} of table {name} is, is not listed");
+        walk.gap(what, [chain.evidence]);
+        return false;
+    }
+    let place = walk.place();
+    let what = format!(
+        "nft's chain {chain_name} of table {name} is one of the device {dev} on {} {}, which is not listed",
+        place.node, place.name
+    );
+    match statement::answered(walk, &what) {
+        Some(way) => way == 0,
+        None => walk.choose_unknown(what, Some(chain.evidence)),
+    }
+}
+
+/// Which chains of bridges are asked: where bridge netfilter takes the frame, those before it and those behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    All,
+    Before,
+    Behind,
+}
+
+impl Part {
+    /// `br_netfilter` takes the frame at priority 0 (`NF_BR_PRI_BRNF`; before Linux 6.8 at -1 in forward), and behind it
+    /// only chains of a higher priority are asked (`br_nf_hook_thresh` in `net/bridge/br_netfilter_hooks.c`). Chains of
+    /// its own priority were made after it, as a rule, and come first: it is there from the first bridge on.
+    fn has(self, chain: &NftChain) -> bool {
+        let priority = chain.hook.as_ref().and_then(|hook| hook.priority).unwrap_or(i32::MIN);
+        match self {
+            Self::All => true,
+            Self::Before => priority <= 0,
+            Self::Behind => priority > 0,
+        }
+    }
 }
 
 /// The chains of bridges. `devs` are the ports that the frame came in by and leaves by.
-pub(super) fn nf_bridge(walk: &mut Walk, hook: Hook, devs: (Option<&IfName>, Option<&IfName>)) -> Stage<()> {
-    run(walk, &[NftFamily::Bridge], hook, devs, |_| true)
+pub(super) fn nf_bridge(
+    walk: &mut Walk,
+    hook: Hook,
+    devs: (Option<&IfName>, Option<&IfName>),
+    part: Part,
+) -> Stage<()> {
+    run(walk, &[NftFamily::Bridge], hook, devs, |_, _, chain| part.has(chain))
 }
 
 fn run(
@@ -68,7 +121,7 @@ fn run(
     families: &[NftFamily],
     hook: Hook,
     (indev, outdev): (Option<&IfName>, Option<&IfName>),
-    sees: impl Fn(&NftChain) -> bool,
+    sees: impl Fn(&mut Walk, &NftTable, &NftChain) -> bool,
 ) -> Stage<()> {
     let Some(nft) = &walk.netns().netfilter.nft else { return Ok(()) };
     let chains = nft.base_chains(families, hook);
@@ -77,17 +130,16 @@ fn run(
     }
     let family = walk.packet().family();
     let state = HookState { hook, family, indev: indev.cloned(), outdev: outdev.cloned() };
-    for (table, chain) in chains {
-        if sees(chain) && can_matter(table, chain) {
+    for (_, table, chain) in chains {
+        if sees(walk, table, chain) {
             nft_do_chain(walk, nft, table, chain, &state)?;
         }
     }
     Ok(())
 }
 
-/// Whether a base chain does anything at all: one that only accepts leaves no trace of a packet's way. Chains at the
-/// hooks of IP are always shown; those of devices and bridges only where they do something.
-fn can_matter(table: &NftTable, chain: &NftChain) -> bool {
+/// Whether a base chain does anything at all: one that only accepts leaves no trace of a packet's way.
+fn can_matter(chain: &NftChain) -> bool {
     let policy = chain.hook.as_ref().map(|hook| hook.policy);
     let harmless = |statement: &Statement| {
         statement.is_harmless()
@@ -96,7 +148,6 @@ fn can_matter(table: &NftTable, chain: &NftChain) -> bool {
     policy != Some(ChainPolicy::Accept)
         || chain.open.is_some()
         || !chain.rules.iter().flat_map(|rule| &rule.statements).all(harmless)
-        || table.family != NftFamily::Netdev && table.family != NftFamily::Bridge
 }
 
 /// The end at a chain that is not evaluated.

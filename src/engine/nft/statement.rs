@@ -1,8 +1,9 @@
 //! Runs one rule's statements over a packet, as `nft_do_chain` runs its expressions.
 
 use crate::evidence::Evidence;
-use crate::net::{Mark, Packet};
-use crate::snapshot::nft::{Data, Expr, NftQuota, NftReject, NftVerdict, SetRef, Statement};
+use crate::net::{Mark, Packet, Transport};
+use crate::snapshot::Direction;
+use crate::snapshot::nft::{Data, Expr, NftAside, NftQuota, NftReject, NftVerdict, SetRef, Statement};
 use crate::snapshot::{NftChain, NftRule};
 use crate::trace::{Decision, Reason, RuleVerdict, Verdict};
 
@@ -12,6 +13,7 @@ use super::super::conntrack_zone::Zone;
 use super::super::targets::pass_program;
 use super::super::walk::{End, ErrorReply, Stage, Walk, Why};
 use super::Pktinfo;
+use super::field::has_header;
 use super::load::{Doubt, Holds};
 
 /// How a rule goes on after a statement.
@@ -59,10 +61,7 @@ impl<'a> Run<'a> {
             match self.statement(walk, statement)? {
                 Flow::Next => {}
                 Flow::Break => {
-                    if self.changed.is_some() {
-                        // What it did before it ended is done.
-                        self.record(walk, RuleVerdict::Continue);
-                    }
+                    self.keep_changes(walk);
                     return Ok(None);
                 }
                 Flow::Verdict(verdict) => return self.finish(walk, verdict).map(Some),
@@ -99,7 +98,11 @@ impl<'a> Run<'a> {
             Statement::Nat(nat) => return self.nat(walk, nat),
             Statement::SetMark(value) => return self.set_mark(walk, value),
             Statement::SetCtMark(value) => return self.set_ct_mark(walk, value),
-            Statement::SetCtZone(value) => return self.set_ct_zone(walk, value),
+            Statement::SetCtZone(side, value) => return self.set_ct_zone(walk, *side, value),
+            Statement::SetCtLabel(value) => return Ok(self.set_ct_label(walk, value)),
+            Statement::SetRaw(base, offset, length, value) => {
+                return self.set_raw(walk, (*base, *offset, *length), value);
+            }
             Statement::SetPayload(header, field, value) => return self.set_payload(walk, *header, *field, value),
             Statement::Notrack => {
                 conntrack::set_untracked(walk);
@@ -110,10 +113,7 @@ impl<'a> Run<'a> {
             Statement::Dynset { op, set, key, value, limited } => {
                 self.dynset(walk, *op, set, key, value.as_ref(), *limited).into()
             }
-            Statement::Aside(text) => {
-                walk.gap(format!("what `{text}` sends elsewhere is not walked"), [self.rule.evidence]);
-                Flow::Next
-            }
+            Statement::Aside(aside) => self.aside(walk, aside).into(),
             Statement::Unmodelled(text) | Statement::Unread(text) => return self.unmodelled(walk, text),
         })
     }
@@ -158,14 +158,38 @@ impl<'a> Run<'a> {
         walk.choose_unknown(what, Some(self.rule.evidence))
     }
 
-    /// `nft_quota_do_eval`: with the bytes that the snapshot counted.
-    fn quota(&self, walk: &mut Walk, quota: NftQuota) -> bool {
-        let Some(used) = quota.used else {
-            let over = if quota.over { "over " } else { "" };
-            return self.unknowable(walk, &format!("quota {over}{} bytes", quota.bytes));
-        };
-        let exceeded = used.saturating_add(u64::from(self.packet(walk).length)) >= quota.bytes;
+    /// `nft_quota_do_eval`: with the bytes that the snapshot counted. A quota that the packet just uses up is not
+    /// exceeded (`nft_overquota` in `net/netfilter/nft_quota.c`).
+    fn quota(&self, walk: &Walk, quota: NftQuota) -> bool {
+        let exceeded = quota.used.saturating_add(u64::from(self.packet(walk).length)) > quota.bytes;
         exceeded == quota.over
+    }
+
+    /// A statement without effect, which ends the rule where the packet lacks what it needs (`NFT_BREAK`). Whether the
+    /// rule goes on.
+    fn aside(&mut self, walk: &mut Walk, aside: &'a NftAside) -> bool {
+        if aside.header.is_some_and(|header| !has_header(self.packet(walk), header)) {
+            return false;
+        }
+        for value in &aside.values {
+            let holds = match value {
+                Expr::Map(key, set) => match self.lookup(walk, key, set) {
+                    Err(_) => Holds::No,
+                    Ok(Ok(_)) => Holds::Yes,
+                    Ok(Err(doubt)) => Holds::Unknown(doubt),
+                },
+                // Which number it is changes nothing.
+                Expr::Numgen { .. } | Expr::Jhash { .. } | Expr::Symhash { .. } => Holds::Yes,
+                value => self.load(walk, value).is_ok().into(),
+            };
+            if !self.settle(walk, holds) {
+                return false;
+            }
+        }
+        if aside.elsewhere {
+            walk.gap(format!("what `{}` sends elsewhere is not walked", aside.text), [self.rule.evidence]);
+        }
+        true
     }
 
     fn vmap(&mut self, walk: &mut Walk, key: &'a Expr, set: &'a SetRef) -> Stage<Flow> {
@@ -193,10 +217,17 @@ impl<'a> Run<'a> {
         Ok(Flow::Next)
     }
 
-    fn set_ct_zone(&mut self, walk: &mut Walk, value: &'a Expr) -> Stage<Flow> {
+    fn set_ct_zone(&mut self, walk: &mut Walk, side: Option<Direction>, value: &'a Expr) -> Stage<Flow> {
         let Some(zone) = self.value(walk, value)? else { return Ok(Flow::Break) };
-        conntrack::set_template(walk, Zone::both(u16::try_from(zone & 0xffff).unwrap_or(0)));
+        conntrack::set_template(walk, Zone::of_side(u16::try_from(zone & 0xffff).unwrap_or(0), side));
         Ok(Flow::Next)
+    }
+
+    /// All labels at once (`nf_connlabels_replace`).
+    fn set_ct_label(&mut self, walk: &mut Walk, value: &'a Expr) -> Flow {
+        let Ok(fields) = self.load(walk, value) else { return Flow::Break };
+        conntrack::set_labels(walk, fields.into_iter().next().and_then(Result::ok));
+        Flow::Next
     }
 
     /// A value that something is set to; `None` where the rule breaks off.
@@ -220,7 +251,7 @@ impl<'a> Run<'a> {
     }
 
     /// A statement that flowtrace doesn't model may do anything, or nothing.
-    fn unmodelled(&self, walk: &mut Walk, text: &str) -> Stage<Flow> {
+    pub(super) fn unmodelled(&self, walk: &mut Walk, text: &str) -> Stage<Flow> {
         let why = Why {
             what: format!("what `{text}` does is not modelled"),
             evidence: Some(self.rule.evidence),
@@ -238,7 +269,7 @@ impl<'a> Run<'a> {
     /// `reject` (`nft_reject_ipv4.c`, `nft_reject_ipv6.c`, `nft_reject_inet.c`).
     fn reject(&mut self, walk: &mut Walk, with: NftReject) -> Stage<Flow> {
         let four = self.packet(walk).ip.destination.is_ipv4();
-        let tcp = matches!(self.packet(walk).transport, crate::net::Transport::Tcp { .. });
+        let tcp = matches!(self.packet(walk).transport, Transport::Tcp { .. });
         let end = match with {
             NftReject::TcpReset if !tcp => return Ok(Flow::Break),
             NftReject::Icmp(..) if !four => return Ok(Flow::Break),
@@ -282,9 +313,28 @@ impl<'a> Run<'a> {
 
     /// The rule's step, and those of the addresses that it rewrote.
     pub(super) fn record(&self, walk: &mut Walk, verdict: RuleVerdict) {
-        let before = walk.packet().clone();
         let after = self.packet(walk).clone();
-        let decision = Decision::Rule {
+        let mut because = vec![self.rule.evidence];
+        because.extend(self.because.iter().filter(|line| **line != self.rule.evidence));
+        walk.take(self.decision(walk, verdict), because);
+        self.rewrite(walk, &after);
+    }
+
+    /// What a rule did before it turned out not to match is done, though nft's trace doesn't list it
+    /// (`nft_trace_packet` in `nft_do_chain` comes after the last expression).
+    fn keep_changes(&self, walk: &mut Walk) {
+        let Some(after) = self.changed.clone() else { return };
+        walk.take_unlisted(&self.decision(walk, RuleVerdict::Continue), self.rule.evidence);
+        self.rewrite(walk, &after);
+    }
+
+    fn decision(&self, walk: &Walk, verdict: RuleVerdict) -> Decision {
+        let (before, after) = (walk.packet(), self.packet(walk));
+        let flags = |packet: &Packet| match packet.transport {
+            Transport::Tcp { flags, .. } => Some(flags),
+            _ => None,
+        };
+        Decision::Rule {
             hook: self.info.state.hook,
             family: self.info.table.family.as_str(),
             backend: "nft",
@@ -296,13 +346,9 @@ impl<'a> Run<'a> {
             mark: (before.mark != after.mark).then_some(after.mark),
             tos: (before.ip.tos != after.ip.tos).then_some(after.ip.tos),
             ttl: (before.ip.ttl != after.ip.ttl).then_some(after.ip.ttl),
-            flags: None,
+            flags: flags(after).filter(|after| flags(before) != Some(*after)),
             length: None,
-        };
-        let mut because = vec![self.rule.evidence];
-        because.extend(self.because.iter().filter(|line| **line != self.rule.evidence));
-        walk.take(decision, because);
-        self.rewrite(walk, &after);
+        }
     }
 
     /// Addresses and ports that a rule wrote into the packet (`nft_payload_set_eval`).

@@ -3,12 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::net::{NetnsId, Packet, Transport};
-use crate::snapshot::nft::{DynOp, Expr, Header, HeaderField};
+use crate::snapshot::nft::{DynOp, Expr, Header, HeaderField, PayloadBase};
 use crate::snapshot::{NftFamily, NftTable};
 use crate::trace::RuleVerdict;
 
 use super::super::walk::{End, Stage, Walk};
-use super::field::has_header;
+use super::field::{has_header, raw_field};
 use super::load::Field;
 use super::statement::{Flow, Run};
 
@@ -83,6 +83,19 @@ impl<'a> Run<'a> {
         !limited || self.unknowable(walk, &self.text())
     }
 
+    /// `@nh,64,8 set …`, where the bits are those of a field that is known.
+    pub(super) fn set_raw(
+        &mut self,
+        walk: &mut Walk,
+        (base, offset, length): (PayloadBase, u32, u32),
+        value: &'a Expr,
+    ) -> Stage<Flow> {
+        match raw_field(self.packet(walk), base, offset, length) {
+            Some((header, field)) => self.set_payload(walk, header, field, value),
+            None => self.unmodelled(walk, &self.text()),
+        }
+    }
+
     /// `ip dscp set …`: the rule breaks off where the packet has no such header.
     pub(super) fn set_payload(
         &mut self,
@@ -116,6 +129,7 @@ impl<'a> Run<'a> {
             (Header::Tcp | Header::Udp | Header::Sctp | Header::Th, HeaderField::Dport) => {
                 set_destination_port(packet, Some(small))
             }
+            (Header::Tcp, HeaderField::Flags) => set_flags(packet, octet),
             _ => false,
         };
         if done {
@@ -137,6 +151,13 @@ fn set(addr: &mut IpAddr, value: u128) -> bool {
 
 fn set_octet(octet: &mut u8, value: u8) -> bool {
     *octet = value;
+    true
+}
+
+fn set_flags(packet: &mut Packet, new: u8) -> bool {
+    if let Transport::Tcp { flags, .. } = &mut packet.transport {
+        *flags = new;
+    }
     true
 }
 

@@ -89,10 +89,54 @@ fn written(kind: &str, body: &Value) -> Option<String> {
             let bypass = body.get("flags").is_some_and(|flags| flags.to_string().contains("bypass"));
             format!("queue{}", if bypass { " flags bypass" } else { "" })
         }
-        "fwd" | "dup" | "tproxy" | "synproxy" | "xt" => format!("{kind} {}", opaque(body)),
+        "fwd" | "dup" => sends(kind, body)?,
+        "tproxy" => tproxy(body)?,
+        "synproxy" => synproxy(body)?,
+        "reset" => format!("reset {}", expression(body, 0)?),
+        "xt" => format!("xt {}", opaque(body)),
         "flow" => format!("flow add {}", word(body.get("flowtable")?)?),
         _ => return None,
     })
+}
+
+/// `dup to 192.0.2.9 device "eth0"`. A name of a device stands in quotes.
+fn sends(kind: &str, body: &Value) -> Option<String> {
+    let value = |value: &Value| quoted(value).filter(|_| !is_address(value)).or_else(|| expression(value, 0));
+    let family = body.get("family").and_then(word).map_or(String::new(), |family| format!(" {family}"));
+    Some(match (body.get("addr"), body.get("dev")) {
+        (Some(addr), Some(dev)) => format!("{kind}{family} to {} device {}", value(addr)?, value(dev)?),
+        (Some(to), None) | (None, Some(to)) => format!("{kind}{family} to {}", value(to)?),
+        (None, None) => return None,
+    })
+}
+
+fn is_address(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.parse::<std::net::IpAddr>().is_ok())
+}
+
+fn tproxy(body: &Value) -> Option<String> {
+    let family = body.get("family").and_then(word).map_or(String::new(), |family| format!(" {family}"));
+    let addr = body.get("addr").map_or(Some(String::new()), |addr| expression(addr, 0))?;
+    let addr = if addr.contains(':') && !addr.contains(' ') { format!("[{addr}]") } else { addr };
+    let gap = if addr.contains(' ') { " " } else { "" };
+    let port = body.get("port").map_or(Some(String::new()), |port| Some(format!("{gap}:{}", expression(port, 0)?)))?;
+    Some(format!("tproxy{family} to {addr}{port}"))
+}
+
+fn synproxy(body: &Value) -> Option<String> {
+    if body.is_string() {
+        return Some(format!("synproxy name {}", quoted(body)?));
+    }
+    let mut text = "synproxy".to_owned();
+    for key in ["mss", "wscale"] {
+        if let Some(number) = number(body, key) {
+            write!(text, " {key} {number}").ok()?;
+        }
+    }
+    for flag in body.get("flags").and_then(Value::as_array).unwrap_or(&Vec::new()) {
+        write!(text, " {}", word(flag)?).ok()?;
+    }
+    Some(text)
 }
 
 /// What isn't modelled, as words that are no syntax.
@@ -127,6 +171,9 @@ fn expression(value: &Value, depth: u32) -> Option<String> {
         Value::Bool(exists) => Some(if *exists { "exists" } else { "missing" }.to_owned()),
         Value::Number(_) => word(value),
         Value::String(text) => {
+            if let Some(text) = text.strip_suffix(" [invalid type]") {
+                return word(&Value::from(text));
+            }
             let is_name = |char: char| char.is_ascii_alphanumeric() || "@._:/-*".contains(char);
             if text.chars().all(is_name) && !text.ends_with('*') || text == "*" { word(value) } else { quoted(value) }
         }
@@ -339,7 +386,9 @@ fn nat(kind: &str, body: &Value) -> Option<String> {
         Some(flag) => word(flag).map(|flag| vec![flag]),
         None => Some(Vec::new()),
     };
-    if flags("type_flags")?.iter().any(|flag| flag == "prefix") {
+    let prefix = flags("type_flags")?.iter().any(|flag| flag == "prefix");
+    // Older versions say so in another place (`nat_stmt_json` in nftables' `src/json.c`).
+    if prefix || flags("flags")?.iter().any(|flag| flag == "netmap") {
         text.push_str(" prefix");
     }
     let addr = fields.get("addr").map(|addr| expression(addr, 0));
@@ -356,7 +405,7 @@ fn nat(kind: &str, body: &Value) -> Option<String> {
         (None, Some(port)) => write!(text, " to :{}", port?).ok()?,
         (None, None) => {}
     }
-    let flags = flags("flags")?;
+    let flags: Vec<String> = flags("flags")?.into_iter().filter(|flag| flag != "netmap").collect();
     if !flags.is_empty() {
         write!(text, " {}", flags.join(",")).ok()?;
     }

@@ -30,6 +30,12 @@ pub(super) enum Datatype {
     Boolean,
     Dscp,
     Ecn,
+    /// The hardware type of a device.
+    Devtype,
+    /// The group of a device.
+    Devgroup,
+    /// The realm of a route.
+    Realm,
     /// A number, or a time in seconds.
     Integer,
     /// What a map has for a chain.
@@ -68,6 +74,9 @@ impl Datatype {
             "boolean" => Self::Boolean,
             "dscp" => Self::Dscp,
             "ecn" => Self::Ecn,
+            "iface_type" => Self::Devtype,
+            "devgroup" => Self::Devgroup,
+            "realm" => Self::Realm,
             "verdict" => Self::Verdict,
             "integer" | "uid" | "gid" => Self::Integer,
             _ => Self::Opaque,
@@ -77,6 +86,11 @@ impl Datatype {
     /// Whether its values are sets of bits, which a condition without an operator tests for any.
     pub fn is_bitmask(self) -> bool {
         matches!(self, Self::CtState | Self::CtStatus | Self::CtLabel | Self::TcpFlag)
+    }
+
+    /// Whether a file of the node gives names to its values, which no snapshot holds.
+    pub fn has_own_names(self) -> bool {
+        matches!(self, Self::Devgroup | Self::Realm | Self::CtLabel)
     }
 
     /// How many bits its values have.
@@ -101,8 +115,11 @@ impl Datatype {
         if let Some((addr, length)) = word.rsplit_once('/') {
             return self.prefix(self.single(addr)?, length.parse().ok()?);
         }
-        let (low, high) = word.split_once('-')?;
-        Some((self.single(low)?, self.single(high)?))
+        // A name may have dashes of its own: `echo-reply-echo-request`, which JSON's ranges have.
+        word.match_indices('-').find_map(|(at, _)| {
+            let (low, high) = (word.get(..at)?, word.get(at + 1..)?);
+            Some((self.single(low)?, self.single(high)?))
+        })
     }
 
     /// A device's name: 16 bytes, of which a trailing `*` leaves the rest open.
@@ -184,6 +201,9 @@ impl Datatype {
             Self::FibType => FIB_TYPES,
             Self::Boolean => &[("exists", 1), ("missing", 0), ("true", 1), ("false", 0)],
             Self::Dscp => DSCP,
+            Self::Devtype => DEVTYPES,
+            Self::Devgroup => &[("default", 0)],
+            Self::Realm => &[("cosmos", 0)],
             Self::Ecn => &[("not-ect", 0), ("ect1", 1), ("ect0", 2), ("ce", 3)],
             _ => &[],
         }
@@ -381,6 +401,18 @@ const FIB_TYPES: Names = &[
     ("throw", 9),
     ("nat", 10),
     ("xresolve", 11),
+];
+
+/// `ARPHRD_*` (`include/uapi/linux/if_arp.h`).
+const DEVTYPES: Names = &[
+    ("ether", 1),
+    ("ppp", 512),
+    ("ipip", 768),
+    ("ipip6", 769),
+    ("loopback", 772),
+    ("sit", 776),
+    ("ipgre", 778),
+    ("none", 65534),
 ];
 
 const DSCP: Names = &[

@@ -2,7 +2,8 @@
 
 use crate::snapshot::Direction;
 use crate::snapshot::nft::{
-    BitOp, CtKey, Expr, Fib, FibResult, NumgenMode, Operand, PayloadBase, RelOp, Relation, SetRef, Statement,
+    Asks, BitOp, CtKey, Expr, Exthdr, Fib, FibResult, Header, NumgenMode, Operand, PayloadBase, RelOp, Relation, RtKey,
+    SetRef, Statement,
 };
 
 use super::constant::{Datatype, integer};
@@ -172,8 +173,12 @@ impl Reader<'_, '_> {
                 let (modulus, offset) = self.modulus()?;
                 Ok(Typed::new(Expr::Symhash { modulus, offset }, Datatype::Integer))
             }
-            "rt" | "socket" | "osf" | "ipsec" | "exthdr" | "frag" | "hbh" | "dst" | "mh" | "srh" => {
-                self.opaque(word, start)
+            "rt" => self.rt(start),
+            "socket" | "osf" | "ipsec" => self.opaque(word, start),
+            "exthdr" => self.exthdr(Exthdr::Ip6, start),
+            "frag" | "hbh" | "dst" | "mh" | "srh" => {
+                self.cursor.name("a field")?;
+                Ok(self.header_field(Exthdr::Ip6, start))
             }
             _ if word.starts_with('@') => raw(word).map(|expr| Typed::new(expr, Datatype::Integer)).ok_or(fault),
             _ => match field::header(word) {
@@ -291,10 +296,16 @@ impl Reader<'_, '_> {
         Ok(number)
     }
 
-    fn payload(&mut self, header: crate::snapshot::nft::Header, start: usize) -> Parsed<Typed> {
+    fn payload(&mut self, header: Header, start: usize) -> Parsed<Typed> {
         if matches!(self.cursor.peek_word(), Some("option" | "chunk")) {
             self.cursor.next();
-            return self.opaque("option", start);
+            return match header {
+                Header::Tcp => self.exthdr(Exthdr::Tcp, start),
+                Header::Ip => self.exthdr(Exthdr::Ip, start),
+                Header::Sctp => self.exthdr(Exthdr::Sctp, start),
+                Header::Dccp => self.exthdr(Exthdr::Dccp, start),
+                _ => Err(self.cursor.expected("a header with options")),
+            };
         }
         let fault = self.cursor.expected("a field of the header");
         let (name, datatype) = self.cursor.peek_word().and_then(|word| field::field(header, word)).ok_or(fault)?;
@@ -302,24 +313,52 @@ impl Reader<'_, '_> {
         Ok(Typed::new(Expr::Payload(header, name), datatype))
     }
 
-    /// What nft knows and flowtrace doesn't model: as many words as it has.
-    fn opaque(&mut self, word: &str, start: usize) -> Parsed<Typed> {
+    /// An option, a chunk or an extension header, and a field of it where one stands there.
+    fn exthdr(&mut self, of: Exthdr, start: usize) -> Parsed<Typed> {
         const FIELDS: &[&str] = &[
             "size", "count", "left", "right", "length", "tsval", "tsecr", "kind", "type", "value", "ptr", "addr",
             "flags", "tsn", "stream", "ssn", "ppid",
         ];
-        match (word, self.cursor.peek_word()) {
-            ("rt", Some("ip" | "ip6")) | ("socket", Some("cgroupv2")) => {
-                self.cursor.name("a word")?;
-                self.cursor.name("a word")?;
-                if word == "socket" {
-                    self.cursor.name("a level")?;
-                }
+        self.cursor.name("an option")?;
+        if self.cursor.peek_word().is_some_and(|word| FIELDS.contains(&word)) {
+            self.cursor.next();
+            return Ok(self.header_field(of, start));
+        }
+        let text = self.cursor.text(start, self.cursor.last_end());
+        Ok(Typed::new(Expr::Exthdr(of, Asks::Presence, text.into()), Datatype::Boolean))
+    }
+
+    fn header_field(&self, of: Exthdr, start: usize) -> Typed {
+        let text = self.cursor.text(start, self.cursor.last_end());
+        Typed::new(Expr::Exthdr(of, Asks::Field, text.into()), Datatype::Opaque)
+    }
+
+    /// `rt classid`, `rt ip nexthop`; `rt type` and others are fields of IPv6's routing header.
+    fn rt(&mut self, start: usize) -> Parsed<Typed> {
+        let six = match self.cursor.peek_word() {
+            Some(word @ ("ip" | "ip6")) => {
+                self.cursor.next();
+                word == "ip6"
             }
-            ("option" | "exthdr", _) => {
-                self.cursor.name("an option")?;
-                if self.cursor.peek_word().is_some_and(|word| FIELDS.contains(&word)) {
-                    self.cursor.next();
+            _ => self.scope.is_six(),
+        };
+        let (key, datatype) = match self.cursor.name("a key of rt")? {
+            "classid" => (RtKey::Classid, Datatype::Realm),
+            "nexthop" if six => (RtKey::Nexthop6, Datatype::Ipv6),
+            "nexthop" => (RtKey::Nexthop4, Datatype::Ipv4),
+            "mtu" => (RtKey::Mtu, Datatype::Integer),
+            "ipsec" => (RtKey::Ipsec, Datatype::Boolean),
+            _ => return Ok(self.header_field(Exthdr::Ip6, start)),
+        };
+        Ok(Typed::new(Expr::Rt(key), datatype))
+    }
+
+    /// What nft knows and flowtrace doesn't model: as many words as it has.
+    fn opaque(&mut self, word: &str, start: usize) -> Parsed<Typed> {
+        match (word, self.cursor.peek_word()) {
+            ("socket", Some("cgroupv2")) => {
+                for what in ["a word", "a word", "a level"] {
+                    self.cursor.name(what)?;
                 }
             }
             ("ipsec", _) => {
@@ -362,16 +401,44 @@ impl Reader<'_, '_> {
             return self.opaque_operand(left);
         }
         let plain = op.unwrap_or(RelOp::Eq);
+        if left.datatype().has_own_names() && !is_name {
+            return self.named_operand(left, op);
+        }
         if is_set {
             let (set, _) = self.set_operand(&left.types, false)?;
             return Ok(Statement::Match(Relation { left: left.expr, op: plain, right: Operand::Set(set) }));
         }
         if left.types.len() > 1 {
-            let fields: Parsed<Vec<Expr>> = self.concat_constants(&left.types);
-            let right = Operand::Expr(Expr::Concat(fields?.into_boxed_slice()));
-            return Ok(Statement::Match(Relation { left: left.expr, op: plain, right }));
+            return self.concat_relation(left, op);
         }
         self.value_relation(left, op)
+    }
+
+    /// What is compared with values that a file of the node may have names for. A name that nobody knows is kept.
+    fn named_operand(&mut self, left: Typed, op: Option<RelOp>) -> Parsed<Statement> {
+        let place = self.cursor;
+        if self.cursor.peek() == Token::Sign("{") {
+            return match self.set_operand(&left.types, false) {
+                Ok((set, _)) => {
+                    let op = op.unwrap_or(RelOp::Eq);
+                    Ok(Statement::Match(Relation { left: left.expr, op, right: Operand::Set(set) }))
+                }
+                Err(_) => {
+                    self.cursor = place;
+                    self.opaque_operand(left)
+                }
+            };
+        }
+        if self.peek_constant(left.datatype()).is_some() || self.starts_expression() || left.types.len() > 1 {
+            return if left.types.len() > 1 { self.concat_relation(left, op) } else { self.value_relation(left, op) };
+        }
+        self.opaque_operand(left)
+    }
+
+    fn concat_relation(&mut self, left: Typed, op: Option<RelOp>) -> Parsed<Statement> {
+        let fields = self.concat_constants(&left.types)?;
+        let right = Operand::Expr(Expr::Concat(fields.into_boxed_slice()));
+        Ok(Statement::Match(Relation { left: left.expr, op: op.unwrap_or(RelOp::Eq), right }))
     }
 
     fn concat_constants(&mut self, types: &[Datatype]) -> Parsed<Vec<Expr>> {

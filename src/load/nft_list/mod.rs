@@ -1,6 +1,7 @@
 //! `nft list ruleset`: tables, chains, sets and rules, read into typed expressions. The JSON form is turned into this
 //! text first ([`super::nft_json`]), so that both give the same.
 
+mod assign;
 mod constant;
 mod expression;
 mod field;
@@ -297,7 +298,7 @@ impl Reader<'_, '_> {
             kind: ChainKind::Other,
             hook: None,
             priority: None,
-            devices: Vec::new(),
+            devices: None,
             policy: ChainPolicy::Accept,
             evidence,
         };
@@ -322,12 +323,13 @@ impl Reader<'_, '_> {
         let fault = self.cursor.expected("a hook");
         let known = nft_hook(self.cursor.name("a hook")?);
         if self.cursor.word("device") {
-            hook.devices.push(self.cursor.name("a device")?.to_owned());
+            hook.devices = Some(vec![self.cursor.name("a device")?.to_owned()]);
         } else if self.cursor.word("devices") {
             self.cursor.need("=")?;
             self.cursor.need("{")?;
+            let devices = hook.devices.get_or_insert_default();
             while !self.cursor.sign("}") {
-                hook.devices.push(self.cursor.name("a device")?.to_owned());
+                devices.push(self.cursor.name("a device")?.to_owned());
                 self.cursor.sign(",");
             }
         }

@@ -1,6 +1,6 @@
 //! Statements of a rule (`src/statement.c` of nftables).
 
-use crate::snapshot::nft::{DynOp, Expr, Header, NftQuota, NftReject, NftVerdict as Verdict, Statement};
+use crate::snapshot::nft::{DynOp, Expr, NftQuota, NftReject, NftVerdict as Verdict, Statement};
 use crate::snapshot::{NftChain, NftFamily, NftRule};
 
 use super::constant::{self, Datatype};
@@ -83,21 +83,13 @@ impl Reader<'_, '_> {
                 Ok(Statement::Notrack)
             }
             "add" | "update" | "delete" => self.dynset(word),
-            // `set add ip saddr @set`, as old versions write it.
-            "set" => Ok(Statement::Unmodelled(self.rest_of_line(start).into())),
-            "dup" | "flow" => {
-                if word == "flow" {
-                    self.track();
-                }
-                Ok(Statement::Aside(self.rest_of_line(start).into()))
-            }
-            "fwd" | "tproxy" | "synproxy" | "xt" => {
-                if word == "synproxy" {
-                    self.track();
-                }
-                Ok(Statement::Unmodelled(self.rest_of_line(start).into()))
-            }
-            "reset" => Ok(Statement::Harmless(self.rest_of_line(start).into())),
+            "dup" | "fwd" => self.sends(word),
+            "flow" => self.flow_add(start),
+            "tproxy" => self.tproxy(start),
+            "synproxy" => self.synproxy(start),
+            "reset" => self.reset_option(start),
+            // `set add ip saddr @set`, as old versions write it, and what iptables' extensions say to nft.
+            "set" | "xt" => Ok(Statement::Unmodelled(self.rest_of_line(start).into())),
             "ct" => self.ct_statement(start),
             _ => self.condition(),
         }
@@ -108,7 +100,7 @@ impl Reader<'_, '_> {
         let start = self.cursor.start();
         let left = self.expression()?;
         if self.cursor.is_word("set") {
-            return self.assignment(&left, start);
+            return self.assignment(left, start);
         }
         if self.cursor.word("vmap") {
             self.expected_data = vec![Datatype::Verdict];
@@ -118,45 +110,8 @@ impl Reader<'_, '_> {
         self.relation(left)
     }
 
-    /// `meta mark set …`, `ip dscp set …`.
-    fn assignment(&mut self, left: &Typed, start: usize) -> Parsed<Statement> {
-        use crate::snapshot::nft::{CtKey, HeaderField, MetaKey};
-        self.cursor.next();
-        if matches!(left.expr, Expr::Meta(MetaKey::Mark) | Expr::Ct(CtKey::Mark | CtKey::Zone, _))
-            || matches!(left.expr, Expr::Payload(_, field) if !matches!(field, HeaderField::Other(_)))
-        {
-            self.expected_data = vec![left.datatype()];
-            let value = self.assigned(left.datatype())?;
-            return Ok(match &left.expr {
-                Expr::Meta(_) => Statement::SetMark(value),
-                Expr::Ct(CtKey::Zone, _) => Statement::SetCtZone(value),
-                Expr::Payload(header, field) => Statement::SetPayload(*header, *field, value),
-                _ => Statement::SetCtMark(value),
-            });
-        }
-        // What else can be set decides nothing on a packet's way: the trace flag, a priority, an option's size.
-        let harmless = match &left.expr {
-            Expr::Meta(MetaKey::Pkttype | MetaKey::Other("broute")) | Expr::Raw(..) => false,
-            Expr::Payload(header, _) => matches!(header, Header::Tcp | Header::Udp),
-            _ => true,
-        };
-        self.cursor.next();
-        while !self.at_end() && !self.starts_statement() {
-            self.cursor.next();
-        }
-        let text = self.cursor.text(start, self.cursor.last_end());
-        Ok(if harmless { Statement::Harmless(text.into()) } else { Statement::Unmodelled(text.into()) })
-    }
-
-    /// Whether the next word can only be a statement's first.
-    fn starts_statement(&self) -> bool {
-        const WORDS: &[&str] =
-            &["accept", "drop", "return", "jump", "goto", "counter", "log", "comment", "continue", "reject", "limit"];
-        self.cursor.peek_word().is_some_and(|word| WORDS.contains(&word))
-    }
-
     /// What a mark or a field becomes.
-    fn assigned(&mut self, datatype: Datatype) -> Parsed<Expr> {
+    pub(super) fn assigned(&mut self, datatype: Datatype) -> Parsed<Expr> {
         if let Some((low, high)) = self.peek_constant(datatype)
             && low == high
         {
@@ -228,7 +183,11 @@ impl Reader<'_, '_> {
     /// `queue flags bypass to 1-3`, `queue num 1 bypass`.
     fn queue(&mut self) -> Statement {
         let start = self.cursor.start();
-        let text = self.rest_of_line(start);
+        self.cursor.next();
+        while !self.at_end() && !self.cursor.is_word("comment") {
+            self.cursor.next();
+        }
+        let text = self.cursor.text(start, self.cursor.last_end());
         let bypass = text.split([' ', ',']).any(|word| word == "bypass");
         Statement::Verdict(Verdict::Queue(bypass))
     }
@@ -265,8 +224,9 @@ impl Reader<'_, '_> {
     fn counter(&mut self, start: usize) -> Parsed<Statement> {
         self.cursor.next();
         if self.cursor.word("name") {
-            self.object()?;
-        } else if self.cursor.word("packets") {
+            return self.object_use(start);
+        }
+        if self.cursor.word("packets") {
             self.cursor.number::<u64>("a number")?;
             if !self.cursor.word("bytes") {
                 return Err(self.cursor.expected("`bytes`"));
@@ -277,20 +237,31 @@ impl Reader<'_, '_> {
         Ok(Statement::Harmless(text.into()))
     }
 
+    /// What an object that decides nothing is used for. A map of objects that has none for the packet ends the rule
+    /// (`nft_objref_map_eval` in `net/netfilter/nft_objref.c`).
+    fn object_use(&mut self, start: usize) -> Parsed<Statement> {
+        let map = self.object()?;
+        let text = self.cursor.text(start, self.cursor.last_end());
+        Ok(match map {
+            Some(map) => self.aside(start, None, vec![map]),
+            None => Statement::Harmless(text.into()),
+        })
+    }
+
     /// The name of an object, or a map that has names.
-    fn object(&mut self) -> Parsed<()> {
+    fn object(&mut self) -> Parsed<Option<Expr>> {
         if matches!(self.cursor.peek(), Token::Quoted(_)) {
             self.cursor.next();
-            return Ok(());
+            return Ok(None);
         }
         let place = self.cursor;
         self.expected_data = vec![Datatype::Opaque];
-        if let Ok(Typed { expr: Expr::Map(..), .. }) = self.expression() {
-            return Ok(());
+        if let Ok(Typed { expr: map @ Expr::Map(..), .. }) = self.expression() {
+            return Ok(Some(map));
         }
         self.cursor = place;
         self.cursor.name("an object's name")?;
-        Ok(())
+        Ok(None)
     }
 
     /// `limit rate over 10/second burst 5 packets`, `limit name "x"`.
@@ -327,7 +298,8 @@ impl Reader<'_, '_> {
         let over = self.cursor.word("over");
         self.cursor.word("until");
         let bytes = self.bytes()?;
-        let used = if self.cursor.word("used") { Some(self.bytes()?) } else { None };
+        // Where nothing was used, nft leaves it out (`quota_stmt_print` in nftables' `src/statement.c`).
+        let used = if self.cursor.word("used") { self.bytes()? } else { 0 };
         Ok(Statement::Quota(NftQuota { over, bytes, used }))
     }
 
@@ -353,17 +325,7 @@ impl Reader<'_, '_> {
                     self.cursor.next();
                     self.cursor.name("a value")?;
                 }
-                Some("flags") => {
-                    self.cursor.next();
-                    while matches!(
-                        self.cursor.peek_word(),
-                        Some("tcp" | "ip" | "skuid" | "ether" | "all" | "sequence" | "options")
-                    ) && !self.at_end()
-                    {
-                        self.cursor.next();
-                        self.cursor.sign(",");
-                    }
-                }
+                Some("flags") => self.log_flags()?,
                 _ => break,
             }
             if self.at_end() {
@@ -372,6 +334,18 @@ impl Reader<'_, '_> {
         }
         let text = self.cursor.text(start, self.cursor.last_end());
         Ok(Statement::Harmless(text.into()))
+    }
+
+    /// `flags all`, `flags tcp sequence,options`, `flags ip options` (`log_stmt_print` in nftables' `src/statement.c`).
+    fn log_flags(&mut self) -> Parsed<()> {
+        self.cursor.next();
+        if matches!(self.cursor.name("a flag")?, "tcp" | "ip") {
+            self.cursor.name("an option")?;
+            while self.cursor.sign(",") {
+                self.cursor.name("an option")?;
+            }
+        }
+        Ok(())
     }
 
     /// `update @set { ip saddr timeout 1h : value }`.
@@ -453,9 +427,7 @@ impl Reader<'_, '_> {
                 self.cursor.next();
                 if self.cursor.word("set") {
                     self.track();
-                    self.object()?;
-                    let text = self.cursor.text(start, self.cursor.last_end());
-                    return Ok(Statement::Harmless(text.into()));
+                    return self.object_use(start);
                 }
                 self.cursor = place;
                 self.condition()

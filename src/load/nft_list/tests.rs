@@ -48,7 +48,7 @@ fn tables_chains_and_sets_are_read() {
     assert_eq!(gaps, []);
     assert!(nft.tables[0].iptables && !nft.tables[1].iptables);
     let out = nft.base_chains(&[NftFamily::Ip, NftFamily::Inet], Hook::Output);
-    assert_eq!(out[0].1.hook.as_ref().unwrap().priority, Some(-5));
+    assert_eq!(out[0].2.hook.as_ref().unwrap().priority, Some(-5));
     let input = &nft.tables[1].chains[0];
     assert_eq!(input.hook.as_ref().unwrap().priority, Some(10));
     assert_eq!(nft.rule_text(&input.rules[0]), "ip saddr @blocked counter log prefix \"drop \" accept");

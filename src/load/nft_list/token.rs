@@ -203,6 +203,8 @@ impl<'a> Cursor<'a> {
                     at += 1;
                 }
                 b' ' | b'\t' | b'\r' => at += 1,
+                // What nft 1.0.6 writes behind numbers of conntrack tuples, whose type it doesn't know.
+                b'[' if self.text(at, at + INVALID_TYPE.len()) == INVALID_TYPE => at += INVALID_TYPE.len(),
                 b'#' => {
                     let rest = bytes.get(at..).unwrap_or(&[]);
                     let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
@@ -215,6 +217,8 @@ impl<'a> Cursor<'a> {
         at
     }
 }
+
+const INVALID_TYPE: &str = "[invalid type]";
 
 /// Operators and brackets, the longer ones first.
 const SIGNS: &[&str] =

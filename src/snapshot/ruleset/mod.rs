@@ -82,7 +82,7 @@ impl Netfilter {
     /// nft's own base chains that see a family's packets at a hook, in the order in which the kernel calls them. The
     /// tables that `iptables-save` printed too are not among them.
     #[must_use]
-    pub fn native_chains(&self, family: Family, hook: Hook) -> Vec<(&NftTable, &NftChain)> {
+    pub fn native_chains(&self, family: Family, hook: Hook) -> Vec<(nft::ChainPlace, &NftTable, &NftChain)> {
         self.nft.as_ref().map_or_else(Vec::new, |nft| nft.base_chains(&[NftFamily::of(family), NftFamily::Inet], hook))
     }
 

@@ -129,8 +129,8 @@ pub struct NftHook {
     pub hook: Option<Hook>,
     /// The priority, lowest first; `None` where it can't be read.
     pub priority: Option<i32>,
-    /// The devices of an ingress or egress chain; empty where they aren't given.
-    pub devices: Vec<String>,
+    /// The devices of an ingress or egress chain; `None` where they aren't given, as in nft 1.0.6's JSON.
+    pub devices: Option<Vec<String>>,
     /// What becomes of a packet at its end.
     pub policy: ChainPolicy,
     /// The line that says so.

@@ -44,6 +44,10 @@ pub enum Expr {
         /// The lowest.
         offset: u32,
     },
+    /// An option, a chunk or an extension header (`nft_exthdr.c`): whether there is one, or a field of it. As written.
+    Exthdr(Exthdr, Asks, Box<str>),
+    /// What the packet's route says (`nft_rt.c`).
+    Rt(RtKey),
     /// A constant.
     Value(u128),
     /// Bit arithmetic (`nft_bitwise.c`).
@@ -54,6 +58,42 @@ pub enum Expr {
     Map(Box<Expr>, SetRef),
     /// nft knows it, and what it gives is not modelled. As written.
     Opaque(Box<str>),
+}
+
+/// Of what a piece of a header is (`enum nft_exthdr_op`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exthdr {
+    /// An extension header of IPv6.
+    Ip6,
+    /// An option of TCP.
+    Tcp,
+    /// An option of IPv4.
+    Ip,
+    /// A chunk of SCTP.
+    Sctp,
+    /// An option of DCCP.
+    Dccp,
+}
+
+/// What is asked of a piece of a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// Whether it is there.
+    Presence,
+    /// The value of a field.
+    Field,
+}
+
+/// `rt KEY` (`enum nft_rt_keys`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "nft's own names")]
+pub enum RtKey {
+    Classid,
+    Nexthop4,
+    Nexthop6,
+    Mtu,
+    /// Whether IPsec packs the packet, which no snapshot tells.
+    Ipsec,
 }
 
 /// A header that a field is of, which a packet must have.
@@ -131,6 +171,11 @@ pub enum MetaKey {
     Oifname,
     Iiftype,
     Oiftype,
+    Iifgroup,
+    Oifgroup,
+    Iifkind,
+    Oifkind,
+    Rtclassid,
     Skuid,
     Skgid,
     Nftrace,
@@ -162,6 +207,10 @@ pub enum CtKey {
     Ip6Daddr,
     ProtoSrc,
     ProtoDst,
+    Label,
+    Packets,
+    Bytes,
+    Avgpkt,
     /// One that no snapshot tells.
     Other(&'static str),
 }

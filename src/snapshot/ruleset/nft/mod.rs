@@ -16,11 +16,13 @@ use crate::net::{Family, Hook};
 
 pub use chain::{ChainKind, NftChain, NftHook, NftRule, NftTable, TableNames};
 pub use expr::{
-    BitOp, CtKey, Expr, Fib, FibResult, Header, HeaderField, MetaKey, NumgenMode, Operand, PayloadBase, RelOp, Relation,
+    Asks, BitOp, CtKey, Expr, Exthdr, Fib, FibResult, Header, HeaderField, MetaKey, NumgenMode, Operand, PayloadBase,
+    RelOp, Relation, RtKey,
 };
 pub use set::{Data, Element, NftSet, SetKind, SetRef};
 pub use statement::{
-    ChainRef, DynOp, NatKind, NftNat, NftQuota, NftReject, ObjectKind, Rewritten, Statement, Verdict as NftVerdict,
+    ChainRef, DynOp, NatKind, NftAside, NftNat, NftQuota, NftReject, ObjectKind, Rewritten, Statement,
+    Verdict as NftVerdict,
 };
 
 /// A name's place by the name, with a hash that no input can be tuned against.
@@ -39,11 +41,26 @@ pub struct Nft {
     pub(crate) known: OnceLock<Known>,
 }
 
+/// A chain's place in the listing: its table's, and its own in the table. Tables stand there in the order in which they
+/// were made, and so do a table's chains (`nf_tables_dump_tables` in `net/netfilter/nf_tables_api.c`).
+pub type ChainPlace = (u32, u32);
+
+/// What nft lists of a base chain that `iptables-save` printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Printed {
+    /// It stands there.
+    At(ChainPlace),
+    /// The kernel has no such chain.
+    Absent,
+}
+
 /// What a whole listing comes to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
     /// Table and chain of each base chain that sees packets, in the order in which chains of one priority are called.
-    bases: Vec<(u32, u32)>,
+    bases: Vec<ChainPlace>,
+    /// Those of the tables that `iptables-save` printed too.
+    printed: Vec<ChainPlace>,
     /// The families that have a nat chain, and those whose connections are tracked.
     nat: Vec<NftFamily>,
     tracked: Vec<NftFamily>,
@@ -95,20 +112,42 @@ impl Nft {
     /// The base chains of some families at a hook in the order in which the kernel calls them: by priority, and of one
     /// priority the one that was made last first (`nf_hook_entries_grow` in `net/netfilter/core.c`).
     #[must_use]
-    pub fn base_chains(&self, families: &[NftFamily], hook: Hook) -> Vec<(&NftTable, &NftChain)> {
+    pub fn base_chains(&self, families: &[NftFamily], hook: Hook) -> Vec<(ChainPlace, &NftTable, &NftChain)> {
         let mut found: Vec<_> = self
             .known()
             .bases
             .iter()
-            .filter_map(|(table, chain)| {
-                let table = self.tables.get(*table as usize)?;
-                Some((table, table.chains.get(*chain as usize)?))
+            .filter_map(|place| {
+                let (table, chain) = self.at(*place)?;
+                Some((*place, table, chain))
             })
-            .filter(|(table, _)| families.contains(&table.family))
-            .filter(|(_, chain)| chain.hook.as_ref().is_some_and(|at| at.hook.is_none_or(|at| at == hook)))
+            .filter(|(_, table, _)| families.contains(&table.family))
+            .filter(|(_, _, chain)| chain.hook.as_ref().is_some_and(|at| at.hook.is_none_or(|at| at == hook)))
             .collect();
-        found.sort_by_key(|(_, chain)| chain.hook.as_ref().and_then(|hook| hook.priority));
+        found.sort_by_key(|(_, _, chain)| chain.hook.as_ref().and_then(|hook| hook.priority));
         found
+    }
+
+    /// The base chain at a hook of a table that `iptables-save` printed too. `None` where no such table is listed, and
+    /// [`Printed::Absent`] where it has no chain at the hook: iptables-nft makes it once it needs it.
+    #[must_use]
+    pub fn printed(&self, family: NftFamily, name: &str, hook: Hook) -> Option<Printed> {
+        let table = self.tables.iter().find(|table| table.family == family && table.name == name)?;
+        if !table.printed_by_iptables || table.chains.iter().any(|chain| chain.open.is_some()) {
+            return None;
+        }
+        let here = self.known().printed.iter().find(|place| {
+            let of = |(found, chain): (&NftTable, &NftChain)| {
+                std::ptr::eq(found, table) && chain.hook.as_ref().is_some_and(|at| at.hook == Some(hook))
+            };
+            self.at(**place).is_some_and(of)
+        });
+        Some(here.map_or(Printed::Absent, |place| Printed::At(*place)))
+    }
+
+    fn at(&self, (table, chain): ChainPlace) -> Option<(&NftTable, &NftChain)> {
+        let table = self.tables.get(table as usize)?;
+        Some((table, table.chains.get(chain as usize)?))
     }
 
     /// Whether a table of the rule set has a chain that translates addresses of a family.
@@ -124,7 +163,16 @@ impl Nft {
     fn known(&self) -> &Known {
         self.known.get_or_init(|| {
             let mut known = Known::default();
-            for (place, table) in (0u32..).zip(&self.tables).filter(|(_, table)| !table.printed_by_iptables) {
+            for (place, table) in (0u32..).zip(&self.tables) {
+                let bases = (0u32..).zip(&table.chains).filter(|(_, chain)| chain.hook.is_some());
+                let bases = bases.map(|(chain, _)| (place, chain));
+                if table.printed_by_iptables {
+                    known.printed.extend(bases);
+                    continue;
+                }
+                if !table.dormant {
+                    known.bases.extend(bases);
+                }
                 let nat = table.chains.iter().any(|chain| chain.kind() == Some(ChainKind::Nat));
                 if nat && !table.dormant {
                     known.nat.push(table.family);
@@ -134,10 +182,6 @@ impl Nft {
                     if !known.tracked.contains(&family) {
                         known.tracked.push(family);
                     }
-                }
-                if !table.dormant {
-                    let bases = (0u32..).zip(&table.chains).filter(|(_, chain)| chain.hook.is_some());
-                    known.bases.extend(bases.map(|(chain, _)| (place, chain)));
                 }
             }
             known.bases.reverse();

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::{Expr, Header, HeaderField, Relation, SetRef};
+use super::{Expr, Header, HeaderField, PayloadBase, Relation, SetRef};
+use crate::snapshot::Direction;
 
 /// A chain that a rule calls, by [`super::NftTable::chain`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,13 +26,17 @@ pub enum Statement {
     SetMark(Expr),
     /// `ct mark set`.
     SetCtMark(Expr),
-    /// `ct zone set`.
-    SetCtZone(Expr),
+    /// `ct zone set`, `ct original zone set`: of the one direction, where it is said.
+    SetCtZone(Option<Direction>, Expr),
+    /// `ct label set`: all labels at once, a bit each.
+    SetCtLabel(Expr),
     /// `ip dscp set`, `ip daddr set`.
     SetPayload(Header, HeaderField, Expr),
+    /// `@nh,64,8 set`: where the bits are counted from, the first one, and how many.
+    SetRaw(PayloadBase, u32, u32, Expr),
     /// `notrack`.
     Notrack,
-    /// `counter`, `log`, `meta nftrace set` and others that change nothing on a packet's way. As written.
+    /// `counter`, `log` and others that change nothing on a packet's way. As written.
     Harmless(Box<str>),
     /// `limit`: matches as long as there are no more. As written.
     Limit(Box<str>),
@@ -52,8 +57,8 @@ pub enum Statement {
         /// Whether a limit, quota or count stands in the element, which can stop the rule.
         limited: bool,
     },
-    /// `dup`, `flow add` and others that send no other packet of this one's way elsewhere. As written.
-    Aside(Box<str>),
+    /// What changes nothing on a packet's way, but may end the rule: `meta priority set`, `tcp option … set`, `dup`.
+    Aside(Box<NftAside>),
     /// nft knows it, and it isn't modelled: `fwd`, `tproxy`, `synproxy`, an iptables extension. As written.
     Unmodelled(Box<str>),
     /// Not understood. As written.
@@ -66,6 +71,19 @@ impl Statement {
     pub fn is_harmless(&self) -> bool {
         matches!(self, Self::Harmless(_) | Self::Aside(_) | Self::Verdict(Verdict::Continue))
     }
+}
+
+/// A statement without effect on the packet's way, and what it needs: without that the rule doesn't match.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NftAside {
+    /// The header that the packet must have.
+    pub header: Option<Header>,
+    /// What it uses: a map may lack the packet's key.
+    pub values: Box<[Expr]>,
+    /// Whether it sends packets elsewhere, whose way is not walked.
+    pub elsewhere: bool,
+    /// As written.
+    pub text: Box<str>,
 }
 
 /// Where a packet goes on (`enum nft_verdicts`).
@@ -138,8 +156,8 @@ pub struct NftQuota {
     pub over: bool,
     /// In bytes.
     pub bytes: u64,
-    /// How many were used; `None` where the file doesn't say.
-    pub used: Option<u64>,
+    /// How many were used.
+    pub used: u64,
 }
 
 /// What a rule does to a set.

@@ -1,0 +1,206 @@
+//! Statements that set something, or send the packet or a copy of it elsewhere.
+
+use crate::snapshot::nft::{CtKey, Expr, Exthdr, Header, HeaderField, MetaKey, NftAside, Statement};
+
+use super::constant::Datatype;
+use super::expression::Typed;
+use super::field;
+use super::scope::Reader;
+use super::token::{Parsed, Token};
+
+impl Reader<'_, '_> {
+    /// `meta mark set …`, `ip dscp set …`, from `set` on.
+    pub(super) fn assignment(&mut self, left: Typed, start: usize) -> Parsed<Statement> {
+        self.cursor.next();
+        let datatype = left.datatype();
+        Ok(match left.expr {
+            Expr::Meta(MetaKey::Mark) => Statement::SetMark(self.typed_value(datatype)?),
+            Expr::Ct(CtKey::Mark, _) => Statement::SetCtMark(self.typed_value(datatype)?),
+            Expr::Ct(CtKey::Label, _) => Statement::SetCtLabel(self.label_value()?),
+            Expr::Ct(CtKey::Zone, side) => Statement::SetCtZone(side, self.typed_value(datatype)?),
+            Expr::Payload(header, field) if !matches!(field, HeaderField::Other(_)) => {
+                Statement::SetPayload(header, field, self.typed_value(datatype)?)
+            }
+            Expr::Raw(base, offset, length) => {
+                Statement::SetRaw(base, offset, length, self.typed_value(Datatype::Integer)?)
+            }
+            other => self.other_assignment(&other, start)?,
+        })
+    }
+
+    /// What else can be set. The trace flag, a priority, a label, an option's size decide nothing on a packet's way.
+    fn other_assignment(&mut self, left: &Expr, start: usize) -> Parsed<Statement> {
+        let value = match left {
+            // Its words are among those that start expressions.
+            Expr::Ct(CtKey::Other("event"), _) => self.words()?,
+            _ => self.opaque_value()?,
+        };
+        let header = match left {
+            Expr::Meta(MetaKey::Pkttype | MetaKey::Other("broute")) => None,
+            Expr::Meta(_) | Expr::Ct(..) => return Ok(self.aside(start, None, vec![value])),
+            Expr::Exthdr(Exthdr::Tcp, ..) => Some(Header::Tcp),
+            // Another option or field may be looked at again, which is not modelled.
+            Expr::Payload(header, HeaderField::Other(field)) => Some(*header).filter(|header| {
+                matches!(
+                    (header, *field),
+                    (Header::Ip, "id")
+                        | (Header::Ip6, "flowlabel")
+                        | (Header::Tcp, "window" | "urgptr")
+                        | (Header::Udp, "checksum")
+                )
+            }),
+            _ => None,
+        };
+        let text = self.cursor.text(start, self.cursor.last_end());
+        Ok(match header {
+            Some(header) => self.aside(start, Some(header), vec![value]),
+            None => Statement::Unmodelled(text.into()),
+        })
+    }
+
+    fn typed_value(&mut self, datatype: Datatype) -> Parsed<Expr> {
+        self.expected_data = vec![datatype];
+        self.assigned(datatype)
+    }
+
+    /// A label by its number, or by a name that no snapshot holds.
+    fn label_value(&mut self) -> Parsed<Expr> {
+        if self.peek_constant(Datatype::CtLabel).is_some() || self.starts_expression() {
+            return self.typed_value(Datatype::CtLabel);
+        }
+        self.words()
+    }
+
+    /// A value whose type is not modelled: an expression, or the words that stand there.
+    fn opaque_value(&mut self) -> Parsed<Expr> {
+        if self.starts_expression() {
+            self.expected_data = vec![Datatype::Opaque];
+            return Ok(self.expression()?.expr);
+        }
+        self.words()
+    }
+
+    /// A word, or several behind commas.
+    fn words(&mut self) -> Parsed<Expr> {
+        let start = self.cursor.start();
+        self.cursor.name("a value")?;
+        while self.cursor.sign(",") {
+            self.cursor.name("a value")?;
+        }
+        Ok(Expr::Opaque(self.cursor.text(start, self.cursor.last_end()).into()))
+    }
+
+    /// Whether an expression starts here, and no constant.
+    pub(super) fn starts_expression(&self) -> bool {
+        const WORDS: &[&str] =
+            &["meta", "ct", "fib", "numgen", "jhash", "symhash", "rt", "socket", "osf", "ipsec", "exthdr"];
+        match self.cursor.peek() {
+            Token::Sign("(") => true,
+            Token::Word(word) => {
+                WORDS.contains(&word)
+                    || word.starts_with('@')
+                    || field::is_bare_meta(word)
+                    || field::header(word).is_some()
+            }
+            _ => false,
+        }
+    }
+
+    /// A statement that changes nothing on the packet's way, read to its end.
+    pub(super) fn aside(&self, start: usize, header: Option<Header>, values: Vec<Expr>) -> Statement {
+        let text = self.cursor.text(start, self.cursor.last_end()).into();
+        Statement::Aside(Box::new(NftAside { header, values: values.into(), elsewhere: false, text }))
+    }
+
+    /// `dup to 192.0.2.9 device "eth0"`, `fwd ip to 192.0.2.9 device "eth0"`.
+    pub(super) fn sends(&mut self, word: &str) -> Parsed<Statement> {
+        let start = self.cursor.start();
+        self.cursor.next();
+        if matches!(self.cursor.peek_word(), Some("ip" | "ip6")) {
+            self.cursor.next();
+        }
+        if !self.cursor.word("to") {
+            return Err(self.cursor.expected("`to`"));
+        }
+        let mut values = vec![self.opaque_value()?];
+        if self.cursor.word("device") {
+            values.push(self.opaque_value()?);
+        }
+        let text = self.cursor.text(start, self.cursor.last_end()).into();
+        Ok(if word == "fwd" {
+            Statement::Unmodelled(text)
+        } else {
+            Statement::Aside(Box::new(NftAside { header: None, values: values.into(), elsewhere: true, text }))
+        })
+    }
+
+    /// `flow add @ft`.
+    pub(super) fn flow_add(&mut self, start: usize) -> Parsed<Statement> {
+        self.track();
+        self.cursor.next();
+        for word in ["add", "offload"] {
+            self.cursor.word(word);
+        }
+        self.cursor.name("a flowtable's name")?;
+        let text = self.cursor.text(start, self.cursor.last_end()).into();
+        Ok(Statement::Aside(Box::new(NftAside { header: None, values: Box::new([]), elsewhere: true, text })))
+    }
+
+    /// `tproxy ip to 127.0.0.1:50080`, `tproxy to :tcp dport map { … }`.
+    pub(super) fn tproxy(&mut self, start: usize) -> Parsed<Statement> {
+        self.cursor.next();
+        if matches!(self.cursor.peek_word(), Some("ip" | "ip6")) {
+            self.cursor.next();
+        }
+        if !self.cursor.word("to") {
+            return Err(self.cursor.expected("`to`"));
+        }
+        if self.cursor.peek_word().is_none_or(|word| !word.starts_with(':')) {
+            self.opaque_value()?;
+        }
+        if let Some(word) = self.cursor.peek_word().filter(|word| word.starts_with(':')) {
+            if word == ":" {
+                self.cursor.next();
+            } else {
+                self.cursor.shorten(1);
+            }
+            self.opaque_value()?;
+        }
+        Ok(Statement::Unmodelled(self.cursor.text(start, self.cursor.last_end()).into()))
+    }
+
+    /// `synproxy mss 1460 wscale 7 timestamp sack-perm`, `synproxy name "x"`.
+    pub(super) fn synproxy(&mut self, start: usize) -> Parsed<Statement> {
+        self.track();
+        self.cursor.next();
+        loop {
+            match self.cursor.peek_word() {
+                Some("mss" | "wscale") => {
+                    self.cursor.next();
+                    self.cursor.number::<u32>("a number")?;
+                }
+                Some("timestamp" | "sack-perm") => {
+                    self.cursor.next();
+                }
+                Some("name") => {
+                    self.cursor.next();
+                    self.opaque_value()?;
+                }
+                _ => break,
+            }
+        }
+        Ok(Statement::Unmodelled(self.cursor.text(start, self.cursor.last_end()).into()))
+    }
+
+    /// `reset tcp option timestamp`: the option is taken out of the header (`nft_exthdr_tcp_strip_eval`).
+    pub(super) fn reset_option(&mut self, start: usize) -> Parsed<Statement> {
+        self.cursor.next();
+        for word in ["tcp", "option"] {
+            if !self.cursor.word(word) {
+                return Err(self.cursor.expected(&format!("`{word}`")));
+            }
+        }
+        self.cursor.name("an option")?;
+        Ok(self.aside(start, Some(Header::Tcp), Vec::new()))
+    }
+}

@@ -1,0 +1,321 @@
+//! Statements of nft's own rules: how far each one reads, what ends a rule, and what is then done.
+
+use super::*;
+
+/// A host whose nft has these rules in a chain at forward.
+fn forward(rules: &str) -> Host {
+    at("forward", rules)
+}
+
+fn at(hook: &str, rules: &str) -> Host {
+    host(&[("nft.txt", &chain("inet", hook, rules))]).forwarded()
+}
+
+fn chain(family: &str, hook: &str, rules: &str) -> String {
+    format!(
+        "table {family} t {{\n\tchain c {{\n\t\ttype filter hook {hook} priority filter; policy accept;\n{rules}\n\t}}\n}}\n"
+    )
+}
+
+fn udp_forward(rules: &str) -> Host {
+    forward(rules).with(packet(CLIENT, THEM, udp(53)))
+}
+
+/// The same rules as nft's JSON has them.
+fn json(chain: &str, rules: &[&str]) -> String {
+    let rules: String = rules
+        .iter()
+        .map(|expr| format!(r#", {{"rule": {{"family": "inet", "table": "t", "chain": "c", "expr": [{expr}]}}}}"#))
+        .collect();
+    format!(
+        r#"{{"nftables": [{{"table": {{"family": "inet", "name": "t", "handle": 1}}}}, {{"chain": {{"family": "inet", "table": "t", "name": "c", "handle": 1, {chain}, "prio": 0, "policy": "accept"}}}}{rules}]}}"#
+    )
+}
+
+const FORWARD: &str = r#""type": "filter", "hook": "forward""#;
+
+#[test]
+fn what_stands_behind_an_assignment_is_read() {
+    for set in [
+        "meta nftrace set 1",
+        "meta priority set 1:2",
+        "meta priority set none",
+        "ct label set 1",
+        "ct event set new,related,mark",
+        "ct mark set meta mark",
+        "meta mark set 0x1",
+    ] {
+        assert!(!udp_forward(&format!("{set} tcp dport 80 drop")).is_dropped(), "{set}");
+        assert!(udp_forward(&format!("{set} udp dport {{ 53, 54 }} drop")).is_dropped(), "{set}");
+        assert!(udp_forward(&format!("{set} counter packets 0 bytes 0 drop")).is_dropped(), "{set}");
+    }
+    // The block's end stays what it is.
+    let rest = "meta priority set 1:2 meta mark set tcp dport map { 80 : 0x1 }\ndrop";
+    assert!(udp_forward(rest).is_dropped());
+    assert!(udp_forward("meta priority set 1:2 meta mark set 0x5\nmeta mark 0x5 drop").is_dropped());
+}
+
+#[test]
+fn an_assignment_without_what_it_needs_ends_the_rule() {
+    // A map without the packet's key, a header that the packet lacks.
+    assert!(!udp_forward("meta priority set udp dport map { 80 : 1:2 } drop").is_dropped());
+    assert!(udp_forward("meta priority set udp dport map { 53 : 1:2 } drop").is_dropped());
+    for option in ["tcp option maxseg size set 1200", "tcp option maxseg size set rt mtu", "reset tcp option timestamp"]
+    {
+        assert!(!udp_forward(&format!("{option} drop")).is_dropped(), "{option}");
+        assert!(forward(&format!("{option} drop")).is_dropped(), "{option}");
+        assert!(!forward(&format!("{option} tcp dport 81 drop")).is_dropped(), "{option}");
+    }
+    assert!(udp_forward("ip id set 7 drop").is_dropped());
+    assert!(!udp_forward("ip6 flowlabel set 7 drop").is_dropped());
+}
+
+#[test]
+fn copies_do_not_hide_what_comes_behind_them() {
+    for dup in [
+        "dup to 198.51.100.9",
+        "dup to 198.51.100.9 device \"eth1\"",
+        "dup to ip saddr map { 192.0.2.99 : 198.51.100.9 }",
+    ] {
+        let path = udp_forward(&format!("{dup} drop")).path();
+        assert_eq!(path.forward.verdict, Verdict::Dropped, "{dup}");
+    }
+    assert!(!udp_forward("dup to ip saddr map { 192.0.2.98 : 198.51.100.9 } drop").is_dropped());
+    let dup = r#"{"dup": {"addr": "198.51.100.9", "dev": "eth1"}}, {"drop": null}"#;
+    assert_eq!(host(&[("nft.json", &json(FORWARD, &[dup]))]).forwarded().path().forward.verdict, Verdict::Dropped);
+    let reset = r#"{"reset": {"tcp option": {"name": "timestamp"}}}, {"drop": null}"#;
+    assert_eq!(host(&[("nft.json", &json(FORWARD, &[reset]))]).forwarded().path().forward.verdict, Verdict::Dropped);
+}
+
+#[test]
+fn a_rule_that_ends_early_is_no_step_and_has_done_what_it_did() {
+    let path = udp_forward("meta mark set 0x1 tcp dport 80 accept\nmeta mark 0x1 drop").path();
+    assert_eq!(matched(&path.forward), ["c 2"]);
+    assert_eq!(path.forward.steps.last().unwrap().packet.mark, Mark(1));
+    let marked = path.forward.steps.iter().find(|step| step.packet.mark == Mark(1)).unwrap();
+    assert_eq!(marked.because.len(), 2, "the line that set the mark stands with the next step");
+}
+
+#[test]
+fn logs_end_where_their_flags_do() {
+    assert!(!udp_forward("log level debug flags all ip dscp cs1 drop").is_dropped());
+    assert!(udp_forward("log flags tcp sequence,options flags ip options ip dscp cs0 drop").is_dropped());
+    assert!(udp_forward("log prefix \"x\" flags skuid flags ether udp dport 53 drop").is_dropped());
+}
+
+#[test]
+fn numbers_of_an_invalid_type_are_numbers() {
+    let rule = "meta l4proto udp ct original proto-dst { 0x35 [invalid type], 0x50 [invalid type] } drop";
+    assert!(udp_forward(rule).is_dropped());
+    let set = r#"{"match": {"op": "==", "left": {"ct": {"key": "proto-dst", "dir": "original"}}, "right": {"set": ["0x35 [invalid type]", "0x50 [invalid type]"]}}}, {"drop": null}"#;
+    let host = host(&[("nft.json", &json(FORWARD, &[set]))]).with(packet(CLIENT, THEM, udp(53)));
+    assert!(host.is_dropped());
+}
+
+#[test]
+fn ranges_of_names_are_read_from_json() {
+    let range = r#"{"match": {"op": "==", "left": {"payload": {"protocol": "icmp", "field": "type"}}, "right": {"range": ["echo-reply", "echo-request"]}}}, {"drop": null}"#;
+    let host = host(&[("nft.json", &json(FORWARD, &[range]))]).with(packet(CLIENT, THEM, ping()));
+    assert!(host.is_dropped());
+}
+
+#[test]
+fn a_prefix_is_netmap_in_json() {
+    let chain = r#""type": "nat", "hook": "prerouting""#;
+    let rule =
+        r#"{"dnat": {"family": "ip", "addr": {"prefix": {"addr": "198.51.100.0", "len": 24}}, "flags": "netmap"}}"#;
+    let path = host(&[("nft.json", &json(chain, &[rule]))]).path();
+    assert_eq!(path.forward.steps.last().unwrap().packet.ip.destination.to_string(), "198.51.100.10");
+}
+
+#[test]
+fn a_quota_of_which_nothing_is_used_is_decided() {
+    assert!(!udp_forward("quota over 60 bytes drop").is_dropped());
+    assert!(udp_forward("quota over 59 bytes drop").is_dropped());
+    assert!(udp_forward("quota over 1 mbytes used 1 mbytes drop").is_dropped());
+    assert!(!udp_forward("quota 59 bytes drop").is_dropped());
+    assert!(udp_forward("quota 60 bytes drop").is_dropped());
+}
+
+#[test]
+fn raw_bits_are_read_and_written() {
+    let raw = |rule: &str| udp_forward(&format!("{rule} drop")).is_dropped();
+    assert!(raw("@th,0,32 0x9c400035"));
+    assert!(raw("@th,0,32 & 0xffff0000 == 0x9c400000"));
+    assert!(raw("@th,8,16 0x4000"));
+    assert!(raw("@th,32,16 40"));
+    assert!(raw("@nh,0,8 0x45 @nh,16,16 60"));
+    assert!(raw("@nh,96,64 0xc0000263c6336407"));
+    assert!(!raw("@th,0,32 0x9c400050"));
+    // Behind the packet's end is nothing.
+    assert!(!raw("@nh,480,8 != 1"));
+    let mut host = udp_forward("@th,64,32 0x41424344 drop");
+    assert!(host.branches());
+    host.given.payload = Some(Arc::from(b"ABCDABCDABCDABCDABCDABCDABCDABCD".as_slice()));
+    assert!(host.is_dropped());
+    let path = at("prerouting", "@nh,64,8 set 9").path();
+    assert_eq!(path.forward.steps.last().unwrap().packet.ip.ttl, 8);
+}
+
+#[test]
+fn a_zone_of_one_direction_has_the_answer_in_the_other() {
+    let zone = |hook: &str| {
+        chain("inet", hook, "ct original zone set 3").replace(" t {", &format!(" {hook} {{")).replace("filter;", "raw;")
+    };
+    let states = "ct state established accept\nct state new counter packets 0 bytes 0";
+    let nft = zone("prerouting") + &zone("output") + &chain("ip", "output", states);
+    let reply = matched(&host(&[("nft.txt", &nft)]).path().reply.unwrap());
+    assert_eq!(reply, ["c 1", "c policy", "c 1"]);
+}
+
+#[test]
+fn of_one_priority_the_chain_that_was_made_last_is_first() {
+    let saved =
+        table("filter", ":INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT", "-A FORWARD -m mark --mark 0x1 -j DROP");
+    let listed = "table ip filter {\n\tchain FORWARD {\n\t\ttype filter hook forward priority filter; policy accept;\n\t\tmeta mark 0x1 counter packets 0 bytes 0 drop\n\t}\n}\n";
+    let own = chain("ip", "forward", "meta mark set 0x1");
+    let verdict = |nft: &str| {
+        let answer = host(&[("iptables-save", &saved), ("nft.txt", nft)]).forwarded().answer();
+        assert!(answer.gaps.iter().any(|gap| gap.what.contains("same priority")), "{:?}", answer.gaps);
+        answer.paths[0].forward.verdict
+    };
+    assert_eq!(verdict(&format!("{listed}{own}")), Verdict::Dropped);
+    assert_ne!(verdict(&format!("{own}{listed}")), Verdict::Dropped);
+}
+
+#[test]
+fn chains_that_the_kernel_never_had_are_no_step() {
+    let saved = table("filter", ":INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT", "-A FORWARD -p tcp -j ACCEPT");
+    let listed = |chain: &str| {
+        format!(
+            "table ip filter {{\n\tchain {chain} {{\n\t\ttype filter hook forward priority filter; policy accept;\n\t}}\n}}\n"
+        )
+    };
+    let host = |nft: &str| host(&[("iptables-save", &saved), ("nft.txt", nft)]);
+    let nft = listed("FORWARD");
+    assert_eq!(matched(&host(&nft).path().forward), [] as [&str; 0]);
+    assert_eq!(matched(&host(&nft).forwarded().path().forward), ["FORWARD 1"]);
+}
+
+#[test]
+fn chains_of_devices_are_steps_though_they_do_nothing() {
+    let chain = "table netdev nd {\n\tchain e {\n\t\ttype filter hook ingress device \"eth0\" priority filter; policy accept;\n\t\tcounter packets 0 bytes 0\n\t}\n}\n";
+    assert_eq!(matched(&host(&[("nft.txt", chain)]).path().forward), ["e 1", "e policy"]);
+}
+
+#[test]
+fn a_chain_of_devices_that_are_not_listed_branches() {
+    let chain = r#""type": "filter", "hook": "ingress""#;
+    let nft = json(chain, &[r#"{"drop": null}"#]).replace("\"inet\"", "\"netdev\"");
+    assert!(host(&[("nft.json", &nft)]).branches());
+    let named = nft.replace("\"prio\"", "\"dev\": \"eth1\", \"prio\"");
+    assert!(!host(&[("nft.json", &named)]).is_dropped());
+    // One that does nothing is told, and not walked.
+    let counts = nft.replace(r#"{"drop": null}"#, r#"{"counter": {"packets": 0, "bytes": 0}}"#);
+    let answer = host(&[("nft.json", &counts)]).answer();
+    assert_eq!(answer.paths.len(), 1);
+    assert!(answer.gaps.iter().any(|gap| gap.what.contains("is not listed")));
+}
+
+#[test]
+fn options_that_a_packet_cannot_have_are_missing() {
+    let drops = |rule: &str| udp_forward(&format!("{rule} drop")).is_dropped();
+    assert!(!drops("tcp option maxseg size 1460"));
+    assert!(!drops("tcp option maxseg size != 1460"));
+    assert!(!drops("tcp option maxseg exists"));
+    assert!(drops("tcp option sack-perm missing"));
+    assert!(drops("sctp chunk init missing"));
+    assert!(drops("ip option lsrr missing"));
+    assert!(!drops("ip option lsrr addr 192.0.2.1"));
+    // IPv4 has no extension headers to ask for.
+    assert!(!drops("exthdr frag missing"));
+    assert!(!drops("exthdr frag exists"));
+    let six = |rule: &str| {
+        forward(&format!("{rule} drop")).with(packet("2001:db8:1::99", "2001:db8:2::7", udp(53))).is_dropped()
+    };
+    assert!(six("exthdr frag missing"));
+    assert!(!six("exthdr hbh exists"));
+    assert!(!six("frag more-fragments 1"));
+    assert!(!six("ip option lsrr missing"));
+    assert!(forward("tcp option maxseg exists drop").branches());
+    let json = |value: &str| {
+        let rule = format!(
+            r#"{{"match": {{"op": "==", "left": {{"tcp option": {{"name": "maxseg"}}}}, "right": {value}}}}}, {{"drop": null}}"#
+        );
+        host(&[("nft.json", &json(FORWARD, &[&rule]))]).with(packet(CLIENT, THEM, udp(53))).is_dropped()
+    };
+    assert!(json("false") && !json("true"));
+}
+
+#[test]
+fn what_a_device_is_stands_in_the_link_file() {
+    let drops = |rule: &str| udp_forward(&format!("{rule} drop")).is_dropped();
+    assert!(drops("iiftype ether"));
+    assert!(drops("meta oiftype != loopback"));
+    assert!(!drops("iiftype { loopback, ppp }"));
+    assert!(drops("iifgroup \"default\""));
+    assert!(!drops("meta oifgroup != default"));
+    assert!(!drops("iifgroup 7"));
+    assert!(udp_forward("iifgroup \"mine\" drop").branches());
+    assert!(udp_forward("meta iifkind \"veth\" drop").branches(), "what is no veth may be a file without -d");
+    assert!(!at("prerouting", "oiftype != loopback drop").is_dropped(), "no device, no type");
+    let veth = LINK.replace(
+        "52:54:00:00:00:10 brd ff:ff:ff:ff:ff:ff promiscuity 0",
+        "52:54:00:00:00:10 brd ff:ff:ff:ff:ff:ff promiscuity 0 \n    veth addrgenmode none",
+    );
+    let nft = chain("inet", "forward", "meta iifkind \"veth\" drop");
+    assert!(host(&[("link.txt", &veth), ("nft.txt", &nft)]).forwarded().is_dropped());
+}
+
+#[test]
+fn the_route_is_asked_for() {
+    let drops = |rule: &str| udp_forward(&format!("{rule} drop")).is_dropped();
+    assert!(drops("rt ip nexthop 198.51.100.7"));
+    assert!(!drops("rt ip nexthop != 198.51.100.7"));
+    assert!(drops("rt ip nexthop { 198.51.100.0/24 }"));
+    assert!(!drops("rt ip6 nexthop != 2001:db8::1"));
+    assert!(drops("rt classid \"cosmos\""));
+    assert!(!drops("rt classid 5"));
+    assert!(drops("meta rtclassid 0"));
+    assert!(drops("rt mtu 1460"));
+    assert!(!at("prerouting", "rt classid 0 drop").with(packet(CLIENT, THEM, udp(53))).is_dropped(), "no route yet");
+}
+
+#[test]
+fn what_a_connection_keeps_is_asked_for() {
+    let drops = |rule: &str| udp_forward(&format!("{rule} drop")).is_dropped();
+    assert!(!drops("ct packets 0"));
+    assert!(drops("ct original packets 1"));
+    assert!(drops("ct bytes < 1000"));
+    assert!(drops("ct avgpkt 60"));
+    assert!(drops("ct reply bytes 0"));
+    assert!(!drops("ct label 1"));
+    assert!(drops("ct label set 1 ct label 1"));
+    assert!(!drops("ct label set 1 ct label 2"));
+    assert!(!drops("meta cgroup 0"), "a packet that is passed on is no socket's");
+    assert!(drops("jhash ip ttl . th dport mod 1 seed 0x3 == 0"));
+}
+
+#[test]
+fn who_sends_is_what_the_question_says() {
+    let nft = chain("inet", "output", "meta skuid 1000 meta skgid != 0 drop");
+    let snapshot = |uid: Option<u32>| {
+        let mut host = host(&[("nft.txt", &nft)]).with(packet(US, THEM, udp(53)));
+        host.given = Given { uid, gid: Some(100), ..Given::default() };
+        let snapshot = load_files(host.files.clone()).unwrap();
+        let from = Origin::Socket { netns: NetnsId(0) };
+        let question = Question {
+            packet: host.packet.clone(),
+            from,
+            reply: false,
+            max_paths: 64,
+            verbose: false,
+            established: false,
+            given: host.given.clone(),
+        };
+        explain(&snapshot, &question).paths.iter().map(|path| path.forward.arrived()).collect::<Vec<_>>()
+    };
+    assert_eq!(snapshot(Some(1000)), [false]);
+    assert_eq!(snapshot(Some(0)), [true]);
+    assert_eq!(snapshot(None).len(), 2);
+}
