@@ -218,6 +218,8 @@ pub(super) struct Walk<'s> {
     pub verbose: bool,
     /// What the question says beside the packet, as far as it is about this direction.
     pub given: Given,
+    /// Between which lengths the packet is, where nobody knows its own. It is a SYN's answer, which has options.
+    pub lengths: Option<(u32, u32)>,
     /// What is missing or could not be read and may have decided: with any of these no end but an undetermined one is
     /// certain.
     pub doubts: Vec<Doubt>,
@@ -227,6 +229,8 @@ pub(super) struct Walk<'s> {
     seen: HashSet<(NetnsId, IfName, String)>,
     /// Rules tried since the last step, in a verbose walk.
     tried: Vec<Evidence>,
+    /// Nobody can tell whether the rule that is about to be recorded matches.
+    uncertain: bool,
 }
 
 impl<'s> Walk<'s> {
@@ -250,10 +254,12 @@ impl<'s> Walk<'s> {
             gaps: Gaps::default(),
             verbose,
             given: Given::default(),
+            lengths: None,
             doubts: Vec::new(),
             outside: Vec::new(),
             seen: HashSet::new(),
             tried: Vec::new(),
+            uncertain: false,
         }
     }
 
@@ -291,6 +297,7 @@ impl<'s> Walk<'s> {
             // A row that was derived from nothing stands on no line.
             because: because.into_iter().filter(|evidence| evidence.line > 0).collect(),
             packet: self.packet.clone(),
+            certain: !std::mem::take(&mut self.uncertain),
             tried: std::mem::take(&mut self.tried),
         });
     }
@@ -337,6 +344,11 @@ impl<'s> Walk<'s> {
         if self.verbose {
             self.tried.push(rule);
         }
+    }
+
+    /// Notes whether the rule that is asked surely matches, where its step is recorded all the same.
+    pub(super) fn set_certain(&mut self, certain: bool) {
+        self.uncertain = !certain;
     }
 
     /// The one way to branch: the way that this walk takes, out of as many as there are weights. A weight of `None`

@@ -11,6 +11,7 @@ mod native;
 mod recent;
 mod sets;
 mod targets;
+mod unknown;
 
 use std::net::IpAddr;
 use std::sync::Arc;
