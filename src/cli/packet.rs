@@ -201,6 +201,22 @@ mod tests {
     }
 
     #[test]
+    fn the_payload_of_an_icmp_error_is_what_it_quotes() {
+        let quote =
+            [0x45, 0, 0, 60, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 2, 10, 0, 0, 3, 0x9c, 0x40, 0, 53, 0, 40, 0, 0];
+        let quoted = |kind| {
+            let options = PacketOptions { icmp_type: Some(kind), ..PacketOptions::default() };
+            let packet = packet(Ends { payload: Some(&quote), ..ends(None, None) }, &options, State::New).unwrap();
+            match packet.transport {
+                Transport::Icmp { quoted, .. } => quoted.and_then(|quoted| quoted.destination_port()),
+                _ => None,
+            }
+        };
+        assert_eq!(quoted(3), Some(53));
+        assert_eq!(quoted(8), None);
+    }
+
+    #[test]
     fn what_has_no_meaning_is_refused() {
         let refused = |options: PacketOptions, port| packet(ends(port, None), &options, State::New).is_err();
         let none = PacketOptions::default;

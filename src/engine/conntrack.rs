@@ -222,6 +222,7 @@ fn resolve(walk: &mut Walk, zone: Zone) -> Option<Evidence> {
         Dir::Original if entry.expected => CtState::Related,
         Dir::Original => CtState::New,
     };
+    entry.maybe_assured |= protocol == Protocol::UDP && entry.seen_reply && entry.evidence.is_some();
     if dir == Dir::Reply {
         entry.seen_reply = true;
     }
@@ -367,7 +368,7 @@ fn from_row(netns: NetnsId, row: &ConntrackEntry) -> CtEntry {
         dnat_done: true,
         seen_reply: !row.unreplied,
         assured: row.assured,
-        maybe_assured: row.protocol == Protocol::UDP && !row.unreplied && !row.assured,
+        maybe_assured: false,
         confirmed: true,
         expected: false,
         tcp_state: row.state.as_deref().and_then(TcpState::named),

@@ -44,11 +44,14 @@ pub(super) struct Query<'q> {
     /// Whether matching counts, in the set itself and in the members of a list.
     pub counts: bool,
     pub counts_in_members: bool,
+    /// Whether the element's mark is asked for.
+    pub maps: bool,
 }
 
 impl<'q> Query<'q> {
-    pub(super) fn of(sides: &'q [SetSide]) -> Self {
-        Self { sides, return_nomatch: false, counters: None, counts: true, counts_in_members: true }
+    /// What `SET --map-set` asks.
+    pub(super) fn map(sides: &'q [SetSide]) -> Self {
+        Self { sides, return_nomatch: false, counters: None, counts: true, counts_in_members: true, maps: true }
     }
 }
 
@@ -202,9 +205,8 @@ fn bitmap_ipmac_test(walk: &mut Walk, query: Query<'_>, set: &IpSet, shown: &Sho
     let taken = changed(walk, name).and_then(|set| set.unknown_macs.iter().find(|(taken, _)| *taken == address));
     match (entry.mac, &shown.mac, taken) {
         (_, Err(_), Some((_, taken))) if *taken == frame => {}
-        (_, _, Some((_, (dev, _)))) => {
-            let dev = dev.as_ref().map_or("", IfName::as_str);
-            let why = format!("its element has the link address of what came in by {dev}");
+        (_, _, Some((_, taken))) => {
+            let why = format!("its element has the {}, the packet the {}", of_frame(taken), of_frame(&frame));
             return doubt(walk, name, query.sides, &why);
         }
         (Some(mac), Ok(shown), _) if Some(mac) != *shown => return Tested::No,
@@ -220,6 +222,11 @@ fn bitmap_ipmac_test(walk: &mut Walk, query: Query<'_>, set: &IpSet, shown: &Sho
         return Tested::Yes(vec![entry.evidence], entry.skbmark);
     }
     Tested::Unknown(format!("set {name}: {}", query.counters.unwrap_or("")), false)
+}
+
+fn of_frame((dev, is_source): &Frame) -> String {
+    let side = if *is_source { "source" } else { "destination" };
+    format!("{side} link address of what came in by {}", dev.as_ref().map_or("no device", IfName::as_str))
 }
 
 /// The element gets the packet's link address.
@@ -248,13 +255,11 @@ fn list_set_ktest(walk: &mut Walk, state: &HookState, query: Query<'_>, list: &I
     let mut unknown = None;
     for member in &list.members {
         match ip_set_test(walk, state, of_member, &member.name, depth) {
-            Tested::Yes(lines, skbmark) if unknown.is_none() => return listed(list, query, member, lines, skbmark),
-            Tested::No => {}
             // Which member comes first decides the mark.
-            Tested::Yes(..) if list.members.iter().all(|member| member.skbmark == (0, 0)) => {
-                return Tested::Yes(vec![member.evidence], (0, 0));
+            Tested::Yes(lines, skbmark) if unknown.is_none() || !query.maps => {
+                return listed(list, query, member, lines, skbmark);
             }
-            Tested::Yes(..) => {}
+            Tested::Yes(..) | Tested::No => {}
             open @ Tested::Unknown(..) => unknown = unknown.or(Some(open)),
         }
     }

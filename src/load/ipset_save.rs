@@ -102,7 +102,7 @@ fn skbmark(options: &[&str]) -> Option<(u32, u32)> {
     let Some(at) = options.iter().position(|option| *option == "skbmark") else { return Some((0, 0)) };
     let text = options.get(at + 1)?;
     match text.split_once('/') {
-        Some((mark, mask)) => Some((name::number(mark)?, name::number(mask)?)),
+        Some((value, mask)) => Some((name::number(value)?, name::number(mask)?)),
         None => Some((name::number(text)?, u32::MAX)),
     }
 }

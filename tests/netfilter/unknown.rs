@@ -73,20 +73,28 @@ fn no_error_is_made_about_icmp_types_that_may_be_errors() {
 }
 
 #[test]
-fn an_udp_connection_may_become_assured() {
-    let row = |more: &str| {
+fn a_udp_connection_may_become_assured() {
+    let row = |from: &str, to: &str, ports: [u16; 2], more: &str| {
+        let [sport, dport] = ports;
         format!(
-            "ipv4     2 udp      17 20 src={CLIENT} dst={US} sport=40000 dport=53 {more} src={US} dst={CLIENT} \
-             sport=53 dport=40000 mark=0 use=1\n"
+            "ipv4     2 udp      17 20 src={from} dst={to} sport={sport} dport={dport} {more} src={to} dst={from} \
+             sport={dport} dport={sport} mark=0 use=1\n"
         )
     };
-    let ask = |row: &str| {
-        let rules = table("filter", ":INPUT ACCEPT", "-A INPUT -m conntrack --ctstatus ASSURED -j DROP");
+    let ask = |row: &str, chain: &str| {
+        let rule = format!("-A {chain} -m conntrack --ctstatus ASSURED -j DROP");
+        let rules = table("filter", ":INPUT ACCEPT\n:OUTPUT ACCEPT", &rule);
         host(&[("iptables-save", &rules), ("conntrack", row)]).with(packet(CLIENT, US, udp(53)))
     };
-    assert!(ask(&row("")).branches());
-    assert!(!ask(&row("[UNREPLIED]")).is_dropped());
-    assert!(ask(&row("").replace("mark=0", "[ASSURED] mark=0")).is_dropped());
+    let there = |more| row(CLIENT, US, [40000, 53], more);
+    assert!(ask(&there(""), "INPUT").branches());
+    assert!(!ask(&there("[UNREPLIED]"), "INPUT").is_dropped());
+    assert!(ask(&there("").replace("mark=0", "[ASSURED] mark=0"), "INPUT").is_dropped());
+    // The packet is the first answer, and what is said to it the first that comes after one.
+    let back = ask(&row(US, CLIENT, [53, 40000], "[UNREPLIED]"), "OUTPUT").answer();
+    assert_eq!(back.paths.len(), 2);
+    // A connection that the walk itself has opened is not old enough.
+    assert_eq!(ask("", "OUTPUT").answer().paths.len(), 1);
 }
 
 #[test]

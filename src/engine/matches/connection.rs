@@ -75,7 +75,7 @@ fn has_status(test: Test<ConntrackStatus>, entry: &CtEntry) -> bool {
 
 /// Whether it depends on the connection's age.
 fn maybe_assured(test: Test<ConntrackStatus>, entry: &CtEntry) -> bool {
-    entry.maybe_assured && test.value.0 & ConntrackStatus::ASSURED.0 != 0 && !has_status(test, entry)
+    entry.maybe_assured && !entry.assured && test.value.0 & ConntrackStatus::ASSURED.0 != 0 && !has_status(test, entry)
 }
 
 fn status_bits(entry: &CtEntry) -> u8 {

@@ -15,6 +15,7 @@ pub(super) fn set_match(walk: &mut Walk, state: &HookState, asked: &SetMatch) ->
         counters: asked.counters.as_deref(),
         counts: !asked.keep_counters,
         counts_in_members: !asked.keep_subcounters,
+        maps: false,
     };
     let answer = match ipset::test(walk, state, query, &asked.name) {
         Tested::No => Answer::No,

@@ -24,11 +24,11 @@ pub(super) fn set_target(
             ipset::change(walk, state, (name, sides), change, rule.evidence);
         }
     }
-    let mapped = target.map.as_ref().map(|place| ipset::test(walk, state, Query::of(&place.sides), &place.name));
+    let mapped = target.map.as_ref().map(|place| ipset::test(walk, state, Query::map(&place.sides), &place.name));
     let mut change = Change::default();
     match mapped {
-        Some(Tested::Yes(_, (mark, mask))) if target.map_mark => {
-            change.mark = Some(Mark((walk.packet().mark.0 & !mask) ^ mark));
+        Some(Tested::Yes(_, (value, mask))) if target.map_mark => {
+            change.mark = Some(Mark((walk.packet().mark.0 & !mask) ^ value));
         }
         Some(Tested::Unknown(what, _)) if target.map_mark => {
             let what = format!("the mark that this gives is known if it is known that {what}");
