@@ -58,6 +58,10 @@ fn fill(tables: &mut BTreeMap<&'static str, Vec<String>>, v6: bool, rng: &mut Rn
         }
         tables.entry(table).or_default().extend(lines);
     }
+    if rng.percent(15) {
+        let lines = sets_on_the_way(v6, rng);
+        tables.entry("mangle").or_default().extend(lines);
+    }
     let filter = tables.entry("filter").or_default();
     if rng.percent(15) {
         let chain = rng.word(&["INPUT", "FORWARD", "OUTPUT"]);
@@ -317,6 +321,19 @@ fn set(at: At, rng: &mut Rng) -> Option<String> {
         4 | 6 => format!("-m set {not}--match-set list{family} {side}"),
         _ => format!("-m set {not}--match-set ifaces{family} {side},{}", if inward(at) { "src" } else { "dst" }),
     })
+}
+
+/// Rules that change sets, and rules that ask them, in one chain.
+fn sets_on_the_way(v6: bool, rng: &mut Rng) -> Vec<String> {
+    let hook = rng.word(&["PREROUTING", "FORWARD", "OUTPUT", "POSTROUTING"]);
+    let at = At { table: "mangle", hook, v6, user: false };
+    let mut lines = Vec::new();
+    for _ in 0..8 {
+        let (target, needs) = change_set(at, rng);
+        lines.push(format!("-A {hook} {} -j {target}", needs.unwrap_or("")));
+        lines.extend((0..2).filter_map(|_| set(at, rng)).map(|condition| format!("-A {hook} {condition}")));
+    }
+    lines
 }
 
 /// What elements may have counted.
