@@ -16,7 +16,14 @@ pub(super) fn answer(folder: &str, packet: &Packet) -> Answer {
         tcp_reset: false,
         errno: None,
     };
-    let step = Step { place: place(folder), decision, because: Vec::new(), packet: packet.clone(), tried: Vec::new() };
+    let step = Step {
+        place: place(folder),
+        decision,
+        because: Vec::new(),
+        packet: packet.clone(),
+        certain: true,
+        tried: Vec::new(),
+    };
     let forward = Trace { steps: vec![step], verdict, reason };
     let path = Path { probability: Some(1.0), why: Vec::new(), forward, reply: None, error_delivered: None };
     Answer { request: packet.clone(), paths: vec![path], unexplored: None, gaps: Vec::new() }

@@ -9,7 +9,7 @@ use super::args::{PacketOptions, Proto, State};
 
 /// What names give to the packet: its addresses, and what a service or a port in TO says.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ends {
+pub(super) struct Ends<'p> {
     /// The source address, unspecified where the route chooses it.
     pub(super) source: IpAddr,
     /// The destination address.
@@ -18,19 +18,17 @@ pub(super) struct Ends {
     pub(super) port: Option<u16>,
     /// The protocol of the service that TO names.
     pub(super) protocol: Option<Protocol>,
-    /// How many bytes the packet carries, where the question says so.
-    pub(super) carried: Option<usize>,
+    /// What the packet carries, where the question says so.
+    pub(super) payload: Option<&'p [u8]>,
 }
 
 /// The source port where none is given.
 const SOURCE_PORT: u16 = 40000;
-/// An echo's identifier.
-const ECHO_ID: u16 = 1;
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 
 /// Builds the packet as it is first sent.
-pub(super) fn packet(ends: Ends, options: &PacketOptions, state: State) -> Result<Packet, Error> {
+pub(super) fn packet(ends: Ends<'_>, options: &PacketOptions, state: State) -> Result<Packet, Error> {
     let default_flags = match state {
         State::New => SYN,
         State::Established => ACK,
@@ -39,7 +37,7 @@ pub(super) fn packet(ends: Ends, options: &PacketOptions, state: State) -> Resul
     let protocol = protocol(ends, options);
     let port = port(ends, options, protocol)?;
     refuse_foreign(protocol, options)?;
-    let transport = transport(protocol, port, flags, options, ends.destination.is_ipv6());
+    let transport = transport(protocol, port, flags, options, ends);
     let length = length(protocol, options, ends)?;
     let ip = Ip {
         source: ends.source,
@@ -53,7 +51,7 @@ pub(super) fn packet(ends: Ends, options: &PacketOptions, state: State) -> Resul
     Ok(packet)
 }
 
-fn protocol(ends: Ends, options: &PacketOptions) -> Proto {
+fn protocol(ends: Ends<'_>, options: &PacketOptions) -> Proto {
     let of_service = match ends.protocol {
         Some(Protocol::UDP) => Some(Proto::Udp),
         Some(Protocol::SCTP) => Some(Proto::Sctp),
@@ -64,7 +62,7 @@ fn protocol(ends: Ends, options: &PacketOptions) -> Proto {
     options.proto.or(of_service).or(of_port).unwrap_or(Proto::Icmp)
 }
 
-fn port(ends: Ends, options: &PacketOptions, protocol: Proto) -> Result<Option<u16>, Error> {
+fn port(ends: Ends<'_>, options: &PacketOptions, protocol: Proto) -> Result<Option<u16>, Error> {
     match (protocol, options.port, ends.port) {
         (Proto::Icmp, Some(_), _) => Err(usage("--port has no meaning for icmp")),
         (_, Some(port), Some(other)) if port != other => {
@@ -92,24 +90,28 @@ fn refuse_foreign(protocol: Proto, options: &PacketOptions) -> Result<(), Error>
     Ok(())
 }
 
-fn transport(protocol: Proto, destination: Option<u16>, flags: u8, options: &PacketOptions, v6: bool) -> Transport {
+fn transport(
+    protocol: Proto,
+    destination: Option<u16>,
+    flags: u8,
+    options: &PacketOptions,
+    ends: Ends<'_>,
+) -> Transport {
     let source = Some(options.sport.unwrap_or(SOURCE_PORT));
     match protocol {
         Proto::Tcp => Transport::Tcp { source, destination, flags },
         Proto::Udp => Transport::Udp { source, destination },
         Proto::Sctp => Transport::Sctp { source, destination },
         Proto::Icmp => {
+            let v6 = ends.destination.is_ipv6();
             let echo = if v6 { 128 } else { 8 };
             let kind = options.icmp_type.unwrap_or(echo);
-            let id = has_id(kind, v6).then_some(ECHO_ID);
-            Transport::Icmp { kind, code: options.icmp_code.unwrap_or(0), id, quoted: None }
+            let error = if v6 { kind < 128 } else { matches!(kind, 3 | 4 | 5 | 11 | 12) };
+            let quoted = ends.payload.filter(|_| error).and_then(|payload| Packet::quoted(payload, v6)).map(Box::new);
+            // An echo's identifier is its sender's to choose.
+            Transport::Icmp { kind, code: options.icmp_code.unwrap_or(0), id: None, quoted }
         }
     }
-}
-
-/// Whether an ICMP message carries an identifier: echo, timestamp, information and address mask (RFC 792, RFC 950).
-fn has_id(kind: u8, v6: bool) -> bool {
-    if v6 { matches!(kind, 128 | 129) } else { matches!(kind, 0 | 8 | 13..=18) }
 }
 
 fn length(protocol: Proto, options: &PacketOptions, ends: Ends) -> Result<u32, Error> {
@@ -120,7 +122,7 @@ fn length(protocol: Proto, options: &PacketOptions, ends: Ends) -> Result<u32, E
         Proto::Udp => (60, 8),
         Proto::Sctp => (60, 12),
     };
-    let carried = ends.carried.map(|carried| u32::try_from(carried).unwrap_or(u32::MAX));
+    let carried = ends.payload.map(|payload| u32::try_from(payload.len()).unwrap_or(u32::MAX));
     let least = header + if v6 { 40 } else { 20 } + carried.unwrap_or(0);
     // What fits into the header's 16-bit length.
     let most = 65535 + if v6 { 40 } else { 0 };
@@ -146,8 +148,8 @@ fn usage(text: impl Into<String>) -> Error {
 mod tests {
     use super::*;
 
-    fn ends(port: Option<u16>, protocol: Option<Protocol>) -> Ends {
-        Ends { source: [10, 0, 0, 1].into(), destination: [10, 0, 0, 2].into(), port, protocol, carried: None }
+    fn ends(port: Option<u16>, protocol: Option<Protocol>) -> Ends<'static> {
+        Ends { source: [10, 0, 0, 1].into(), destination: [10, 0, 0, 2].into(), port, protocol, payload: None }
     }
 
     #[test]
@@ -167,7 +169,7 @@ mod tests {
     fn an_echo_has_84_bytes_and_the_rest_60() {
         let icmp = packet(ends(None, None), &PacketOptions::default(), State::New).unwrap();
         assert_eq!((icmp.length, icmp.ip.ttl, icmp.ip.df), (84, 64, false));
-        assert_eq!(icmp.transport, Transport::Icmp { kind: 8, code: 0, id: Some(1), quoted: None });
+        assert_eq!(icmp.transport, Transport::Icmp { kind: 8, code: 0, id: None, quoted: None });
         let tcp = packet(ends(Some(80), None), &PacketOptions::default(), State::New).unwrap();
         assert_eq!((tcp.length, tcp.source_port()), (60, Some(40000)));
         assert_eq!(tcp.transport, Transport::Tcp { source: Some(40000), destination: Some(80), flags: SYN });
@@ -188,7 +190,7 @@ mod tests {
     fn a_payload_makes_the_length() {
         let length = |size, carried| {
             let options = PacketOptions { size, ..PacketOptions::default() };
-            packet(Ends { carried: Some(carried), ..ends(Some(80), None) }, &options, State::New)
+            packet(Ends { payload: Some(&vec![0; carried]), ..ends(Some(80), None) }, &options, State::New)
                 .map(|packet| packet.length)
         };
         assert_eq!(length(None, 3).unwrap(), 43);
@@ -196,6 +198,22 @@ mod tests {
         assert_eq!(length(Some(55), 3).unwrap(), 55);
         assert!(length(Some(54), 3).is_err() && length(Some(42), 3).is_err() && length(Some(87), 3).is_err());
         assert!(length(None, 65_535).is_err());
+    }
+
+    #[test]
+    fn the_payload_of_an_icmp_error_is_what_it_quotes() {
+        let quote =
+            [0x45, 0, 0, 60, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 2, 10, 0, 0, 3, 0x9c, 0x40, 0, 53, 0, 40, 0, 0];
+        let quoted = |kind| {
+            let options = PacketOptions { icmp_type: Some(kind), ..PacketOptions::default() };
+            let packet = packet(Ends { payload: Some(&quote), ..ends(None, None) }, &options, State::New).unwrap();
+            match packet.transport {
+                Transport::Icmp { quoted, .. } => quoted.and_then(|quoted| quoted.destination_port()),
+                _ => None,
+            }
+        };
+        assert_eq!(quoted(3), Some(53));
+        assert_eq!(quoted(8), None);
     }
 
     #[test]

@@ -63,8 +63,8 @@ pub(super) fn question(typed: &Explain, from: &str, to: &str, snapshot: &Snapsho
     let source = source(&typed.packet, &sender.end, family, &start, snapshot)?;
     let Some(destination) = target.end.address(family) else { return Err(no_address(to, family)) };
     let given = given(&typed.packet)?;
-    let carried = given.payload.as_ref().map(|payload| payload.len());
-    let ends = Ends { source, destination, port: target.end.port, protocol: target.end.protocol, carried };
+    let payload = given.payload.as_deref();
+    let ends = Ends { source, destination, port: target.end.port, protocol: target.end.protocol, payload };
     let packet = packet::packet(ends, &typed.packet, typed.state)?;
     let gaps = sender.end.gaps.into_iter().chain(target.end.gaps).collect();
     // Where the question says where the packet comes in, its sender need not be known.

@@ -41,7 +41,6 @@ pub fn certainty(rule: &Rule) -> Certainty {
     };
     let decided_elsewhere = match &rule.target {
         Target::Queue(_) | Target::OldQueue => true,
-        Target::Set(set) => set.map_mark,
         Target::Other(options) => matches!(options.name, "TPROXY" | "SYNPROXY" | "CLUSTERIP"),
         _ => false,
     };

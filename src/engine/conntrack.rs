@@ -14,6 +14,7 @@ use super::conntrack_kept::Kept;
 use super::conntrack_tcp::{self, Seen, TcpState};
 use super::conntrack_tuple::{invert, tuple_of};
 use super::conntrack_zone::Zone;
+use super::ipset::ChangedSets;
 use super::matches::recent::Written;
 use super::route::MultipathFlow;
 use super::sysctl;
@@ -84,6 +85,9 @@ pub(super) struct CtEntry {
     pub dnat_done: bool,
     pub seen_reply: bool,
     pub assured: bool,
+    /// A packet makes it assured if it is older than two seconds, which no snapshot tells (`nf_conntrack_udp_packet` in
+    /// `nf_conntrack_proto_udp.c`).
+    pub maybe_assured: bool,
     pub confirmed: bool,
     pub expected: bool,
     /// TCP's state; `None` for other protocols, and where the snapshot doesn't say it.
@@ -124,10 +128,10 @@ pub(super) struct Tracker {
     pub recent: Vec<Written>,
     /// The elements of nft's sets that rules wrote.
     pub nft_elements: Vec<super::nft::WrittenElement>,
-    /// The ipsets that `SET` rules changed.
-    pub changed_sets: Vec<(NetnsId, String)>,
     /// The ways of multipath routes that flows have taken: namespace, route, flow; which way.
     pub selected: Vec<((NetnsId, Evidence, MultipathFlow), usize)>,
+    /// What rules changed in ipsets.
+    pub sets: ChangedSets,
     /// The unknown source ports of tunnel packets, by the flow that they are a hash of.
     pub tunnel_ports: Vec<(HashedFlow, UnknownPort)>,
     /// How many unknown ports there are.
@@ -194,6 +198,7 @@ fn resolve(walk: &mut Walk, zone: Zone) -> Option<Evidence> {
         let quoted = quoted.clone();
         return inet_error(walk, &quoted, zone);
     }
+    note_no_quote(walk);
     let protocol = walk.packet().protocol();
     let tuple = tuple_of(walk.packet());
     if tcp_flags(walk).is_some_and(|flags| !conntrack_tcp::are_flags_valid(flags)) {
@@ -220,12 +225,21 @@ fn resolve(walk: &mut Walk, zone: Zone) -> Option<Evidence> {
         Dir::Original if entry.expected => CtState::Related,
         Dir::Original => CtState::New,
     };
+    entry.maybe_assured |= protocol == Protocol::UDP && entry.seen_reply && entry.evidence.is_some();
     if dir == Dir::Reply {
         entry.seen_reply = true;
     }
     let evidence = entry.evidence;
     walk.skb.nfct = Nfct::Entry(CtRef { id, dir, state });
     evidence
+}
+
+/// An ICMP error is of no connection unless it quotes a packet of one.
+fn note_no_quote(walk: &mut Walk) {
+    if walk.packet().is_icmp_error() && walk.given.payload.is_none() {
+        let what = "which packet the ICMP error is about is not known (--payload gives it): it is taken to be of no connection";
+        walk.gap(what, None);
+    }
 }
 
 fn tcp_flags(walk: &Walk) -> Option<u8> {
@@ -357,6 +371,7 @@ fn from_row(netns: NetnsId, row: &ConntrackEntry) -> CtEntry {
         dnat_done: true,
         seen_reply: !row.unreplied,
         assured: row.assured,
+        maybe_assured: false,
         confirmed: true,
         expected: false,
         tcp_state: row.state.as_deref().and_then(TcpState::named),
@@ -393,6 +408,7 @@ fn init_conntrack(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, z
         dnat_done: false,
         seen_reply: false,
         assured: false,
+        maybe_assured: false,
         confirmed: false,
         expected: false,
         tcp_state,

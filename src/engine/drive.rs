@@ -97,6 +97,8 @@ pub(super) struct Course<'s, 'q> {
     pub given: Given,
     /// Addresses outside the snapshot that the question puts there.
     pub outside: Vec<IpAddr>,
+    /// Between which lengths the packet that is walked is, where nobody knows its own.
+    pub lengths: Option<(u32, u32)>,
     /// What leaves the way there open: the way back of a packet that may never have come, or come otherwise, is as open.
     pub doubt: Option<Doubt>,
 }
@@ -125,6 +127,7 @@ fn walk_once(snapshot: &Snapshot, question: &Question, script: Vec<usize>) -> Wa
         gaps: Gaps::default(),
         given: question.given.clone(),
         outside: Vec::new(),
+        lengths: None,
         doubt: None,
     };
     if question.established {
@@ -237,6 +240,7 @@ impl<'s> Course<'s, '_> {
         walk.outside.clone_from(&self.outside);
         walk.doubts.extend(self.doubt.clone());
         walk.given = self.given.clone();
+        walk.lengths = self.lengths;
         walk
     }
 

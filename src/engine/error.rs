@@ -166,7 +166,7 @@ fn error_packet(course: &Course, forward: &Leg, cause: &Cause) -> Option<Packet>
         ErrorReply::TcpReset if is_reset(original) => return None,
         ErrorReply::TcpReset => reset(original),
         ErrorReply::Relay { source } => return Some(relay_error(original, source)),
-        ErrorReply::Icmp { .. } if original.is_icmp_error() => return None,
+        ErrorReply::Icmp { .. } if original.gets_no_icmp_error() => return None,
         ErrorReply::Icmp { kind, code, .. } => icmp_error(original, kind, code, source),
     };
     packet.ip.ttl = ttl;

@@ -23,6 +23,7 @@ mod fib_rules;
 mod fib_table;
 mod gaps;
 mod input;
+mod ipset;
 mod iptables;
 mod jhash;
 mod link;

@@ -182,7 +182,7 @@ fn hooks(
     }
     // What the message leaves in lists is there for the packet.
     walk.tracker.recent = finished.tracker.recent;
-    walk.tracker.changed_sets = finished.tracker.changed_sets;
+    walk.tracker.sets = finished.tracker.sets;
     outcome.map_err(|end| unheard(end, name, &walk.snapshot.netns(netns).dir))
 }
 

@@ -16,6 +16,8 @@ pub(super) fn walk(course: &mut Course, forward: &Leg, sent: &Packet) -> Trace {
         _ => !delivered_inside(&forward.trace),
     };
     let mut packet = answer_to(&forward.packet);
+    course.lengths = syn_ack_lengths(course, forward, arrived_outside);
+    packet.length = course.lengths.map_or(packet.length, |(_, most)| most);
     let mut leg = if arrived_outside {
         packet.link = None;
         from_outside(course, packet, forward.unknown_port)
@@ -31,8 +33,46 @@ pub(super) fn walk(course: &mut Course, forward: &Leg, sent: &Packet) -> Trace {
             _ => course.send(forward.netns, packet, unknown),
         }
     };
+    course.lengths = None;
     check_receiver(course, &mut leg, sent);
     leg.trace
+}
+
+/// How long the answer to a SYN is, at least and at most: it has the options that the SYN has and that the listener's
+/// settings allow, and always its segment size (`tcp_synack_options` in `net/ipv4/tcp_output.c`). A SYN's options are
+/// known by their length where it is one that Linux' own SYNs have (`tcp_syn_options`).
+fn syn_ack_lengths(course: &Course, forward: &Leg, outside: bool) -> Option<(u32, u32)> {
+    let packet = &forward.packet;
+    if !matches!(packet.transport, Transport::Tcp { flags, .. } if flags & 0x12 == 0x02) {
+        return None;
+    }
+    let netns = course.snapshot.netns(forward.netns);
+    let allows = |name: &str| {
+        let value = sysctl::number(netns, &format!("net.ipv4.{name}")).map(|(value, _)| value);
+        !outside && value.is_none_or(|value| value != 0)
+    };
+    let [scaling, stamps, sack] = ["tcp_window_scaling", "tcp_timestamps", "tcp_sack"].map(allows);
+    let four = |allowed: bool| if allowed { 4 } else { 0 };
+    let stamped = if stamps { 12 } else { four(sack) };
+    let header = if packet.family() == Family::Inet { 40 } else { 60 };
+    let payload = course.question.given.payload.as_ref().filter(|_| !course.question.established);
+    let carried = payload.map_or(0, |payload| u32::try_from(payload.len()).unwrap_or(u32::MAX));
+    let (least, most) = match packet.length.saturating_sub(header).saturating_sub(carried) {
+        // None, or the segment size.
+        0 | 4 => (0, 0),
+        _ if outside => (0, 16),
+        // Beside it window scaling or selective acknowledgement.
+        8 if scaling == sack => (four(scaling), four(scaling)),
+        8 => (0, 4),
+        // Both.
+        12 => (four(scaling) + four(sack), four(scaling) + four(sack)),
+        // Timestamps, with or without selective acknowledgement.
+        16 if stamps => (12, 12),
+        16 => (0, four(sack)),
+        20 => (four(scaling) + stamped, four(scaling) + stamped),
+        _ => (0, 16),
+    };
+    Some((header + 4 + least, header + 4 + most))
 }
 
 /// The mark of the answer: none, unless a setting hands the request's on (`IP4_REPLY_MARK` and `IP6_REPLY_MARK` for

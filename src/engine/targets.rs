@@ -2,15 +2,14 @@
 
 mod hmark;
 mod npt;
+mod set;
 mod userspace;
 
 use std::net::IpAddr;
 
 use crate::evidence::Evidence;
 use crate::net::{Mark, Packet, Protocol, Transport};
-use crate::snapshot::{
-    AddrMask, ChainId, ConnmarkAction, ConnmarkTarget, NatRange, Options, RejectWith, Rule, SetTarget, Target,
-};
+use crate::snapshot::{AddrMask, ChainId, ConnmarkAction, ConnmarkTarget, NatRange, Options, RejectWith, Rule, Target};
 use crate::trace::{Hook, Reason, RuleVerdict, Verdict};
 
 pub(super) use userspace::pass_program;
@@ -92,16 +91,14 @@ pub(super) fn apply(walk: &mut Walk, state: &HookState, rule: &Rule, record: &Re
         }
         Target::Queue(queue) => userspace::queue(walk, queue.bypass, rule, record),
         Target::OldQueue => userspace::queue(walk, false, rule, record),
+        Target::Set(target) => set::set_target(walk, state, target, rule, record),
         Target::Other(options) if DECIDES.contains(&options.name) => decide(walk, options, rule, record),
         Target::Unsupported(refused) => {
             let what = format!("what `{refused}` does is not understood: {}", refused.explained());
             unsupported(walk, (&what, Some(refused.column)), rule, record)
         }
         target if !is_modelled(target) => {
-            let what = match target {
-                Target::Set(_) => format!("the mark that `{}` gives is its element's `skbmark`", target_text(record)),
-                _ => format!("what `{}` does is not modelled", target_text(record)),
-            };
+            let what = format!("what `{}` does is not modelled", target_text(record));
             unsupported(walk, (&what, None), rule, record)
         }
         _ => {
@@ -257,7 +254,6 @@ fn side_effect(walk: &mut Walk, target: &Target) {
         Target::Connmark(connmark) => save_mark(walk, *connmark),
         Target::Ct(ct) if ct.notrack => conntrack::set_untracked(walk),
         Target::Ct(ct) => conntrack::set_template(walk, Zone::of_target(ct)),
-        Target::Set(set) => note_changed_sets(walk, set),
         Target::Other(options) if options.name == "CHECKSUM" => checksum::filled(walk),
         _ => {}
     }
@@ -275,19 +271,10 @@ fn save_mark(walk: &mut Walk, connmark: ConnmarkTarget) {
     conntrack::set_mark(walk, Mark(new));
 }
 
-fn note_changed_sets(walk: &mut Walk, set: &SetTarget) {
-    let netns = walk.netns_id();
-    for place in [&set.add, &set.del].into_iter().flatten() {
-        walk.tracker.changed_sets.push((netns, place.name.to_string()));
-    }
-}
-
 /// Whether what a target does is known.
 fn is_modelled(target: &Target) -> bool {
     match target {
         Target::Other(options) => NO_EFFECT.contains(&options.name) || matches!(options.name, "ECN" | "TCPMSS"),
-        // The priority and the queue lead no packet elsewhere.
-        Target::Set(set) => !set.map_mark,
         _ => true,
     }
 }

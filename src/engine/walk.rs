@@ -223,6 +223,8 @@ pub(super) struct Walk<'s> {
     pub verbose: bool,
     /// What the question says beside the packet, as far as it is about this direction.
     pub given: Given,
+    /// Between which lengths the packet is, where nobody knows its own. It is a SYN's answer, which has options.
+    pub lengths: Option<(u32, u32)>,
     /// What is missing or could not be read and may have decided: with any of these no end but an undetermined one is
     /// certain.
     pub doubts: Vec<Doubt>,
@@ -234,6 +236,8 @@ pub(super) struct Walk<'s> {
     tried: Vec<Evidence>,
     /// Lines that changed the packet since the last step without a step of their own.
     unlisted: Vec<Evidence>,
+    /// Nobody can tell whether the rule that is about to be recorded matches.
+    uncertain: bool,
 }
 
 impl<'s> Walk<'s> {
@@ -257,11 +261,13 @@ impl<'s> Walk<'s> {
             gaps: Gaps::default(),
             verbose,
             given: Given::default(),
+            lengths: None,
             doubts: Vec::new(),
             outside: Vec::new(),
             seen: HashSet::new(),
             tried: Vec::new(),
             unlisted: Vec::new(),
+            uncertain: false,
         }
     }
 
@@ -300,6 +306,7 @@ impl<'s> Walk<'s> {
             // A row that was derived from nothing stands on no line.
             because: because.into_iter().chain(unlisted).filter(|evidence| evidence.line > 0).collect(),
             packet: self.packet.clone(),
+            certain: !std::mem::take(&mut self.uncertain),
             tried: std::mem::take(&mut self.tried),
         });
     }
@@ -364,6 +371,11 @@ impl<'s> Walk<'s> {
         if self.verbose {
             self.tried.push(rule);
         }
+    }
+
+    /// Notes whether the rule that is asked surely matches, where its step is recorded all the same.
+    pub(super) fn set_certain(&mut self, certain: bool) {
+        self.uncertain = !certain;
     }
 
     /// The one way to branch: the way that this walk takes, out of as many as there are weights. A weight of `None`

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::evidence::{Evidence, FileId, Gap};
 use crate::net::{Family, Protocol};
-use crate::snapshot::{IpSet, SetEntry, SetIface, SetPart};
+use crate::snapshot::{IpSet, SetEntry, SetIface, SetMember, SetPart, SetRange};
 
 use super::iptables_save::name;
 use super::lines::Notes;
@@ -18,7 +18,7 @@ const EXPANDED: usize = 1 << 18;
 /// Reads the sets that an `ipset save` printed.
 pub(super) fn parse(file: FileId, text: &str, gaps: &mut Vec<Gap>) -> BTreeMap<String, IpSet> {
     let mut notes = Notes::new(file, "`ipset save`", gaps);
-    let mut sets: BTreeMap<String, (IpSet, Options, Vec<SetEntry>)> = BTreeMap::new();
+    let mut sets: BTreeMap<String, (IpSet, Vec<SetEntry>)> = BTreeMap::new();
     for (line, number) in text.lines().zip(1u32..) {
         let at = Evidence::line(file, number);
         let words: Vec<&str> = uncommented(line).collect();
@@ -27,12 +27,12 @@ pub(super) fn parse(file: FileId, text: &str, gaps: &mut Vec<Gap>) -> BTreeMap<S
             [first, ..] if first.starts_with('#') => Some(()),
             ["create" | "-N", name, kind, options @ ..] => {
                 let mut set = IpSet::new(name, kind, at);
-                let options = Options::read(&mut set, options);
-                sets.insert((*name).to_owned(), (set, options, Vec::new()));
+                read_options(&mut set, options);
+                sets.insert((*name).to_owned(), (set, Vec::new()));
                 Some(())
             }
             ["add" | "-A", name, element, options @ ..] => {
-                sets.get_mut(*name).and_then(|(set, create, entries)| add(set, create, entries, element, options, at))
+                sets.get_mut(*name).and_then(|(set, entries)| add(set, entries, element, options, at))
             }
             _ => None,
         };
@@ -42,7 +42,7 @@ pub(super) fn parse(file: FileId, text: &str, gaps: &mut Vec<Gap>) -> BTreeMap<S
         }
     }
     sets.into_iter()
-        .map(|(name, (mut set, _, entries))| {
+        .map(|(name, (mut set, entries))| {
             set.fill(entries);
             (name, set)
         })
@@ -57,36 +57,53 @@ fn uncommented(line: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A set of which a line is not understood is not known any more.
-fn doubt(sets: &mut BTreeMap<String, (IpSet, Options, Vec<SetEntry>)>, words: &[&str], line: &str) {
+fn doubt(sets: &mut BTreeMap<String, (IpSet, Vec<SetEntry>)>, words: &[&str], line: &str) {
     if let Some((set, ..)) = words.get(1).and_then(|name| sets.get_mut(*name)) {
         set.unmodelled.push(line.to_owned());
     }
 }
 
 /// What a set's creation says about its elements.
-#[derive(Default)]
-struct Options {
-    netmask: Option<u8>,
+fn read_options(set: &mut IpSet, words: &[&str]) {
+    let addresses = set.has(SetPart::Ip) || set.has(SetPart::Net);
+    set.family = addresses.then_some(Family::Inet);
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match *word {
+            "family" => set.family = words.next().and_then(|family| self::family(family)).or(set.family),
+            "netmask" => set.netmask = words.next().and_then(|length| length.parse().ok()),
+            "bitmask" => set.bitmask = words.next().and_then(|mask| mask.parse().ok()),
+            "markmask" => set.markmask = words.next().and_then(|mask| name::number(mask)).unwrap_or(u32::MAX),
+            "range" => set.range = words.next().and_then(|range| self::range(range)),
+            "maxelem" => set.maxelem = words.next().and_then(|most| most.parse().ok()).unwrap_or(set.maxelem),
+            "hashsize" | "bucketsize" | "initval" | "timeout" | "size" => drop(words.next()),
+            "counters" => set.counters = true,
+            "skbinfo" => set.skbinfo = true,
+            "comment" | "forceadd" => {}
+            other => set.unmodelled.push(other.to_owned()),
+        }
+    }
 }
 
-impl Options {
-    fn read(set: &mut IpSet, words: &[&str]) -> Self {
-        let mut options = Self::default();
-        let addresses = set.has(SetPart::Ip) || set.has(SetPart::Net);
-        set.family = addresses.then_some(Family::Inet);
-        let mut words = words.iter();
-        while let Some(word) = words.next() {
-            match *word {
-                "family" => set.family = words.next().and_then(|family| self::family(family)).or(set.family),
-                "netmask" => options.netmask = words.next().and_then(|length| length.parse().ok()),
-                "bitmask" => set.bitmask = words.next().and_then(|mask| mask.parse().ok()),
-                "markmask" => set.markmask = words.next().and_then(|mask| name::number(mask)).unwrap_or(u32::MAX),
-                "hashsize" | "maxelem" | "bucketsize" | "initval" | "timeout" | "size" | "range" => drop(words.next()),
-                "counters" | "comment" | "forceadd" | "skbinfo" => {}
-                other => set.unmodelled.push(other.to_owned()),
-            }
-        }
-        options
+/// A bitmap's `range`: of addresses, a prefix, or ports.
+fn range(text: &str) -> Option<SetRange> {
+    if let Ok(net) = text.parse::<IpNet>() {
+        return Some(SetRange::Addresses(net.network(), net.broadcast()));
+    }
+    let (low, high) = text.split_once('-')?;
+    match (low.parse::<IpAddr>(), high.parse::<IpAddr>()) {
+        (Ok(low), Ok(high)) => Some(SetRange::Addresses(low, high)),
+        _ => Some(SetRange::Ports(low.parse().ok()?, high.parse().ok()?)),
+    }
+}
+
+/// An element's `skbmark MARK[/MASK]`.
+fn skbmark(options: &[&str]) -> Option<(u32, u32)> {
+    let Some(at) = options.iter().position(|option| *option == "skbmark") else { return Some((0, 0)) };
+    let text = options.get(at + 1)?;
+    match text.split_once('/') {
+        Some((value, mask)) => Some((name::number(value)?, name::number(mask)?)),
+        None => Some((name::number(text)?, u32::MAX)),
     }
 }
 
@@ -98,16 +115,10 @@ fn family(word: &str) -> Option<Family> {
     }
 }
 
-fn add(
-    set: &mut IpSet,
-    create: &Options,
-    entries: &mut Vec<SetEntry>,
-    element: &str,
-    options: &[&str],
-    at: Evidence,
-) -> Option<()> {
+fn add(set: &mut IpSet, entries: &mut Vec<SetEntry>, element: &str, options: &[&str], at: Evidence) -> Option<()> {
     if set.has(SetPart::Set) {
-        set.members.push((element.to_owned(), at));
+        let skbmark = skbmark(options)?;
+        set.members.push(SetMember { name: element.to_owned(), skbmark, evidence: at });
         return Some(());
     }
     let Some(kinds) = &set.parts else { return Some(()) };
@@ -119,6 +130,7 @@ fn add(
         mac: None,
         mark: None,
         nomatch: options.contains(&"nomatch"),
+        skbmark: skbmark(options)?,
         evidence: at,
     };
     let mut nets = Vec::new();
@@ -130,7 +142,7 @@ fn add(
             return if *part == SetPart::Mac { push(entries, &entry, &nets, &ports) } else { None };
         };
         match part {
-            SetPart::Ip | SetPart::Net => nets.push(addresses(text, create.netmask)?),
+            SetPart::Ip | SetPart::Net => nets.push(addresses(text, set.netmask)?),
             SetPart::Port => ports = self::ports(text, set.family, set.kind == "bitmap:port")?,
             SetPart::Iface => entry.iface = Some(iface(text, options)),
             SetPart::Mac => entry.mac = Some(text.parse().ok()?),
@@ -284,7 +296,7 @@ mod tests {
     #[test]
     fn lists_keep_their_members_in_order() {
         let sets = sets("create a hash:ip family inet\ncreate l list:set size 8\nadd l a\n");
-        assert_eq!(sets["l"].members[0].0, "a");
+        assert_eq!(sets["l"].members[0].name, "a");
         assert_eq!(sets["l"].dimension(), 1);
     }
 }

@@ -5,6 +5,7 @@ pub mod calendar;
 mod hook;
 mod netns;
 mod packet;
+mod quote;
 mod route;
 
 pub use addr::{Family, IfName, MacAddr, Mark, NodeName, PodName, TableId, Vni};

@@ -213,6 +213,19 @@ impl Packet {
         }
     }
 
+    /// Whether the kernel makes no ICMP error about the packet: it is one itself, or an ICMP message of IPv4 that may be
+    /// one for all it knows (`icmp_pointers` and `__icmp_send` in `net/ipv4/icmp.c`).
+    #[must_use]
+    pub fn gets_no_icmp_error(&self) -> bool {
+        let unknown = match self.transport {
+            Transport::Icmp { kind, .. } if self.ip.destination.is_ipv4() => {
+                matches!(kind, 1 | 2 | 6 | 7 | 9 | 10 | 19..)
+            }
+            _ => false,
+        };
+        unknown || self.is_icmp_error()
+    }
+
     /// The innermost packet: what the tunnels carry, or the packet itself.
     #[must_use]
     pub fn innermost(&self) -> &Self {

@@ -473,7 +473,8 @@ mod tests {
             Place { netns: NetnsId(0), node: NodeName::new("n1"), name: NetnsName::Host, device: Some(device.into()) };
         let ip = Ip { source: [10, 0, 0, 1].into(), destination: [10, 0, 0, 2].into(), ttl: 64, tos: 0, df: false };
         let packet = Packet::new(ip, Transport::Udp { source: Some(1), destination: Some(2) }, 60);
-        let step = Step { place, decision: Decision::Send, because: Vec::new(), packet, tried: Vec::new() };
+        let step =
+            Step { place, decision: Decision::Send, because: Vec::new(), packet, certain: true, tried: Vec::new() };
         let steps = vec![step.clone(), step];
         let trace = Trace { steps, verdict: Verdict::Dropped, reason: Some(reason) };
         let (decided, devices, missing) = (Vec::new(), Vec::new(), Vec::new());

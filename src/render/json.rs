@@ -89,6 +89,8 @@ struct StepJson<'a> {
     netns: String,
     #[serde(flatten)]
     decision: DecisionJson<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certain: Option<bool>,
     packet: PacketJson,
     evidence: Vec<EvidenceJson<'a>>,
 }
@@ -310,6 +312,7 @@ impl<'a> StepJson<'a> {
             node: step.place.node.as_str(),
             netns: step.place.name.to_string(),
             decision: DecisionJson::new(&step.decision),
+            certain: (!step.certain).then_some(false),
             packet: PacketJson::new(&step.packet),
             evidence: evidence(&step.because, files),
         }

@@ -1,5 +1,6 @@
 //! ipsets, and the lookup that the kernel makes in them.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -22,15 +23,45 @@ pub struct IpSet {
     pub markmask: u32,
     /// The bits of addresses that count (`bitmask`), where not all of them do.
     pub bitmask: Option<IpAddr>,
+    /// How many leading bits of addresses are kept (`netmask`), where not all of them are.
+    pub netmask: Option<u8>,
+    /// What a bitmap has room for.
+    pub range: Option<SetRange>,
+    /// How many elements a hash may have.
+    pub maxelem: usize,
+    /// Whether elements count what matches them.
+    pub counters: bool,
+    /// Whether elements have marks for packets (`skbinfo`).
+    pub skbinfo: bool,
     /// Options that change what matches and that flowtrace doesn't model, as written.
     pub unmodelled: Vec<String>,
     /// A `list:set`'s members, in order.
-    pub members: Vec<(String, Evidence)>,
+    pub members: Vec<SetMember>,
     /// The line that creates it.
     pub evidence: Evidence,
     entries: Vec<SetEntry>,
     index: Vec<(Key, u32)>,
     lengths: [Vec<u8>; 2],
+}
+
+/// What a bitmap has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetRange {
+    /// Addresses, both ends included.
+    Addresses(IpAddr, IpAddr),
+    /// Ports, both ends included.
+    Ports(u16, u16),
+}
+
+/// A member of a `list:set`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetMember {
+    /// The set's name.
+    pub name: String,
+    /// The mark that `SET --map-set` gives to packets, and its mask.
+    pub skbmark: (u32, u32),
+    /// The line that adds it.
+    pub evidence: Evidence,
 }
 
 /// A part of a set's elements.
@@ -69,6 +100,8 @@ pub struct SetEntry {
     pub mark: Option<u32>,
     /// `nomatch`: an exception, which ends the lookup without a match.
     pub nomatch: bool,
+    /// The mark that `SET --map-set` gives to packets, and its mask.
+    pub skbmark: (u32, u32),
     /// The line that adds it.
     pub evidence: Evidence,
 }
@@ -121,6 +154,11 @@ impl IpSet {
             family: None,
             markmask: u32::MAX,
             bitmask: None,
+            netmask: None,
+            range: None,
+            maxelem: 65536,
+            counters: false,
+            skbinfo: false,
             unmodelled: Vec::new(),
             members: Vec::new(),
             evidence,
@@ -160,22 +198,109 @@ impl IpSet {
     /// `net/netfilter/ipset/ip_set_hash_gen.h`). It may be one that says `nomatch`.
     #[must_use]
     pub fn lookup(&self, probe: &SetProbe<'_>) -> Option<&SetEntry> {
+        self.find(&UNCHANGED, probe).map(|(_, entry)| entry)
+    }
+
+    /// The same in the set as rules have changed it.
+    #[must_use]
+    pub fn find<'s>(&'s self, changes: &'s SetChanges, probe: &SetProbe<'_>) -> Option<(ElementId, &'s SetEntry)> {
         let probe = &SetProbe { first: self.masked(probe.first), second: self.masked(probe.second), ..*probe };
-        let [firsts, seconds] = &self.lengths;
-        for first in firsts {
-            for second in seconds {
-                let key = Key::probe(probe, *first, *second);
-                let same_key = self.with_key(key);
-                if let Some(entry) = same_key.clone().find(|entry| self.rest_matches(entry, probe)) {
-                    return Some(entry);
-                }
+        let firsts = self.prefix_lengths(changes, 0);
+        let seconds = self.prefix_lengths(changes, 1);
+        for first in firsts.iter() {
+            for second in seconds.iter() {
+                let mut same_key = self.with_key(changes, Key::probe(probe, *first, *second)).peekable();
                 // `multi` in mtype_test_cidrs(): once a prefix is there with other devices, shorter ones aren't tried.
-                if self.has(SetPart::Iface) && same_key.clone().next().is_some() {
-                    return None;
+                let last = self.has(SetPart::Iface) && same_key.peek().is_some();
+                let found = same_key.find(|(_, entry)| self.rest_matches(entry, probe));
+                if found.is_some() || last {
+                    return found;
                 }
             }
         }
         None
+    }
+
+    /// The element that is the same as one that a rule adds or deletes (`mtype_data_equal`).
+    #[must_use]
+    pub fn same<'s>(&'s self, changes: &'s SetChanges, element: &SetEntry) -> Option<(ElementId, &'s SetEntry)> {
+        let probe = SetProbe {
+            iface: element.iface.as_ref().map(|iface| iface.name.as_str()),
+            mac: element.mac,
+            mark: element.mark.unwrap_or(0),
+            ..SetProbe::default()
+        };
+        // A bitmap has one place for an address, whatever the link address beside it.
+        let by_address = self.kind == "bitmap:ip,mac";
+        self.with_key(changes, Key::of(element)).find(|(_, entry)| by_address || self.rest_matches(entry, &probe))
+    }
+
+    /// How many elements there are.
+    #[must_use]
+    pub fn count(&self, changes: &SetChanges) -> usize {
+        (self.entries.len() + changes.added.len()).saturating_sub(changes.removed.len())
+    }
+
+    /// What a rule adds or deletes for what a packet shows: prefixes are as long as the longest one in the set
+    /// (`INIT_CIDR`). `None` where the set has no room for it.
+    #[must_use]
+    pub fn element(&self, changes: &SetChanges, probe: &SetProbe<'_>, evidence: Evidence) -> Option<SetEntry> {
+        let mut nets = [None, None];
+        let addresses = self.parts.iter().flatten().filter(|part| matches!(part, SetPart::Ip | SetPart::Net));
+        for (place, (part, addr)) in addresses.zip([probe.first, probe.second]).enumerate() {
+            let addr = self.masked(addr)?;
+            let host = self.netmask.unwrap_or(Family::of(addr).bits());
+            let length = if *part == SetPart::Net { self.longest(changes, place) } else { None };
+            let net = IpNet::new(addr, length.unwrap_or(host)).ok()?.trunc();
+            if let Some(slot) = nets.get_mut(place) {
+                *slot = Some(net);
+            }
+        }
+        let [first, second] = nets;
+        let has = |part| self.has(part);
+        let iface = probe.iface.filter(|_| has(SetPart::Iface));
+        let element = SetEntry {
+            first,
+            port: probe.port.map(|(protocol, port)| (Protocol(protocol), port)),
+            second,
+            iface: iface.map(|name| SetIface { name: name.to_owned(), physdev: false, wildcard: false }),
+            mac: probe.mac,
+            mark: has(SetPart::Mark).then_some(probe.mark & self.markmask),
+            nomatch: false,
+            skbmark: (0, 0),
+            evidence,
+        };
+        (self.has_room(&element) && element.mac != Some(MacAddr::ZERO)).then_some(element)
+    }
+
+    fn has_room(&self, element: &SetEntry) -> bool {
+        let addr = element.first.map(|net| net.network());
+        match self.range {
+            Some(SetRange::Addresses(low, high)) => addr.is_some_and(|addr| low <= addr && addr <= high),
+            Some(SetRange::Ports(low, high)) => element.port.is_some_and(|(_, port)| low <= port && port <= high),
+            // `hash_ip4_kadt` refuses the address of all zeros.
+            None => self.kind != "hash:ip" || !addr.is_some_and(|addr| addr.is_unspecified()),
+        }
+    }
+
+    /// The longest prefix that is in the set, among the first or the second ones.
+    fn longest(&self, changes: &SetChanges, place: usize) -> Option<u8> {
+        let entries = (0u32..).zip(&self.entries).filter(|(id, _)| !changes.removed.contains(id));
+        let all = entries.map(|(_, entry)| entry).chain(changes.added.iter().map(|added| &added.entry));
+        all.filter_map(|entry| if place == 0 { entry.first } else { entry.second }).map(|net| net.prefix_len()).max()
+    }
+
+    fn prefix_lengths(&self, changes: &SetChanges, place: usize) -> Cow<'_, [u8]> {
+        let saved = self.lengths.get(place).map_or(&[][..], Vec::as_slice);
+        if changes.added.is_empty() {
+            return Cow::Borrowed(saved);
+        }
+        let part = |entry: &SetEntry| if place == 0 { entry.first } else { entry.second };
+        let added = changes.added.iter().map(|added| part(&added.entry).map_or(0, |net| net.prefix_len()));
+        let mut all: Vec<u8> = saved.iter().copied().chain(added).collect();
+        all.sort_unstable_by(|a, b| b.cmp(a));
+        all.dedup();
+        Cow::Owned(all)
     }
 
     fn masked(&self, addr: Option<IpAddr>) -> Option<IpAddr> {
@@ -186,18 +311,96 @@ impl IpSet {
         })
     }
 
-    fn with_key(&self, key: Key) -> impl Iterator<Item = &SetEntry> + Clone {
+    fn with_key<'s>(
+        &'s self,
+        changes: &'s SetChanges,
+        key: Key,
+    ) -> impl Iterator<Item = (ElementId, &'s SetEntry)> + use<'s> {
         let from = self.index.partition_point(|(other, _)| *other < key);
         let rest = self.index.get(from..).unwrap_or(&[]);
-        rest.iter()
+        let saved = rest
+            .iter()
             .take_while(move |(other, _)| *other == key)
-            .filter_map(|(_, place)| self.entries.get(*place as usize))
+            .filter(|(_, place)| !changes.removed.contains(place))
+            .filter_map(|(_, place)| Some((ElementId::Saved(*place), self.entries.get(*place as usize)?)));
+        let added = changes.added.iter().enumerate().filter(move |(_, added)| Key::of(&added.entry) == key);
+        saved.chain(added.map(|(place, added)| (ElementId::Added(place), &added.entry)))
     }
 
     fn rest_matches(&self, entry: &SetEntry, probe: &SetProbe<'_>) -> bool {
         entry.iface.as_ref().is_none_or(|iface| iface.matches(probe))
             && entry.mac.is_none_or(|mac| probe.mac == Some(mac))
             && entry.mark.is_none_or(|mark| probe.mark & self.markmask == mark)
+    }
+}
+
+/// Which element it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ElementId {
+    /// One of the snapshot, by its place in the file.
+    Saved(u32),
+    /// One that a rule has added.
+    Added(usize),
+}
+
+/// What rules have changed in a set since the snapshot was taken.
+#[derive(Clone, Debug, Default)]
+pub struct SetChanges {
+    added: Vec<Added>,
+    removed: Vec<u32>,
+}
+
+static UNCHANGED: SetChanges = SetChanges::none();
+
+#[derive(Clone, Debug)]
+struct Added {
+    entry: SetEntry,
+    counters: (u64, u64),
+}
+
+impl SetChanges {
+    /// Nothing.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { added: Vec::new(), removed: Vec::new() }
+    }
+
+    /// Puts an element in, with packets and bytes that have matched it.
+    pub fn add(&mut self, entry: SetEntry, counters: (u64, u64)) {
+        self.added.push(Added { entry, counters });
+    }
+
+    /// Takes an element out.
+    pub fn remove(&mut self, element: ElementId) {
+        match element {
+            ElementId::Saved(place) => self.removed.push(place),
+            ElementId::Added(place) if place < self.added.len() => drop(self.added.remove(place)),
+            ElementId::Added(_) => {}
+        }
+    }
+
+    /// Counts a packet of so many bytes (`ip_set_update_counter`).
+    pub fn count(&mut self, element: ElementId, bytes: u64) {
+        if let ElementId::Added(place) = element
+            && let Some(added) = self.added.get_mut(place)
+        {
+            added.counters = (added.counters.0.saturating_add(1), added.counters.1.saturating_add(bytes));
+        }
+    }
+
+    /// Packets and bytes that have matched an element; `None` for one of the snapshot, which other packets match too.
+    #[must_use]
+    pub fn counters(&self, element: ElementId) -> Option<(u64, u64)> {
+        match element {
+            ElementId::Saved(_) => None,
+            ElementId::Added(place) => self.added.get(place).map(|added| added.counters),
+        }
+    }
+
+    /// Whether any element has been added.
+    #[must_use]
+    pub fn has_added(&self) -> bool {
+        !self.added.is_empty()
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Step {
     pub because: Vec<Evidence>,
     /// The packet afterwards, tunnels included.
     pub packet: Packet,
+    /// Whether it surely happened: nobody can tell whether some rules without effect match.
+    pub certain: bool,
     /// In a verbose walk: the rules of the chain that were tried before this one and did not match.
     pub tried: Vec<Evidence>,
 }

@@ -12,6 +12,7 @@ mod recent;
 mod sets;
 mod statements;
 mod targets;
+mod unknown;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -84,9 +84,133 @@ fn one_answer_serves_every_rule_that_asks_of_a_missing_set() {
     assert!(answer.paths.iter().all(|path| path.probability.is_none()));
 }
 
+/// The host with these rules in INPUT and these sets.
+fn with_sets(rules: &str, sets: &str) -> Host {
+    let rules = table("filter", ":INPUT ACCEPT\n:OUTPUT ACCEPT", rules);
+    host(&[("iptables-save", &rules), ("ipset", sets)])
+}
+
+/// The rules that match on the way there, with these sets.
+fn matching(rules: &str, sets: &str) -> Vec<String> {
+    matched(&with_sets(rules, sets).path().forward)
+}
+
+const MATCH: &str = "-A INPUT -m set --match-set clients dst\n-A INPUT -m set ! --match-set clients dst\n";
+
 #[test]
-fn a_set_that_a_rule_changed_is_not_known_any_more() {
-    let rules = "-A INPUT -j SET --add-set clients dst\n-A INPUT -m set --match-set clients dst -j DROP";
-    let rules = table("filter", ":INPUT ACCEPT", rules);
-    assert!(host(&[("iptables-save", &rules), ("ipset", SETS)]).branches());
+fn a_rule_sees_what_rules_before_it_did_to_a_set() {
+    let add = "-A INPUT -j SET --add-set clients dst\n";
+    let del = "-A INPUT -j SET --del-set clients dst\n";
+    assert_eq!(matching(&format!("{MATCH}{add}{MATCH}"), SETS)[..3], ["INPUT 2", "INPUT 3", "INPUT 4"]);
+    let all = matching(&format!("{add}{MATCH}{del}{MATCH}{add}{MATCH}"), SETS);
+    assert_eq!(all[..6], ["INPUT 1", "INPUT 2", "INPUT 4", "INPUT 6", "INPUT 7", "INPUT 8"]);
+    let both = "-A INPUT -j SET --add-set clients dst --del-set clients dst\n";
+    assert_eq!(matching(&format!("{both}{MATCH}"), SETS)[..2], ["INPUT 1", "INPUT 3"]);
+    // An element of the snapshot is deleted as well.
+    let src = "-A INPUT -j SET --del-set clients src\n-A INPUT -m set --match-set clients src -j DROP";
+    assert!(!with_sets(src, SETS).is_dropped());
+}
+
+#[test]
+fn the_answer_sees_what_the_question_did_to_a_set() {
+    let rules = "-A INPUT -j SET --add-set web src,src\n-A OUTPUT -m set --match-set web dst,dst -j DROP";
+    let reply = with_sets(rules, SETS).path().reply.unwrap();
+    assert_eq!(matched(&reply), ["OUTPUT 1"]);
+}
+
+#[test]
+fn what_is_added_has_the_longest_prefix_of_the_set() {
+    let sets = "create a hash:net family inet\nadd a 10.0.0.0/24\nadd a 10.0.0.0/8\n";
+    let rules = "-A INPUT -j SET --add-set a src\n-A INPUT -m set --match-set a dst -j DROP";
+    assert!(with_sets(rules, sets).is_dropped());
+    assert!(!with_sets(rules, &format!("{sets}add a 10.0.0.1\n")).is_dropped());
+    assert!(!with_sets(rules, "create a hash:net family inet\n").is_dropped());
+}
+
+#[test]
+fn an_exception_stays_one_unless_it_is_written_anew() {
+    let ask = "-A INPUT -m set --match-set nets src -j DROP";
+    assert!(!with_sets(&format!("-A INPUT -j SET --add-set nets src\n{ask}"), SETS).is_dropped());
+    assert!(with_sets(&format!("-A INPUT -j SET --add-set nets src --exist\n{ask}"), SETS).is_dropped());
+}
+
+#[test]
+fn a_bitmap_takes_what_it_has_room_for() {
+    let ask = |range: &str| {
+        let sets = format!("create a bitmap:ip range {range}\n");
+        let rules = "-A INPUT -j SET --add-set a src\n-A INPUT -m set --match-set a src -j DROP";
+        with_sets(rules, &sets).is_dropped()
+    };
+    assert!(ask("192.0.2.0-192.0.2.99"));
+    assert!(!ask("192.0.2.0-192.0.2.98"));
+}
+
+#[test]
+fn a_list_hands_it_to_the_first_member_that_takes_it() {
+    let sets = "create a hash:ip family inet\nadd a 192.0.2.99\ncreate b hash:ip family inet\n\
+                create c hash:ip family inet\ncreate l list:set size 8\nadd l a\nadd l b\nadd l c\n";
+    let ask = |set: &str| format!("-A INPUT -m set --match-set {set} src\n");
+    let rules = format!("-A INPUT -j SET --add-set l src\n{}{}", ask("b"), ask("c"));
+    assert_eq!(matching(&rules, sets), ["INPUT 1", "INPUT 2", "INPUT policy"]);
+    let rules = format!("-A INPUT -j SET --del-set l src\n{}{}", ask("a"), ask("l"));
+    assert_eq!(matching(&rules, sets), ["INPUT 1", "INPUT policy"]);
+}
+
+#[test]
+fn a_new_element_has_counted_the_packets_that_matched_it() {
+    let sets = "create a hash:ip family inet counters\nadd a 192.0.2.10 packets 5 bytes 300\n";
+    let ask = |counters: &str| format!("-A INPUT -m set --match-set a src {counters}\n");
+    let rules = format!(
+        "-A INPUT -j SET --add-set a src\n{}{}{}{}{}",
+        ask("--packets-eq 2"),
+        ask("! --packets-eq 3"),
+        ask("! --update-counters --packets-eq 3"),
+        ask("--packets-gt 3 --bytes-eq 240"),
+        ask("--packets-lt 2"),
+    );
+    assert_eq!(matching(&rules, sets), ["INPUT 1", "INPUT 2", "INPUT 4", "INPUT 5", "INPUT policy"]);
+    // What other packets have counted nobody knows; a set that doesn't count has no such condition.
+    let known = "-A INPUT -m set --match-set a dst --packets-gt 9 -j DROP";
+    assert!(with_sets(known, sets).branches());
+    assert!(with_sets(known, "create a hash:ip family inet\nadd a 192.0.2.10\n").is_dropped());
+}
+
+#[test]
+fn a_mark_comes_from_the_element() {
+    let sets = "create a hash:net family inet skbinfo\nadd a 192.0.2.0/24 skbmark 0x100/0xff00\n\
+                add a 192.0.2.10 skbprio 1:10\ncreate l list:set size 8\nadd l a\n";
+    let marked = |set: &str, mark: &str| {
+        let mangle = format!("-A PREROUTING -j MARK --set-mark 0x207\n-A PREROUTING -j SET --map-set {set} --map-mark");
+        let mangle = table("mangle", ":PREROUTING ACCEPT", &mangle);
+        let filter = format!("*filter\n:INPUT ACCEPT\n-A INPUT -m mark --mark {mark} -j DROP\nCOMMIT\n");
+        host(&[("iptables-save", &format!("{mangle}{filter}")), ("ipset", sets)])
+    };
+    assert!(marked("a src", "0x107").is_dropped());
+    assert!(marked("l src", "0x107").is_dropped());
+    // An element without a mark leaves the packet's alone.
+    assert!(marked("a dst", "0x207").is_dropped());
+    let answer = marked("gone src", "0x107").answer();
+    assert!(answer.paths.iter().any(|path| path.forward.verdict == Verdict::Undetermined));
+}
+
+#[test]
+fn no_answer_about_an_unknown_set_outlives_a_change() {
+    let ask = "-A INPUT -m set --match-set gone src\n";
+    let rules = format!("{ask}{ask}-A INPUT -j SET --add-set gone src\n{ask}{ask}");
+    assert_eq!(with_sets(&rules, SETS).answer().paths.len(), 4);
+}
+
+#[test]
+fn a_full_set_may_take_another_element() {
+    let sets = "create a hash:ip family inet maxelem 1 timeout 60\nadd a 192.0.2.1 timeout 3\n";
+    let rules = "-A INPUT -j SET --add-set a src\n-A INPUT -m set --match-set a src -j DROP";
+    assert!(with_sets(rules, sets).branches());
+}
+
+#[test]
+fn an_element_without_a_link_address_takes_the_first_packets() {
+    let sets = "create a bitmap:ip,mac range 192.0.2.0-192.0.2.255\nadd a 192.0.2.99\n";
+    let rules = "-A INPUT -m set --match-set a src,src\n-A INPUT -m set --match-set a src,src\n\
+                 -A INPUT -m set --match-set a src,dst -j DROP";
+    assert_eq!(matching(rules, sets), ["INPUT 1", "INPUT 2", "INPUT policy"]);
 }

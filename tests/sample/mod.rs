@@ -44,7 +44,7 @@ pub fn pod(node: &str, name: &str) -> Place {
 }
 
 pub fn step(place: &Place, decision: Decision, because: Vec<Evidence>, packet: &Packet) -> Step {
-    Step { place: place.clone(), decision, because, packet: packet.clone(), tried: Vec::new() }
+    Step { place: place.clone(), decision, because, packet: packet.clone(), certain: true, tried: Vec::new() }
 }
 
 pub fn end(verdict: Verdict, reason: Option<Reason>, detail: Option<&str>) -> Decision {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::net::{Packet, Transport};
+use crate::trace::Decision;
 
 use super::super::walk::Walk;
 
@@ -87,9 +88,16 @@ impl Bytes {
     pub(in super::super) fn of_packet(walk: &Walk, packet: &Packet) -> Self {
         let length = usize::try_from(packet.length).unwrap_or(usize::MAX).min(usize::from(u16::MAX) + 40);
         let mut list = ip_header(packet);
+        if walk.lengths.is_some_and(|(least, most)| least != most) {
+            let at = if packet.ip.destination.is_ipv6() { 4 } else { 2 };
+            list.iter_mut().skip(at).take(2).for_each(|byte| *byte = None);
+        }
         let start = list.len();
         list.resize(length, None);
-        let whole = packet.fragments.is_none() && packet.inner.is_none();
+        // NAT rewrites what an ICMP error quotes.
+        let translated = matches!(packet.transport, Transport::Icmp { quoted: Some(_), .. })
+            && walk.steps().iter().any(|step| matches!(step.decision, Decision::Nat { .. }));
+        let whole = packet.fragments.is_none() && packet.inner.is_none() && !translated;
         let payload = walk.given.payload.as_deref().filter(|_| whole);
         let behind = payload.and_then(|payload| length.checked_sub(payload.len())).filter(|behind| *behind >= start);
         let header = behind.map(|behind| behind - start).or((length == start + 20 && whole).then_some(20));

@@ -30,11 +30,16 @@ pub(super) fn conntrack_mt(walk: &Walk, asked: &ConntrackMatch) -> Answer {
     let known = asked.direction.is_none_or(|test| test.of(test.value == direction))
         && addresses.into_iter().all(|(test, addr)| test.is_none_or(|test| test.matches(addr)))
         && asked.protocol.is_none_or(|test| test.of(test.value == entry.protocol))
-        && asked.status.is_none_or(|test| test.of(status_bits(entry) & test.value.0 != 0));
+        && asked.status.is_none_or(|test| maybe_assured(test, entry) || test.of(has_status(test, entry)));
     if !known {
         return Answer::No;
     }
-    match ports(asked, entry) {
+    let assured = asked.status.filter(|test| maybe_assured(*test, entry)).map_or(Answer::from(true), |test| {
+        let (from, to) = (entry.original.source, entry.original.destination);
+        let what = format!("the connection {from} > {to} is older than two seconds, and so assured");
+        Answer::unknown(what).inverted(test.invert)
+    });
+    match assured.and(|| ports(asked, entry)) {
         Answer::Yes(_) if asked.expires.is_some() => {
             Answer::unknowable("the time that the connection has left is what the rule asks for")
         }
@@ -62,6 +67,15 @@ fn state_bits(walk: &Walk, entry: Option<&CtEntry>) -> u8 {
     state.0
         | bit(entry.is_some_and(|entry| entry.snat), CtStates::SNAT)
         | bit(entry.is_some_and(|entry| entry.dnat), CtStates::DNAT)
+}
+
+fn has_status(test: Test<ConntrackStatus>, entry: &CtEntry) -> bool {
+    status_bits(entry) & test.value.0 != 0
+}
+
+/// Whether it depends on the connection's age.
+fn maybe_assured(test: Test<ConntrackStatus>, entry: &CtEntry) -> bool {
+    entry.maybe_assured && !entry.assured && test.value.0 & ConntrackStatus::ASSURED.0 != 0 && !has_status(test, entry)
 }
 
 fn status_bits(entry: &CtEntry) -> u8 {

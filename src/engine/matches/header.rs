@@ -35,7 +35,7 @@ pub(super) fn ask(walk: &Walk, state: &HookState, one: &Match) -> Answer {
         Match::Mark(test) => Answer::from(test.of(packet.mark.0 & test.value.mask == test.value.value)),
         Match::Length(test) => {
             let (low, high) = test.value;
-            Answer::from(test.of((u32::from(low)..=u32::from(high)).contains(&packet.length)))
+            length_mt(walk, u32::from(low), u32::from(high)).inverted(test.invert)
         }
         Match::Ttl(how, ttl) | Match::Hl(how, ttl) => Answer::from(ttl_mt(*how, packet.ip.ttl, *ttl)),
         Match::Tos(test) => Answer::from(test.of(packet.ip.tos & test.value.mask == test.value.value)),
@@ -51,6 +51,16 @@ pub(super) fn ask(walk: &Walk, state: &HookState, one: &Match) -> Answer {
         Match::Owner(owner) => owner_mt(walk, state, owner),
         _ => Answer::No,
     }
+}
+
+/// `length_mt` in `xt_length.c`.
+fn length_mt(walk: &Walk, low: u32, high: u32) -> Answer {
+    let packet = walk.packet();
+    let (least, most) = walk.lengths.filter(|_| packet.inner.is_none()).unwrap_or((packet.length, packet.length));
+    if (low <= least && most <= high) || most < low || high < least {
+        return Answer::from(low <= least && most <= high);
+    }
+    Answer::unknown(format!("the answer to the SYN, of {least} to {most} bytes, has {low} to {high}"))
 }
 
 /// `udp_mt` in `xt_tcpudp.c`, and the ports of the other protocols.
@@ -72,6 +82,10 @@ fn tcp_mt(walk: &Walk, tcp: &TcpMatch) -> Answer {
         tcp.option.map_or(Answer::from(true), |test| {
             if is_bare(walk) {
                 return Answer::from(test.invert);
+            }
+            if test.value == 2 && walk.lengths.is_some() && packet.inner.is_none() {
+                // A SYN's answer always tells its segment size.
+                return Answer::from(!test.invert);
             }
             Answer::unknown(format!("the segment has the TCP option {}", test.value)).inverted(test.invert)
         })
@@ -188,7 +202,7 @@ pub(super) fn link_source(walk: &Walk) -> Result<Option<MacAddr>, String> {
 }
 
 /// The frame's addresses: `None` on devices that aren't Ethernet, an error where they are unknown.
-pub(super) fn link(walk: &Walk) -> Result<Option<Link>, String> {
+pub(in super::super) fn link(walk: &Walk) -> Result<Option<Link>, String> {
     let Some(dev) = &walk.skb.iif else { return Ok(None) };
     if let Some(link) = walk.packet().link {
         return Ok((dev.as_str() != "lo").then_some(link));

@@ -20,12 +20,13 @@ mod time;
 mod u32;
 
 pub(super) use bytes::Bytes;
-pub(super) use header::has_no_options;
+pub(super) use header::{has_no_options, link};
 pub(super) use other::{has, is_exact, masked, number, value};
 
 use crate::evidence::Evidence;
 use crate::net::IfName;
 use crate::snapshot::{Match, Refused, Rule, Ruleset, Selector};
+use crate::trace::Hook;
 
 use super::netfilter::HookState;
 use super::targets::has_no_effect;
@@ -124,10 +125,25 @@ pub(super) fn matches(walk: &mut Walk, ruleset: &Ruleset, state: &HookState, rul
     if !ip_packet_match(walk, state, &rule.selector) {
         return None;
     }
+    note_pieces(walk, state, rule);
+    // The pieces of a packet are walked as its first one.
+    if rule.selector.fragment.is_some_and(|test| !test.invert) {
+        return None;
+    }
+    let because = extensions_match(walk, ruleset, state, rule);
+    if because.is_none() {
+        // No step follows.
+        walk.set_certain(true);
+    }
+    because
+}
+
+/// The rule's extensions (`xt_ematch_foreach` in `ipt_do_table`).
+fn extensions_match(walk: &mut Walk, ruleset: &Ruleset, state: &HookState, rule: &Rule) -> Option<Vec<Evidence>> {
     let mut because = vec![rule.evidence];
     let mut open = Vec::new();
     for one in &rule.matches {
-        if writes(one) && !open.drain(..).all(|answer| settle(walk, ruleset, rule, answer)) {
+        if writes(walk, one) && !open.drain(..).all(|answer| settle(walk, ruleset, rule, answer)) {
             // What a list keeps changes only if everything before it matched.
             return None;
         }
@@ -141,8 +157,9 @@ pub(super) fn matches(walk: &mut Walk, ruleset: &Ruleset, state: &HookState, rul
 }
 
 /// Whether asking changes what a later rule is answered.
-fn writes(one: &Match) -> bool {
+fn writes(walk: &Walk, one: &Match) -> bool {
     match one {
+        Match::Set(set) => set::writes(walk, set),
         Match::Recent(recent) => recent::writes(recent),
         Match::Other(options) => other::writes(options),
         _ => false,
@@ -160,8 +177,27 @@ fn ip_packet_match(walk: &Walk, state: &HookState, selector: &Selector) -> bool 
         && selector.in_iface.as_ref().is_none_or(|iface| iface.matches(indev))
         && selector.out_iface.as_ref().is_none_or(|iface| iface.matches(outdev))
         && selector.protocol.is_none_or(|test| test.of(test.value == packet.protocol()))
-        // The pieces of a packet are walked as its first one.
-        && selector.fragment.is_none_or(|test| test.invert)
+}
+
+/// Pieces that a namespace forwards are put together for connection tracking alone (`nf_defrag_ipv4_enable`): without
+/// it rules see each piece for itself.
+fn note_pieces(walk: &mut Walk, state: &HookState, rule: &Rule) {
+    let forwarded = walk.skb.iif.is_some() && state.hook != Hook::Input;
+    if walk.packet().fragments.is_none() || !forwarded || walk.netns().netfilter.needs_conntrack(state.family) {
+        return;
+    }
+    let differs = |one: &Match| {
+        matches!(one, Match::Length(_) | Match::Tcp(_) | Match::Udp(_) | Match::Sctp(_) | Match::Multiport(_))
+    };
+    if rule.selector.fragment.is_some() || rule.matches.iter().any(differs) {
+        let place = walk.place();
+        let what = format!(
+            "nothing on {} {} puts the packet's pieces together, and rules there that ask for length, ports or \
+             fragments see each piece: the walk goes on as if the packet were whole",
+            place.node, place.name
+        );
+        walk.gap(what, [rule.evidence]);
+    }
 }
 
 /// Chooses where an answer leaves it open.
@@ -191,6 +227,7 @@ fn settle_doubt(walk: &mut Walk, rule: &Rule, doubt: Doubt) -> bool {
     if has_no_effect(&rule.target, walk.packet()) && !doubt.fact {
         // Whether a rule that does nothing matched changes nothing, and one that is only limited matches as a rule.
         walk.gap(format!("a rule without effect matches if {}", doubt.what), [rule.evidence]);
+        walk.set_certain(false);
         return true;
     }
     let why = Why { what: doubt.what, evidence: Some(rule.evidence), gap: true, column: doubt.column };
@@ -207,7 +244,7 @@ fn answered(walk: &Walk, what: &str) -> Option<bool> {
     walk.choices.taken.iter().find(|choice| choice.why.what == what).map(|choice| choice.way == 0)
 }
 
-/// One extension's answer. Only `recent` and `connlabel` change anything, and that is no part of the packet.
+/// One extension's answer. Only `recent`, `connlabel` and `set` change anything, and that is no part of the packet.
 fn ask(walk: &mut Walk, state: &HookState, one: &Match) -> Answer {
     match one {
         Match::Conntrack(conntrack) => connection::conntrack_mt(walk, conntrack),

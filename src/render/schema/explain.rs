@@ -219,6 +219,7 @@ fn netfilter_kinds() -> [Kind; 4] {
     };
     let mut rule = Kind::new("rule", chain());
     rule.fields.extend([("index", count()), ("text", text())]);
+    let rule = rule.with([("certain", json!({"const": false}))]);
     let changes = [NatChange::Snat, NatChange::Dnat, NatChange::SnatReply, NatChange::DnatReply];
     let states = [CtState::New, CtState::Established, CtState::Related, CtState::Invalid, CtState::Untracked];
     [

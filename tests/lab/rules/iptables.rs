@@ -58,6 +58,10 @@ fn fill(tables: &mut BTreeMap<&'static str, Vec<String>>, v6: bool, rng: &mut Rn
         }
         tables.entry(table).or_default().extend(lines);
     }
+    if rng.percent(15) {
+        let lines = sets_on_the_way(v6, rng);
+        tables.entry("mangle").or_default().extend(lines);
+    }
     let filter = tables.entry("filter").or_default();
     if rng.percent(15) {
         let chain = rng.word(&["INPUT", "FORWARD", "OUTPUT"]);
@@ -306,14 +310,55 @@ fn set(at: At, rng: &mut Rng) -> Option<String> {
     let family = if at.v6 { 6 } else { 4 };
     let side = rng.word(&["src", "dst"]);
     let not = rng.negation(25);
-    Some(match rng.below(6) {
+    Some(match rng.below(9) {
         0 => format!("-m set {not}--match-set ips{family} {side}"),
+        5 => format!("-m set {not}--match-set more{family} {side}"),
+        7 => format!("-m set --match-set more{family} {side} {}", rng.word(COUNTED)),
+        8 if !at.v6 && inward(at) => format!("-m set {not}--match-set macs4 {side},src"),
         1 => format!("-m set {not}--match-set nets{family} {side}"),
         2 => format!("-m set {not}--match-set nets{family} {side} --return-nomatch"),
         3 => format!("-m set {not}--match-set ports{family} {side},{}", rng.word(&["src", "dst"])),
-        4 => format!("-m set {not}--match-set list{family} {side}"),
+        4 | 6 => format!("-m set {not}--match-set list{family} {side}"),
         _ => format!("-m set {not}--match-set ifaces{family} {side},{}", if inward(at) { "src" } else { "dst" }),
     })
+}
+
+/// Rules that change sets, and rules that ask them, in one chain.
+fn sets_on_the_way(v6: bool, rng: &mut Rng) -> Vec<String> {
+    let hook = rng.word(&["PREROUTING", "FORWARD", "OUTPUT", "POSTROUTING"]);
+    let at = At { table: "mangle", hook, v6, user: false };
+    let mut lines = Vec::new();
+    for _ in 0..8 {
+        let (target, needs) = change_set(at, rng);
+        lines.push(format!("-A {hook} {} -j {target}", needs.unwrap_or("")));
+        lines.extend((0..2).filter_map(|_| set(at, rng)).map(|condition| format!("-A {hook} {condition}")));
+    }
+    lines
+}
+
+/// What elements may have counted.
+const COUNTED: &[&str] =
+    &["--packets-gt 1", "! --packets-eq 1", "--packets-lt 3", "! --update-counters --packets-eq 1", "--bytes-gt 100"];
+
+/// `SET`, for protocols that nobody but the case sends.
+fn change_set(at: At, rng: &mut Rng) -> (String, Option<&'static str>) {
+    let family = if at.v6 { 6 } else { 4 };
+    let name = rng.word(&["ips", "more", "nets", "list", "ports", "ifaces"]);
+    let side = rng.word(&["src", "dst"]);
+    let sides = match name {
+        "ports" => format!("{side},{}", rng.word(&["src", "dst"])),
+        "ifaces" => format!("{side},{}", if inward(at) { "src" } else { "dst" }),
+        _ => side.to_owned(),
+    };
+    let set = format!("{name}{family} {sides}");
+    let target = match rng.below(6) {
+        0 | 1 => format!("SET --add-set {set}"),
+        2 => format!("SET --add-set {set} --exist"),
+        3 | 4 => format!("SET --del-set {set}"),
+        _ if at.table == "mangle" => format!("SET --map-set {set} --map-mark"),
+        _ => format!("SET --add-set {set} --timeout 600"),
+    };
+    (target, Some(rng.word(&["-p tcp", "-p udp"])))
 }
 
 fn ttl(at: At, rng: &mut Rng) -> Option<String> {
@@ -355,12 +400,15 @@ fn sets(rng: &mut Rng) -> Vec<String> {
     for (family, v6, kind) in [(4, false, "inet"), (6, true, "inet6")] {
         let at = At { table: "filter", hook: "INPUT", v6, user: false };
         lines.push(format!("create ips{family} hash:ip family {kind}"));
-        lines.push(format!("create nets{family} hash:net family {kind}"));
+        lines.push(format!("create nets{family} hash:net family {kind} skbinfo"));
+        lines.push(format!("create more{family} hash:ip family {kind} counters skbinfo timeout 0"));
         lines.push(format!("create ports{family} hash:ip,port family {kind}"));
         lines.push(format!("create ifaces{family} hash:net,iface family {kind}"));
         lines.push(format!("create list{family} list:set size 8"));
         lines.push(format!("add -exist ips{family} {}", address(at, rng)));
-        lines.push(format!("add -exist nets{family} {}", if v6 { "2001:db8::/32" } else { "192.0.0.0/8" }));
+        let mark = rng.word(&["", " skbmark 0x10/0xff", " skbmark 0x4000"]);
+        lines.push(format!("add -exist nets{family} {}{mark}", if v6 { "2001:db8::/32" } else { "192.0.0.0/8" }));
+        lines.push(format!("add -exist more{family} {} skbmark 0x1/0xf", address(at, rng)));
         lines.push(format!("add -exist nets{family} {} nomatch", address(at, rng)));
         for proto in ["tcp", "udp"] {
             lines.push(format!(
@@ -374,7 +422,10 @@ fn sets(rng: &mut Rng) -> Vec<String> {
         lines.push(format!("add -exist ifaces{family} {},{}", address(at, rng), rng.word(&["eth0", "eth1"])));
         lines.push(format!("add list{family} ips{family}"));
         lines.push(format!("add list{family} nets{family}"));
+        lines.push(format!("add list{family} more{family}"));
     }
+    lines.push("create macs4 bitmap:ip,mac range 192.0.2.0/24".to_owned());
+    lines.push(format!("add macs4 {}", rng.word(&["192.0.2.99", "192.0.2.98", "192.0.2.99,52:54:00:00:00:01"])));
     lines
 }
 
@@ -398,6 +449,7 @@ fn target(at: At, rng: &mut Rng) -> (String, Option<&'static str>) {
             "DROP",
             "RETURN",
         ])),
+        "mangle" | "filter" if rng.percent(10) => change_set(at, rng),
         "mangle" => mangle(at, rng),
         "nat" => nat(at, rng),
         _ => filter(at, rng),

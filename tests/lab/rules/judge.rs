@@ -397,7 +397,7 @@ fn smallest(router: &mut Router, case: &Case, packet: &Crafted, wrong: String) -
             let _ = writeln!(text, "{family} {table}:\n  {}", lines.join("\n  "));
         }
     }
-    if text.contains("--match-set") {
+    if text.contains("--match-set") || text.contains("-set ") {
         let _ = writeln!(text, "ipset:\n  {}", rules.ipset.join("\n  "));
     }
     format!("{}\n{text}{wrong}", if rules.legacy { "iptables-legacy" } else { "iptables-nft" })

@@ -86,6 +86,8 @@ pub struct Router {
     fixed: Vec<(String, Arc<str>)>,
     marker: u16,
     legacy: bool,
+    /// The sets that packets change, as they were loaded.
+    sets: Vec<String>,
 }
 
 impl Router {
@@ -122,12 +124,16 @@ impl Router {
             fixed,
             marker: 0,
             legacy: false,
+            sets: Vec::new(),
         })
     }
 
     /// Loads a case's rules in place of the last one's. An error is one of the tools': they refuse a line.
     pub fn load(&mut self, rules: &Rules) -> Result<(), String> {
         self.trace = None;
+        let mut lines = rules.v4.values().chain(rules.v6.values()).flatten();
+        let changes = lines.any(|line| line.contains("-j SET") || line.contains("--match-set macs"));
+        self.sets = if changes { rules.ipset.clone() } else { Vec::new() };
         let legacy = std::mem::replace(&mut self.legacy, rules.legacy) || rules.legacy;
         let names =
             if rules.legacy { ["iptables-legacy", "ip6tables-legacy"] } else { ["iptables-nft", "ip6tables-nft"] };
@@ -197,7 +203,8 @@ impl Router {
 
     /// Sends a packet; whether nothing else passed the router's devices in the meantime.
     fn send_once(&mut self, packet: &Crafted) -> Result<(Seen, bool), String> {
-        let legacy = self.legacy;
+        let (legacy, sets) = (self.legacy, &self.sets);
+        self.netns.enter(|| restore_sets(sets))?;
         self.drain();
         self.netns.enter(|| {
             let _ = run("conntrack", &["-F"], "");
@@ -439,6 +446,15 @@ fn read_folder(folder: &Path) -> Result<Vec<(String, Arc<str>)>, String> {
         files.push((format!("nodes/router/host/{name}"), Arc::from(text)));
     }
     Ok(files)
+}
+
+/// Puts the sets back as they were before any packet.
+fn restore_sets(sets: &[String]) -> Result<(), String> {
+    if sets.is_empty() {
+        return Ok(());
+    }
+    must("ipset", &["flush"], "")?;
+    must("ipset", &["-exist", "restore"], &joined(sets)).map(drop)
 }
 
 /// Empties the lists of `recent` rules.
