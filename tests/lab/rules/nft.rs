@@ -113,7 +113,7 @@ fn rule(at: At, next: Option<&str>, rng: &mut Rng) -> String {
     let known = protocol_of(&parts);
     let action = action(at, next, known, parts.is_empty(), rng);
     if rng.percent(20) {
-        let place = usize::try_from(rng.between(0, 3)).unwrap_or(0).min(parts.len());
+        let place = rng.between(0, 3).min(parts.len());
         parts.insert(place, aside(rng).to_owned());
     }
     parts.push(action);
