@@ -120,9 +120,13 @@ impl Bytes {
         self.inner.and_then(|inner| u32::try_from(inner).ok())
     }
 
-    /// So many bits from a place on, as one number; `None` where the packet ends before, and within it where not all of
-    /// them are known.
-    pub(in super::super) fn bits(&self, from: u32, count: u32) -> Option<Option<u128>> {
+    /// Whether the packet has so many bits from a place on.
+    pub(in super::super) fn has_bits(&self, from: u32, count: u32) -> bool {
+        from.checked_add(count).is_some_and(|end| end.div_ceil(8) <= self.len())
+    }
+
+    /// So many bits from a place on, as one number; `None` where not all of them are known.
+    pub(in super::super) fn bits(&self, from: u32, count: u32) -> Option<u128> {
         let end = from.checked_add(count)?;
         let (first, last) = (usize::try_from(from / 8).ok()?, usize::try_from(end.div_ceil(8)).ok()?);
         let bytes = self.list.get(first..last)?;
@@ -132,7 +136,7 @@ impl Bytes {
                 value = value.zip(*byte).map(|(value, byte)| value << 1 | u128::from(byte >> (7 - bit) & 1));
             }
         }
-        Some(value)
+        value
     }
 
     pub(super) fn len(&self) -> u32 {

@@ -10,10 +10,9 @@ use super::load::{Break, Doubt, Field, flow};
 /// Whether a packet has one, or the value of a field, which no question gives.
 pub(super) fn nft_exthdr(walk: &Walk, packet: &Packet, of: Exthdr, asks: Asks, text: &str) -> Result<Field, Break> {
     match there(walk, packet, of) {
-        // Of a packet of the other family nothing is asked.
-        There::OtherFamily => Err(Break),
         There::No if asks == Asks::Presence => Ok(Ok(0)),
-        There::No => Err(Break),
+        // Of a packet of the other family nothing is asked.
+        There::No | There::OtherFamily => Err(Break),
         There::Maybe => Ok(Err(Doubt::fact(format!("`{text}` of {}", flow(packet))))),
     }
 }

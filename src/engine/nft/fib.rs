@@ -89,8 +89,10 @@ fn oif(walk: &Walk, run: &Run<'_>, asked: Fib) -> Result<Option<IfName>, ()> {
     let packet = run.packet(walk);
     let state = run.info.state;
     let before_routing = matches!(state.hook, Hook::Prerouting | Hook::Ingress);
+    // What came by loopback needs no lookup on its way in (`nft_fib_can_skip`).
+    let skips = before_routing || state.hook == Hook::Input;
     if let Some(indev) = &state.indev
-        && ((before_routing && is_loopback(walk, indev)) || is_for_the_link(packet, before_routing))
+        && ((skips && is_loopback(walk, indev)) || is_for_the_link(packet, before_routing))
     {
         return Ok(Some(indev.clone()));
     }

@@ -184,10 +184,8 @@ pub(super) fn raw(walk: &Walk, run: &Run<'_>, base: PayloadBase, offset: u32, le
         },
     };
     let Some(start) = start else { return Ok(Err(doubt())) };
-    match bytes.bits(start.saturating_mul(8).saturating_add(offset), length) {
-        None => Err(Break),
-        Some(known) => Ok(known.ok_or_else(doubt)),
-    }
+    let from = start.saturating_mul(8).saturating_add(offset);
+    if bytes.has_bits(from, length) { Ok(bytes.bits(from, length).ok_or_else(doubt)) } else { Err(Break) }
 }
 
 fn base_word(base: PayloadBase) -> &'static str {

@@ -36,10 +36,9 @@ pub(super) fn nft_meta_get(walk: &Walk, run: &Run<'_>, key: MetaKey) -> Result<F
         MetaKey::Pkttype => pkttype(walk, run),
         MetaKey::Ibrname | MetaKey::Obrname => return bridge_name(walk, run, key),
         MetaKey::Skuid | MetaKey::Skgid | MetaKey::Other("cgroup") => return socket(walk, run, key),
-        MetaKey::Priority => Err(Doubt::fact(format!("meta {} of {}", word(key), flow(packet)))),
         // Another packet, another draw: but the clock is the same for all rules.
         MetaKey::Other("random" | "cpu") => Err(Doubt::fresh(format!("meta {}", word(key)))),
-        MetaKey::Other(_) => Err(Doubt::fact(format!("meta {} of {}", word(key), flow(packet)))),
+        MetaKey::Priority | MetaKey::Other(_) => Err(Doubt::fact(format!("meta {} of {}", word(key), flow(packet)))),
     };
     Ok(field)
 }

@@ -418,16 +418,12 @@ impl Reader<'_, '_> {
     fn named_operand(&mut self, left: Typed, op: Option<RelOp>) -> Parsed<Statement> {
         let place = self.cursor;
         if self.cursor.peek() == Token::Sign("{") {
-            return match self.set_operand(&left.types, false) {
-                Ok((set, _)) => {
-                    let op = op.unwrap_or(RelOp::Eq);
-                    Ok(Statement::Match(Relation { left: left.expr, op, right: Operand::Set(set) }))
-                }
-                Err(_) => {
-                    self.cursor = place;
-                    self.opaque_operand(left)
-                }
-            };
+            if let Ok((set, _)) = self.set_operand(&left.types, false) {
+                let op = op.unwrap_or(RelOp::Eq);
+                return Ok(Statement::Match(Relation { left: left.expr, op, right: Operand::Set(set) }));
+            }
+            self.cursor = place;
+            return self.opaque_operand(left);
         }
         if self.peek_constant(left.datatype()).is_some() || self.starts_expression() || left.types.len() > 1 {
             return if left.types.len() > 1 { self.concat_relation(left, op) } else { self.value_relation(left, op) };

@@ -34,6 +34,7 @@ pub fn case(seed: u64, backend: Backend) -> Case {
     let mut rules = if backend == Backend::Native { nft::rules(&mut rng) } else { iptables::rules(&mut rng) };
     if backend == Backend::Mixed {
         rules.nft = nft::rules(&mut rng).nft;
+        rules.nft_first = rng.percent(50);
     }
     rules.legacy = backend == Backend::Legacy;
     let packets = (0..PACKETS).map(|n| packet(n, &mut rng)).collect();

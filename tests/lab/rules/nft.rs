@@ -86,8 +86,12 @@ fn chain(m: usize, at: At, rng: &mut Rng) -> String {
             i32::try_from(rng.between(0, 3)).unwrap_or(0)
                 + if matches!(at.hook, "prerouting" | "output") { -100 } else { 100 }
         }
-        // Before connection tracking, between the tables, and behind all of them. No two hooks have one priority.
-        _ => *rng.pick(&[-350, -310, -190, -160, -120, -20, 20, 60, 90, 130, 250]) + i32::try_from(m).unwrap_or(0),
+        // Before connection tracking, between the tables, where they are, and behind all of them. Where several hooks
+        // have one priority, the one that was made last comes first.
+        _ => {
+            *rng.pick(&[-350, -310, -300, -190, -160, -150, -120, -20, 0, 0, 20, 50, 60, 90, 130, 250])
+                + i32::try_from(m).unwrap_or(0)
+        }
     };
     let policy = if at.kind != "nat" && rng.percent(10) { "drop" } else { "accept" };
     text.push_str(&format!(
@@ -108,6 +112,10 @@ fn rule(at: At, next: Option<&str>, rng: &mut Rng) -> String {
     }
     let known = protocol_of(&parts);
     let action = action(at, next, known, parts.is_empty(), rng);
+    if rng.percent(20) {
+        let place = rng.between(0, 3).min(parts.len());
+        parts.insert(place, aside(rng).to_owned());
+    }
     parts.push(action);
     parts.join(" ")
 }
@@ -117,6 +125,21 @@ fn protocol_of(parts: &[String]) -> bool {
     parts
         .iter()
         .any(|part| part.starts_with("tcp ") || part.starts_with("udp ") || part.starts_with("meta l4proto tcp"))
+}
+
+/// What may stand anywhere in a rule: it is done though a condition behind it doesn't hold, and may end the rule itself.
+fn aside(rng: &mut Rng) -> &'static str {
+    rng.word(&[
+        "meta mark set 0x1",
+        "meta mark set meta mark ^ 0x10",
+        "meta priority set 1:2",
+        "meta priority set meta l4proto map { tcp : 1:2, icmp : 1:3 }",
+        "ct label set 1",
+        "tcp option maxseg size set 1200",
+        "log level debug flags all",
+        "quota over 1 mbytes",
+        "quota 1 mbytes",
+    ])
 }
 
 /// The family that a condition on addresses is about.
@@ -251,7 +274,7 @@ fn header(at: At, rng: &mut Rng) -> String {
 
 fn rare(at: At, rng: &mut Rng) -> String {
     let inward = matches!(at.hook, "prerouting" | "input");
-    match rng.below(9) {
+    match rng.below(14) {
         0 if matches!(at.hook, "prerouting" | "input" | "forward" | "output") => {
             format!("fib daddr type {}", rng.word(&["local", "unicast", "{ local, unicast }", "!= local"]))
         }
@@ -261,6 +284,19 @@ fn rare(at: At, rng: &mut Rng) -> String {
         4 => format!("meta l4proto {}", rng.word(&["tcp", "{ tcp, udp }", "!= udp"])),
         5 => format!("meta pkttype {}", rng.word(&["host", "!= host"])),
         6 if at.family == "inet" => format!("meta nfproto {}", rng.word(&["ipv4", "ipv6"])),
+        9 if at.family != "ip" => format!("exthdr {} {}", rng.word(&["frag", "hbh"]), rng.word(&["exists", "missing"])),
+        10 => rng
+            .word(&["iiftype ether", "meta oiftype != loopback", "meta iifgroup default", "meta oifkind \"veth\""])
+            .to_owned(),
+        11 if at.family != "ip6" => format!("rt ip nexthop {}", rng.word(&["198.51.100.7", "!= 198.51.100.7"])),
+        11 => "rt classid 0".to_owned(),
+        12 => rng
+            .word(&["ct packets < 2", "ct original bytes > 60", "ct avgpkt < 100", "ct label 1", "ct reply packets 0"])
+            .to_owned(),
+        13 => format!(
+            "meta l4proto {{ tcp, udp }} @th,{}",
+            rng.word(&["0,32 & 0xffff == 53", "8,16 & 0xff == 0", "24,8 80", "16,16 < 81"])
+        ),
         7 => format!("numgen random mod 4 {}", rng.word(&["0", "< 2", "!= 3"])),
         _ => "meta l4proto { tcp, udp } @th,16,16 53".to_owned(),
     }

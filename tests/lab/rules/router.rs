@@ -52,6 +52,8 @@ pub struct Rules {
     pub v6: BTreeMap<&'static str, Vec<String>>,
     /// `nft -f`.
     pub nft: String,
+    /// Whether nft's rules are loaded before those of iptables.
+    pub nft_first: bool,
     /// Whether iptables-legacy loads the lines instead of iptables-nft.
     pub legacy: bool,
 }
@@ -149,6 +151,10 @@ impl Router {
             if !rules.ipset.is_empty() {
                 must("ipset", &["restore"], &joined(&rules.ipset))?;
             }
+            let own = || if rules.nft.is_empty() { Ok(String::new()) } else { must("nft", &["-f", "-"], &rules.nft) };
+            if rules.nft_first {
+                own()?;
+            }
             for (program, tables) in names.iter().zip([&rules.v4, &rules.v6]) {
                 let parts: Vec<String> =
                     tables.iter().map(|(table, lines)| format!("*{table}\n{}COMMIT", joined(lines))).collect();
@@ -157,8 +163,8 @@ impl Router {
                     must(&format!("{program}-restore"), &[], &lines)?;
                 }
             }
-            if !rules.nft.is_empty() {
-                must("nft", &["-f", "-"], &rules.nft)?;
+            if !rules.nft_first {
+                own()?;
             }
             Ok::<(), String>(())
         })
