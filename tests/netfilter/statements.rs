@@ -23,10 +23,9 @@ fn udp_forward(rules: &str) -> Host {
 
 /// The same rules as nft's JSON has them.
 fn json(chain: &str, rules: &[&str]) -> String {
-    let rules: String = rules
-        .iter()
-        .map(|expr| format!(r#", {{"rule": {{"family": "inet", "table": "t", "chain": "c", "expr": [{expr}]}}}}"#))
-        .collect();
+    let rule =
+        |expr: &&str| format!(r#", {{"rule": {{"family": "inet", "table": "t", "chain": "c", "expr": [{expr}]}}}}"#);
+    let rules = rules.iter().map(rule).collect::<Vec<_>>().concat();
     format!(
         r#"{{"nftables": [{{"table": {{"family": "inet", "name": "t", "handle": 1}}}}, {{"chain": {{"family": "inet", "table": "t", "name": "c", "handle": 1, {chain}, "prio": 0, "policy": "accept"}}}}{rules}]}}"#
     )
