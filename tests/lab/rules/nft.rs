@@ -248,7 +248,8 @@ fn connection(at: At, rng: &mut Rng) -> String {
         4 => format!("ct direction {}", rng.word(&["original", "reply"])),
         5 if four => format!("ct original ip daddr {}", rng.word(&["198.51.100.7", "198.51.100.0/24"])),
         5 => "ct original ip6 saddr 2001:db8:1::/64".to_owned(),
-        _ => "ct original protocol udp".to_owned(),
+        // nft 1.0.6 takes an equation for what the next condition needs, and leaves it out of its listing.
+        _ => "ct original protocol != udp".to_owned(),
     }
 }
 
