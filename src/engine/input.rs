@@ -137,7 +137,9 @@ fn ip_forward(walk: &mut Walk, dev: &IfName, dst: &Dst) -> Stage<Next> {
     let ttl = walk.packet().ip.ttl;
     if ttl <= 1 {
         let (kind, code) = if family == Family::Inet { (11, 0) } else { (3, 0) };
-        return Err(End::icmp(Reason::TtlExceeded, kind, code).detail(format!("TTL is {ttl}")));
+        let again = "; the tunnel's entry points to this node itself, so that the packet came back again and again";
+        let detail = format!("TTL is {ttl}{}", if walk.skb.came_back.is_some() { again } else { "" });
+        return Err(End::icmp(Reason::TtlExceeded, kind, code).detail(detail).because(walk.skb.came_back));
     }
     // A packet that goes back where it came from is answered with a redirect instead of being checked.
     if let IpAddr::V6(source) = walk.packet().ip.source

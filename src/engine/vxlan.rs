@@ -75,6 +75,7 @@ fn encap_bypass_if_local(walk: &mut Walk, link: &Link, vtep: IpAddr) -> Stage<Op
     }
     if walk.skb.iif.is_some() || walk.packet().family() == Family::Inet6 {
         walk.skb.bypassed = true;
+        walk.skb.came_back = walk.steps().last().and_then(|step| step.because.first().copied());
         return Ok(Some(Next::Receive(walk.netns_id(), link.name.clone())));
     }
     walk.receive(walk.netns_id(), &link.name, None, [link.evidence]);

@@ -132,6 +132,8 @@ pub(super) struct Skb {
     pub ignore_df: bool,
     /// A VXLAN device has put the frame back into the stack, as for this host.
     pub bypassed: bool,
+    /// The tunnel's entry that did so.
+    pub came_back: Option<Evidence>,
     /// The device that an ICMPv6 echo came in by, which the lookup for the answer to it names.
     pub echo_dev: Option<IfName>,
     /// Bridge netfilter routed the packet and the route was an error, which the IP layer will act on.

@@ -120,7 +120,7 @@ fn device_advice(case: &Case<'_>, at: &At<'_>) -> Option<String> {
     let Device { name, place, state } = device;
     let reason = case.reason;
     Some(match (reason, state) {
-        (Reason::PortNotForwarding, _) | (Reason::NeighborFailed, State::Port(_)) => {
+        (Reason::PortNotForwarding | Reason::NeighborFailed, State::Port(_)) => {
             format!("`bridge link set dev {name} state 3` {place}: that is \"forwarding\"")
         }
         (Reason::DeviceDown | Reason::NeighborFailed, State::NoCarrier) => format!(
@@ -188,6 +188,10 @@ fn detail_advice(at: &At<'_>, reason: Reason) -> Option<String> {
         Reason::TunnelLoop if detail.contains("this node's own address") => Some(format!(
             "`bridge fdb show` {place}: the entry of the tunnel names {destination}, which is this node itself; a \
              restart of flanneld writes it anew"
+        )),
+        Reason::TtlExceeded if detail.contains("points to this node itself") => Some(format!(
+            "`bridge fdb show` {place}: the entry of the tunnel names an address of this node itself; a restart of \
+             flanneld writes it anew"
         )),
         Reason::NatFailed => {
             let named = detail.split_once(" has no address to masquerade with").map(|(device, _)| device);

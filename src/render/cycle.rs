@@ -23,7 +23,7 @@ struct Mark<'a> {
 }
 
 /// The round at the end of a trace that ended because it went round. A round is known by its second passing of a
-/// routing decision, or of whatever the walk itself calls a loop.
+/// routing decision or of a tunnel's entry, or of whatever the walk itself calls a loop.
 pub(super) fn cycle(trace: &Trace) -> Option<Cycle> {
     let reason = trace.reason.filter(|reason| matches!(reason, Reason::TtlExceeded | Reason::Loop | Reason::TooLong));
     let is_loop = reason? != Reason::TtlExceeded;
@@ -33,7 +33,8 @@ pub(super) fn cycle(trace: &Trace) -> Option<Cycle> {
     let (period, run) = (1..marks.len()).find_map(|period| {
         let run = repeated(&marks, period);
         let again = hops.iter().rev().take(run);
-        let routed = again.clone().any(|(_, step)| matches!(step.decision, Decision::Route { .. }));
+        let leads = |step: &Step| matches!(step.decision, Decision::Route { .. } | Decision::Fdb { vtep: Some(_), .. });
+        let routed = again.clone().any(|(_, step)| leads(step));
         (routed || (is_loop && run > 0)).then_some((period, run))
     })?;
     let first = marks.len().saturating_sub(run + period);
