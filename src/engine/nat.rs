@@ -6,13 +6,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, Packet, Protocol, Transport};
-use crate::snapshot::{ConntrackTuple, NatRange, RouteScope};
+use crate::snapshot::{ConntrackTuple, NatRange, Netns, Route, RouteScope, RouteType};
 use crate::trace::{CtState, Decision, Hook, NatChange, Reason};
 
 use super::address::select_source;
 use super::checksum;
 use super::conntrack::{self, CtEntry, CtId, Dir, Nfct, UnknownPort};
 use super::conntrack_tuple::{destination_endpoint, invert, source_endpoint};
+use super::fib;
 use super::jhash::{jhash, reciprocal_scale};
 use super::netfilter::HookState;
 use super::unread;
@@ -63,6 +64,10 @@ pub(super) fn masquerade(walk: &mut Walk, range: &NatRange, outdev: &IfName, bec
     let via = walk.skb.dst.as_ref().and_then(|dst| dst.via).or(Some(destination));
     let source = select_source(netns, outdev, via, destination, RouteScope::GLOBAL);
     let Some(source) = source else {
+        if let Some((address, line)) = unlisted_address(netns, outdev, Family::of(destination)) {
+            let what = format!("{}/addr.txt lacks {address}, which a local route of {outdev} names", netns.dir);
+            return Err(End::undetermined(Reason::MissingTable, what).because([line, because]));
+        }
         let detail = format!("{outdev} has no address to masquerade with");
         return Err(End::dropped(Reason::NatFailed).detail(detail).because([because]));
     };
@@ -70,6 +75,16 @@ pub(super) fn masquerade(walk: &mut Walk, range: &NatRange, outdev: &IfName, bec
     let range = NatRange { addrs: Some((source, source)), ..*range };
     nf_nat_setup_info(walk, &range, Manip::Src, Some(because));
     Ok(())
+}
+
+/// An address of a device that its local route names and the list of addresses, which may be cut off, doesn't.
+fn unlisted_address(netns: &Netns, dev: &IfName, family: Family) -> Option<(IpAddr, Evidence)> {
+    let own = |route: &&Route| {
+        let by_dev = route.nexthops.iter().any(|way| way.dev.as_ref() == Some(dev));
+        route.kind == RouteType::Local && route.dst.prefix_len() == route.dst.max_prefix_len() && by_dev
+    };
+    let mut routes = fib::routes(netns, family)?.rows().iter().filter(own);
+    routes.find(|route| netns.addr(route.dst.addr()).is_none()).map(|route| (route.dst.addr(), route.evidence))
 }
 
 /// `REDIRECT`: to the address of the device that the packet came in by, or to loopback (`nf_nat_redirect`).

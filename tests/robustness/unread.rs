@@ -142,14 +142,17 @@ fn a_neighbour_that_could_not_be_read_may_say_something_else() {
 #[test]
 fn nobody_owns_an_address_is_not_certain_beside_a_row_that_could_not_be_read() {
     let path = "nodes/n2/pods/default_pod2/addr.txt".to_owned();
-    let files = garbled(vxlan(), &path, "inet 10.244.2.2/24", "inXt 10.244.2.2/24");
+    // A local route would say it too.
+    let routes = "nodes/n2/pods/default_pod2/route.txt";
+    let without_route = || garbled(vxlan(), routes, "local 10.244.2.2 ", "local 10.244.2.250 ");
+    let files = garbled(without_route(), &path, "inet 10.244.2.2/24", "inXt 10.244.2.2/24");
     let line = line_of(&files, &path, "inXt");
     let (trace, words) = walk(&files, "10.244.2.2");
     assert_eq!(trace.verdict, Verdict::Undetermined, "{words}");
     assert!(words.contains(&format!("{line} could not be read")), "{words}");
     check_certain(&files, "10.244.2.99", Verdict::Undetermined);
     // What is left of the row says that it is about another address.
-    let other = garbled(vxlan(), &path, "inet 10.244.2.2/24", "inet 10.244.2.2/2X4");
+    let other = garbled(without_route(), &path, "inet 10.244.2.2/24", "inet 10.244.2.2/2X4");
     check_certain(&other, "10.244.2.99", Verdict::Rejected);
     let (trace, _) = walk(&other, "10.244.2.2");
     assert_eq!(trace.verdict, Verdict::Undetermined);
