@@ -204,7 +204,7 @@ fn words(reason: Option<Reason>) -> &'static [&'static str] {
         Some(Reason::TtlExceeded | Reason::Loop) => &["via "],
         Some(Reason::HairpinOff) => &["hairpin off"],
         Some(Reason::IsolatedPort) => &["isolated on"],
-        Some(Reason::PortNotForwarding) => &["state "],
+        Some(Reason::PortNotForwarding) => &["vlan_filtering 1", "state "],
         Some(Reason::VniMismatch) => &["vxlan id "],
         Some(Reason::NoVtep) => &["dstport "],
         Some(Reason::OtherHost) => &["lladdr ", "link/ether ", "dst "],

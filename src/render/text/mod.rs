@@ -124,7 +124,10 @@ fn header(pen: &mut Pen<'_>, view: &View<'_>, style: Style) -> io::Result<()> {
 /// How much of the probability was not walked, where the list of ways was cut.
 fn unexplored(pen: &mut Pen<'_>, view: &View<'_>, indent: &str) -> io::Result<()> {
     let Some(rest) = view.answer.unexplored else { return Ok(()) };
-    let (rest, more) = (summary::share(Some(rest)), view.answer.paths.len() + 1);
+    // Where the ways that were walked can't be weighed, the rest can't be either.
+    let weighed = view.answer.paths.iter().all(|path| path.probability.is_some());
+    let rest = if weighed { summary::share(Some(rest)) } else { "what else there is".to_owned() };
+    let more = view.answer.paths.len() + 1;
     let what = format!("... {rest} was not walked, which leaves the answer open: ask for --max-paths {more} or more");
     pen.paragraph(indent, &what, Tone::Unsure)
 }

@@ -22,11 +22,26 @@ pub(super) fn question(view: &View<'_>, style: Style) -> String {
     let mut text = format!("{} {from} {arrow} {to}", protocol(packet));
     if let [path] = view.answer.paths.as_slice()
         && let Some(last) = path.forward.steps.last().filter(|_| path.forward.arrived())
-        && destination(last.packet.innermost()) != destination(packet)
+        && (destination(last.packet.innermost()) != destination(packet) || is_other(last, view.to))
     {
         text = format!("{text} {arrow} {}", receiver(last, style));
     }
     text
+}
+
+/// Whether somebody else got the packet than the pod or node whose name was typed.
+fn is_other(last: &Step, typed: &str) -> bool {
+    let name = typed.split_once(':').map_or(typed, |(name, _)| name);
+    let is_address = typed.parse::<IpAddr>().is_ok() || typed.starts_with('[');
+    if is_address || name.contains('.') || name.starts_with("svc/") || name == "external" {
+        return false;
+    }
+    let got = match (&last.decision, &last.place.name) {
+        (Decision::End { verdict: Verdict::Left, .. }, _) => return false,
+        (_, NetnsName::Pod(pod)) => pod.to_string(),
+        (_, NetnsName::Host) => format!("node/{}", last.place.node),
+    };
+    got != name && !got.ends_with(&format!("/{name}"))
 }
 
 /// What was typed and what it means, once where that is the same.
