@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use crate::evidence::Evidence;
 use crate::net::{IfName, MacAddr, Mark, Packet, Protocol, Transport};
 use crate::snapshot::{ConntrackEntry, ConntrackTuple, NetnsId};
-use crate::trace::{CtState, Decision};
+use crate::trace::{CtState, Decision, Reason};
 
 use super::conntrack_kept::Kept;
 use super::conntrack_tcp::{self, Seen, TcpState};
@@ -19,7 +19,7 @@ use super::matches::recent::Written;
 use super::route::MultipathFlow;
 use super::sysctl;
 use super::unread;
-use super::walk::Walk;
+use super::walk::{End, Stage, Walk};
 
 /// A connection that the walk knows, as an index into [`Tracker::entries`].
 pub(super) type CtId = usize;
@@ -89,6 +89,8 @@ pub(super) struct CtEntry {
     /// `nf_conntrack_proto_udp.c`).
     pub maybe_assured: bool,
     pub confirmed: bool,
+    /// Its ports are another connection's too, since none was left.
+    pub clashes: bool,
     pub expected: bool,
     /// TCP's state; `None` for other protocols, and where the snapshot doesn't say it.
     pub tcp_state: Option<TcpState>,
@@ -373,6 +375,7 @@ fn from_row(netns: NetnsId, row: &ConntrackEntry) -> CtEntry {
         assured: row.assured,
         maybe_assured: false,
         confirmed: true,
+        clashes: false,
         expected: false,
         tcp_state: row.state.as_deref().and_then(TcpState::named),
         dead: false,
@@ -410,6 +413,7 @@ fn init_conntrack(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, z
         assured: false,
         maybe_assured: false,
         confirmed: false,
+        clashes: false,
         expected: false,
         tcp_state,
         dead: false,
@@ -484,12 +488,21 @@ pub(super) fn set_template(walk: &mut Walk, zone: Zone) {
 }
 
 /// The packet leaves the hooks: its connection is now one that others are found by (`__nf_conntrack_confirm`). An error
-/// with which a rule answered the first packet doesn't make it one.
-pub(super) fn nf_conntrack_confirm(walk: &mut Walk) {
-    if let Nfct::Entry(ct) = walk.skb.nfct
-        && ct.dir == Dir::Original
-        && let Some(entry) = walk.tracker.entries.get_mut(ct.id)
-    {
+/// with which a rule answered the first packet doesn't make it one. Where another connection's answers would look the
+/// same, the packet is dropped (`nf_ct_resolve_clash`).
+pub(super) fn nf_conntrack_confirm(walk: &mut Walk) -> Stage<()> {
+    let Nfct::Entry(ct) = walk.skb.nfct else { return Ok(()) };
+    let Some(entry) = walk.tracker.entries.get(ct.id).filter(|entry| ct.dir == Dir::Original && !entry.confirmed)
+    else {
+        return Ok(());
+    };
+    if entry.clashes || is_used(walk, entry.protocol, &entry.reply, ct.id) {
+        let because = entry.snat_because.or(entry.dnat_because);
+        let detail = "the answers would look like those of another connection, and no port is left that it hasn't";
+        return Err(End::dropped(Reason::Conntrack).detail(detail).because(because));
+    }
+    if let Some(entry) = walk.tracker.entries.get_mut(ct.id) {
         entry.confirmed = true;
     }
+    Ok(())
 }

@@ -29,6 +29,7 @@ mod jhash;
 mod link;
 mod matches;
 mod nat;
+mod nat_ports;
 mod ndisc;
 mod neigh;
 mod netfilter;

@@ -15,6 +15,7 @@ use super::conntrack::{self, CtEntry, CtId, Dir, Nfct, UnknownPort};
 use super::conntrack_tuple::{destination_endpoint, invert, source_endpoint};
 use super::fib;
 use super::jhash::{jhash, reciprocal_scale};
+use super::nat_ports::{self, Left};
 use super::netfilter::HookState;
 use super::unread;
 use super::walk::{End, Stage, Walk};
@@ -136,9 +137,6 @@ fn nf_nat_setup_info(walk: &mut Walk, range: &NatRange, manip: Manip, because: O
     let protocol = entry.protocol;
     let Some(current) = invert(protocol, &entry.reply) else { return };
     let (wanted, drawn) = get_unique_tuple(walk, ct.id, protocol, &current, range, manip);
-    if drawn {
-        doubt_ports_left(walk, range, manip, because);
-    }
     let unknown = drawn.then(|| walk.tracker.draw_port());
     let Some(entry) = walk.tracker.entries.get_mut(ct.id) else { return };
     if (wanted != current || drawn)
@@ -155,17 +153,20 @@ fn nf_nat_setup_info(walk: &mut Walk, range: &NatRange, manip: Manip, because: O
         Manip::Src => entry.snat_done = true,
         Manip::Dst => entry.dnat_done = true,
     }
+    if let Some(ports) = range.ports.filter(|_| drawn) {
+        note_ports_left(walk, ct.id, &wanted, ports, manip);
+    }
 }
 
-/// A packet in a loop may come to one rule so often that its range has no port left, and is dropped then; which ports were
-/// drawn, and what else has some of them, is not known.
-fn doubt_ports_left(walk: &mut Walk, range: &NatRange, manip: Manip, because: Option<Evidence>) {
-    let Some((low, high)) = range.ports.filter(|_| manip == Manip::Src) else { return };
-    let netns = walk.netns_id();
-    let drawn = |entry: &&CtEntry| entry.netns == netns && entry.snat_because == because && entry.reply_unknown != 0;
-    let taken = walk.tracker.entries.iter().filter(drawn).count();
-    if because.is_some() && taken > usize::from(high.saturating_sub(low)) {
-        walk.doubt(format!("whether a port between {low} and {high} is left for a further connection"), because);
+/// Where no port of the range is left, the connection has one that another has too, and can't be confirmed.
+fn note_ports_left(walk: &mut Walk, id: CtId, wanted: &ConntrackTuple, ports: (u16, u16), manip: Manip) {
+    let left = nat_ports::left(walk, id, wanted, ports, manip);
+    let Some(entry) = walk.tracker.entries.get_mut(id) else { return };
+    entry.clashes = left == Left::None;
+    let because = because(entry, manip, Dir::Original);
+    if left == Left::Unknown {
+        let (low, high) = ports;
+        walk.doubt(format!("whether a port from {low} to {high} is left for a further connection"), because);
     }
 }
 

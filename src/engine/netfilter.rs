@@ -144,7 +144,9 @@ pub(super) fn nf_hook(walk: &mut Walk, hook: Hook, indev: Option<&IfName>, outde
         match at.stop {
             Stop::Conntrack => conntrack::nf_conntrack_in(walk),
             Stop::Nat => nf_nat_inet_fn(walk, netns, &state)?,
-            Stop::Confirm => conntrack::nf_conntrack_confirm(walk),
+            Stop::Confirm => {
+                conntrack::nf_conntrack_confirm(walk).map_err(|end| tell_sender(walk, &state, end))?;
+            }
             _ => ask(walk, at, &state)?,
         }
         if before != touched(walk) {

@@ -50,6 +50,23 @@ pub fn endpoint_slices(snapshot: &Snapshot) -> Option<(Vec<EndpointSlice>, Vec<G
     Some((slices, gaps))
 }
 
+/// Says where the file of the endpoint slices is no JSON object from its first character to its last. A question about a
+/// service is answered by the rules alone, so that the largest of all files is not read for it.
+#[must_use]
+pub fn broken_endpoint_slices(snapshot: &Snapshot) -> Option<Gap> {
+    let id = snapshot.kube.endpoint_slices?;
+    let text = snapshot.files.get(id)?.text.trim();
+    if text.is_empty() || (text.starts_with('{') && text.ends_with('}')) {
+        return None;
+    }
+    let line = if text.starts_with('{') { text.lines().count() } else { 1 };
+    let evidence = Evidence::line(id, u32::try_from(line).unwrap_or(u32::MAX));
+    Some(Gap::new(
+        "the endpoint slices are no whole JSON object (`kubectl get endpointslices -A -o json`)",
+        vec![evidence],
+    ))
+}
+
 /// Makes a row of an object.
 type Make<O, T> = fn(O, &mut Place<'_, '_>) -> T;
 

@@ -50,7 +50,7 @@ use bundle::{Content, LIMITS};
 use layout::Slot;
 
 pub use comment::{service_at_in_rules, service_in_rules};
-pub use kube::endpoint_slices;
+pub use kube::{broken_endpoint_slices, endpoint_slices};
 
 /// How many folders down a snapshot may stand in a support bundle's folder.
 const DEPTH_LIMIT: u32 = 6;

@@ -113,3 +113,36 @@ fn a_source_port_that_another_connection_has_is_not_taken_again() {
                 --src-nat 192.0.2.11:41009";
     agree(&[line], udp(INTERNET4, 7000, 41009));
 }
+
+/// A node that masquerades from two ports alone, and connections that have some of them.
+fn masqueraded_from_two_ports(taken: &[u16]) -> Scenario {
+    let lines: Vec<String> = taken
+        .iter()
+        .map(|port| {
+            format!(
+                "-p udp -s 10.244.1.3 -d 203.0.113.9 --sport {} --dport 7000 --dst-nat 203.0.113.9:7000 \
+                 --src-nat 192.0.2.11:{port}",
+                port + 1000
+            )
+        })
+        .collect();
+    let mut scenario = with_connections(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    let rules = scenario.space("n1").rules4();
+    rules.insert("nat", "POSTROUTING -o eth0 -p udp -m udp --dport 7000 -j MASQUERADE --to-ports 20000-20001");
+    scenario
+}
+
+#[test]
+fn a_port_that_is_left_of_a_range_is_taken() {
+    let mut scenario = masqueraded_from_two_ports(&[20001]);
+    scenario.probe(udp(INTERNET4, 7000, 41020).answered_by("world"));
+    must_agree(scenario, "");
+}
+
+#[test]
+fn a_packet_is_dropped_where_no_port_of_the_range_is_left() {
+    let mut scenario = masqueraded_from_two_ports(&[20000, 20001]);
+    scenario.probe(udp(INTERNET4, 7000, 41021).silent());
+    scenario.probe(Probe::ask("node/n1", INTERNET4, Proto::Udp, INTERNET4, 7000).sport(41022));
+    must_agree(scenario, "");
+}

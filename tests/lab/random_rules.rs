@@ -422,7 +422,7 @@ fn nat_target(at: At<'_>, words: &Words, rng: &mut Rng) -> (String, Option<&'sta
                 };
                 (format!("SNAT --to-source {host}"), None)
             }
-            _ => ("MASQUERADE --to-ports 20000-20063".to_owned(), proto),
+            _ => ("MASQUERADE --to-ports 20000-20001".to_owned(), proto),
         },
         _ => (format!("SNAT --to-source {pod}"), None),
     }

@@ -11,8 +11,7 @@ use super::bundled::{Files, Form, Temporary, gzip};
 const SIZE: u64 = 200 << 20;
 /// What the program may have at most for a file of [`SIZE`], in MiB.
 const MEMORY: u64 = 1500;
-/// What tells a hang from a debug build on a busy machine.
-const TIME: Duration = Duration::from_secs(240);
+const TIME: Duration = Duration::from_secs(60);
 
 /// Runs the program on a snapshot; gives its exit code and its most memory, in MiB.
 fn explain(snapshot: &Path) -> (Option<i32>, u64) {

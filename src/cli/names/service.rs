@@ -46,7 +46,7 @@ impl Names<'_> {
         let chosen = self.choose(service, port)?;
         let kind = Kind::Service(namespace.to_owned(), name.to_owned());
         let mut end = End::new(kind, Home::Nowhere, address::one_each(service.cluster_ips.iter().copied()));
-        end.gaps = load::endpoint_slices(self.snapshot).map(|(_, gaps)| gaps).unwrap_or_default();
+        end.gaps.extend(load::broken_endpoint_slices(self.snapshot));
         Ok(match (chosen, port) {
             (Some(found), _) => End {
                 port: Some(found.port),
