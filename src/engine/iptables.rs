@@ -19,8 +19,13 @@ const MAX_DEPTH: usize = 1024;
 const MAX_TRIED: u32 = 5_000_000;
 
 /// Asks a table's base chain.
-pub(super) fn ipt_do_table(walk: &mut Walk, ruleset: &Ruleset, table: &Table, state: &HookState) -> Stage<NfVerdict> {
-    let Some(base) = table.base_chain(state.hook) else { return Ok(NfVerdict::Accept) };
+pub(super) fn ipt_do_table(
+    walk: &mut Walk,
+    ruleset: &Ruleset,
+    table: &Table,
+    base: &Chain,
+    state: &HookState,
+) -> Stage<NfVerdict> {
     if let Some(why) = &table.assumed {
         walk.doubt(why.clone(), None);
     }

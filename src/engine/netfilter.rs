@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, Mark, Protocol};
-use crate::snapshot::nft::{ChainKind, ChainPlace, Printed};
-use crate::snapshot::{Backend, ChainPolicy, Netns, Nft, NftChain, NftFamily, NftTable, Ruleset, Table};
+use crate::snapshot::nft::ChainKind;
+use crate::snapshot::{Backend, Chain, HookEntry, HookFn, Netfilter, Netns, Nft, NftChain, NftTable, Ruleset, Table};
 use crate::trace::{CtState, Hook};
 
 use super::conntrack::{self, Nfct};
@@ -34,100 +34,6 @@ pub(super) enum NfVerdict {
     Accept,
 }
 
-/// What the kernel itself has at a hook, by priority (`enum nf_ip_hook_priorities`).
-#[derive(Clone, Copy, Debug)]
-enum Fixed {
-    Table(&'static str),
-    Conntrack,
-    Nat,
-    Confirm,
-}
-
-/// One thing at a hook.
-#[derive(Clone, Copy, Debug)]
-enum Stop<'s> {
-    Table(&'s Ruleset, &'s Table),
-    /// A base chain of nft's own.
-    Chain(&'s Nft, &'s NftTable, &'s NftChain),
-    Conntrack,
-    Nat,
-    Confirm,
-}
-
-/// One thing at a hook, and what orders it among the others.
-#[derive(Clone, Copy, Debug)]
-struct At<'s> {
-    priority: i32,
-    /// Its place in what nft lists.
-    listed: Option<ChainPlace>,
-    stop: Stop<'s>,
-}
-
-impl At<'_> {
-    /// Whether the kernel calls it before another one. Of one priority the hook that was registered last comes first
-    /// (`nf_hook_entries_grow`). What nft lists was made in the order of the list, as far as it tells; the rest stands
-    /// nowhere: iptables-legacy is taken to come before iptables-nft, and after nft's own chains.
-    fn is_before(&self, other: &Self) -> bool {
-        let later = match (self.listed, other.listed) {
-            (Some(own), Some(others)) => own > others,
-            _ => matches!(self.stop, Stop::Table(..)) && matches!(other.stop, Stop::Table(..)),
-        };
-        self.priority < other.priority || self.priority == other.priority && later
-    }
-
-    /// Whether what it does could depend on what another one did.
-    fn has_rules(&self) -> bool {
-        match self.stop {
-            Stop::Table(_, table) => !table.is_empty(),
-            Stop::Chain(_, _, chain) => !chain.rules.is_empty(),
-            Stop::Conntrack | Stop::Nat | Stop::Confirm => true,
-        }
-    }
-
-    /// Whether the listing tells which of two was made first: chains of one table stand in that order.
-    fn is_of_same_table(&self, other: &Self) -> bool {
-        matches!((self.listed, other.listed), (Some((own, _)), Some((others, _))) if own == others)
-    }
-
-    fn name(&self) -> String {
-        match self.stop {
-            Stop::Table(ruleset, table) => format!("iptables-{}'s table {}", ruleset.backend.as_str(), table.name),
-            Stop::Chain(_, table, chain) => {
-                format!("nft's chain {} of table {}", chain.name.escape_debug(), table.name.escape_debug())
-            }
-            Stop::Conntrack | Stop::Confirm => "connection tracking".to_owned(),
-            Stop::Nat => "the nat chains".to_owned(),
-        }
-    }
-
-    fn evidence(&self) -> Option<Evidence> {
-        match self.stop {
-            Stop::Table(_, table) => Some(table.evidence),
-            Stop::Chain(_, _, chain) => Some(chain.evidence),
-            Stop::Conntrack | Stop::Nat | Stop::Confirm => None,
-        }
-    }
-}
-
-fn stops(hook: Hook) -> &'static [(i32, Fixed)] {
-    const RAW: (i32, Fixed) = (-300, Fixed::Table("raw"));
-    const CONNTRACK: (i32, Fixed) = (-200, Fixed::Conntrack);
-    const MANGLE: (i32, Fixed) = (-150, Fixed::Table("mangle"));
-    const DNAT: (i32, Fixed) = (-100, Fixed::Nat);
-    const FILTER: (i32, Fixed) = (0, Fixed::Table("filter"));
-    const SECURITY: (i32, Fixed) = (50, Fixed::Table("security"));
-    const SNAT: (i32, Fixed) = (100, Fixed::Nat);
-    const CONFIRM: (i32, Fixed) = (i32::MAX, Fixed::Confirm);
-    match hook {
-        Hook::Prerouting => &[RAW, CONNTRACK, MANGLE, DNAT],
-        Hook::Input => &[MANGLE, FILTER, SECURITY, SNAT, CONFIRM],
-        Hook::Forward => &[MANGLE, FILTER, SECURITY],
-        Hook::Output => &[RAW, CONNTRACK, MANGLE, DNAT, FILTER, SECURITY],
-        Hook::Postrouting => &[MANGLE, SNAT, CONFIRM],
-        Hook::Ingress | Hook::Egress => &[],
-    }
-}
-
 /// Asks everything at a hook (`nf_hook_slow`).
 pub(super) fn nf_hook(walk: &mut Walk, hook: Hook, indev: Option<&IfName>, outdev: Option<&IfName>) -> Stage<()> {
     let family = walk.packet().family();
@@ -137,20 +43,19 @@ pub(super) fn nf_hook(walk: &mut Walk, hook: Hook, indev: Option<&IfName>, outde
     if hook == Hook::Postrouting {
         note_no_postrouting(walk, family);
     }
-    let tracks = netns.netfilter.needs_conntrack(family);
-    let all = all_stops(netns, &state, tracks);
-    for at in &all {
-        let before = touched(walk);
-        match at.stop {
-            Stop::Conntrack => conntrack::nf_conntrack_in(walk),
-            Stop::Nat => nf_nat_inet_fn(walk, netns, &state)?,
-            Stop::Confirm => {
+    let entries = netns.netfilter.hook_entries(family, hook);
+    for entry in entries {
+        let before = entry.rival.map(|_| touched(walk));
+        match entry.call {
+            HookFn::Conntrack => conntrack::nf_conntrack_in(walk),
+            HookFn::Nat => nf_nat_inet_fn(walk, netns, &state)?,
+            HookFn::Confirm => {
                 conntrack::nf_conntrack_confirm(walk).map_err(|end| tell_sender(walk, &state, end))?;
             }
-            _ => ask(walk, at, &state)?,
+            HookFn::Table(..) | HookFn::Chain(_) => ask(walk, entry.call, &state)?,
         }
-        if before != touched(walk) {
-            note_order(walk, &state, &all, at);
+        if before.is_some_and(|before| before != touched(walk)) {
+            note_order(walk, &state, entries, entry);
         }
     }
     Ok(())
@@ -163,23 +68,37 @@ fn touched(walk: &Walk) -> (Routed, u8, Option<Mark>) {
 
 /// Where two chains of one priority are not of one table, the listing shows in which order their tables were made, and
 /// not in which order the chains were. That counts where one of them changes or decides what the other one asks for.
-fn note_order(walk: &mut Walk, state: &HookState, all: &[At<'_>], at: &At<'_>) {
-    let other = all.iter().find(|other| {
-        let same = other.evidence() == at.evidence() && other.name() == at.name();
-        other.priority == at.priority && !same && !at.is_of_same_table(other) && at.has_rules() && other.has_rules()
-    });
-    let Some(other) = other else { return };
-    let first = if other.is_before(at) { other } else { at };
+fn note_order(walk: &mut Walk, state: &HookState, entries: &[HookEntry], entry: &HookEntry) {
+    let Some((at, other)) = entry.rival.and_then(|at| Some((at, entries.get(at)?))) else { return };
+    let netfilter = &walk.netns().netfilter;
+    let (own_name, own_line) = described(netfilter, entry.call);
+    let (other_name, other_line) = described(netfilter, other.call);
+    let is_before = entries.iter().take(at).any(|before| before.call == entry.call);
+    let first = if is_before { &own_name } else { &other_name };
     let what = format!(
-        "{} and {} are called at {} with the same priority, {}: which one was made last, and is called first, is not \
-         listed, and the walk takes it to be {}",
-        at.name(),
-        other.name(),
+        "{own_name} and {other_name} are called at {} with the same priority, {}: which one was made last, and is \
+         called first, is not listed, and the walk takes it to be {first}",
         state.hook.as_str(),
-        at.priority,
-        first.name()
+        entry.priority,
     );
-    walk.gap(what, at.evidence().into_iter().chain(other.evidence()));
+    walk.gap(what, own_line.into_iter().chain(other_line));
+}
+
+/// What is called, in words, and the line that has it.
+fn described(netfilter: &Netfilter, call: HookFn) -> (String, Option<Evidence>) {
+    match call {
+        HookFn::Table(ruleset, table, _) => netfilter.table(ruleset, table).map(|(ruleset, table)| {
+            let name = format!("iptables-{}'s table {}", ruleset.backend.as_str(), table.name);
+            (name, Some(table.evidence))
+        }),
+        HookFn::Chain(place) => netfilter.native_chain(place).map(|(_, table, chain)| {
+            let (chain_name, table_name) = (chain.name.escape_debug(), table.name.escape_debug());
+            (format!("nft's chain {chain_name} of table {table_name}"), Some(chain.evidence))
+        }),
+        HookFn::Conntrack | HookFn::Confirm => Some(("connection tracking".to_owned(), None)),
+        HookFn::Nat => Some(("the nat chains".to_owned(), None)),
+    }
+    .unwrap_or_default()
 }
 
 /// The rule sets of a family, legacy first: a snapshot doesn't tell which of two hooks of one priority came first.
@@ -235,66 +154,20 @@ fn doubt_iptables_in_nft(walk: &mut Walk, netns: &Netns, family: Family) {
     walk.doubt(what, Some(table.evidence));
 }
 
-/// iptables' tables, nft's chains and the kernel's own at a hook, in the order in which they are called.
-fn all_stops<'s>(netns: &'s Netns, state: &HookState, tracks: bool) -> Vec<At<'s>> {
-    let mut all = native_chains(netns, state, |kind| kind != ChainKind::Nat);
-    for (priority, fixed) in stops(state.hook) {
-        let own = |stop| At { priority: *priority, listed: None, stop };
-        match fixed {
-            Fixed::Table(name) => add_tables(&mut all, netns, state, (*priority, name)),
-            Fixed::Conntrack if tracks => add(&mut all, own(Stop::Conntrack)),
-            Fixed::Nat if tracks => add(&mut all, own(Stop::Nat)),
-            Fixed::Confirm if tracks => add(&mut all, own(Stop::Confirm)),
-            _ => {}
-        }
-    }
-    all
-}
-
-/// Puts a thing before those that are called after it.
-fn add<'s>(all: &mut Vec<At<'s>>, at: At<'s>) {
-    let place = all.iter().position(|other| at.is_before(other)).unwrap_or(all.len());
-    all.insert(place, at);
-}
-
-/// Adds the tables of a name of both backends.
-fn add_tables<'s>(all: &mut Vec<At<'s>>, netns: &'s Netns, state: &HookState, (priority, name): (i32, &str)) {
-    for backend in [Backend::Nft, Backend::Legacy] {
-        let Some(ruleset) = netns.netfilter.ruleset(state.family, backend) else { continue };
-        let Some(table) = ruleset.table(name) else { continue };
-        let Some(chain) = table.base_chain(state.hook) else { continue };
-        let nft = netns.netfilter.nft.as_ref().filter(|_| backend == Backend::Nft);
-        let listed = match nft.and_then(|nft| nft.printed(NftFamily::of(state.family), name, state.hook)) {
-            Some(Printed::At(place)) => Some(place),
-            // `iptables-save` prints every chain that a table can have, also those that nobody has used yet.
-            Some(Printed::Absent) if chain.is_empty() && chain.policy == ChainPolicy::Accept => continue,
-            _ => None,
-        };
-        add(all, At { priority, listed, stop: Stop::Table(ruleset, table) });
-    }
-}
-
-/// nft's own base chains at a hook, of some types, in the order in which they are called.
-fn native_chains<'s>(netns: &'s Netns, state: &HookState, of: impl Fn(ChainKind) -> bool) -> Vec<At<'s>> {
-    let Some(nft) = &netns.netfilter.nft else { return Vec::new() };
-    let chains = netns.netfilter.native_chains(state.family, state.hook).into_iter();
-    let at = |(place, table, chain): (ChainPlace, &'s NftTable, &'s NftChain)| {
-        let hook = chain.hook.as_ref().filter(|hook| of(hook.kind))?;
-        let priority = hook.priority.unwrap_or(i32::MIN);
-        Some(At { priority, listed: Some(place), stop: Stop::Chain(nft, table, chain) })
-    };
-    chains.filter_map(at).collect()
-}
-
 /// Asks a table or a chain.
-fn ask(walk: &mut Walk, at: &At<'_>, state: &HookState) -> Stage<()> {
-    match at.stop {
-        Stop::Table(ruleset, table) if &*table.name == "mangle" && state.hook == Hook::Output => {
-            ipt_mangle_out(walk, ruleset, table, state)
+fn ask(walk: &mut Walk, call: HookFn, state: &HookState) -> Stage<()> {
+    let netfilter = &walk.netns().netfilter;
+    match call {
+        HookFn::Table(ruleset, table, base) => {
+            let Some((ruleset, table)) = netfilter.table(ruleset, table) else { return Ok(()) };
+            let Some(base) = table.chain(base) else { return Ok(()) };
+            run_table(walk, (ruleset, table, base), state)
         }
-        Stop::Table(ruleset, table) => run_table(walk, ruleset, table, state),
-        Stop::Chain(nft, table, chain) => native_chain(walk, nft, table, chain, state),
-        Stop::Conntrack | Stop::Nat | Stop::Confirm => Ok(()),
+        HookFn::Chain(place) => match netfilter.native_chain(place) {
+            Some((nft, table, chain)) => native_chain(walk, nft, table, chain, state),
+            None => Ok(()),
+        },
+        HookFn::Conntrack | HookFn::Nat | HookFn::Confirm => Ok(()),
     }
 }
 
@@ -314,11 +187,13 @@ fn routed_by(walk: &Walk) -> Routed {
     (packet.mark, packet.ip.source, packet.ip.destination, packet.ip.tos)
 }
 
-fn run_table(walk: &mut Walk, ruleset: &Ruleset, table: &Table, state: &HookState) -> Stage<()> {
-    match ipt_do_table(walk, ruleset, table, state) {
-        Ok(NfVerdict::Accept) => Ok(()),
-        Err(end) => Err(tell_sender(walk, state, end)),
-    }
+/// One of iptables' tables; after mangle's OUTPUT chain a packet that it changed is routed again (`ipt_mangle_out`).
+fn run_table(walk: &mut Walk, (ruleset, table, base): (&Ruleset, &Table, &Chain), state: &HookState) -> Stage<()> {
+    let before = routed_by(walk);
+    let NfVerdict::Accept =
+        ipt_do_table(walk, ruleset, table, base, state).map_err(|end| tell_sender(walk, state, end))?;
+    let routes = state.hook == Hook::Output && &*table.name == "mangle";
+    if routes && before != routed_by(walk) { ip_route_me_harder(walk) } else { Ok(()) }
 }
 
 /// A packet that a rule drops before it has left its own stack is an error of the sender's call, unless the sender is
@@ -333,22 +208,13 @@ fn tell_sender(walk: &Walk, state: &HookState, mut end: Box<End>) -> Box<End> {
     end
 }
 
-/// mangle's OUTPUT chain, after which a packet that it changed is routed again (`ipt_mangle_out`).
-fn ipt_mangle_out(walk: &mut Walk, ruleset: &Ruleset, table: &Table, state: &HookState) -> Stage<()> {
-    let before = routed_by(walk);
-    run_table(walk, ruleset, table, state)?;
-    if before == routed_by(walk) { Ok(()) } else { ip_route_me_harder(walk) }
-}
-
 /// The nat tables, for the first packet of a connection, and what they decided for all of them (`nf_nat_inet_fn`,
 /// `nf_nat_ipv4_fn` and its callers).
 fn nf_nat_inet_fn(walk: &mut Walk, netns: &Netns, state: &HookState) -> Stage<()> {
-    let native = netns.netfilter.nft.as_ref().is_some_and(|nft| nft.has_nat(state.family));
-    let has_nat = native || rulesets(netns, state.family).any(|ruleset| ruleset.table("nat").is_some());
     let manip = Manip::at(state.hook);
     let Nfct::Entry(ct) = walk.skb.nfct else { return Ok(()) };
     // A connection that another kernel already translates is translated even where no nat table stands.
-    if !has_nat && ct.state == CtState::New {
+    if ct.state == CtState::New && !netns.netfilter.has_nat(state.family) {
         return Ok(());
     }
     let destination = walk.packet().ip.destination;
@@ -373,14 +239,14 @@ fn nf_nat_inet_fn(walk: &mut Walk, netns: &Netns, state: &HookState) -> Stage<()
 
 /// The nat tables and nft's nat chains by their priority, until one has decided (`nf_nat_inet_fn`).
 fn ask_nat_tables(walk: &mut Walk, netns: &Netns, state: &HookState, manip: Manip) -> Stage<()> {
-    let own = if manip == Manip::Src { 100 } else { -100 };
-    let mut all = native_chains(netns, state, |kind| kind == ChainKind::Nat);
-    add_tables(&mut all, netns, state, (own, "nat"));
-    for (place, at) in all.iter().enumerate() {
-        ask(walk, at, state)?;
+    let entries = netns.netfilter.nat_entries(state.family, state.hook);
+    for (at, entry) in entries.iter().enumerate() {
+        ask(walk, entry.call, state)?;
         if nat::is_initialized(walk, manip) {
             // Those that are no longer asked may have decided otherwise.
-            note_order(walk, state, all.get(place..).unwrap_or(&[]), at);
+            if entry.rival.is_some_and(|rival| rival > at) {
+                note_order(walk, state, entries, entry);
+            }
             return Ok(());
         }
     }

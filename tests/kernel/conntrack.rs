@@ -146,3 +146,28 @@ fn a_packet_is_dropped_where_no_port_of_the_range_is_left() {
     scenario.probe(Probe::ask("node/n1", INTERNET4, Proto::Udp, INTERNET4, 7000).sport(41022));
     must_agree(scenario, "");
 }
+
+/// A pod that tracks connections and has no nat table, with a connection whose zone is another one in the direction of
+/// the question alone.
+fn zones_of_one_direction(protocol: &str, more: &str) -> Scenario {
+    let mut scenario = two_nodes("conntrack", FlannelBackend::Vxlan).scenario();
+    let pod = scenario.space("default/pod2");
+    pod.conntrack.push(format!(
+        "-I -t 600 -p {protocol} -s 10.244.1.2 -d 10.244.2.2 --sport 41030 --dport 7000 -r 10.244.2.2 -q 10.244.1.2 \
+         --reply-port-src 7000 --reply-port-dst 41030 --orig-zone 5 {more}"
+    ));
+    let rules = pod.rules4();
+    rules.insert("raw", "PREROUTING -j CT --zone-orig 6");
+    rules.insert("filter", "INPUT -m conntrack --ctstate INVALID -j DROP");
+    scenario
+}
+
+#[test]
+fn a_packet_whose_answers_would_be_those_of_another_connection_is_dropped() {
+    let mut scenario = zones_of_one_direction("tcp", "--state ESTABLISHED -u SEEN_REPLY,ASSURED");
+    scenario.probe(tcp("10.244.2.2", 7000, 41030).silent());
+    must_agree(scenario, "");
+    let mut scenario = zones_of_one_direction("udp", "");
+    scenario.probe(udp("10.244.2.2", 7000, 41030).silent());
+    must_agree(scenario, "");
+}

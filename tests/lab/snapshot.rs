@@ -209,7 +209,8 @@ pub fn write_space(space: &Space, folder: &Path, form: Form) -> Result<(), Strin
         "neigh.txt" => sorted(&text),
         _ => text,
     };
-    for (file, command) in tables.iter().chain(host_tables.iter().filter(|_| host)) {
+    let is_wanted = |(file, _): &&(&str, &str)| host || *file == "conntrack" && !space.conntrack.is_empty();
+    for (file, command) in tables.iter().chain(host_tables.iter().filter(is_wanted)) {
         write(&folder.join(file), &settled(file, stdout_of(command)?))?;
     }
     write_rules(space, folder)?;

@@ -86,8 +86,12 @@ impl Table {
     /// The built-in chain at a hook; `None` where the table has none.
     #[must_use]
     pub fn base_chain(&self, hook: Hook) -> Option<&Chain> {
-        let chain = self.chain(self.find(hook.chain())?)?;
-        (chain.policy != ChainPolicy::Return).then_some(chain)
+        self.chain(self.base_chain_id(hook)?)
+    }
+
+    pub(super) fn base_chain_id(&self, hook: Hook) -> Option<ChainId> {
+        let id = self.find(hook.chain())?;
+        self.chain(id).filter(|chain| chain.policy != ChainPolicy::Return).map(|_| id)
     }
 
     /// How many rules the table has.

@@ -1,6 +1,7 @@
 //! The rule sets of netfilter: what `iptables-save` prints, and nft's own tables.
 
 mod chain;
+mod hooks;
 mod matching;
 pub mod nft;
 mod rule;
@@ -14,6 +15,8 @@ use crate::net::Family;
 use crate::net::Hook;
 
 pub use chain::{Chain, ChainId, ChainPolicy, PacketKey, RuleLine, Rules, Table};
+use hooks::HookEntries;
+pub use hooks::{HookEntry, HookFn};
 pub(crate) use matching::{ADDR_TYPES, DCCP_TYPES, TCP_FLAGS};
 pub use matching::{
     AddrRange, AddrType, AddrtypeMatch, ConntrackMatch, ConntrackStatus, CtStates, DccpMatch, DccpTypes, Direction,
@@ -21,6 +24,7 @@ pub use matching::{
     PktType, PortRange, Ports, RecentAction, RecentMatch, RecentSide, RpfilterMatch, SctpMatch, SetMatch, SetSide,
     TcpFlags, TcpMatch, TosTest, TtlTest,
 };
+use nft::ChainPlace;
 pub use nft::{Nft, NftChain, NftFamily, NftHook, NftRule, NftTable};
 pub use rule::{AddrMask, IfPattern, ReadRule, Rule, Selector, Test};
 pub use saved::{Options, Quoted, Refused, SavedOption, Span, prefix_length};
@@ -59,6 +63,7 @@ pub struct Netfilter {
     /// Lines that could not be read and that may be a rule, a chain or a whole table, with the families whose packets
     /// may come to it.
     pub unread: Vec<(Family, Evidence)>,
+    hooks: OnceLock<HookEntries>,
 }
 
 impl Netfilter {
@@ -79,11 +84,37 @@ impl Netfilter {
         self.rulesets.iter().filter(move |ruleset| ruleset.family == family)
     }
 
-    /// nft's own base chains that see a family's packets at a hook, in the order in which the kernel calls them. The
-    /// tables that `iptables-save` printed too are not among them.
+    /// What the kernel calls for a family's packets at a hook, in that order. The nat tables are not among them.
+    pub fn hook_entries(&self, family: Family, hook: Hook) -> &[HookEntry] {
+        self.hooks.get_or_init(|| HookEntries::new(self)).get(family, hook, false)
+    }
+
+    /// The nat tables and nft's nat chains of a family at a hook, in the order in which they are asked.
+    pub fn nat_entries(&self, family: Family, hook: Hook) -> &[HookEntry] {
+        self.hooks.get_or_init(|| HookEntries::new(self)).get(family, hook, true)
+    }
+
+    /// A table that iptables printed, by the place of its rule set and its own.
     #[must_use]
-    pub fn native_chains(&self, family: Family, hook: Hook) -> Vec<(nft::ChainPlace, &NftTable, &NftChain)> {
-        self.nft.as_ref().map_or_else(Vec::new, |nft| nft.base_chains(&[NftFamily::of(family), NftFamily::Inet], hook))
+    pub fn table(&self, ruleset: usize, table: usize) -> Option<(&Ruleset, &Table)> {
+        let ruleset = self.rulesets.get(ruleset)?;
+        Some((ruleset, ruleset.tables.get(table)?))
+    }
+
+    /// A base chain of nft's own, and its table.
+    #[must_use]
+    pub fn native_chain(&self, place: ChainPlace) -> Option<(&Nft, &NftTable, &NftChain)> {
+        let nft = self.nft.as_ref()?;
+        let (table, chain) = nft.chain(place)?;
+        Some((nft, table, chain))
+    }
+
+    fn has_rules(&self, call: HookFn) -> bool {
+        match call {
+            HookFn::Table(ruleset, table, _) => self.table(ruleset, table).is_some_and(|(_, table)| !table.is_empty()),
+            HookFn::Chain(place) => self.native_chain(place).is_some_and(|(_, _, chain)| !chain.rules.is_empty()),
+            HookFn::Conntrack | HookFn::Nat | HookFn::Confirm => true,
+        }
     }
 
     /// Whether anything in the namespace makes it track a family's connections: a nat table, or a rule that asks
@@ -92,6 +123,13 @@ impl Netfilter {
     pub fn needs_conntrack(&self, family: Family) -> bool {
         self.rulesets(family).any(Ruleset::needs_conntrack)
             || self.nft.as_ref().is_some_and(|nft| nft.needs_conntrack(family))
+    }
+
+    /// Whether anything in the namespace may translate a family's addresses: a nat table, or a nat chain of nft's own.
+    #[must_use]
+    pub fn has_nat(&self, family: Family) -> bool {
+        self.rulesets(family).any(|ruleset| ruleset.table("nat").is_some())
+            || self.nft.as_ref().is_some_and(|nft| nft.has_nat(family))
     }
 }
 

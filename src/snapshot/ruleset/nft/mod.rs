@@ -118,7 +118,7 @@ impl Nft {
             .bases
             .iter()
             .filter_map(|place| {
-                let (table, chain) = self.at(*place)?;
+                let (table, chain) = self.chain(*place)?;
                 Some((*place, table, chain))
             })
             .filter(|(_, table, _)| families.contains(&table.family))
@@ -140,12 +140,14 @@ impl Nft {
             let of = |(found, chain): (&NftTable, &NftChain)| {
                 std::ptr::eq(found, table) && chain.hook.as_ref().is_some_and(|at| at.hook == Some(hook))
             };
-            self.at(**place).is_some_and(of)
+            self.chain(**place).is_some_and(of)
         });
         Some(here.map_or(Printed::Absent, |place| Printed::At(*place)))
     }
 
-    fn at(&self, (table, chain): ChainPlace) -> Option<(&NftTable, &NftChain)> {
+    /// The chain at a place, and its table.
+    #[must_use]
+    pub fn chain(&self, (table, chain): ChainPlace) -> Option<(&NftTable, &NftChain)> {
         let table = self.tables.get(table as usize)?;
         Some((table, table.chains.get(chain as usize)?))
     }
