@@ -67,7 +67,8 @@ pub struct Chain {
     pub evidence: Evidence,
     /// Its lines, as a range of [`Table::lines`].
     pub(crate) lines: (u32, u32),
-    pub(crate) rules: OnceLock<Rules>,
+    /// Boxed, because most chains of a large cluster are never asked.
+    pub(crate) rules: OnceLock<Box<Rules>>,
 }
 
 impl Table {
@@ -124,7 +125,7 @@ impl Chain {
         self.rules.get_or_init(|| {
             let lines = table.lines.get(self.lines.0 as usize..self.lines.1 as usize).unwrap_or(&[]);
             let read = (1u32..).zip(lines).map(|(index, at)| read_rule(ruleset, table, index, *at));
-            Rules::new(read.collect())
+            Box::new(Rules::new(read.collect()))
         })
     }
 }
