@@ -123,6 +123,16 @@ fn a_rule_set_of_200_megabytes_is_bounded() {
 }
 
 #[test]
+fn a_range_of_endless_dashes_is_bounded() {
+    bounded("nodes/n1/host/nft.txt", |file| {
+        file.write_all(b"table inet own {\n\tchain c {\n\t\ttype filter hook forward priority 0; policy accept;\n")
+            .unwrap();
+        let half = 1 << 20;
+        writeln!(file, "\t\ttcp dport {}{} accept\n\t}}\n}}", "0".repeat(half), "-".repeat(half)).unwrap();
+    });
+}
+
+#[test]
 fn junk_of_200_megabytes_is_bounded() {
     bounded("nodes/n1/host/link.txt", |file| repeat(file, &format!("what {} is this\n", "x".repeat(60)), SIZE));
 }
