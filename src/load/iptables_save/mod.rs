@@ -172,7 +172,7 @@ impl Reader<'_> {
             Found::Known => {}
             // iptables declares every chain: the name may be another chain's, and that one then lacks the rule.
             Found::Undeclared => self.lose(format_args!("the chain {} is not declared", chain.escape_debug())),
-            Found::Anywhere => _ = self.ruleset.unread.get_or_insert(here),
+            Found::Anywhere(line) => _ = self.ruleset.unread.get_or_insert(line),
         }
     }
 
