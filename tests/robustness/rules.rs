@@ -73,8 +73,16 @@ fn an_empty_file_says_that_there_are_no_rules() {
         check_certain(&vxlan().with(&path, ""), &[]);
         check_certain(&vxlan().with(&path, "# Warning: a remark of somebody\n"), &[]);
     }
-    check_certain(&vxlan().with(&format!("{POD1}nft.json"), ""), &[]);
+    check_certain(&vxlan().with(&format!("{POD1}nft.txt"), ""), &[]);
     check_certain(&vxlan().with(&n1("ipset"), ""), &[]);
+}
+
+#[test]
+fn an_empty_file_of_nfts_json_says_nothing() {
+    let path = format!("{POD1}nft.json");
+    check_open(&vxlan().with(&path, ""), &[], &format!("{path}:1"));
+    let empty = r#"{"nftables": [{"metainfo": {"version": "1.0.6", "json_schema_version": 1}}]}"#;
+    check_certain(&vxlan().with(&path, empty), &[]);
 }
 
 #[test]
