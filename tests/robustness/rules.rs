@@ -97,8 +97,54 @@ fn a_line_outside_every_table_may_be_a_rule() {
     check_open(&head, &[], &format!("{path}:{line}"));
     let headless = vxlan().edit(&path, |text| text.replacen("*filter", "filter", 1));
     check_open(&headless, &[], &format!("{path}:{line}"));
-    let cut = vxlan().edit(&path, |text| text.trim_end().to_owned());
-    check_open(&cut, &[], &format!("{path}:{}", cut.text(&path).lines().count()));
+}
+
+/// The answer is open, and says so in these words.
+fn check_said(files: &Files, words: &str) {
+    let (code, verdict, said) = ask(files, &[]);
+    assert_eq!((code, verdict.as_str()), (Some(3), "undetermined"), "{words}");
+    assert!(said.contains(words) && !said.contains("could not be read"), "{said} does not say {words}");
+}
+
+#[test]
+fn a_file_of_rules_that_was_cut_off_is_said_to_be() {
+    let path = n1("iptables-save");
+    let cut = vxlan().edit(&path, |text| text.trim_end().trim_end_matches(|c| c != '#').to_owned());
+    let last = cut.text(&path).lines().count();
+    check_said(
+        &cut,
+        &format!("{path}:{last} is where the file was cut off, and a rule that decides may have followed"),
+    );
+    let path = n1("nft.txt");
+    let cut = vxlan().edit(&path, |text| text.trim_end().trim_end_matches("}").trim_end().to_owned());
+    let last = cut.text(&path).lines().count();
+    check_said(
+        &cut,
+        &format!("{path}:{last} is where the file was cut off, and a rule that decides may have followed"),
+    );
+}
+
+#[test]
+fn a_file_of_rules_without_its_last_line_end_is_whole() {
+    let save = n1("iptables-save");
+    check_whole(&vxlan().edit(&save, |text| text.trim_end().to_owned()));
+    let comments = |text: &str| text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");
+    let bare = vxlan().without(&n1("nft.txt")).edit(&save, comments);
+    assert!(bare.text(&save).ends_with("COMMIT"));
+    check_whole(&bare);
+    check_whole(&vxlan().edit(&n1("nft.txt"), |text| text.trim_end().to_owned()));
+}
+
+fn check_whole(files: &Files) {
+    check_certain(files, &[]);
+    assert_eq!(gaps(files).iter().find(|gap| gap.contains("in the middle of a line")), None);
+}
+
+#[test]
+fn a_table_that_iptables_could_not_print_is_said_to_be_one() {
+    let path = format!("{POD1}iptables-save");
+    let files = vxlan().with(&path, "# Table `foo' is incompatible, use 'nft' tool.\n");
+    check_said(&files, &format!("{path}:1 says that iptables could not print a table, and a rule of that table may"));
 }
 
 #[test]

@@ -264,5 +264,5 @@ fn a_line_that_may_be_of_any_chain_is_blamed_and_not_the_rule_below_it() {
     text.push_str(":Z - [0:0]\n-A A -j ACCEPT\ngarbage\n-A Z -j ACCEPT\nCOMMIT\n");
     let line = text.lines().position(|line| line == "garbage").unwrap() + 1;
     let (ruleset, _) = read(&text);
-    assert_eq!(ruleset.unread.map(|unread| unread.line as usize), Some(line));
+    assert_eq!(ruleset.unread.map(|unread| unread.line.line as usize), Some(line));
 }
