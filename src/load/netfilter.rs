@@ -57,7 +57,7 @@ pub(super) fn parse(files: &mut Files, sources: &Sources, dir: &str, gaps: &mut 
             continue;
         };
         let mut ruleset = iptables_save::parse(file, &text(files, file), family, gaps);
-        netfilter.unread.extend(unread(&ruleset, netfilter.nft.as_ref()).map(|line| (family, line)));
+        let unread = unread(&ruleset, netfilter.nft.as_ref()).map(|line| (family, line));
         if let Some(nft) = &mut netfilter.nft {
             join(&mut ruleset, nft, files, gaps);
         }
@@ -66,7 +66,10 @@ pub(super) fn parse(files: &mut Files, sources: &Sources, dir: &str, gaps: &mut 
         if ruleset.backend == Backend::Legacy && netfilter.ruleset(family, Backend::Legacy).is_some() {
             let what = "both files hold the rules of iptables-legacy, and iptables-legacy-save counts";
             gaps.push(Gap::new(what, vec![Evidence::line(file, 1)]));
+            // A file without a table may as well be the other backend's.
+            netfilter.unread.extend(unread.filter(|_| ruleset.tables.is_empty()));
         } else {
+            netfilter.unread.extend(unread);
             insert(&mut netfilter, ruleset);
         }
     }
