@@ -163,7 +163,7 @@ pub(super) struct Capture {
     /// The devices of this network namespace, joined by commas; `any` is all of them
     #[arg(short, long, value_name = "DEVICE", value_delimiter = ',', required_unless_present_any = ["along", "pod"])]
     pub(super) interface: Vec<String>,
-    /// Only packets that pass this filter, as tcpdump has it: \"udp port 8472\"
+    /// Only packets that pass this filter, as tcpdump has it: "udp port 8472"
     #[arg(short, long, value_name = "EXPRESSION")]
     pub(super) filter: Option<String>,
     /// The pcapng file to write; `-` is the standard output
