@@ -252,6 +252,19 @@ fn hostile_entries_of_an_archive_are_named_and_the_rest_is_loaded() {
 }
 
 #[test]
+fn an_empty_link_file_does_not_hide_its_json() {
+    let folder = Folder::new();
+    let json =
+        r#"[{"ifindex":1,"ifname":"lo","flags":["LOOPBACK","UP","LOWER_UP"],"mtu":65536,"operstate":"UNKNOWN"}]"#;
+    folder.write("nodes/a/host/link.txt", "").write("nodes/a/host/link.json", json);
+    folder.write("nodes/a/host/neigh.txt", "").write("nodes/a/host/neigh.json", "[]");
+    let snapshot = load(&folder.0).unwrap();
+    assert_eq!(snapshot.namespaces[0].links.as_ref().unwrap().len(), 1);
+    assert!(has_gap(&snapshot, &["link.txt shows nothing, and link.json counts"]));
+    assert!(!has_gap(&snapshot, &["the text counts"]) && !has_gap(&snapshot, &["neigh"]), "{:?}", gaps(&snapshot));
+}
+
+#[test]
 fn a_recent_folder_without_lists_is_known_to_be_empty() {
     let there = Folder::new();
     fs::create_dir_all(there.0.join("nodes/n1/host/recent")).unwrap();
