@@ -278,6 +278,8 @@ fn routes_that_the_kernel_can_not_hold_together_are_a_gap() {
         "unicast 2001:db8:f::/64 via fe80::1 dev eth0 table main proto static scope global metric 1024 pref medium\n";
     assert_eq!(count("route6.txt", &v6.repeat(2)), 1);
     assert_eq!(count("route6.txt", &format!("{v6}{}", v6.replace("static", "boot"))), 1);
+    let null = "unreachable default dev lo table unspec proto kernel metric 4294967295 error -101 pref medium\n";
+    assert_eq!(count("route6.txt", &null.repeat(2)), 0);
     for other in [("fe80::1", "fe80::2"), ("via fe80::1 ", ""), ("metric 1024", "metric 1025"), ("8:f::", "8:e::")] {
         assert_eq!(count("route6.txt", &format!("{v6}{}", v6.replace(other.0, other.1))), 0, "{other:?}");
     }
