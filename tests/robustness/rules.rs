@@ -198,6 +198,36 @@ fn a_part_of_nfts_rules_that_cannot_be_read_may_be_a_chain() {
 }
 
 #[test]
+fn an_object_that_nobody_knows_decides_nothing_until_a_rule_names_it() {
+    let path = n1("nft.txt");
+    let table = |inside: &str, rule: &str| {
+        let chain = "chain c {\n\t\ttype filter hook forward priority 0; policy accept;";
+        let table = format!("table inet own {{\n\t{inside}\n\t{chain}\n\t\t{rule}\n\t}}\n}}\n");
+        vxlan().edit(&path, |text| format!("{text}{table}"))
+    };
+    let open = |files: &Files| {
+        let (code, _, said) = ask(files, &["--no-reply"]);
+        assert_ne!(code, Some(0), "{said}");
+    };
+    let tunnel = "tunnel t {\n\t\tid 10\n\t\tip saddr 192.0.2.11\n\t\tvxlan {\n\t\t\tgbp 200\n\t\t}\n\t}";
+    let files = table(tunnel, "accept");
+    check_certain(&files, &[]);
+    assert!(gaps(&files).iter().any(|gap| gap.contains("a chain, a set or another object")));
+    open(&table(tunnel, "tunnel name \"t\" drop"));
+    open(&table("chXin own {\n\t\tdrop\n\t}", "jump own"));
+    open(&table("sXt own {\n\t\ttype ipv4_addr\n\t\telements = { 10.244.2.2 }\n\t}", "ip daddr @own drop"));
+    open(&table("tunnel t", "accept"));
+    let json = |object: &str| {
+        let head = r#"{"metainfo":{"json_schema_version":1}},{"table":{"family":"inet","name":"own","handle":1}}"#;
+        let json = format!(r#"{{"nftables":[{head},{{{object}}}]}}"#);
+        vxlan().with(&format!("{POD1}nft.json"), json)
+    };
+    check_certain(&json(r#""tunnel":{"family":"inet","table":"own","name":"t","handle":2}"#), &[]);
+    let hook = r#""type":"filter","hook":"output","prio":0,"policy":"drop""#;
+    open(&json(&format!(r#""chXin":{{"family":"inet","table":"own","name":"c",{hook}}}"#)));
+}
+
+#[test]
 fn a_set_whose_file_could_not_be_read_may_hold_anything() {
     let rule = "-A FORWARD -m set --match-set blocked dst -j DROP\n-A FORWARD";
     let files = vxlan().edit(&n1("iptables-save"), |text| text.replacen("-A FORWARD", rule, 1));

@@ -240,14 +240,22 @@ impl Reader<'_, '_> {
             },
             _ => None,
         };
-        let Some(kind) = kind else {
-            self.lose(table, fault, note);
-            return self.skip_line();
-        };
+        let Some(kind) = kind else { return self.unknown_block(table, fault, note) };
         match self.cursor.name("a name") {
             Ok(name) => table.objects.push((kind, name.into(), here)),
             Err(fault) => note(fault),
         }
+        self.skip_line();
+    }
+
+    /// What follows a word that is not known. A whole block decides nothing until a rule names it, unless it says at
+    /// which hook the kernel comes to it; anything else may be a chain.
+    fn unknown_block(&mut self, table: &mut NftTable, fault: Fault, note: &mut dyn FnMut(Fault)) {
+        let named = self.cursor.name("a name").is_ok() && self.cursor.peek() == Token::Sign("{");
+        if named && !self.skip_braces_and_find("hook") {
+            return note(fault);
+        }
+        self.lose(table, fault, note);
         self.skip_line();
     }
 
