@@ -263,7 +263,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2 --size 1500 --df",
         end: ("rejected", "fragmentation-needed"),
         line: ("nodes/n1/pods/default_pod1/link.txt", "2: eth0@if10: "),
-        caret: "",
+        caret: "mtu 1450",
         advice: &["`--size` with at most 1450 bytes"],
     },
     Stop {
@@ -343,7 +343,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2 -6",
         end: ("rejected", "neighbor-failed"),
         line: ("nodes/n1/host/ip6tables-save", "-j DROP"),
-        caret: "",
+        caret: "-j DROP",
         advice: &["--icmpv6-type 135 -j ACCEPT"],
     },
     Stop {
@@ -394,7 +394,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2",
         end: ("dropped", "port-not-forwarding"),
         line: ("nodes/n1/host/link.txt", "vlan_filtering 1"),
-        caret: "",
+        caret: "vlan_filtering 1",
         advice: &[
             "`bridge vlan show dev vethfcf4e592` on n1",
             "`bridge vlan add dev vethfcf4e592 vid 1 pvid untagged`",
@@ -415,7 +415,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2",
         end: ("dropped", "port-not-forwarding"),
         line: ("nodes/n2/host/link.txt", "vlan_filtering 1"),
-        caret: "",
+        caret: "vlan_filtering 1",
         advice: &["`bridge vlan show dev vethfcf430ab` on n2", "`bridge vlan add dev vethfcf430ab vid 7 untagged`"],
     },
     Stop {
@@ -594,7 +594,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2",
         end: ("rejected", "no-vtep"),
         line: ("nodes/n2/host/link.txt", "dstport 4789"),
-        caret: "",
+        caret: "dstport 4789",
         advice: &["the node that owns 192.0.2.12"],
     },
     Stop {
@@ -651,7 +651,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2",
         end: ("rejected", "ttl-exceeded"),
         line: ("nodes/n1/host/fdb.txt", "dst 192.0.2.11"),
-        caret: "",
+        caret: "dst 192.0.2.11",
         advice: &["`bridge fdb show` on n1", "an address of this node itself"],
     },
     Stop {
@@ -671,7 +671,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 svc/shop/web",
         end: ("dropped", "reply-not-matched"),
         line: ("nodes/n1/host/sysctl", "net.bridge.bridge-nf-call-iptables = 0"),
-        caret: "",
+        caret: "= 0",
         advice: &["net.bridge.bridge-nf-call-iptables=1 on n1"],
     },
     Stop {
@@ -681,7 +681,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 svc/shop/web -6",
         end: ("dropped", "reply-not-matched"),
         line: ("nodes/n1/host/sysctl", "net.bridge.bridge-nf-call-ip6tables = 0"),
-        caret: "",
+        caret: "= 0",
         advice: &["net.bridge.bridge-nf-call-ip6tables=1 on n1"],
     },
     Stop {
@@ -691,7 +691,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2",
         end: ("dropped", "echo-ignored"),
         line: ("nodes/n2/pods/default_pod2/sysctl", "icmp_echo_ignore_all = 1"),
-        caret: "",
+        caret: "= 1",
         advice: &["`sysctl -w net.ipv4.icmp_echo_ignore_all=0` in the network namespace of pod default/pod2"],
     },
     Stop {
@@ -701,7 +701,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2 -6",
         end: ("dropped", "echo-ignored"),
         line: ("nodes/n2/pods/default_pod2/sysctl", "icmp.echo_ignore_all = 1"),
-        caret: "",
+        caret: "= 1",
         advice: &["`sysctl -w net.ipv6.icmp.echo_ignore_all=0`"],
     },
     Stop {
@@ -711,7 +711,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 10.244.200.9",
         end: ("lost", "nobody-owns"),
         line: ("nodes/n1/host/route.txt", "unicast default via 192.0.2.1"),
-        caret: "",
+        caret: "via 192.0.2.1",
         advice: &["`ip route get 10.244.200.9` on n1", "the route that is missing"],
     },
     Stop {
@@ -721,7 +721,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 10.96.0.10",
         end: ("lost", "nobody-owns"),
         line: ("nodes/n1/host/route.txt", "unicast default via 192.0.2.1"),
-        caret: "",
+        caret: "via 192.0.2.1",
         advice: &["one of the service's ports"],
     },
     Stop {
@@ -731,7 +731,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 10.96.0.20:81",
         end: ("lost", "nobody-owns"),
         line: ("nodes/n1/host/route.txt", "unicast default via 192.0.2.1"),
-        caret: "",
+        caret: "via 192.0.2.1",
         advice: &["add this one to the service"],
     },
     Stop {
@@ -765,7 +765,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2",
         end: ("rejected", "no-address"),
         line: ("nodes/n1/pods/default_pod1/route.txt", "10.244.0.0/16"),
-        caret: "",
+        caret: "dev eth0",
         advice: &["`ip addr show` in the network namespace of pod default/pod1 on n1"],
     },
     Stop {
@@ -803,7 +803,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2:80",
         end: ("undetermined", "userspace"),
         line: ("nodes/n1/host/iptables-save", "SYNPROXY"),
-        caret: "",
+        caret: "-j SYNPROXY",
         advice: &["who decides"],
     },
     Stop {
@@ -817,7 +817,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2",
         end: ("undetermined", "too-long"),
         line: ("nodes/n1/host/iptables-save", ":FLANNEL-FWD"),
-        caret: "",
+        caret: ":FLANNEL-FWD - [0:0]",
         advice: &["leads back into itself on n1"],
     },
     Stop {
@@ -838,7 +838,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2:80",
         end: ("dropped", "nat-failed"),
         line: ("nodes/n2/host/iptables-save", "-j REDIRECT"),
-        caret: "",
+        caret: "-j REDIRECT",
         advice: &["give flannel.1 an address on n2"],
     },
     Stop {
