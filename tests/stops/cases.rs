@@ -842,6 +842,30 @@ pub const STOPS: &[Stop] = &[
         advice: &["give flannel.1 an address on n2"],
     },
     Stop {
+        name: "conntrack",
+        situation: "vxlan",
+        edits: &[
+            Append(
+                "nodes/n1/host/conntrack",
+                "ipv4     2 udp      17 600 src=10.244.1.3 dst=203.0.113.9 sport=21000 dport=7000 [UNREPLIED] \
+                 src=203.0.113.9 dst=192.0.2.11 sport=7000 dport=20000 mark=0 use=1\n\
+                 ipv4     2 udp      17 600 src=10.244.1.3 dst=203.0.113.9 sport=21001 dport=7000 [UNREPLIED] \
+                 src=203.0.113.9 dst=192.0.2.11 sport=7000 dport=20001 mark=0 use=1\n",
+            ),
+            Replace(
+                "nodes/n1/host/iptables-save",
+                "[0:0] -A POSTROUTING -m comment --comment \"kubernetes postrouting rules\"",
+                "-A POSTROUTING -o eth0 -p udp -m udp --dport 7000 -j MASQUERADE --to-ports 20000-20001\n\
+                 [0:0] -A POSTROUTING -m comment --comment \"kubernetes postrouting rules\"",
+            ),
+        ],
+        question: "default/pod1 203.0.113.9:7000 --proto udp",
+        end: ("dropped", "conntrack"),
+        line: ("nodes/n1/host/iptables-save", "-j MASQUERADE --to-ports 20000-20001"),
+        caret: "-j MASQUERADE",
+        advice: &["`conntrack -L` and `sysctl net.netfilter` on n1"],
+    },
+    Stop {
         name: "not-unicast",
         situation: "vxlan",
         edits: &[],

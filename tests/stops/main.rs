@@ -166,7 +166,6 @@ fn check(stop: &Stop) -> Result<(), String> {
 /// What no edit of a bundled snapshot reaches, and why not.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("protocol-unreachable", "no stage of the walk ends with it: listeners are not part of a snapshot"),
-    ("conntrack", "no stage of the walk ends with it: what tracking can't place is INVALID, and rules decide"),
     ("unknown-entry", "it is why there are several paths, and never an end"),
 ];
 
