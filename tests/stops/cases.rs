@@ -779,6 +779,32 @@ pub const STOPS: &[Stop] = &[
         advice: &["`ip neigh show` on n1", "nodes/n1/host/ as neigh.txt"],
     },
     Stop {
+        name: "missing-table-by-a-cut",
+        situation: "vxlan",
+        edits: &[Create(
+            "nodes/n1/pods/default_pod1/iptables-save",
+            "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n# Compl",
+        )],
+        question: "default/pod1 default/pod2",
+        end: ("undetermined", "missing-table"),
+        line: ("nodes/n1/pods/default_pod1/iptables-save", "# Compl"),
+        caret: "# Compl",
+        advice: &["take the file that was cut off again"],
+    },
+    Stop {
+        name: "missing-table-that-iptables-can-not-print",
+        situation: "vxlan",
+        edits: &[Create(
+            "nodes/n1/pods/default_pod1/iptables-save",
+            "# Table `foo' is incompatible, use 'nft' tool.\n",
+        )],
+        question: "default/pod1 default/pod2",
+        end: ("undetermined", "missing-table"),
+        line: ("nodes/n1/pods/default_pod1/iptables-save", "Table `foo'"),
+        caret: "# Table `foo' is incompatible, use 'nft' tool.",
+        advice: &["`nft list ruleset` in the network namespace of pod default/pod1 on n1", "default_pod1/ as nft.txt"],
+    },
+    Stop {
         name: "not-modelled",
         situation: "vxlan",
         edits: &[Replace(
