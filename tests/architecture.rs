@@ -103,8 +103,30 @@ fn source(root: &Path, file: &Path) -> Source {
         modules.pop();
     }
     let text = fs::read_to_string(file).unwrap();
-    let code = strip(text.split("#[cfg(test)]").next().unwrap());
-    Source { path, modules, code }
+    Source { path, modules, code: without_tests(&strip(&text)) }
+}
+
+/// Takes out what stands behind `#[cfg(test)]`: one item, to its `;` or its closing brace. Texts are out already.
+fn without_tests(code: &str) -> String {
+    let mut parts = code.split("#[cfg(test)]");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |kept, part| kept + after_item(part))
+}
+
+/// What follows the first item of a text.
+fn after_item(text: &str) -> &str {
+    let mut depth = 0;
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 && matches!(c, '}' | ';') {
+            return &text[at + 1..];
+        }
+    }
+    ""
 }
 
 /// Takes comments and the insides of string literals out.
@@ -117,6 +139,9 @@ fn strip(text: &str) -> String {
             rest = rest.find('\n').map_or("", |end| &rest[end..]);
         } else if let Some(raw) = rest.strip_prefix("r#\"") {
             rest = raw.split_once("\"#").map_or("", |(_, after)| after);
+        } else if c == '\'' && next.starts_with(['{', '}']) && next[1..].starts_with('\'') {
+            // A brace that is a character opens and closes nothing.
+            rest = &next[2..];
         } else if c == '\'' && next.starts_with(['"', '\\']) {
             rest = next.get(1..).and_then(|next| next.split_once('\'')).map_or("", |(_, after)| after);
         } else if c == '"' {
@@ -290,6 +315,9 @@ fn the_checks_see_what_they_are_for() {
     let source =
         Source { path: "render/x.rs".to_owned(), modules: vec!["render".into(), "x".into()], code: strip(code) };
     assert_eq!(uses(&source), ["net", "snapshot", "engine", "trace"]);
+    let tested = "a;\n#[cfg(test)]\nmod check;\nuse b;\n#[cfg(test)]\nmod tests { fn c() { d('{'); } }\nuse e;";
+    assert_eq!(without_tests(&strip(tested)), "a;\n\nuse b;\n\nuse e;");
+    assert!(sources().iter().any(|source| source.path == "load/mod.rs" && source.code.contains("fs::read")));
     assert!(contains("  println!(x)", "println!"));
     assert!(!contains("eprintln!(x)", "println!"));
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use flowtrace::load::{load, load_files};
+use flowtrace::load::{broken_endpoint_slices, load, load_files};
 use flowtrace::net::{NetnsName, NodeName, PodName};
 use flowtrace::snapshot::Snapshot;
 
@@ -249,6 +249,33 @@ fn hostile_entries_of_an_archive_are_named_and_the_rest_is_loaded() {
     assert!(has_gap(&snapshot, &["s/nodes/n1/host/route.txt", "symbolic link"]));
     assert!(has_gap(&snapshot, &["../../etc/cron.d/x", ".."]));
     assert!(snapshot.namespaces[0].sysctls.is_some());
+}
+
+#[test]
+fn an_empty_link_file_does_not_hide_its_json() {
+    let folder = Folder::new();
+    let json =
+        r#"[{"ifindex":1,"ifname":"lo","flags":["LOOPBACK","UP","LOWER_UP"],"mtu":65536,"operstate":"UNKNOWN"}]"#;
+    folder.write("nodes/a/host/link.txt", "").write("nodes/a/host/link.json", json);
+    folder.write("nodes/a/host/neigh.txt", "").write("nodes/a/host/neigh.json", "[]");
+    let snapshot = load(&folder.0).unwrap();
+    assert_eq!(snapshot.namespaces[0].links.as_ref().unwrap().len(), 1);
+    assert!(has_gap(&snapshot, &["link.txt shows nothing, and link.json counts"]));
+    assert!(!has_gap(&snapshot, &["the text counts"]) && !has_gap(&snapshot, &["neigh"]), "{:?}", gaps(&snapshot));
+}
+
+#[test]
+fn the_line_at_which_broken_endpoint_slices_end_counts_the_empty_ones_above() {
+    let line = |text: &str| {
+        let files = [("nodes/a/host/route.txt", ""), ("cluster/endpointslices.json", text)];
+        let snapshot = load_files(files.map(|(path, text)| (path.to_owned(), Arc::from(text)))).unwrap();
+        broken_endpoint_slices(&snapshot).map(|gap| gap.evidence[0].line)
+    };
+    assert_eq!(line("\n\n{\n  \"items\": [\n\n"), Some(4));
+    assert_eq!(line("\n\nError from server\n{}\n"), Some(3));
+    assert_eq!(line("{\n  \"items\": ["), Some(2));
+    assert_eq!(line("\n{\"items\": []}\n\n"), None);
+    assert_eq!(line(" \n"), None);
 }
 
 #[test]

@@ -15,20 +15,30 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// would.
 #[derive(Debug, Parser)]
 #[command(name = "flowtrace", version, propagate_version = true, arg_required_else_help = true, max_term_width = 100)]
-#[command(disable_help_subcommand = true, after_help = AFTER_HELP)]
+#[command(disable_help_subcommand = true, after_help = after_help())]
 pub(super) struct Typed {
     #[command(subcommand)]
     pub(super) command: Command,
 }
 
-const AFTER_HELP: &str = "\
+/// What is not built yet, and what an exit code means.
+fn after_help() -> String {
+    let capture = if cfg!(all(feature = "capture", target_os = "linux")) {
+        ""
+    } else {
+        " `flowtrace capture` is in builds with libpcap."
+    };
+    format!(
+        "\
 Not built yet: decode, correlate, collect, check, completions, man, explain --pcap, explain -o html, capture --along, \
-capture --pod, and asking a cluster itself (--context, --kubeconfig). `flowtrace capture` is in builds with libpcap.
+capture --pod, and asking a cluster itself (--context, --kubeconfig).{capture}
 
 Exit codes: 0 everything arrives, 1 something does not, 2 the question or the snapshot is wrong, 3 undetermined: the \
-snapshot does not hold what decides it.
+snapshot does not hold, or flowtrace does not know, what decides, or --max-paths cut ways off that were not walked.
 
-Try: flowtrace explain --demo default/pod1 default/pod2";
+Try: flowtrace explain --demo default/pod1 default/pod2"
+    )
+}
 
 /// The commands of the contract.
 #[derive(Debug, Subcommand)]
@@ -163,7 +173,7 @@ pub(super) struct Capture {
     /// The devices of this network namespace, joined by commas; `any` is all of them
     #[arg(short, long, value_name = "DEVICE", value_delimiter = ',', required_unless_present_any = ["along", "pod"])]
     pub(super) interface: Vec<String>,
-    /// Only packets that pass this filter, as tcpdump has it: \"udp port 8472\"
+    /// Only packets that pass this filter, as tcpdump has it: "udp port 8472"
     #[arg(short, long, value_name = "EXPRESSION")]
     pub(super) filter: Option<String>,
     /// The pcapng file to write; `-` is the standard output

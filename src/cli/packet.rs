@@ -37,7 +37,7 @@ pub(super) fn packet(ends: Ends<'_>, options: &PacketOptions, state: State) -> R
     let protocol = protocol(ends, options);
     let port = port(ends, options, protocol)?;
     refuse_foreign(protocol, options)?;
-    let transport = transport(protocol, port, flags, options, ends);
+    let transport = transport(protocol, port, flags, options, ends.destination.is_ipv6());
     let length = length(protocol, options, ends)?;
     let ip = Ip {
         source: ends.source,
@@ -48,7 +48,17 @@ pub(super) fn packet(ends: Ends<'_>, options: &PacketOptions, state: State) -> R
     };
     let mut packet = Packet::new(ip, transport, length);
     packet.mark = Mark(options.mark.unwrap_or(0));
+    quote(&mut packet, ends.payload);
     Ok(packet)
+}
+
+/// An ICMP error quotes the packet that its payload begins with.
+fn quote(packet: &mut Packet, payload: Option<&[u8]>) {
+    let v6 = packet.ip.destination.is_ipv6();
+    let about = payload.filter(|_| packet.is_icmp_error()).and_then(|payload| Packet::quoted(payload, v6));
+    if let Transport::Icmp { quoted, .. } = &mut packet.transport {
+        *quoted = about.map(Box::new);
+    }
 }
 
 fn protocol(ends: Ends<'_>, options: &PacketOptions) -> Proto {
@@ -90,26 +100,17 @@ fn refuse_foreign(protocol: Proto, options: &PacketOptions) -> Result<(), Error>
     Ok(())
 }
 
-fn transport(
-    protocol: Proto,
-    destination: Option<u16>,
-    flags: u8,
-    options: &PacketOptions,
-    ends: Ends<'_>,
-) -> Transport {
+fn transport(protocol: Proto, destination: Option<u16>, flags: u8, options: &PacketOptions, v6: bool) -> Transport {
     let source = Some(options.sport.unwrap_or(SOURCE_PORT));
     match protocol {
         Proto::Tcp => Transport::Tcp { source, destination, flags },
         Proto::Udp => Transport::Udp { source, destination },
         Proto::Sctp => Transport::Sctp { source, destination },
         Proto::Icmp => {
-            let v6 = ends.destination.is_ipv6();
             let echo = if v6 { 128 } else { 8 };
             let kind = options.icmp_type.unwrap_or(echo);
-            let error = if v6 { kind < 128 } else { matches!(kind, 3 | 4 | 5 | 11 | 12) };
-            let quoted = ends.payload.filter(|_| error).and_then(|payload| Packet::quoted(payload, v6)).map(Box::new);
             // An echo's identifier is its sender's to choose.
-            Transport::Icmp { kind, code: options.icmp_code.unwrap_or(0), id: None, quoted }
+            Transport::Icmp { kind, code: options.icmp_code.unwrap_or(0), id: None, quoted: None }
         }
     }
 }

@@ -113,7 +113,11 @@ fn nobody(walk: &mut Walk, next_hop: Option<IpAddr>, destination: IpAddr, routed
         return Err(End::new(Verdict::Lost, Reason::NobodyOwns).detail(detail).because(because));
     }
     if walk.snapshot.is_cluster_address(destination) && !walk.outside.contains(&destination) {
-        let by = if routed { next_hop.map_or(String::new(), |hop| format!(" by way of {hop}")) } else { String::new() };
+        let by = if routed {
+            next_hop.map_or(String::new(), |hop| format!(", which leads to {hop}"))
+        } else {
+            String::new()
+        };
         let detail = format!("{destination} is an address of the cluster, and nobody takes it on this way{by}");
         return Err(End::new(Verdict::Lost, Reason::NobodyOwns).detail(detail).because(because));
     }

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, MacAddr, TableId};
-use crate::snapshot::{ConntrackTuple, Link, LinkKind, Netns, NetnsId, NetnsName, PolicyRule, TableFile, UnreadRow};
+use crate::snapshot::{
+    ConntrackTuple, Link, LinkKind, Netns, NetnsId, NetnsName, PolicyRule, TableFile, UnreadRow, UnreadRules, WhyUnread,
+};
 use crate::trace::{Reason, Verdict};
 
 use super::fib::{Flow, Lookup};
@@ -128,22 +130,36 @@ pub(super) fn doubt_conntrack(walk: &mut Walk, tuple: &ConntrackTuple) {
     doubt_first(walk, row.into_iter(), "be the packet's connection");
 }
 
-/// A line of netfilter's files that could not be read may be a rule that comes before all others. Whether there is one.
+/// Where a rule may be missing from netfilter's files, it may come before all others. Whether there is such a place.
 pub(super) fn doubt_rules(walk: &mut Walk, family: Family) -> bool {
     let unread = &walk.netns().netfilter.unread;
-    let Some((_, line)) = unread.iter().find(|(of, _)| *of == family) else { return false };
-    let place = format!("{}:{}", walk.snapshot.files.path(*line), line.line);
-    walk.doubt(format!("{place} could not be read, and may be a rule that decides"), Some(*line));
+    let Some((_, unread)) = unread.iter().find(|(of, _)| *of == family) else { return false };
+    let may = match unread.why {
+        WhyUnread::NotUnderstood => "and may be a rule that decides",
+        WhyUnread::Cut => "and a rule that decides may have followed",
+        WhyUnread::Unprinted => "and a rule of that table may decide",
+    };
+    walk.doubt(format!("{}, {may}", in_words(walk, *unread)), Some(unread.line));
     true
+}
+
+/// What is wrong with a line of netfilter's files.
+fn in_words(walk: &Walk, unread: UnreadRules) -> String {
+    let place = format!("{}:{}", walk.snapshot.files.path(unread.line), unread.line.line);
+    match unread.why {
+        WhyUnread::NotUnderstood => format!("{place} could not be read"),
+        WhyUnread::Cut => format!("{place} is where the file was cut off"),
+        WhyUnread::Unprinted => format!("{place} says that iptables could not print a table"),
+    }
 }
 
 /// The line of a file of rules that could not be read, in words.
 pub(super) fn of_rules(walk: &Walk, family: Family, name: &str) -> Option<String> {
     let files = &walk.snapshot.files;
     let unread = &walk.netns().netfilter.unread;
-    let is_of = |line: &Evidence| files.path(*line).rsplit('/').next() == Some(name);
-    let line = unread.iter().filter(|(of, _)| *of == family).map(|(_, line)| line).find(|line| is_of(line))?;
-    Some(format!("{}:{} could not be read", files.path(*line), line.line))
+    let is_of = |unread: &UnreadRules| files.path(unread.line).rsplit('/').next() == Some(name);
+    let mut of_family = unread.iter().filter(|(of, _)| *of == family).map(|(_, unread)| *unread);
+    Some(in_words(walk, of_family.find(is_of)?))
 }
 
 /// A row of `ipset` that could not be read and that may be about a set.

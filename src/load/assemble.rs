@@ -171,7 +171,7 @@ impl Reading<'_> {
         netns
     }
 
-    /// A table that has a text form and a JSON form. The text is read where both stand.
+    /// A table that has a text form and a JSON form. The text counts where both stand and it says anything.
     fn table<T: Row>(
         &mut self,
         name: &str,
@@ -192,6 +192,11 @@ impl Reading<'_> {
             self.files.set_rows(file, lines);
             rows
         });
+        let by_text = by_text.filter(|rows| !(T::ALWAYS && rows.is_empty() && by_json.is_some()));
+        if by_text.is_none() && self.tables.files.contains_key(&format!("{name}.txt")) {
+            let what = format!("{}/{name}.txt shows nothing, and {name}.json counts", self.folder);
+            self.gaps.push(Gap::new(what, Vec::new()));
+        }
         if by_text.is_none() {
             self.note_unread(table, read);
         }
@@ -204,10 +209,10 @@ impl Reading<'_> {
 
     /// No namespace is without a device (`lo`): a link file that shows none shows nothing.
     fn forget_no_devices(&mut self, netns: &mut Netns) {
-        if !netns.links.as_ref().is_some_and(Vec::is_empty) {
+        netns.links = netns.links.take().filter(|links| !links.is_empty());
+        if netns.links.is_some() {
             return;
         }
-        netns.links = None;
         let Some(name) = ["link.txt", "link.json"].into_iter().find(|name| self.tables.files.contains_key(*name))
         else {
             return;

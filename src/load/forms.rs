@@ -8,6 +8,9 @@ use crate::snapshot::{Addr, BridgeVlan, FdbEntry, Link, Neigh, NextHopObject, Po
 
 /// A row of a table that has both forms. Printing it leaves out where it stands, and nothing else.
 pub(super) trait Row: fmt::Display {
+    /// Whether no namespace is without such a row (`lo` is a device of each), so that a form without any says nothing.
+    const ALWAYS: bool = false;
+
     /// Where the row stands.
     fn evidence(&self) -> Evidence;
 
@@ -29,6 +32,8 @@ macro_rules! row {
 row!(Addr, BridgeVlan, FdbEntry, Neigh, NextHopObject, PolicyRule, Route, Tun);
 
 impl Row for Link {
+    const ALWAYS: bool = true;
+
     fn evidence(&self) -> Evidence {
         self.evidence
     }

@@ -55,12 +55,16 @@ pub fn endpoint_slices(snapshot: &Snapshot) -> Option<(Vec<EndpointSlice>, Vec<G
 #[must_use]
 pub fn broken_endpoint_slices(snapshot: &Snapshot) -> Option<Gap> {
     let id = snapshot.kube.endpoint_slices?;
-    let text = snapshot.files.get(id)?.text.trim();
-    if text.is_empty() || (text.starts_with('{') && text.ends_with('}')) {
-        return None;
-    }
-    let line = if text.starts_with('{') { text.lines().count() } else { 1 };
-    let evidence = Evidence::line(id, u32::try_from(line).unwrap_or(u32::MAX));
+    let text = &snapshot.files.get(id)?.text;
+    let (first, end) = (text.len() - text.trim_start().len(), text.trim_end().len());
+    let wrong = match text.get(first..end)? {
+        "" => return None,
+        object if !object.starts_with('{') => first,
+        object if !object.ends_with('}') => end,
+        _ => return None,
+    };
+    let above = memchr::memchr_iter(b'\n', text.as_bytes().get(..wrong)?).count();
+    let evidence = Evidence::line(id, u32::try_from(above + 1).unwrap_or(u32::MAX));
     Some(Gap::new(
         "the endpoint slices are no whole JSON object (`kubectl get endpointslices -A -o json`)",
         vec![evidence],

@@ -28,6 +28,12 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = (u32, &str)> {
     })
 }
 
+/// The last line of a text, with what white space follows it on it.
+pub(super) fn last(text: &str) -> &str {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    text.rsplit('\n').next().unwrap_or(text)
+}
+
 /// The last line of a text, where it is open: no tool leaves it so, and what followed is not known.
 pub(super) fn open_end(file: FileId, text: &str) -> Option<Evidence> {
     let ends = memchr::memchr_iter(b'\n', text.as_bytes()).count();

@@ -181,6 +181,7 @@ impl Tree {
         if open
             && path.starts_with("nodes/")
             && Path::new(&path).extension().is_none_or(|extension| extension != "json")
+            && !netfilter::is_closed(&path, &text)
         {
             self.gap(&path, "ends in the middle of a line: what followed is not known");
         }

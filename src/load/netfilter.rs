@@ -4,7 +4,7 @@ mod compare;
 
 use crate::evidence::{Evidence, FileId, Files, Gap, Text};
 use crate::net::Family;
-use crate::snapshot::{Backend, Netfilter, Nft, NftFamily, NftTable, Ruleset, Table};
+use crate::snapshot::{Backend, Netfilter, Nft, NftFamily, NftTable, Ruleset, Table, UnreadRules, WhyUnread};
 
 use super::{iptables_save, lines, nft_json, nft_list};
 
@@ -23,6 +23,17 @@ pub(super) struct Sources {
     pub nft: Option<FileId>,
     /// `nft.json`.
     pub nft_json: Option<FileId>,
+}
+
+/// Whether a file of rules ends where its tool ends it, but for the last line's end.
+pub(super) fn is_closed(path: &str, text: &str) -> bool {
+    match path.rsplit('/').next() {
+        Some("iptables-save" | "ip6tables-save" | "iptables-legacy-save" | "ip6tables-legacy-save") => {
+            iptables_save::is_closed(text)
+        }
+        Some("nft.txt") => nft_list::is_closed(text),
+        _ => false,
+    }
 }
 
 /// Reads a namespace's rules.
@@ -46,7 +57,7 @@ pub(super) fn parse(files: &mut Files, sources: &Sources, dir: &str, gaps: &mut 
             continue;
         };
         let mut ruleset = iptables_save::parse(file, &text(files, file), family, gaps);
-        netfilter.unread.extend(unread(&ruleset, netfilter.nft.as_ref()).map(|line| (family, line)));
+        let unread = unread(&ruleset, netfilter.nft.as_ref()).map(|line| (family, line));
         if let Some(nft) = &mut netfilter.nft {
             join(&mut ruleset, nft, files, gaps);
         }
@@ -55,7 +66,10 @@ pub(super) fn parse(files: &mut Files, sources: &Sources, dir: &str, gaps: &mut 
         if ruleset.backend == Backend::Legacy && netfilter.ruleset(family, Backend::Legacy).is_some() {
             let what = "both files hold the rules of iptables-legacy, and iptables-legacy-save counts";
             gaps.push(Gap::new(what, vec![Evidence::line(file, 1)]));
+            // A file without a table may as well be the other backend's.
+            netfilter.unread.extend(unread.filter(|_| ruleset.tables.is_empty()));
         } else {
+            netfilter.unread.extend(unread);
             insert(&mut netfilter, ruleset);
         }
     }
@@ -75,24 +89,26 @@ fn insert(netfilter: &mut Netfilter, ruleset: Ruleset) {
 
 /// The line of a file that may be any rule: one that could not be read, or the one that says of a table that only nft
 /// can print it where nft did not.
-fn unread(ruleset: &Ruleset, nft: Option<&Nft>) -> Option<Evidence> {
+fn unread(ruleset: &Ruleset, nft: Option<&Nft>) -> Option<UnreadRules> {
     let family = NftFamily::of(ruleset.family);
     let printed =
         |name: &str| nft.is_some_and(|nft| nft.tables.iter().any(|table| table.family == family && table.name == name));
-    let unprinted = ruleset.unprinted.iter().find(|(name, _)| !printed(name)).map(|(_, line)| *line);
+    let unprinted =
+        ruleset.unprinted.iter().find(|(name, _)| !printed(name)).map(|(_, line)| WhyUnread::Unprinted.at(*line));
     ruleset.unread.or(unprinted)
 }
 
 /// What could not be read of nft's own tables, by the families whose packets may come to it. What is not understood of
 /// a table that `iptables-save` printed too is read there.
-fn unread_by_nft(nft: &Nft) -> Vec<(Family, Evidence)> {
+fn unread_by_nft(nft: &Nft) -> Vec<(Family, UnreadRules)> {
     let sees = |table: &NftTable, family: Family| {
         let of_link = matches!(table.family, NftFamily::Arp | NftFamily::Bridge | NftFamily::Netdev);
         of_link || table.family.sees(family)
     };
     let of_family = |family: Family| {
         let tables = nft.tables.iter().filter(move |table| table.is_seen() && sees(table, family));
-        let lines = nft.unread.into_iter().chain(tables.filter_map(|table| table.unread));
+        let lines = tables.filter_map(|table| table.unread).map(|line| WhyUnread::NotUnderstood.at(line));
+        let lines = nft.unread.into_iter().chain(lines);
         lines.map(move |line| (family, line)).next()
     };
     [Family::Inet, Family::Inet6].into_iter().filter_map(of_family).collect()
@@ -120,7 +136,8 @@ fn nft(files: &mut Files, sources: &Sources, gaps: &mut Vec<Gap>) -> Option<Nft>
     let by_text = sources.nft.map(|file| {
         let text = text(files, file);
         let mut nft = nft_list::parse(file, &text, gaps);
-        nft.unread = nft.unread.or_else(|| lines::open_end(file, &text));
+        let cut = lines::open_end(file, &text).filter(|_| !nft_list::is_closed(&text));
+        nft.unread = nft.unread.or(cut.map(|line| WhyUnread::Cut.at(line)));
         (file, nft)
     });
     let by_json = sources.nft_json.map(|file| {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::evidence::{Evidence, FileId, Gap, Text};
-use crate::snapshot::Nft;
+use crate::snapshot::{Nft, WhyUnread};
 
 use super::lines::Notes;
 use super::nft_list;
@@ -41,14 +41,13 @@ struct Chain {
 /// Reads the JSON form, and gives the objects' rows in the text form's syntax.
 pub(super) fn parse(file: FileId, text: &str, gaps: &mut Vec<Gap>) -> (Nft, Vec<String>) {
     let mut notes = Notes::new(file, "`nft -j list ruleset`", gaps);
-    // An empty file says that the tool printed nothing.
-    if text.trim_ascii().is_empty() {
-        return (Nft::default(), Vec::new());
-    }
     let Ok(whole) = serde_json::from_str::<Whole<'_>>(text) else {
         let here = Evidence::line(file, 1);
-        notes.add(here, "this is not the JSON that it prints");
-        return (Nft { unread: Some(here), ..Nft::default() }, Vec::new());
+        // Even of an empty rule set nft says its own version: an empty file is what a failed run leaves.
+        let empty = text.trim_ascii().is_empty();
+        let what = if empty { "it is empty, which nft never leaves it" } else { "this is not the JSON that it prints" };
+        notes.add(here, what);
+        return (Nft { unread: Some(WhyUnread::NotUnderstood.at(here)), ..Nft::default() }, Vec::new());
     };
     let lines = object_lines(file, text, &whole.nftables);
     let mut rows = vec![String::new(); whole.nftables.len()];
@@ -65,7 +64,7 @@ pub(super) fn parse(file: FileId, text: &str, gaps: &mut Vec<Gap>) -> (Nft, Vec<
             }
             added => {
                 if added.is_none() {
-                    unread.get_or_insert(here);
+                    unread.get_or_insert(WhyUnread::NotUnderstood.at(here));
                 }
                 notes.add(here, "this object is not understood");
             }

@@ -181,6 +181,12 @@ impl PodName {
     pub fn new(namespace: &str, name: &str) -> Self {
         Self { namespace: Arc::from(namespace), name: Arc::from(name) }
     }
+
+    /// The folder of a snapshot in which the tables of this pod's network namespace stand, on a node.
+    #[must_use]
+    pub fn folder(&self, node: &str) -> String {
+        format!("nodes/{node}/pods/{}_{}", self.namespace, self.name)
+    }
 }
 
 impl fmt::Display for PodName {

@@ -49,7 +49,10 @@ fn case_advice(case: &Case<'_>, at: &At<'_>) -> Option<String> {
         Reason::MissingTable if at.detail.contains("could not be read") || at.detail.contains("was not read") => {
             Some("take the file that could not be read again, or mend the line, and ask again".to_owned())
         }
-        Reason::MissingTable => missing::advice(case.missing.iter().copied()),
+        Reason::MissingTable if at.detail.contains("the file was cut off") => {
+            Some("take the file that was cut off again, and ask again".to_owned())
+        }
+        Reason::MissingTable => missing::unprinted(at.detail).or_else(|| missing::advice(case.missing.iter().copied())),
         Reason::TtlExceeded | Reason::Loop | Reason::TooLong => cycle_advice(case.trace),
         _ => None,
     }

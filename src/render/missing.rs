@@ -49,6 +49,14 @@ pub(super) fn advice<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<Str
     ))
 }
 
+/// How to take the rules of which a text says that iptables could not print them.
+pub(super) fn unprinted(text: &str) -> Option<String> {
+    let (before, _) = text.split_once(" says that iptables could not print a table")?;
+    let (folder, _) = before.rsplit(' ').next()?.strip_prefix("nodes/")?.rsplit_once('/')?;
+    let place = place(folder);
+    Some(format!("`nft list ruleset` {place}: put what it prints into nodes/{folder}/ as nft.txt, and ask again"))
+}
+
 /// Where a folder's commands are to be run.
 pub(super) fn place(folder: &str) -> String {
     match folder.split_once("/pods/") {

@@ -169,9 +169,10 @@ impl Routes {
 
     /// Two rows of which the kernel holds only one, in the order of the file. It tells IPv4 routes of one prefix, TOS and
     /// metric apart by whatever else they say (`fib_table_insert`), IPv6 ones of one prefix and metric by where they
-    /// lead (`rt6_duplicate_nexthop`).
+    /// lead (`rt6_duplicate_nexthop`). IPv6's null entry, which is in no table, is printed several times.
     pub fn doubled(&self) -> impl Iterator<Item = (&Route, &Route)> {
-        let pairs = self.tables.values().flat_map(|table| table.inet.pairs().chain(table.inet6.pairs()));
+        let real = self.tables.iter().filter(|(id, _)| **id != TableId::UNSPEC).map(|(_, table)| table);
+        let pairs = real.flat_map(|table| table.inet.pairs().chain(table.inet6.pairs()));
         let rows = pairs.filter_map(|(one, other)| self.rows.get(one as usize).zip(self.rows.get(other as usize)));
         rows.filter(|(one, other)| one.excludes(other))
     }

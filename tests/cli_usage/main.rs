@@ -150,6 +150,17 @@ fn what_is_not_built_yet_says_so() {
 }
 
 #[test]
+fn the_main_help_says_what_this_build_lacks_and_what_an_exit_code_means() {
+    let help = flowtrace(&["--help"]).out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(help.contains("is in builds with libpcap"), cfg!(not(feature = "capture")), "{help}");
+    assert!(help.contains("flowtrace does not know, what decides, or --max-paths cut ways off"), "{help}");
+    if cfg!(feature = "capture") {
+        let help = flowtrace(&["capture", "--help"]).out;
+        assert!(help.contains("\"udp port 8472\"") && !help.contains('\\'), "{help}");
+    }
+}
+
+#[test]
 #[cfg(not(feature = "capture"))]
 fn a_build_without_libpcap_says_how_to_get_one_that_has_it() {
     for args in [&["capture"][..], &["capture", "-i", "eth0", "-w", "x"], &["capture", "--help"]] {

@@ -15,8 +15,15 @@ const TIME: Duration = Duration::from_secs(60);
 
 /// Runs the program on a snapshot; gives its exit code and its most memory, in MiB.
 fn explain(snapshot: &Path) -> (Option<i32>, u64) {
+    explain_as(&["-o", "json"], snapshot)
+}
+
+/// The same, with other options.
+fn explain_as(options: &[&str], snapshot: &Path) -> (Option<i32>, u64) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_flowtrace"))
-        .args(["explain", "default/pod1", "default/pod2", "-o", "json", "--snapshot"])
+        .args(["explain", "default/pod1", "default/pod2"])
+        .args(options)
+        .arg("--snapshot")
         .arg(snapshot)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -120,6 +127,28 @@ fn a_rule_set_of_200_megabytes_is_bounded() {
         repeat(file, &format!("-A LEFT {rule}\n"), SIZE - SIZE / 20);
         file.write_all(b"COMMIT\n").unwrap();
     });
+}
+
+#[test]
+fn a_range_of_endless_dashes_is_bounded() {
+    bounded("nodes/n1/host/nft.txt", |file| {
+        file.write_all(b"table inet own {\n\tchain c {\n\t\ttype filter hook forward priority 0; policy accept;\n")
+            .unwrap();
+        let half = 1 << 20;
+        writeln!(file, "\t\ttcp dport {}{} accept\n\t}}\n}}", "0".repeat(half), "-".repeat(half)).unwrap();
+    });
+}
+
+#[test]
+fn every_rule_of_a_long_chain_is_told_in_bounded_time() {
+    let there = with_huge("nodes/n1/host/nft.txt", |file| {
+        file.write_all(b"table inet own {\n\tchain c {\n\t\ttype filter hook forward priority 0; policy accept;\n")
+            .unwrap();
+        repeat(file, "\t\tip daddr 203.0.113.9 drop\n", 2 << 20);
+        file.write_all(b"\t}\n}\n").unwrap();
+    });
+    let (code, _) = explain_as(&["-v"], &there.path);
+    assert_eq!(code, Some(0));
 }
 
 #[test]

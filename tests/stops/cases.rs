@@ -263,7 +263,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2 --size 1500 --df",
         end: ("rejected", "fragmentation-needed"),
         line: ("nodes/n1/pods/default_pod1/link.txt", "2: eth0@if10: "),
-        caret: "",
+        caret: "mtu 1450",
         advice: &["`--size` with at most 1450 bytes"],
     },
     Stop {
@@ -343,7 +343,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2 -6",
         end: ("rejected", "neighbor-failed"),
         line: ("nodes/n1/host/ip6tables-save", "-j DROP"),
-        caret: "",
+        caret: "-j DROP",
         advice: &["--icmpv6-type 135 -j ACCEPT"],
     },
     Stop {
@@ -394,7 +394,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2",
         end: ("dropped", "port-not-forwarding"),
         line: ("nodes/n1/host/link.txt", "vlan_filtering 1"),
-        caret: "",
+        caret: "vlan_filtering 1",
         advice: &[
             "`bridge vlan show dev vethfcf4e592` on n1",
             "`bridge vlan add dev vethfcf4e592 vid 1 pvid untagged`",
@@ -415,7 +415,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2",
         end: ("dropped", "port-not-forwarding"),
         line: ("nodes/n2/host/link.txt", "vlan_filtering 1"),
-        caret: "",
+        caret: "vlan_filtering 1",
         advice: &["`bridge vlan show dev vethfcf430ab` on n2", "`bridge vlan add dev vethfcf430ab vid 7 untagged`"],
     },
     Stop {
@@ -594,7 +594,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2",
         end: ("rejected", "no-vtep"),
         line: ("nodes/n2/host/link.txt", "dstport 4789"),
-        caret: "",
+        caret: "dstport 4789",
         advice: &["the node that owns 192.0.2.12"],
     },
     Stop {
@@ -651,7 +651,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2",
         end: ("rejected", "ttl-exceeded"),
         line: ("nodes/n1/host/fdb.txt", "dst 192.0.2.11"),
-        caret: "",
+        caret: "dst 192.0.2.11",
         advice: &["`bridge fdb show` on n1", "an address of this node itself"],
     },
     Stop {
@@ -671,7 +671,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 svc/shop/web",
         end: ("dropped", "reply-not-matched"),
         line: ("nodes/n1/host/sysctl", "net.bridge.bridge-nf-call-iptables = 0"),
-        caret: "",
+        caret: "= 0",
         advice: &["net.bridge.bridge-nf-call-iptables=1 on n1"],
     },
     Stop {
@@ -681,7 +681,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 svc/shop/web -6",
         end: ("dropped", "reply-not-matched"),
         line: ("nodes/n1/host/sysctl", "net.bridge.bridge-nf-call-ip6tables = 0"),
-        caret: "",
+        caret: "= 0",
         advice: &["net.bridge.bridge-nf-call-ip6tables=1 on n1"],
     },
     Stop {
@@ -691,7 +691,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2",
         end: ("dropped", "echo-ignored"),
         line: ("nodes/n2/pods/default_pod2/sysctl", "icmp_echo_ignore_all = 1"),
-        caret: "",
+        caret: "= 1",
         advice: &["`sysctl -w net.ipv4.icmp_echo_ignore_all=0` in the network namespace of pod default/pod2"],
     },
     Stop {
@@ -701,7 +701,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2 -6",
         end: ("dropped", "echo-ignored"),
         line: ("nodes/n2/pods/default_pod2/sysctl", "icmp.echo_ignore_all = 1"),
-        caret: "",
+        caret: "= 1",
         advice: &["`sysctl -w net.ipv6.icmp.echo_ignore_all=0`"],
     },
     Stop {
@@ -711,7 +711,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 10.244.200.9",
         end: ("lost", "nobody-owns"),
         line: ("nodes/n1/host/route.txt", "unicast default via 192.0.2.1"),
-        caret: "",
+        caret: "via 192.0.2.1",
         advice: &["`ip route get 10.244.200.9` on n1", "the route that is missing"],
     },
     Stop {
@@ -721,7 +721,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 10.96.0.10",
         end: ("lost", "nobody-owns"),
         line: ("nodes/n1/host/route.txt", "unicast default via 192.0.2.1"),
-        caret: "",
+        caret: "via 192.0.2.1",
         advice: &["one of the service's ports"],
     },
     Stop {
@@ -731,7 +731,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 10.96.0.20:81",
         end: ("lost", "nobody-owns"),
         line: ("nodes/n1/host/route.txt", "unicast default via 192.0.2.1"),
-        caret: "",
+        caret: "via 192.0.2.1",
         advice: &["add this one to the service"],
     },
     Stop {
@@ -765,7 +765,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2",
         end: ("rejected", "no-address"),
         line: ("nodes/n1/pods/default_pod1/route.txt", "10.244.0.0/16"),
-        caret: "",
+        caret: "dev eth0",
         advice: &["`ip addr show` in the network namespace of pod default/pod1 on n1"],
     },
     Stop {
@@ -777,6 +777,32 @@ pub const STOPS: &[Stop] = &[
         line: ("", ""),
         caret: "",
         advice: &["`ip neigh show` on n1", "nodes/n1/host/ as neigh.txt"],
+    },
+    Stop {
+        name: "missing-table-by-a-cut",
+        situation: "vxlan",
+        edits: &[Create(
+            "nodes/n1/pods/default_pod1/iptables-save",
+            "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n# Compl",
+        )],
+        question: "default/pod1 default/pod2",
+        end: ("undetermined", "missing-table"),
+        line: ("nodes/n1/pods/default_pod1/iptables-save", "# Compl"),
+        caret: "# Compl",
+        advice: &["take the file that was cut off again"],
+    },
+    Stop {
+        name: "missing-table-that-iptables-can-not-print",
+        situation: "vxlan",
+        edits: &[Create(
+            "nodes/n1/pods/default_pod1/iptables-save",
+            "# Table `foo' is incompatible, use 'nft' tool.\n",
+        )],
+        question: "default/pod1 default/pod2",
+        end: ("undetermined", "missing-table"),
+        line: ("nodes/n1/pods/default_pod1/iptables-save", "Table `foo'"),
+        caret: "# Table `foo' is incompatible, use 'nft' tool.",
+        advice: &["`nft list ruleset` in the network namespace of pod default/pod1 on n1", "default_pod1/ as nft.txt"],
     },
     Stop {
         name: "not-modelled",
@@ -803,7 +829,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2:80",
         end: ("undetermined", "userspace"),
         line: ("nodes/n1/host/iptables-save", "SYNPROXY"),
-        caret: "",
+        caret: "-j SYNPROXY",
         advice: &["who decides"],
     },
     Stop {
@@ -817,7 +843,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2",
         end: ("undetermined", "too-long"),
         line: ("nodes/n1/host/iptables-save", ":FLANNEL-FWD"),
-        caret: "",
+        caret: ":FLANNEL-FWD - [0:0]",
         advice: &["leads back into itself on n1"],
     },
     Stop {
@@ -838,8 +864,32 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2:80",
         end: ("dropped", "nat-failed"),
         line: ("nodes/n2/host/iptables-save", "-j REDIRECT"),
-        caret: "",
+        caret: "-j REDIRECT",
         advice: &["give flannel.1 an address on n2"],
+    },
+    Stop {
+        name: "conntrack",
+        situation: "vxlan",
+        edits: &[
+            Append(
+                "nodes/n1/host/conntrack",
+                "ipv4     2 udp      17 600 src=10.244.1.3 dst=203.0.113.9 sport=21000 dport=7000 [UNREPLIED] \
+                 src=203.0.113.9 dst=192.0.2.11 sport=7000 dport=20000 mark=0 use=1\n\
+                 ipv4     2 udp      17 600 src=10.244.1.3 dst=203.0.113.9 sport=21001 dport=7000 [UNREPLIED] \
+                 src=203.0.113.9 dst=192.0.2.11 sport=7000 dport=20001 mark=0 use=1\n",
+            ),
+            Replace(
+                "nodes/n1/host/iptables-save",
+                "[0:0] -A POSTROUTING -m comment --comment \"kubernetes postrouting rules\"",
+                "-A POSTROUTING -o eth0 -p udp -m udp --dport 7000 -j MASQUERADE --to-ports 20000-20001\n\
+                 [0:0] -A POSTROUTING -m comment --comment \"kubernetes postrouting rules\"",
+            ),
+        ],
+        question: "default/pod1 203.0.113.9:7000 --proto udp",
+        end: ("dropped", "conntrack"),
+        line: ("nodes/n1/host/iptables-save", "-j MASQUERADE --to-ports 20000-20001"),
+        caret: "-j MASQUERADE",
+        advice: &["`conntrack -L` and `sysctl net.netfilter` on n1"],
     },
     Stop {
         name: "not-unicast",

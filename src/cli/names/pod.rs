@@ -141,8 +141,7 @@ fn as_kubectl(kind: &str, name: &str) -> Option<String> {
 
 /// The folder that should be there.
 pub(super) fn missing_folder(name: &PodName, object: Option<&Pod>) -> String {
-    let node = object.and_then(|pod| pod.node.as_ref()).map_or("<node>", NodeName::as_str);
-    format!("nodes/{node}/pods/{}_{}", name.namespace, name.name)
+    name.folder(object.and_then(|pod| pod.node.as_ref()).map_or("<node>", NodeName::as_str))
 }
 
 /// The object's addresses that the namespace lacks. The walk goes by the namespace's own.

@@ -19,7 +19,7 @@ mod tests;
 
 use crate::evidence::{Evidence, FileId, Gap, Text};
 use crate::net::Family;
-use crate::snapshot::{Backend, RuleLine, Ruleset};
+use crate::snapshot::{Backend, RuleLine, Ruleset, WhyUnread};
 use std::fmt;
 
 use super::lines::{self, Notes, quote};
@@ -46,6 +46,13 @@ pub(super) fn parse(file: FileId, text: &Text, family: Family, gaps: &mut Vec<Ga
     }
     reader.end();
     reader.ruleset
+}
+
+/// Whether the last line of a text closes a table, so that it is whole though it may lack its line end: somebody pasted
+/// it, or cut off the white space.
+pub(super) fn is_closed(text: &str) -> bool {
+    let last = lines::last(text);
+    last.trim() == "COMMIT" || last.starts_with("# Completed")
 }
 
 /// A line without the space around it, and how many bytes of that are before it. Hardly any line has some, and to look
@@ -104,7 +111,7 @@ impl Reader<'_> {
     /// Says that a line may be any rule, chain or table.
     fn lose(&mut self, what: impl fmt::Display) {
         let here = self.here();
-        self.ruleset.unread.get_or_insert(here);
+        self.ruleset.unread.get_or_insert(WhyUnread::NotUnderstood.at(here));
         self.notes.add(here, what);
     }
 
@@ -172,7 +179,7 @@ impl Reader<'_> {
             Found::Known => {}
             // iptables declares every chain: the name may be another chain's, and that one then lacks the rule.
             Found::Undeclared => self.lose(format_args!("the chain {} is not declared", chain.escape_debug())),
-            Found::Anywhere => _ = self.ruleset.unread.get_or_insert(here),
+            Found::Anywhere(line) => _ = self.ruleset.unread.get_or_insert(WhyUnread::NotUnderstood.at(line)),
         }
     }
 
@@ -228,8 +235,10 @@ impl Reader<'_> {
     }
 
     fn end(&mut self) {
-        let cut = lines::open_end(self.ruleset.file, &self.ruleset.text);
-        self.ruleset.unread = self.ruleset.unread.or(cut);
+        if !is_closed(&self.ruleset.text) {
+            let cut = lines::open_end(self.ruleset.file, &self.ruleset.text);
+            self.ruleset.unread = self.ruleset.unread.or(cut.map(|line| WhyUnread::Cut.at(line)));
+        }
         // The last piece of the text after its last line end is no line.
         if self.ruleset.text.ends_with('\n') {
             self.number -= 1;

@@ -29,8 +29,8 @@ pub(super) enum Found {
     Known,
     /// It should have been declared and was not.
     Undeclared,
-    /// A line above it that nobody understands may belong to more chains than can be told.
-    Anywhere,
+    /// This line above it, which nobody understands, may belong to more chains than can be told.
+    Anywhere(Evidence),
 }
 
 impl Section {
@@ -70,29 +70,29 @@ impl Section {
     pub(super) fn rule(&mut self, chain: &str, at: RuleLine, evidence: Evidence) -> Found {
         let known = self.chain_nearby(chain).or_else(|| self.names.get(chain).copied());
         let id = known.unwrap_or_else(|| self.add(chain, evidence));
-        let told = self.garbage.take().is_none_or(|garbage| self.garbage_before(id, garbage));
+        let untold = self.garbage.take().and_then(|garbage| self.garbage_before(id, garbage));
         self.rules.push((id, at));
-        match known {
-            None if self.declared => Found::Undeclared,
-            _ if !told => Found::Anywhere,
-            _ => Found::Known,
+        match untold {
+            _ if known.is_none() && self.declared => Found::Undeclared,
+            Some(garbage) => Found::Anywhere(garbage),
+            None => Found::Known,
         }
     }
 
     /// A line that nobody understands stands at the end of its chain, and may as well be a rule of a chain after it, up
-    /// to the beginning of the next rule's. False where there are too many to tell.
-    fn garbage_before(&mut self, next: ChainId, garbage: RuleLine) -> bool {
+    /// to the beginning of the next rule's. Gives the line where there are too many to tell.
+    fn garbage_before(&mut self, next: ChainId, garbage: RuleLine) -> Option<Evidence> {
         const MOST: usize = 64;
         let last = self.rules.last().map_or(0, |(id, _)| id.0 as usize);
         if next.0 as usize == last {
-            return true;
+            return None;
         }
         let line = Evidence::line(self.evidence.file, garbage.line);
         let between = self.chains.get_mut(last + 1..next.0 as usize).unwrap_or_default();
-        let few = between.len() <= MOST;
+        let many = between.len() > MOST;
         between.iter_mut().take(MOST).for_each(|chain| chain.open = Some(line));
         self.rules.push((next, garbage));
-        few
+        many.then_some(line)
     }
 
     /// The chain with this name, if it is that of the rule above or one of those declared next: `iptables-save`

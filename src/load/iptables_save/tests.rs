@@ -255,3 +255,14 @@ fn no_piece_of_a_file_makes_the_reader_panic() {
         }
     }
 }
+
+#[test]
+fn a_line_that_may_be_of_any_chain_is_blamed_and_not_the_rule_below_it() {
+    use std::fmt::Write as _;
+    let mut text = "*filter\n:A - [0:0]\n".to_owned();
+    (0..100).for_each(|number| writeln!(text, ":C{number} - [0:0]").unwrap());
+    text.push_str(":Z - [0:0]\n-A A -j ACCEPT\ngarbage\n-A Z -j ACCEPT\nCOMMIT\n");
+    let line = text.lines().position(|line| line == "garbage").unwrap() + 1;
+    let (ruleset, _) = read(&text);
+    assert_eq!(ruleset.unread.map(|unread| unread.line.line as usize), Some(line));
+}

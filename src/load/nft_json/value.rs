@@ -435,6 +435,10 @@ fn dynset(kind: &str, body: &Value) -> Option<String> {
 pub(super) fn object_row(kind: &str, fields: &Value) -> Option<String> {
     let name = word(fields.get("name")?)?;
     if !matches!(kind, "set" | "map") {
+        // What the kernel comes to by itself is a chain, whatever it is called.
+        if fields.get("hook").is_some() && kind != "flowtable" {
+            return None;
+        }
         return Some(format!("{kind} {name} {{ }}"));
     }
     let mut text = format!("{kind} {name} {{ {}", set_type(kind, fields)?);

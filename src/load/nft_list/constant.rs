@@ -46,6 +46,9 @@ pub(super) enum Datatype {
 
 type Names = &'static [(&'static str, u128)];
 
+/// No name of a constant has more dashes: `address-mask-request`.
+const MOST_DASHES: usize = 2;
+
 impl Datatype {
     /// A type by the name that sets give it.
     pub fn of_word(word: &str) -> Self {
@@ -115,8 +118,9 @@ impl Datatype {
         if let Some((addr, length)) = word.rsplit_once('/') {
             return self.prefix(self.single(addr)?, length.parse().ok()?);
         }
-        // A name may have dashes of its own: `echo-reply-echo-request`, which JSON's ranges have.
-        word.match_indices('-').find_map(|(at, _)| {
+        // A name may have dashes of its own: `echo-reply-echo-request`, which JSON's ranges have. The one that ends the
+        // lower name is never far: a word of dashes alone must not be tried at each of them.
+        word.match_indices('-').take(MOST_DASHES + 1).find_map(|(at, _)| {
             let (low, high) = (word.get(..at)?, word.get(at + 1..)?);
             Some((self.single(low)?, self.single(high)?))
         })
@@ -447,4 +451,40 @@ const DSCP: Names = &[
 pub(super) fn code(names: &[(&str, u128)], word: &str) -> Option<u8> {
     let known = names.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
     known.or_else(|| integer(word)).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_has_more_dashes_than_are_tried() {
+        let types = [
+            Datatype::Proto,
+            Datatype::CtState,
+            Datatype::CtStatus,
+            Datatype::CtDir,
+            Datatype::IcmpType,
+            Datatype::IcmpCode,
+            Datatype::Icmpv6Type,
+            Datatype::Icmpv6Code,
+            Datatype::TcpFlag,
+            Datatype::EtherType,
+            Datatype::NfProto,
+            Datatype::PktType,
+            Datatype::FibType,
+            Datatype::Boolean,
+            Datatype::Dscp,
+            Datatype::Devtype,
+            Datatype::Devgroup,
+            Datatype::Realm,
+            Datatype::Ecn,
+        ];
+        let names = types.iter().flat_map(|datatype| datatype.names()).chain(SERVICES);
+        let most = names.map(|(name, _)| name.matches('-').count()).max();
+        assert_eq!(most, Some(MOST_DASHES));
+        for (low, _) in ICMP_TYPES {
+            assert!(Datatype::IcmpType.constant(&format!("{low}-address-mask-reply"), false).is_some(), "{low}");
+        }
+    }
 }

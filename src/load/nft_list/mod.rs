@@ -13,16 +13,22 @@ mod token;
 
 use crate::evidence::{Evidence, FileId, Gap, Text};
 use crate::snapshot::nft::{ChainKind, ObjectKind, TableNames};
-use crate::snapshot::{ChainPolicy, Nft, NftChain, NftFamily, NftHook, NftTable};
+use crate::snapshot::{ChainPolicy, Nft, NftChain, NftFamily, NftHook, NftTable, WhyUnread};
 use crate::trace::Hook;
 
-use super::lines::Notes;
+use super::lines::{self, Notes};
 use scope::{Reader, Scope};
 use token::{Cursor, Fault, LineOf, Parsed, Token};
 
 /// Reads the text form.
 pub(super) fn parse(file: FileId, text: &Text, gaps: &mut Vec<Gap>) -> Nft {
     parse_lines(file, "`nft list ruleset`", text, &|line| Evidence::line(file, line), gaps)
+}
+
+/// Whether the last line of a text closes a table, so that it is whole though it may lack its line end. A brace that
+/// stands further in closes something inside.
+pub(super) fn is_closed(text: &str) -> bool {
+    lines::last(text).trim_end() == "}"
 }
 
 /// Reads the text form, of which each line is said by some line of a file.
@@ -78,7 +84,7 @@ impl Ruleset<'_, '_> {
     /// What stands here may be a table.
     fn lose(&mut self) {
         let here = (self.line_of)(self.cursor.line());
-        self.nft.unread.get_or_insert(here);
+        self.nft.unread.get_or_insert(WhyUnread::NotUnderstood.at(here));
     }
 
     fn table(&mut self, note: &mut dyn FnMut(Fault)) {
@@ -88,7 +94,7 @@ impl Ruleset<'_, '_> {
         let (family, name) = match table_name(&mut self.cursor) {
             Ok(named) => named,
             Err(fault) => {
-                self.nft.unread.get_or_insert(here);
+                self.nft.unread.get_or_insert(WhyUnread::NotUnderstood.at(here));
                 return note(fault);
             }
         };
@@ -107,7 +113,7 @@ impl Ruleset<'_, '_> {
             note(Fault { what: "it ends within a table, so rules may be missing".to_owned(), ..fault });
             let here = (self.line_of)(reader.cursor.line());
             // What is cut off may be further tables too.
-            self.nft.unread.get_or_insert(here);
+            self.nft.unread.get_or_insert(WhyUnread::Cut.at(here));
             if let Some(chain) = table.chains.last_mut() {
                 chain.open = Some(here);
             }
@@ -234,14 +240,22 @@ impl Reader<'_, '_> {
             },
             _ => None,
         };
-        let Some(kind) = kind else {
-            self.lose(table, fault, note);
-            return self.skip_line();
-        };
+        let Some(kind) = kind else { return self.unknown_block(table, fault, note) };
         match self.cursor.name("a name") {
             Ok(name) => table.objects.push((kind, name.into(), here)),
             Err(fault) => note(fault),
         }
+        self.skip_line();
+    }
+
+    /// What follows a word that is not known. A whole block decides nothing until a rule names it, unless it says at
+    /// which hook the kernel comes to it; anything else may be a chain.
+    fn unknown_block(&mut self, table: &mut NftTable, fault: Fault, note: &mut dyn FnMut(Fault)) {
+        let named = self.cursor.name("a name").is_ok() && self.cursor.peek() == Token::Sign("{");
+        if named && !self.skip_braces_and_find("hook") {
+            return note(fault);
+        }
+        self.lose(table, fault, note);
         self.skip_line();
     }
 

@@ -67,16 +67,22 @@ impl<'a> Reader<'a, '_> {
 
     /// Past a block in braces.
     pub fn skip_braces(&mut self) {
-        let mut depth = 0u32;
+        self.skip_braces_and_find("");
+    }
+
+    /// Past a block in braces. Whether a word stands in it.
+    pub fn skip_braces_and_find(&mut self, word: &str) -> bool {
+        let (mut depth, mut found) = (0u32, false);
         loop {
             match self.cursor.next() {
+                Token::Word(other) => found |= other == word,
                 Token::Sign("{") => depth += 1,
                 Token::Sign("}") => depth = depth.saturating_sub(1),
-                Token::End => return,
+                Token::End => return found,
                 _ => {}
             }
             if depth == 0 {
-                return;
+                return found;
             }
         }
     }

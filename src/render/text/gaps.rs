@@ -83,6 +83,6 @@ fn concerns(trace: &Trace, gap: &Gap) -> bool {
 fn folder(place: &Place) -> String {
     match &place.name {
         NetnsName::Host => format!("nodes/{}/host/", place.node),
-        NetnsName::Pod(pod) => format!("nodes/{}/pods/{}_{}/", place.node, pod.namespace, pod.name),
+        NetnsName::Pod(pod) => pod.folder(place.node.as_str()) + "/",
     }
 }

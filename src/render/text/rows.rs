@@ -9,7 +9,7 @@ use super::Style;
 use super::packet::{self, Version};
 use super::pen::{Margin, Row};
 use super::reference::references;
-use super::rules::{self, Stack};
+use super::rules::{self, Heads, Stack};
 
 /// A piece of the printed trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,13 +31,14 @@ pub(super) struct Rows<'a> {
     shown: Option<&'a Packet>,
     devices: usize,
     stack: Stack,
+    heads: Heads,
 }
 
 impl<'a> Rows<'a> {
     /// The lines of a trace, those of its first `skip` steps left out (they still count and are remembered).
     pub(super) fn of(trace: &'a Trace, skip: usize, style: Style, files: &'a Files) -> Vec<Line> {
-        let mut rows =
-            Self { style, files, lines: Vec::new(), place: None, shown: None, devices: 0, stack: Stack::default() };
+        let (stack, heads) = (Stack::default(), Heads::default());
+        let mut rows = Self { style, files, lines: Vec::new(), place: None, shown: None, devices: 0, stack, heads };
         let cycle = if style.verbose { None } else { cycle::cycle(trace) };
         let repeats = cycle.as_ref().and_then(Cycle::repeats);
         let mut kept = 0;
@@ -113,7 +114,7 @@ impl<'a> Rows<'a> {
 
     fn tried(&mut self, step: &Step) {
         for &line in &step.tried {
-            let chain = rules::chain_of(line, step, self.files);
+            let chain = rules::chain_of(line, step, &mut self.heads, self.files);
             let chain = if chain.is_empty() { chain } else { format!("{chain}: ") };
             let body = self.style.clean(format!("{chain}{}", rules::bare(self.files.text(line))));
             let evidence = references(&[line], self.style, self.files);

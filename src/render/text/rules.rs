@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, FileId, Files};
 use crate::trace::{Decision, RuleVerdict, Step};
 
 use super::Style;
 use super::pen::Row;
 use super::reference::references;
-use crate::evidence::Files;
 
 /// The chains that a base chain's walk stands in, each with the rule that matched last in it.
 #[derive(Debug, Default)]
@@ -162,17 +161,37 @@ fn sets(mark: Option<String>, tos: Option<u8>, ttl: Option<u8>) -> Option<String
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
+/// Where chains open in nft's listings, each file's looked up once.
+#[derive(Debug, Default)]
+pub(super) struct Heads(HashMap<FileId, Vec<(u32, String)>>);
+
+impl Heads {
+    /// The chain that the last head above a line opens.
+    fn above(&mut self, line: Evidence, files: &Files) -> Option<&str> {
+        if line.index.is_some() {
+            return None;
+        }
+        let heads = self.0.entry(line.file).or_insert_with(|| heads(line.file, files));
+        let above = heads.partition_point(|(number, _)| *number < line.line);
+        heads.get(above.checked_sub(1)?).map(|(_, chain)| chain.as_str())
+    }
+}
+
+/// The lines of a file that open a chain, in order, and the chains.
+fn heads(file: FileId, files: &Files) -> Vec<(u32, String)> {
+    let lines = files.get(file).into_iter().flat_map(|file| (1..).zip(file.text.lines()));
+    let opened = |line: &str| Some(line.trim().strip_prefix("chain ")?.strip_suffix('{')?.trim().to_owned());
+    lines.filter_map(|(number, line)| Some((number, opened(line)?))).collect()
+}
+
 /// The chain of a rule that was tried: as the rule itself names it, or, in nft's listing, as the line above it that
 /// opens the chain; else the chain of the rule that matched after it.
-pub(super) fn chain_of(line: Evidence, step: &Step, files: &Files) -> String {
+pub(super) fn chain_of(line: Evidence, step: &Step, heads: &mut Heads, files: &Files) -> String {
     let text = without_counters(files.text(line).trim());
     if let Some((chain, _)) = text.strip_prefix("-A ").and_then(|rest| rest.split_once(' ')) {
         return chain.to_owned();
     }
-    let file = files.get(line.file).filter(|_| line.index.is_none());
-    let opens = |number: u32| file?.line(number).trim().strip_prefix("chain ")?.strip_suffix('{');
-    let above = (1..line.line).rev().find_map(opens).map(str::trim);
-    match (&step.decision, above) {
+    match (&step.decision, heads.above(line, files)) {
         (_, Some(chain)) => chain.to_owned(),
         (Decision::Rule { chain, .. } | Decision::Policy { chain, .. }, None) => chain.clone(),
         _ => String::new(),

@@ -60,10 +60,37 @@ pub struct Netfilter {
     rulesets: Vec<Ruleset>,
     /// What `nft list ruleset` says; `None` where it was not collected.
     pub nft: Option<Nft>,
-    /// Lines that could not be read and that may be a rule, a chain or a whole table, with the families whose packets
-    /// may come to it.
-    pub unread: Vec<(Family, Evidence)>,
+    /// Where a rule, a chain or a whole table may be missing, with the families whose packets may come to it.
+    pub unread: Vec<(Family, UnreadRules)>,
     hooks: OnceLock<HookEntries>,
+}
+
+/// A line of netfilter's files at which a rule, a chain or a whole table may be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnreadRules {
+    /// The line.
+    pub line: Evidence,
+    /// What is wrong with it.
+    pub why: WhyUnread,
+}
+
+/// What is wrong with a line of netfilter's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhyUnread {
+    /// Nobody understands it: it may be anything.
+    NotUnderstood,
+    /// The file ends in it, and should go on.
+    Cut,
+    /// It says of a table that iptables could not print it.
+    Unprinted,
+}
+
+impl WhyUnread {
+    /// The record of a line.
+    #[must_use]
+    pub fn at(self, line: Evidence) -> UnreadRules {
+        UnreadRules { line, why: self }
+    }
 }
 
 impl Netfilter {
@@ -148,7 +175,7 @@ pub struct Ruleset {
     /// is not in [`Self::tables`] is then unknown, and not absent.
     pub partial: Option<Evidence>,
     /// Set where a line could not be read of which not even the chain is known: it may be any rule, chain or table.
-    pub unread: Option<Evidence>,
+    pub unread: Option<UnreadRules>,
     /// The tables that iptables says it can't print, and the lines that say so.
     pub unprinted: Vec<(String, Evidence)>,
     /// Set where iptables warned that the other backend holds tables too, which it did not print.

@@ -240,7 +240,7 @@ impl Snapshot {
             pod.node.as_ref() == Some(node) && !pod.host_network && pod.is_live() && pod.ips.contains(&address)
         };
         let pod = self.kube.pods.iter().flatten().find(is_it).filter(|pod| !here(pod))?;
-        Some(format!("nodes/{node}/pods/{}_{}", pod.name.namespace, pod.name.name))
+        Some(pod.name.folder(node.as_str()))
     }
 
     /// The Node object that has an address, where the node itself is not in the snapshot.

@@ -11,8 +11,10 @@ mod statement;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use crate::evidence::{Evidence, Text};
+use crate::evidence::Text;
 use crate::net::{Family, Hook};
+
+use super::UnreadRules;
 
 pub use chain::{ChainKind, NftChain, NftHook, NftRule, NftTable, TableNames};
 pub use expr::{
@@ -33,8 +35,8 @@ pub(crate) type Names = HashMap<Arc<str>, u32, foldhash::quality::RandomState>;
 pub struct Nft {
     /// The tables, in the order of the file.
     pub tables: Vec<NftTable>,
-    /// Set where a part of it could not be read that may be a table: its line.
-    pub unread: Option<Evidence>,
+    /// Set where a part of it could not be read that may be a table.
+    pub unread: Option<UnreadRules>,
     /// The text that the rules stand in: the file's, or of a JSON file what it says in the text form.
     pub(crate) text: Option<Text>,
     /// The places of the base chains, and what the rules make the namespace do: they are asked for at every hook.
