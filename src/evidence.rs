@@ -1,6 +1,7 @@
 //! Where a statement comes from: a file of the snapshot and a line of it.
 
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 /// A file of the snapshot, as an index into [`Files`].
@@ -111,11 +112,22 @@ impl Deref for Text {
 pub struct SourceFile {
     /// The path relative to the snapshot, with `/` between folders.
     pub path: String,
-    /// The whole text.
+    /// The whole text; empty for a file that was left on disk.
     pub text: Text,
+    /// A file that was left on disk, because it is large and few questions need it.
+    pub on_disk: Option<OnDisk>,
     /// For JSON files: each listed object's row in the text form's syntax, by its place in the list.
     pub rows: Vec<String>,
     starts: OnceLock<Vec<u32>>,
+}
+
+/// A file that is read once somebody asks for it.
+#[derive(Debug)]
+pub struct OnDisk {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its text, from then on.
+    pub text: OnceLock<Text>,
 }
 
 /// Every file that was read, by [`FileId`]. The one place that turns [`Evidence`] into words.
@@ -128,7 +140,23 @@ impl Files {
     /// Adds a file and gives its id.
     pub fn add(&mut self, path: impl Into<String>, text: impl Into<Text>) -> FileId {
         let id = FileId(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
-        self.files.push(SourceFile { path: path.into(), text: text.into(), rows: Vec::new(), starts: OnceLock::new() });
+        let file = SourceFile {
+            path: path.into(),
+            text: text.into(),
+            on_disk: None,
+            rows: Vec::new(),
+            starts: OnceLock::new(),
+        };
+        self.files.push(file);
+        id
+    }
+
+    /// Adds a file that is left on disk, and gives its id.
+    pub fn add_on_disk(&mut self, path: impl Into<String>, on_disk: PathBuf) -> FileId {
+        let id = self.add(path, "");
+        if let Some(file) = self.files.last_mut() {
+            file.on_disk = Some(OnDisk { path: on_disk, text: OnceLock::new() });
+        }
         id
     }
 
@@ -170,13 +198,19 @@ impl Files {
 }
 
 impl SourceFile {
+    /// The text as far as it has been read.
+    fn read(&self) -> &str {
+        self.on_disk.as_ref().map_or(&self.text, |file| file.text.get().map_or("", |text| text))
+    }
+
     /// The text of a line, from 1, without its line end.
     #[must_use]
     pub fn line(&self, line: u32) -> &str {
-        let starts = self.starts.get_or_init(|| line_starts(&self.text));
+        let text = self.read();
+        let starts = self.starts.get_or_init(|| line_starts(text));
         let place = (line as usize).saturating_sub(1);
         let Some(&start) = starts.get(place) else { return "" };
-        let rest = self.text.get(start as usize..).unwrap_or("");
+        let rest = text.get(start as usize..).unwrap_or("");
         let end = memchr::memchr(b'\n', rest.as_bytes()).unwrap_or(rest.len());
         rest.get(..end).map_or("", |line| line.strip_suffix('\r').unwrap_or(line))
     }

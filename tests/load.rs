@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use flowtrace::load::{broken_endpoint_slices, load, load_files};
+use flowtrace::load::{broken_endpoint_slices, endpoint_slices, load, load_files};
 use flowtrace::net::{NetnsName, NodeName, PodName};
 use flowtrace::snapshot::Snapshot;
 
@@ -338,4 +338,33 @@ fn a_snapshot_without_any_one_of_its_files_loads() {
         let snapshot = load_files(rest).unwrap();
         assert!(snapshot.namespaces.len() > 4, "{name}");
     }
+}
+
+/// In a folder the endpoint slices stay on disk until somebody asks for them; what they hold is the same.
+#[test]
+fn endpoint_slices_on_disk_are_read_when_they_are_asked_for() {
+    let slice = r#"{"kind":"List","items":[
+{"metadata":{"name":"web-1","namespace":"shop","labels":{"kubernetes.io/service-name":"web"}},
+ "endpoints":[{"addresses":["10.244.2.2"]}]}
+]}
+"#;
+    let there = Folder::new();
+    there.write("nodes/n1/host/route.txt", ROUTE).write("cluster/endpointslices.json", slice);
+    let snapshot = load(&there.0).unwrap();
+    assert_eq!(broken_endpoint_slices(&snapshot), None);
+    let (slices, gaps) = endpoint_slices(&snapshot).unwrap();
+    assert_eq!((slices.len(), gaps.len()), (1, 0));
+    assert!(snapshot.files.text(slices[0].evidence).contains("web-1"));
+
+    there.write("cluster/endpointslices.json", slice.trim_end().trim_end_matches('}'));
+    let snapshot = load(&there.0).unwrap();
+    let gap = broken_endpoint_slices(&snapshot).unwrap();
+    assert_eq!(snapshot.files.text(gap.evidence[0]), "]");
+
+    there.write("cluster/endpointslices.json", b"{\n\0}");
+    let (_, gaps) = endpoint_slices(&load(&there.0).unwrap()).unwrap();
+    assert!(gaps[0].what.contains("is not text (line 2"), "{gaps:?}");
+    there.write("cluster/endpointslices.json", b"\0\0");
+    let gap = broken_endpoint_slices(&load(&there.0).unwrap()).unwrap();
+    assert!(gap.what.contains("is not text (line 1"), "{gap:?}");
 }

@@ -12,14 +12,14 @@ use super::forms::{self, Row};
 use super::ip_route::RouteFile;
 use super::layout::Slot;
 use super::{
-    bridge_fdb, bridge_link, bridge_vlan, conntrack_list, derive, ip_addr, ip_link, ip_neigh, ip_nexthop, ip_route,
-    ip_rule, ipset_save, kube, meta, netfilter, recent, relay, sysctl, tuntap, unread,
+    Source, bridge_fdb, bridge_link, bridge_vlan, conntrack_list, derive, ip_addr, ip_link, ip_neigh, ip_nexthop,
+    ip_route, ip_rule, ipset_save, kube, meta, netfilter, recent, relay, sysctl, tuntap, unread,
 };
 
 /// Reads every file and puts the snapshot together. `folders` are namespaces even without files; `unread` are files
 /// that are there and could not be read, and why.
 pub(super) fn assemble(
-    files: Vec<(String, Text)>,
+    files: Vec<(String, Source)>,
     folders: &BTreeSet<String>,
     unread: &BTreeMap<String, String>,
     gaps: Vec<Gap>,
@@ -33,11 +33,17 @@ pub(super) fn assemble(
         }
     }
     let mut cluster = BTreeMap::new();
-    for (path, text) in files {
+    for (path, source) in files {
         let place = place(&path);
-        let id = snapshot.files.add(path, text.clone());
+        let id = match source {
+            Source::Text(text) => snapshot.files.add(path, text),
+            Source::OnDisk(file) => snapshot.files.add_on_disk(path, file),
+        };
         match place {
-            Place::Meta => meta::read(id, &text, &mut snapshot.gaps),
+            Place::Meta => {
+                let text = snapshot.files.get(id).map(|file| file.text.clone()).unwrap_or_else(|| Text::from(""));
+                meta::read(id, &text, &mut snapshot.gaps);
+            }
             Place::Cluster(name) => {
                 cluster.insert(name, id);
             }

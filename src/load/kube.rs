@@ -37,11 +37,15 @@ pub(super) fn read(files: &mut Files, cluster: &BTreeMap<String, FileId>, gaps: 
 #[must_use]
 pub fn endpoint_slices(snapshot: &Snapshot) -> Option<(Vec<EndpointSlice>, Vec<Gap>)> {
     let id = snapshot.kube.endpoint_slices?;
-    let text = &snapshot.files.get(id)?.text;
+    let file = snapshot.files.get(id)?;
+    let text = match super::text(file) {
+        Ok(text) => text,
+        Err(what) => return Some((Vec::new(), vec![Gap::new(what, vec![])])),
+    };
     let mut gaps = Vec::new();
     let mut notes = Notes::new(id, TOOL, &mut gaps);
     let mut slices = Vec::new();
-    for (object, at) in objects(id, text, &mut notes) {
+    for (object, at) in objects(id, &text, &mut notes) {
         // No row was written for the slices, so that the line itself is shown.
         let evidence = Evidence::line(id, at.line);
         slices.push(slice::endpoint_slice(object, &mut Place { evidence, notes: &mut notes }));
@@ -55,7 +59,14 @@ pub fn endpoint_slices(snapshot: &Snapshot) -> Option<(Vec<EndpointSlice>, Vec<G
 #[must_use]
 pub fn broken_endpoint_slices(snapshot: &Snapshot) -> Option<Gap> {
     let id = snapshot.kube.endpoint_slices?;
-    let text = &snapshot.files.get(id)?.text;
+    let file = snapshot.files.get(id)?;
+    if super::ends_of(file).is_ok_and(|ends| ends == Some(('{', '}'))) {
+        return None;
+    }
+    let text = match super::text(file) {
+        Ok(text) => text,
+        Err(what) => return Some(Gap::new(what, vec![])),
+    };
     let (first, end) = (text.len() - text.trim_start().len(), text.trim_end().len());
     let wrong = match text.get(first..end)? {
         "" => return None,

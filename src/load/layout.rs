@@ -44,6 +44,9 @@ pub(super) const RECENT: &str = "recent";
 pub(super) const CLUSTER: [&str; 5] =
     ["nodes.json", "pods.json", "services.json", "endpointslices.json", "networkpolicies.json"];
 
+/// The largest of all files, which few questions need: in a folder it is not read before it is asked for.
+pub(super) const LARGEST: &str = "cluster/endpointslices.json";
+
 /// When, by what, and what failed.
 pub(super) const META: &str = "snapshot.json";
 

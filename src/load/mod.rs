@@ -38,12 +38,12 @@ mod unread;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::evidence::{Gap, Text};
+use crate::evidence::{Gap, SourceFile, Text};
 use crate::snapshot::Snapshot;
 
 use bundle::{Content, LIMITS};
@@ -81,7 +81,7 @@ pub fn load_files(files: impl IntoIterator<Item = (String, Arc<str>)>) -> Result
     let mut tree = Tree::default();
     for (path, text) in files {
         if Slot::of(&path).is_some_and(|slot| !slot.is_folder()) {
-            tree.files.push((path, Text::from(text)));
+            tree.files.push((path, Source::Text(Text::from(text))));
         }
     }
     tree.load(Path::new("snapshot"))
@@ -94,14 +94,22 @@ fn not_one(path: &Path, what: impl Into<String>) -> Error {
 /// The files of a snapshot, found and read, not yet understood.
 #[derive(Debug, Default)]
 struct Tree {
-    /// Paths relative to the snapshot, and texts.
-    files: Vec<(String, Text)>,
+    /// Paths relative to the snapshot, and what stands there.
+    files: Vec<(String, Source)>,
     /// The folders of namespaces, which count even if they are empty.
     folders: BTreeSet<String>,
     gaps: Vec<Gap>,
     /// Files that are there and were not read: why, by their paths.
     unread: BTreeMap<String, String>,
     read: u64,
+}
+
+/// A file's text, or where it is.
+#[derive(Debug)]
+enum Source {
+    Text(Text),
+    /// Read once it is needed.
+    OnDisk(PathBuf),
 }
 
 impl Tree {
@@ -185,7 +193,7 @@ impl Tree {
         {
             self.gap(&path, "ends in the middle of a line: what followed is not known");
         }
-        self.files.push((path, text));
+        self.files.push((path, Source::Text(text)));
     }
 
     /// Finds the snapshot in a folder, and reads its files.
@@ -361,6 +369,10 @@ impl Reader<'_> {
             self.tree.unread(path, format_args!("is not a file but {}, and was not read", kind(&metadata)));
             return Ok(());
         }
+        if path == layout::LARGEST {
+            self.tree.files.push((path.to_owned(), Source::OnDisk(self.root.join(path))));
+            return Ok(());
+        }
         match read_bounded(file) {
             Ok(Some(bytes)) => {
                 self.tree.read += bytes.len() as u64;
@@ -403,6 +415,34 @@ fn kind(metadata: &fs::Metadata) -> &'static str {
         (_, true) => "a folder",
         _ => "a named pipe, a socket or a device",
     }
+}
+
+/// The text of a file, which is read now if it was left on disk. The error says why it can't be.
+fn text(file: &SourceFile) -> Result<Text, String> {
+    let Some(on_disk) = &file.on_disk else { return Ok(file.text.clone()) };
+    match read_bounded(&on_disk.path).map(|bytes| bytes.map(Content::of)) {
+        Ok(Some(Content::Text(text) | Content::Lossy(text))) => Ok(on_disk.text.get_or_init(|| text).clone()),
+        Ok(Some(Content::Binary(line))) => Err(format!("{} is not text (line {line} holds NUL bytes)", file.path)),
+        Ok(None) => Err(format!("{} {}", file.path, bundle::TOO_LARGE)),
+        Err(err) => Err(format!("{} can't be read: {err}", file.path)),
+    }
+}
+
+/// The first and the last character of a file that are no space, if they are near its ends.
+fn ends_of(file: &SourceFile) -> std::io::Result<Option<(char, char)>> {
+    const NEAR: usize = 4096;
+    let of = |head: &[u8], tail: &[u8]| {
+        let is_text = |byte: &&u8| !byte.is_ascii_whitespace();
+        Some((char::from(*head.iter().find(is_text)?), char::from(*tail.iter().rfind(is_text)?)))
+    };
+    let Some(on_disk) = &file.on_disk else { return Ok(of(file.text.as_bytes(), file.text.as_bytes())) };
+    let mut open = File::open(&on_disk.path)?;
+    let len = open.metadata()?.len();
+    let (mut head, mut tail) = (Vec::new(), Vec::new());
+    open.by_ref().take(NEAR as u64).read_to_end(&mut head)?;
+    open.seek(SeekFrom::Start(len.saturating_sub(NEAR as u64)))?;
+    open.take(NEAR as u64).read_to_end(&mut tail)?;
+    Ok(of(&head, &tail))
 }
 
 /// A file's content; `None` if it is too large.
