@@ -45,11 +45,11 @@ pub fn endpoint_slices(snapshot: &Snapshot) -> Option<(Vec<EndpointSlice>, Vec<G
     let mut gaps = Vec::new();
     let mut notes = Notes::new(id, TOOL, &mut gaps);
     let mut slices = Vec::new();
-    for (object, at) in objects(id, &text, &mut notes) {
+    objects(id, &text, &mut notes, |object, at, notes| {
         // No row was written for the slices, so that the line itself is shown.
         let evidence = Evidence::line(id, at.line);
-        slices.push(slice::endpoint_slice(object, &mut Place { evidence, notes: &mut notes }));
-    }
+        slices.push(slice::endpoint_slice(object, &mut Place { evidence, notes }));
+    });
     drop(notes);
     Some((slices, gaps))
 }
@@ -97,10 +97,9 @@ impl Reading<'_> {
         let id = *self.cluster.get(name)?;
         let text = self.files.get(id)?.text.clone();
         let mut notes = Notes::new(id, TOOL, self.gaps);
-        let found: Vec<(O, Evidence)> = objects(id, &text, &mut notes);
-        let mut list = Vec::with_capacity(found.len());
+        let mut list = Vec::new();
         let mut rows = Vec::new();
-        for (object, evidence) in found {
+        objects(id, &text, &mut notes, |object: O, evidence, notes| {
             let index = evidence.index.map_or(0, |index| index as usize);
             if rows.len() <= index {
                 rows.resize(index + 1, String::new());
@@ -108,8 +107,9 @@ impl Reading<'_> {
             if let Some(row) = rows.get_mut(index) {
                 *row = object.row(word);
             }
-            list.push(make(object, &mut Place { evidence, notes: &mut notes }));
-        }
+            list.push(make(object, &mut Place { evidence, notes }));
+        });
+        drop(notes);
         self.files.set_rows(id, rows);
         Some(list)
     }

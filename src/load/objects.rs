@@ -12,19 +12,22 @@ use crate::evidence::{Evidence, FileId};
 /// After so many objects that don't fit, the rest of a file isn't looked at: it is something else.
 const MOST_BAD: u32 = 1000;
 
-/// Every object of a file with its place.
-pub(super) fn objects<T: DeserializeOwned>(file: FileId, text: &str, notes: &mut Notes<'_>) -> Vec<(T, Evidence)> {
+/// Hands on every object of a file with its place.
+pub(super) fn objects<T: DeserializeOwned>(
+    file: FileId,
+    text: &str,
+    notes: &mut Notes<'_>,
+    mut each: impl FnMut(T, Evidence, &mut Notes<'_>),
+) {
     let mut scan = Scan { text, at: 0, file, line: 1, counted: 0, bad: 0 };
     scan.space();
     if scan.rest().is_empty() {
-        return Vec::new();
+        return;
     }
-    let mut found = Vec::new();
-    if let Err(what) = scan.list(&mut found, notes) {
+    if let Err(what) = scan.list(&mut each, notes) {
         let line = scan.line();
         notes.add(Evidence::line(file, line), what);
     }
-    found
 }
 
 /// A place in the text.
@@ -84,7 +87,7 @@ impl<'a> Scan<'a> {
     /// Walks the outermost object. Its `items` are the objects; without any it is one itself.
     fn list<T: DeserializeOwned>(
         &mut self,
-        found: &mut Vec<(T, Evidence)>,
+        each: &mut impl FnMut(T, Evidence, &mut Notes<'_>),
         notes: &mut Notes<'_>,
     ) -> Result<(), String> {
         let start = self.at;
@@ -99,7 +102,7 @@ impl<'a> Scan<'a> {
             }
             if key == "items" && self.take('[') {
                 is_list = true;
-                self.items(found, notes)?;
+                self.items(each, notes)?;
             } else {
                 self.value::<IgnoredAny>()?;
             }
@@ -107,19 +110,19 @@ impl<'a> Scan<'a> {
         }
         if !is_list {
             self.at = start;
-            self.object(0, found, notes)?;
+            self.object(0, each, notes)?;
         }
         Ok(())
     }
 
     fn items<T: DeserializeOwned>(
         &mut self,
-        found: &mut Vec<(T, Evidence)>,
+        each: &mut impl FnMut(T, Evidence, &mut Notes<'_>),
         notes: &mut Notes<'_>,
     ) -> Result<(), String> {
         let mut index = 0;
         while !self.take(']') {
-            self.object(index, found, notes)?;
+            self.object(index, each, notes)?;
             self.take(',');
             index += 1;
         }
@@ -130,12 +133,12 @@ impl<'a> Scan<'a> {
     fn object<T: DeserializeOwned>(
         &mut self,
         index: u32,
-        found: &mut Vec<(T, Evidence)>,
+        each: &mut impl FnMut(T, Evidence, &mut Notes<'_>),
         notes: &mut Notes<'_>,
     ) -> Result<(), String> {
         let evidence = Evidence::object(self.file, self.line(), index);
         match self.value() {
-            Ok(object) => found.push((object, evidence)),
+            Ok(object) => each(object, evidence, notes),
             Err(_) if self.bad >= MOST_BAD => {
                 return Err("too many objects are not understood: what follows was not read".to_owned());
             }
@@ -168,9 +171,10 @@ mod tests {
     fn read(text: &str) -> (Vec<(String, u32, Option<u32>)>, usize) {
         let mut gaps = Vec::new();
         let mut notes = Notes::new(FileId(0), "`kubectl get`", &mut gaps);
-        let found = objects::<Named>(FileId(0), text, &mut notes);
+        let mut found = Vec::new();
+        objects(FileId(0), text, &mut notes, |named: Named, at, _| found.push((named.name, at.line, at.index)));
         drop(notes);
-        (found.into_iter().map(|(named, at)| (named.name, at.line, at.index)).collect(), gaps.len())
+        (found, gaps.len())
     }
 
     #[test]

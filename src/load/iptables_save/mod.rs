@@ -149,12 +149,12 @@ impl Reader<'_> {
         if !TABLES.contains(&name) {
             self.lose(format_args!("there is no table {}", quote(name)));
         }
-        self.section = Some(Section::new(Some(name), self.here()));
+        self.section = Some(Section::new(Some(name), self.here(), self.ruleset.text.len()));
     }
 
     fn section(&mut self) -> &mut Section {
-        let here = self.here();
-        self.section.get_or_insert_with(|| Section::new(None, here))
+        let (here, size) = (self.here(), self.ruleset.text.len());
+        self.section.get_or_insert_with(|| Section::new(None, here, size))
     }
 
     fn chain(&mut self, rest: &str) {

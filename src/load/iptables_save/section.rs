@@ -1,6 +1,7 @@
 //! One table while it is read: its chains, and which line belongs to which.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, OnceLock};
 
 use crate::evidence::Evidence;
@@ -21,6 +22,8 @@ pub(super) struct Section {
     /// The first line since the last rule that nobody understands.
     garbage: Option<RuleLine>,
     declared: bool,
+    /// How many bytes the file has.
+    size: usize,
 }
 
 /// How a rule's chain was found.
@@ -34,7 +37,7 @@ pub(super) enum Found {
 }
 
 impl Section {
-    pub(super) fn new(name: Option<&str>, evidence: Evidence) -> Self {
+    pub(super) fn new(name: Option<&str>, evidence: Evidence, size: usize) -> Self {
         Self {
             name: name.map(Arc::from),
             evidence,
@@ -43,6 +46,7 @@ impl Section {
             rules: Vec::new(),
             garbage: None,
             declared: false,
+            size,
         }
     }
 
@@ -116,13 +120,27 @@ impl Section {
         self.chains.get(id.0 as usize)
     }
 
-    fn add(&mut self, name: &str, evidence: Evidence) -> ChainId {
-        if let Some(id) = self.names.get(name) {
-            return *id;
+    /// Makes room for the chains and rules of a large cluster, in kube-proxy's sizes, once it is seen to be one: to grow
+    /// step by step costs more memory, and most of the time.
+    fn make_room(&mut self) {
+        const LARGE: usize = 1000;
+        const BYTES_A_CHAIN: usize = 400;
+        const BYTES_A_RULE: usize = 128;
+        if self.chains.len() == LARGE {
+            self.chains.reserve(self.size / BYTES_A_CHAIN);
+            self.names.reserve(self.size / BYTES_A_CHAIN);
+            self.rules.reserve(self.size / BYTES_A_RULE);
         }
-        let id = ChainId(u32::try_from(self.chains.len()).unwrap_or(u32::MAX));
+    }
+
+    fn add(&mut self, name: &str, evidence: Evidence) -> ChainId {
+        self.make_room();
         let name: Arc<str> = Arc::from(name);
-        self.names.insert(Arc::clone(&name), id);
+        let id = ChainId(u32::try_from(self.chains.len()).unwrap_or(u32::MAX));
+        match self.names.entry(Arc::clone(&name)) {
+            Entry::Occupied(known) => return *known.get(),
+            Entry::Vacant(free) => free.insert(id),
+        };
         let policy = if BUILT_IN.contains(&&*name) { ChainPolicy::Unknown } else { ChainPolicy::Return };
         self.chains.push(Chain { name, policy, open: None, evidence, lines: (0, 0), rules: OnceLock::new() });
         id
