@@ -30,7 +30,8 @@ pub(super) fn netif_receive_skb(walk: &mut Walk, netns: NetnsId, dev: &IfName) -
     }
     walk.skb.iif = Some(dev.clone());
     walk.skb.next_hop = None;
-    walk.skb.to_host = std::mem::take(&mut walk.skb.bypassed);
+    let came_back = walk.skb.came_back.as_mut();
+    walk.skb.to_host = came_back.is_some_and(|back| !std::mem::replace(&mut back.is_received, true));
     unread::doubt_link(walk, dev);
     nft::nf_device(walk, Hook::Ingress, dev)?;
     let link = walk.netns().link(dev);
@@ -139,7 +140,9 @@ fn ip_forward(walk: &mut Walk, dev: &IfName, dst: &Dst) -> Stage<Next> {
         let (kind, code) = if family == Family::Inet { (11, 0) } else { (3, 0) };
         let again = "; the tunnel's entry points to this node itself, so that the packet came back again and again";
         let detail = format!("TTL is {ttl}{}", if walk.skb.came_back.is_some() { again } else { "" });
-        return Err(End::icmp(Reason::TtlExceeded, kind, code).detail(detail).because(walk.skb.came_back));
+        return Err(End::icmp(Reason::TtlExceeded, kind, code)
+            .detail(detail)
+            .because(walk.skb.came_back.map(|back| back.entry)));
     }
     // A packet that goes back where it came from is answered with a redirect instead of being checked.
     if let IpAddr::V6(source) = walk.packet().ip.source

@@ -130,14 +130,21 @@ pub(super) struct Skb {
     /// The packet may be split although nobody allowed it: IPv6's pieces, put together by connection tracking, of which
     /// nothing tells any more how large they were (`skb->ignore_df`).
     pub ignore_df: bool,
-    /// A VXLAN device has put the frame back into the stack, as for this host.
-    pub bypassed: bool,
-    /// The tunnel's entry that did so.
-    pub came_back: Option<Evidence>,
+    /// A VXLAN device has put the frame back into the stack.
+    pub came_back: Option<CameBack>,
     /// The device that an ICMPv6 echo came in by, which the lookup for the answer to it names.
     pub echo_dev: Option<IfName>,
     /// Bridge netfilter routed the packet and the route was an error, which the IP layer will act on.
     pub dst_error: Option<Box<End>>,
+}
+
+/// A frame that a VXLAN device put back into the stack, as one for this host.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CameBack {
+    /// The tunnel's entry that did so.
+    pub entry: Evidence,
+    /// Whether the stack has it.
+    pub is_received: bool,
 }
 
 /// Who a frame is for, as far as the sender knows.

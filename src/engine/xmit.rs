@@ -100,5 +100,6 @@ pub(super) fn arrive(walk: &mut Walk, netns: NetnsId, dev: IfName) -> Next {
     walk.skb.dst_error = None;
     walk.skb.nf_bridge = None;
     walk.skb.ignore_df = false;
+    walk.skb.came_back = None;
     Next::Receive(netns, dev)
 }

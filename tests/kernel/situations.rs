@@ -197,6 +197,11 @@ fn a_tunnel_into_itself_ends_silently() {
 }
 
 #[test]
+fn a_tunnels_entry_for_the_node_itself_leads_to_the_device_that_listens_for_it() {
+    must_agree(stopped::own_vteps(), "");
+}
+
+#[test]
 fn a_device_may_forward_ipv6_where_the_node_does_not() {
     // Since Linux 6.17.
     if !std::path::Path::new("/proc/sys/net/ipv6/conf/all/force_forwarding").exists() {
