@@ -14,8 +14,8 @@ use super::netfilter::HookState;
 use super::unread;
 use super::walk::Walk;
 
-/// How deep lists of sets may hold each other; the kernel allows one level.
-const MAX_DEPTH: u32 = 4;
+/// How deep lists of sets may hold each other: a list takes no list (`IPSET_ERR_LOOP` in `list_set_uadt`).
+const MAX_DEPTH: u32 = 1;
 
 /// The sets that the rules of a walk have changed.
 pub(super) type ChangedSets = HashMap<(NetnsId, String), ChangedSet>;
@@ -249,7 +249,12 @@ fn complete(
 /// `list_set_ktest`: any of the members.
 fn list_set_ktest(walk: &mut Walk, state: &HookState, query: Query<'_>, list: &IpSet, depth: u32) -> Tested {
     let Some(depth) = depth.checked_sub(1) else {
-        return doubt(walk, &list.name, query.sides, "the lists of sets hold each other");
+        return doubt(
+            walk,
+            &list.name,
+            query.sides,
+            "a list of sets holds it, and it is a list, which no kernel allows",
+        );
     };
     let of_member = Query { counters: None, counts: query.counts && query.counts_in_members, ..query };
     let mut unknown = None;
@@ -351,7 +356,7 @@ fn list_set_kadt(
     line: Evidence,
     depth: u32,
 ) -> Outcome {
-    let Some(depth) = depth.checked_sub(1) else { return Outcome::Failed };
+    let Some(depth) = depth.checked_sub(1) else { return lose(walk, &list.name) };
     let mut members = list.members.iter();
     while let Some(member) = members.next() {
         match ip_set_kadt(walk, state, (&member.name, sides), change, line, depth) {

@@ -214,3 +214,21 @@ fn an_element_without_a_link_address_takes_the_first_packets() {
                  -A INPUT -m set --match-set a src,dst -j DROP";
     assert_eq!(matching(rules, sets), ["INPUT 1", "INPUT 2", "INPUT policy"]);
 }
+
+#[test]
+fn a_list_in_a_list_is_in_doubt_and_costs_no_more_than_its_rows() {
+    let mut sets = "create a hash:ip family inet\nadd a 192.0.2.1\n".to_owned();
+    for list in 0..300 {
+        sets.push_str(&format!("create l{list} list:set size 300\n"));
+    }
+    for list in 0..300 {
+        for member in 0..300 {
+            sets.push_str(&format!("add l{list} l{member}\n"));
+        }
+    }
+    let ask = "-A INPUT -m set --match-set l0 src -j DROP";
+    assert!(with_sets(ask, &sets).branches());
+    // What it took nobody knows.
+    let rules = format!("-A INPUT -j SET --add-set l0 src\n{ask}");
+    assert!(with_sets(&rules, &sets).branches());
+}
