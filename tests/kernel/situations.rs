@@ -202,6 +202,11 @@ fn a_tunnels_entry_for_the_node_itself_leads_to_the_device_that_listens_for_it()
 }
 
 #[test]
+fn an_element_that_takes_a_link_address_loses_its_mark() {
+    must_agree(settings::completed_elements(), "");
+}
+
+#[test]
 fn a_device_may_forward_ipv6_where_the_node_does_not() {
     // Since Linux 6.17.
     if !std::path::Path::new("/proc/sys/net/ipv6/conf/all/force_forwarding").exists() {

@@ -172,3 +172,26 @@ pub fn duplicate_address() -> Scenario {
     scenario.probe(Probe::ask("node/n1", "10.244.1.2", Proto::Icmp, "10.244.1.2", 0));
     scenario
 }
+
+/// The elements of a set that had no link address, and take a packet's: they lose their mark.
+pub fn completed_elements() -> Scenario {
+    let mut scenario = two_pods("completed-elements", FlannelBackend::Vxlan).scenario();
+    let n1 = scenario.space("n1");
+    n1.ipset.push_str("create a bitmap:ip,mac range 10.244.1.0/24 skbinfo\nadd a 10.244.1.2 skbmark 0x7\n");
+    n1.ipset.push_str("create b bitmap:ip,mac range 10.244.1.0/24 skbinfo\nadd b 10.244.1.2 skbmark 0x7\n");
+    n1.ipset.push_str("create l list:set size 8\nadd l a\n");
+    let rules = n1.rules4();
+    for rule in [
+        "-j SET --map-set l src,src --map-mark",
+        "-m set --match-set a src,dst -j DROP",
+        "-m mark --mark 0x7 -j DROP",
+        "-j SET --map-set a src,src --map-mark",
+        "-j SET --add-set b src,src",
+        "-m set --match-set b src,dst -j DROP",
+        "-j SET --map-set b src,src --map-mark",
+    ] {
+        rules.append("mangle", format!("PREROUTING -i cni0 {rule}"));
+    }
+    scenario.probe(Probe::ask(POD1, POD2, Proto::Udp, "10.244.2.2", 7000).answered_by(POD2));
+    scenario
+}

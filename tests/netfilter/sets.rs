@@ -232,3 +232,11 @@ fn a_list_in_a_list_is_in_doubt_and_costs_no_more_than_its_rows() {
     let rules = format!("-A INPUT -j SET --add-set l0 src\n{ask}");
     assert!(with_sets(&rules, &sets).branches());
 }
+
+#[test]
+fn a_list_completes_the_elements_of_a_bitmap_that_it_holds() {
+    let sets = "create a bitmap:ip,mac range 192.0.2.0-192.0.2.255\nadd a 192.0.2.99\n\
+                create l list:set size 8\nadd l a\n";
+    let rules = "-A INPUT -m set --match-set l src,src\n-A INPUT -m set --match-set a src,dst -j DROP";
+    assert_eq!(matching(rules, sets), ["INPUT 1", "INPUT policy"]);
+}
