@@ -239,7 +239,8 @@ fn resolve(walk: &mut Walk, zone: Zone) -> Option<Evidence> {
 /// An ICMP error is of no connection unless it quotes a packet of one.
 fn note_no_quote(walk: &mut Walk) {
     if walk.packet().is_icmp_error() && walk.given.payload.is_none() {
-        let what = "which packet the ICMP error is about is not known (--payload gives it): it is taken to be of no connection";
+        let what = "which packet the ICMP error is about is not known (--payload gives it): it is taken to be of no \
+                    connection";
         walk.gap(what, None);
     }
 }
@@ -291,8 +292,8 @@ fn inet_error(walk: &mut Walk, quoted: &Packet, zone: Zone) -> Option<Evidence> 
     entry.evidence
 }
 
-/// The connection that a tuple belongs to, and which way (`nf_conntrack_find_get`). A port that nobody knows is the same
-/// as itself only: the two directions of a tunnel have source ports of their own.
+/// The connection that a tuple belongs to, and which way (`nf_conntrack_find_get`). A port that nobody knows is the
+/// same as itself only: the two directions of a tunnel have source ports of their own.
 fn find(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, zone: Zone) -> Option<(CtId, Dir)> {
     let netns = walk.netns_id();
     let unknown = walk.skb.unknown_port;
@@ -464,12 +465,13 @@ pub(super) fn set_mark(walk: &mut Walk, mark: Mark) {
     }
 }
 
-/// `ct label set`: `None` where nobody knows what the labels' names stand for.
+/// `ct label set`: adds labels to those that are there (`nft_ct_set_eval` in `nft_ct.c` gives `nf_connlabels_replace` the
+/// new ones as the mask too). `None` where nobody knows what the labels' names stand for.
 pub(super) fn set_labels(walk: &mut Walk, labels: Option<u128>) {
     if let Nfct::Entry(ct) = walk.skb.nfct
         && let Some(entry) = walk.tracker.entries.get_mut(ct.id)
     {
-        entry.kept.labels = labels;
+        entry.kept.labels = entry.kept.labels.zip(labels).map(|(old, new)| old | new);
     }
 }
 

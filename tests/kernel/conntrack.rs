@@ -146,3 +146,13 @@ fn a_packet_is_dropped_where_no_port_of_the_range_is_left() {
     scenario.probe(Probe::ask("node/n1", INTERNET4, Proto::Udp, INTERNET4, 7000).sport(41022));
     must_agree(scenario, "");
 }
+
+#[test]
+fn a_label_joins_those_that_the_connection_has() {
+    let mut scenario = with_connections(&[]);
+    let chain = "type filter hook forward priority 10; policy accept;";
+    let rules = "ct label set 1\n  ct label set 2\n  ct label 3 drop\n  ct label 1 drop";
+    scenario.space("n1").nft.push_str(&format!("table ip t {{\n chain c {{\n  {chain}\n  {rules}\n }}\n}}\n"));
+    scenario.probe(udp("10.244.2.2", 7000, 41020).silent());
+    must_agree(scenario, "");
+}

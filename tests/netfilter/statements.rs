@@ -291,6 +291,7 @@ fn what_a_connection_keeps_is_asked_for() {
     assert!(!drops("ct label 1"));
     assert!(drops("ct label set 1 ct label 1"));
     assert!(!drops("ct label set 1 ct label 2"));
+    assert!(drops("ct label set 1 ct label set 2 ct label 1"));
     assert!(!drops("meta cgroup 0"), "a packet that is passed on is no socket's");
     assert!(drops("jhash ip ttl . th dport mod 1 seed 0x3 == 0"));
 }

@@ -223,7 +223,7 @@ impl<'a> Run<'a> {
         Ok(Flow::Next)
     }
 
-    /// All labels at once (`nf_connlabels_replace`).
+    /// Labels are added to those that are there (`nf_connlabels_replace`).
     fn set_ct_label(&mut self, walk: &mut Walk, value: &'a Expr) -> Flow {
         let Ok(fields) = self.load(walk, value) else { return Flow::Break };
         conntrack::set_labels(walk, fields.into_iter().next().and_then(Result::ok));
