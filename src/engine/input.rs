@@ -13,7 +13,7 @@ use super::br_netfilter;
 use super::bridge;
 use super::netfilter::nf_hook;
 use super::nft;
-use super::output::{ip_output, mtu_to_forward, too_big};
+use super::output::{Mtu, ip_output, mtu_to_forward, too_big};
 use super::route::{Dst, ip_route_input};
 use super::sysctl;
 use super::tun;
@@ -157,20 +157,21 @@ fn ip_forward(walk: &mut Walk, dev: &IfName, dst: &Dst) -> Stage<Next> {
     }
     let mtu = mtu_to_forward(walk, dst);
     check_mtu(walk, mtu)?;
+    let mtu = mtu.map(|(mtu, _)| mtu);
     walk.take(Decision::Forward(Forwarded { ttl: ttl - 1, mtu }), None);
     nf_hook(walk, Hook::Forward, Some(dev), Some(&dst.dev))?;
     ip_output(walk)
 }
 
 /// A packet that may not be split and is too large (`ip_exceeds_mtu`, `ip6_pkt_too_big`).
-fn check_mtu(walk: &Walk, mtu: Option<u32>) -> Stage<()> {
+fn check_mtu(walk: &Walk, mtu: Option<Mtu<'_>>) -> Stage<()> {
     let packet = walk.packet();
-    let Some(mtu) = mtu else { return Ok(()) };
+    let Some((mtu, lines)) = mtu else { return Ok(()) };
     let mtu = if packet.family() == Family::Inet6 { mtu.max(1280) } else { mtu };
     let may_split = packet.family() == Family::Inet && !packet.ip.df;
     // What arrived in pieces that fit goes on in pieces.
     let fits = packet.length <= mtu || packet.fragments.is_some_and(|fragments| fragments.largest <= mtu);
-    if may_split || fits || walk.skb.ignore_df { Ok(()) } else { Err(too_big(walk, mtu)) }
+    if may_split || fits || walk.skb.ignore_df { Ok(()) } else { Err(too_big(walk, (mtu, lines))) }
 }
 
 /// Whether an ICMP echo or other message would be answered by the receiver: everything else assumes a listener.

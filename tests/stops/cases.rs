@@ -267,6 +267,24 @@ pub const STOPS: &[Stop] = &[
         advice: &["`--size` with at most 1450 bytes"],
     },
     Stop {
+        // IPv6 looks at a route's own MTU only when it sends, not when it forwards.
+        name: "fragmentation-needed-by-a-device-in-ipv6",
+        situation: "dual-stack",
+        edits: &[
+            Replace(
+                "nodes/n1/host/link.txt",
+                "flannel-v6.1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1430",
+                "flannel-v6.1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1300",
+            ),
+            Replace("nodes/n1/host/route6.txt", "metric 1024 onlink pref", "metric 1024 onlink mtu 1290 pref"),
+        ],
+        question: "default/pod1 default/pod2 -6 --size 1310",
+        end: ("rejected", "fragmentation-needed"),
+        line: ("nodes/n1/host/link.txt", "flannel-v6.1: <BROADCAST"),
+        caret: "mtu 1300",
+        advice: &["`--size` with at most 1300 bytes"],
+    },
+    Stop {
         name: "too-big-for-the-other-end",
         situation: "vxlan",
         edits: &[Replace("nodes/n2/pods/default_pod2/link.txt", "LOWER_UP> mtu 1450", "LOWER_UP> mtu 1300")],

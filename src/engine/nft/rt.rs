@@ -53,7 +53,7 @@ pub(super) fn classid(walk: &Walk, run: &Run<'_>) -> Field {
 /// How large a segment may be there and back (`get_tcpmss`). What leaves by the device of a route back is not looked at
 /// where there are several.
 fn mss(walk: &Walk, dst: &Dst, source: IpAddr) -> Option<u32> {
-    let mtu = output::mtu(walk, dst).filter(|_| !dst.local)?;
+    let (mtu, _) = output::mtu(walk, dst).filter(|_| !dst.local)?;
     let (header, nobody) = match source {
         IpAddr::V4(_) => (40, IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         IpAddr::V6(_) => (60, IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
