@@ -53,23 +53,24 @@ fn syn_ack_lengths(course: &Course, forward: &Leg, outside: bool) -> Option<(u32
     };
     let [scaling, stamps, sack] = ["tcp_window_scaling", "tcp_timestamps", "tcp_sack"].map(allows);
     let four = |allowed: bool| if allowed { 4 } else { 0 };
-    let stamped = if stamps { 12 } else { four(sack) };
+    let stamped = if stamps { (12, 12) } else { (0, four(sack)) };
     let header = if packet.family() == Family::Inet { 40 } else { 60 };
     let payload = course.question.given.payload.as_ref().filter(|_| !course.question.established);
     let carried = payload.map_or(0, |payload| u32::try_from(payload.len()).unwrap_or(u32::MAX));
     let (least, most) = match packet.length.saturating_sub(header).saturating_sub(carried) {
         // None, or the segment size.
         0 | 4 => (0, 0),
-        _ if outside => (0, 16),
+        8 | 12 | 16 | 20 if outside => (0, 16),
         // Beside it window scaling or selective acknowledgement.
         8 if scaling == sack => (four(scaling), four(scaling)),
         8 => (0, 4),
         // Both.
         12 => (four(scaling) + four(sack), four(scaling) + four(sack)),
-        // Timestamps, with or without selective acknowledgement.
-        16 if stamps => (12, 12),
-        16 => (0, four(sack)),
-        20 => (four(scaling) + stamped, four(scaling) + stamped),
+        // Timestamps, and in their gaps selective acknowledgement or not.
+        16 => stamped,
+        20 => (four(scaling) + stamped.0, four(scaling) + stamped.1),
+        // Other options, which may ask for as many as there is room for (`MAX_TCP_OPTION_SPACE`).
+        24..=40 => (0, 36),
         _ => (0, 16),
     };
     Some((header + 4 + least, header + 4 + most))
