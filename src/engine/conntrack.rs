@@ -451,6 +451,12 @@ pub(super) fn entry<'w>(walk: &'w Walk) -> Option<&'w CtEntry> {
     }
 }
 
+/// What makes a connection assured that may be.
+pub(super) fn assured_by_age(entry: &CtEntry) -> String {
+    let (from, to) = (entry.original.source, entry.original.destination);
+    format!("the connection {from} > {to} is older than two seconds, and so assured")
+}
+
 /// Whether the packet goes in the direction of the answer.
 pub(super) fn is_reply(walk: &Walk) -> bool {
     matches!(walk.skb.nfct, Nfct::Entry(CtRef { dir: Dir::Reply, .. }))

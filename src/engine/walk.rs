@@ -285,6 +285,12 @@ impl<'s> Walk<'s> {
         &self.packet
     }
 
+    /// Between which lengths the packet is: that of a SYN's answer, in a tunnel too, is not quite known.
+    pub(super) fn length_range(&self) -> (u32, u32) {
+        let open = self.lengths.map_or(0, |(least, most)| most.saturating_sub(least));
+        (self.packet.length.saturating_sub(open), self.packet.length)
+    }
+
     /// Where it is now.
     pub(super) fn place(&self) -> &Place {
         &self.place

@@ -207,6 +207,11 @@ fn an_element_that_takes_a_link_address_loses_its_mark() {
 }
 
 #[test]
+fn how_long_the_answer_of_a_listener_without_timestamps_is_depends_on_the_syn() {
+    must_agree_but_for(settings::short_answers(), "the answer to the SYN, of ");
+}
+
+#[test]
 fn a_device_may_forward_ipv6_where_the_node_does_not() {
     // Since Linux 6.17.
     if !std::path::Path::new("/proc/sys/net/ipv6/conf/all/force_forwarding").exists() {

@@ -195,3 +195,19 @@ pub fn completed_elements() -> Scenario {
     scenario.probe(Probe::ask(POD1, POD2, Proto::Udp, "10.244.2.2", 7000).answered_by(POD2));
     scenario
 }
+
+/// A listener without timestamps, whose answer's length depends on whether the SYN asked for selective acknowledgement:
+/// rules of both kinds ask for it, and for that of the tunnel packet around it.
+pub fn short_answers() -> Scenario {
+    let mut scenario = two_pods("short-answers", FlannelBackend::Vxlan).scenario();
+    scenario.space(POD2).sysctl("ipv4/tcp_timestamps", 0);
+    let n2 = scenario.space("n2");
+    n2.rules4().insert("filter", "FORWARD -p tcp -m length --length 52 -j ACCEPT");
+    n2.rules4().insert("filter", "OUTPUT -p udp -m udp --dport 8472 -m length --length 102 -j ACCEPT");
+    let chain = "type filter hook forward priority 10; policy accept;";
+    let rules = "meta length 44-60 counter\n  meta length 52 tcp dport 7000 drop\n  ip length 52 tcp sport 7000 drop";
+    let n1 = scenario.space("n1");
+    n1.nft.push_str(&format!("table ip t {{\n chain c {{\n  {chain}\n  {rules}\n }}\n}}\n"));
+    scenario.probe(Probe::ask(POD1, POD2, Proto::Tcp, "10.244.2.2", 7000).want(Want::Unheard(POD2.to_owned())));
+    scenario
+}

@@ -6,6 +6,7 @@
 mod certainty;
 mod chain;
 mod ct;
+mod doubt;
 mod exthdr;
 mod fib;
 mod field;

@@ -10,8 +10,9 @@ use super::super::fib::{Flow, Found, Lookup, fib_lookup};
 use super::super::output;
 use super::super::route::{Dst, loopback};
 use super::super::walk::Walk;
+use super::doubt::{Doubt, Field};
 use super::field::bits;
-use super::load::{Break, Doubt, Field, flow};
+use super::load::{Break, flow};
 use super::statement::Run;
 
 /// A key's value (`nft_rt_get_eval`): a packet without a route ends the rule.

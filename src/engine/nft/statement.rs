@@ -13,8 +13,8 @@ use super::super::conntrack_zone::Zone;
 use super::super::targets::pass_program;
 use super::super::walk::{End, ErrorReply, Stage, Walk, Why};
 use super::Pktinfo;
+use super::doubt::{Doubt, Holds, May};
 use super::field::has_header;
-use super::load::{Doubt, Holds};
 
 /// How a rule goes on after a statement.
 pub(super) enum Flow {
@@ -133,11 +133,17 @@ impl<'a> Run<'a> {
     }
 
     fn settle_doubt(&self, walk: &mut Walk, doubt: &Doubt) -> bool {
+        if let May::Holds { invert } = doubt.may {
+            return self.ask(walk, doubt.what.clone(), doubt.fact) != invert;
+        }
         let part = if self.place == 0 { String::new() } else { format!("part {} of ", self.place + 1) };
         let what = format!("{} is what {part}`{}` asks for", doubt.what, self.text());
-        if doubt.fact
-            && let Some(known) = answered(walk, &what)
-        {
+        self.ask(walk, what, doubt.fact)
+    }
+
+    /// Whether something is so that nobody can know.
+    fn ask(&self, walk: &mut Walk, what: String, fact: bool) -> bool {
+        if fact && let Some(known) = answered(walk, &what) {
             return known == 0;
         }
         if self.rest_is_harmless() {
@@ -160,9 +166,14 @@ impl<'a> Run<'a> {
 
     /// `nft_quota_do_eval`: with the bytes that the snapshot counted. A quota that the packet just uses up is not
     /// exceeded (`nft_overquota` in `net/netfilter/nft_quota.c`).
-    fn quota(&self, walk: &Walk, quota: NftQuota) -> bool {
-        let exceeded = quota.used.saturating_add(u64::from(self.packet(walk).length)) > quota.bytes;
-        exceeded == quota.over
+    fn quota(&self, walk: &mut Walk, quota: NftQuota) -> bool {
+        let (least, most) = walk.length_range();
+        let exceeded = |length: u32| quota.used.saturating_add(u64::from(length)) > quota.bytes;
+        if exceeded(least) == exceeded(most) {
+            return exceeded(most) == quota.over;
+        }
+        let what = format!("the packet's {least} to {most} bytes exceed the quota of `{}`", self.text());
+        self.ask(walk, what, true) == quota.over
     }
 
     /// A statement without effect, which ends the rule where the packet lacks what it needs (`NFT_BREAK`). Whether the
