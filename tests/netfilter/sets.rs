@@ -1,5 +1,7 @@
 //! The `set` match.
 
+use std::fmt::Write as _;
+
 use super::*;
 
 const SETS: &str = "\
@@ -219,11 +221,11 @@ fn an_element_without_a_link_address_takes_the_first_packets() {
 fn a_list_in_a_list_is_in_doubt_and_costs_no_more_than_its_rows() {
     let mut sets = "create a hash:ip family inet\nadd a 192.0.2.1\n".to_owned();
     for list in 0..300 {
-        sets.push_str(&format!("create l{list} list:set size 300\n"));
+        let _ = writeln!(sets, "create l{list} list:set size 300");
     }
     for list in 0..300 {
         for member in 0..300 {
-            sets.push_str(&format!("add l{list} l{member}\n"));
+            let _ = writeln!(sets, "add l{list} l{member}");
         }
     }
     let ask = "-A INPUT -m set --match-set l0 src -j DROP";

@@ -377,3 +377,12 @@ fn whether_a_connection_is_assured_may_depend_on_its_age() {
     // One answer serves both rules, and iptables' too.
     assert_eq!(ask("ct status ! assured accept\nct status assured drop"), [vec!["c 2"], vec!["c 1"]]);
 }
+
+#[test]
+fn a_rule_of_nft_without_effect_that_may_match_is_marked() {
+    let rules = "meta cpu 98 counter\nlimit rate 1/second log\nct status ! assured counter\ncounter\ntcp dport 80 drop";
+    let path = at("forward", rules).with(packet(CLIENT, THEM, tcp(80))).path();
+    let rules = path.forward.steps.iter().filter(|step| matches!(step.decision, Decision::Rule { .. }));
+    assert_eq!(rules.map(|step| step.certain).collect::<Vec<_>>(), [false, false, true, true, true]);
+    assert_eq!(path.forward.steps.iter().filter(|step| !step.certain).count(), 2);
+}
