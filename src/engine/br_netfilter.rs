@@ -68,10 +68,13 @@ fn sysctl_key(family: Family) -> &'static str {
 /// goes up to the stack unless its new destination is on the same bridge (`br_nf_pre_routing`,
 /// `br_nf_pre_routing_finish`).
 pub(super) fn br_nf_pre_routing(walk: &mut Walk, bridge: &IfName, port: &IfName) -> Stage<Next> {
-    walk.skb.nf_bridge = Some(NfBridge { physin: Some(port.clone()), physout: None, sabotage: true });
+    walk.skb.nf_bridge = Some(NfBridge { physin: Some(port.clone()), sabotage: true, ..NfBridge::default() });
     let before = walk.packet().ip.destination;
     nf_hook(walk, Hook::Prerouting, Some(bridge), None)?;
     if walk.packet().ip.destination == before {
+        if let Some(nf_bridge) = &mut walk.skb.nf_bridge {
+            nf_bridge.fake_route = true;
+        }
         behind(walk, port)?;
         return br_handle_frame_finish(walk, bridge, port);
     }
@@ -122,7 +125,6 @@ fn bridged_dnat(walk: &mut Walk, bridge: &IfName, port: &IfName, next_hop: std::
         // The neighbour code sends the frame through the bridge device, which gives it back to the bridge.
         walk.take(Decision::Transmit { device: bridge.clone() }, None);
     }
-    walk.skb.dst = None;
     br_handle_frame_finish(walk, bridge, port)
 }
 

@@ -167,6 +167,9 @@ pub(super) struct NfBridge {
     pub physout: Option<IfName>,
     /// The IP prerouting hooks have run and must not run again.
     pub sabotage: bool,
+    /// The frame has the bridge's own route, which leads nowhere (`br_netfilter_rtable_init` in
+    /// `net/bridge/br_nf_core.c`), where it has no other.
+    pub fake_route: bool,
 }
 
 /// Why a walk has to choose, and how that is to be read.

@@ -212,6 +212,11 @@ fn how_long_the_answer_of_a_listener_without_timestamps_is_depends_on_the_syn() 
 }
 
 #[test]
+fn a_bridged_frame_has_the_route_of_its_bridge() {
+    must_agree(settings::bridged_routes(), "");
+}
+
+#[test]
 fn a_device_may_forward_ipv6_where_the_node_does_not() {
     // Since Linux 6.17.
     if !std::path::Path::new("/proc/sys/net/ipv6/conf/all/force_forwarding").exists() {

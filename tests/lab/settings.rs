@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use super::flannel::FlannelBackend;
 use super::probe::{Probe, Proto, Want};
 use super::scenario::Scenario;
-use super::situations::{EVERY, POD1, two_pods};
+use super::situations::{EVERY, POD1, two_nodes, two_pods};
 
 const POD2: &str = "default/pod2";
 
@@ -209,5 +209,35 @@ pub fn short_answers() -> Scenario {
     let n1 = scenario.space("n1");
     n1.nft.push_str(&format!("table ip t {{\n chain c {{\n  {chain}\n  {rules}\n }}\n}}\n"));
     scenario.probe(Probe::ask(POD1, POD2, Proto::Tcp, "10.244.2.2", 7000).want(Want::Unheard(POD2.to_owned())));
+    scenario
+}
+
+/// What bridged frames have for a route: the bridge's own one, which names nobody; after address translation on the
+/// bridge a real one.
+pub fn bridged_routes() -> Scenario {
+    let mut scenario = two_nodes("bridged-routes", FlannelBackend::Vxlan).scenario();
+    let n1 = scenario.space("n1");
+    n1.nft.push_str(
+        "table ip t {\n\
+           chain f {\n  type filter hook forward priority 10; policy accept;\n\
+             rt classid 0 counter\n  meta rtclassid 0 counter\n\
+             rt nexthop 10.244.1.3 counter\n  rt nexthop 10.244.1.4 counter\n  rt nexthop 10.244.2.0 counter\n\
+             rt mtu 1410 counter\n }\n\
+           chain p {\n  type filter hook postrouting priority 10; policy accept;\n\
+             rt nexthop 10.244.1.3 counter\n  rt nexthop 10.244.1.4 counter\n  rt classid 0 counter\n }\n\
+           chain q {\n  type filter hook prerouting priority 10; policy accept;\n  rt classid 0 counter\n }\n}\n\
+         table bridge b {\n\
+           chain p {\n  type filter hook prerouting priority -10; policy accept;\n  meta rtclassid 0 counter\n }\n\
+           chain f {\n  type filter hook forward priority -10; policy accept;\n  meta rtclassid 0 counter\n }\n\
+           chain i {\n  type filter hook input priority -10; policy accept;\n  meta rtclassid 0 counter\n }\n}\n",
+    );
+    for proto in EVERY {
+        scenario.probe(Probe::ask(POD1, "default/pod3", proto, "10.244.1.3", 7000).answered_by("default/pod3"));
+    }
+    scenario.probe(Probe::ask(POD1, POD2, Proto::Udp, "10.244.2.2", 7000).answered_by(POD2));
+    let rules = scenario.space("n1").rules4();
+    rules.insert("nat", "PREROUTING -d 10.96.0.99/32 -p udp -j DNAT --to-destination 10.244.1.4:7000");
+    let web = Probe::ask(POD1, "10.96.0.99", Proto::Udp, "10.96.0.99", 7000);
+    scenario.probe(web.answered_by("shop/web-0"));
     scenario
 }

@@ -24,8 +24,7 @@ pub(super) fn nft_meta_get(walk: &Walk, run: &Run<'_>, key: MetaKey) -> Result<F
         MetaKey::Oif | MetaKey::Oifname => Ok(device(state.outdev.as_ref())),
         MetaKey::Iiftype | MetaKey::Iifgroup | MetaKey::Iifkind => return of_link(walk, state.indev.as_ref(), key),
         MetaKey::Oiftype | MetaKey::Oifgroup | MetaKey::Oifkind => return of_link(walk, state.outdev.as_ref(), key),
-        MetaKey::Rtclassid if walk.skb.dst.is_none() => return Err(Break),
-        MetaKey::Rtclassid => rt::classid(walk, run),
+        MetaKey::Rtclassid => return rt::rtclassid(walk, run),
         MetaKey::Nftrace => Ok(0),
         MetaKey::Nfproto => Ok(match run.info.table.family {
             NftFamily::Bridge => 7,
