@@ -16,7 +16,7 @@ use super::conntrack_tuple::{invert, tuple_of};
 use super::conntrack_zone::Zone;
 use super::ipset::ChangedSets;
 use super::matches::recent::Written;
-use super::route::MultipathFlow;
+use super::multipath::MultipathFlow;
 use super::sysctl;
 use super::unread;
 use super::walk::{End, Stage, Walk};

@@ -28,6 +28,7 @@ mod iptables;
 mod jhash;
 mod link;
 mod matches;
+mod multipath;
 mod nat;
 mod nat_ports;
 mod ndisc;
