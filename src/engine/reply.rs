@@ -34,7 +34,7 @@ pub(super) fn walk(course: &mut Course, forward: &Leg, sent: &Packet) -> Trace {
         }
     };
     course.lengths = None;
-    check_receiver(course, &mut leg, sent);
+    check_receiver(course, &mut leg, forward, sent);
     leg.trace
 }
 
@@ -184,7 +184,7 @@ fn answer_to(packet: &Packet) -> Packet {
 }
 
 /// An answer counts where the sender is, and from the address and port that it sent to.
-fn check_receiver(course: &Course, leg: &mut Leg, sent: &Packet) {
+fn check_receiver(course: &Course, leg: &mut Leg, forward: &Leg, sent: &Packet) {
     let expected = match leg.trace.verdict {
         Verdict::Delivered | Verdict::Left => sent,
         _ => return,
@@ -211,7 +211,7 @@ fn check_receiver(course: &Course, leg: &mut Leg, sent: &Packet) {
         leg.packet.source_port().map_or(String::new(), |port| format!(" port {port}")),
     );
     (leg.trace.verdict, leg.trace.reason) = (Verdict::Dropped, Some(Reason::ReplyNotMatched));
-    let bridged_past = past_netfilter(&leg.trace);
+    let bridged_past = past_netfilter(&leg.trace, &forward.trace);
     let Some(last) = leg.trace.steps.last_mut() else { return };
     last.because.extend(bridged_past);
     if let Decision::End { verdict, reason, detail: words, .. } = &mut last.decision {
@@ -221,8 +221,13 @@ fn check_receiver(course: &Course, leg: &mut Leg, sent: &Packet) {
     }
 }
 
-/// What kept netfilter from an answer that bridges carried, so that no connection translated it back.
-fn past_netfilter(trace: &Trace) -> Vec<Evidence> {
+/// What kept netfilter from an answer that bridges carried, so that no connection translated it back where one had
+/// translated the question.
+fn past_netfilter(answer: &Trace, question: &Trace) -> Vec<Evidence> {
+    let translated = |step: &&Step| {
+        let here = |nat: &Step| nat.place.netns == step.place.netns && matches!(nat.decision, Decision::Nat { .. });
+        question.steps.iter().any(here)
+    };
     let off = |step: &&Step| matches!(step.decision, Decision::Receive { bridge_netfilter: Some(false), .. });
-    trace.steps.iter().filter(off).flat_map(|step| step.because.clone()).collect()
+    answer.steps.iter().filter(off).filter(translated).flat_map(|step| step.because.clone()).collect()
 }

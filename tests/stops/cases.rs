@@ -703,6 +703,23 @@ pub const STOPS: &[Stop] = &[
         advice: &["net.bridge.bridge-nf-call-ip6tables=1 on n1"],
     },
     Stop {
+        // The bridge of n2 passes netfilter by, but it is n1 that has translated the question.
+        name: "reply-not-matched-for-another-cause",
+        situation: "vxlan",
+        edits: &[
+            Replace("nodes/n2/host/sysctl", "bridge-nf-call-iptables = 1", "bridge-nf-call-iptables = 0"),
+            Append(
+                "nodes/n1/host/iptables-save",
+                "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -s 10.244.2.0/24 -j CT --notrack\nCOMMIT\n",
+            ),
+        ],
+        question: "default/pod1 svc/kube-system/kube-dns:53",
+        end: ("dropped", "reply-not-matched"),
+        line: ("", ""),
+        caret: "",
+        advice: &["let the answer pass the node that rewrote the packet"],
+    },
+    Stop {
         name: "echo-ignored",
         situation: "vxlan",
         edits: &[Replace("nodes/n2/pods/default_pod2/sysctl", "icmp_echo_ignore_all = 0", "icmp_echo_ignore_all = 1")],
