@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use crate::evidence::Evidence;
 use crate::net::{Family, IfName, MacAddr, Transport};
 use crate::snapshot::{LinkKind, NetnsId};
 use crate::trace::{Decision, Forwarded, Hook, Reason, Verdict};
@@ -55,8 +56,8 @@ pub(super) fn ip_rcv(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
     if is_other_host(walk, dev) {
         return Err(other_host(walk, dev));
     }
-    if ipv6_is_off(walk, dev) {
-        return Err(End::dropped(Reason::NotForwarding).detail(format!("IPv6 is disabled on {dev}")));
+    if let Some(line) = ipv6_is_off(walk, dev) {
+        return Err(End::dropped(Reason::NotForwarding).detail(format!("IPv6 is disabled on {dev}")).because([line]));
     }
     let sabotaged = walk.skb.nf_bridge.as_mut().is_some_and(|nf_bridge| std::mem::take(&mut nf_bridge.sabotage));
     if !sabotaged {
@@ -109,9 +110,11 @@ fn other_host(walk: &Walk, dev: &IfName) -> Box<End> {
     }
 }
 
-fn ipv6_is_off(walk: &Walk, dev: &IfName) -> bool {
-    walk.packet().family() == Family::Inet6
-        && sysctl::device(walk.netns(), Family::Inet6, dev, "disable_ipv6").is_some_and(|(value, _)| value != 0)
+/// The line that takes IPv6 from a device.
+fn ipv6_is_off(walk: &Walk, dev: &IfName) -> Option<Evidence> {
+    let setting = sysctl::device(walk.netns(), Family::Inet6, dev, "disable_ipv6");
+    let (value, line) = setting.filter(|_| walk.packet().family() == Family::Inet6)?;
+    (value != 0).then_some(line)
 }
 
 /// To the namespace's own stack (`ip_local_deliver`, `ip6_input`), or to the tunnel that listens there.
