@@ -14,8 +14,8 @@ use super::route::{loopback, reverse_mode, validate_source};
 use super::sysctl;
 use super::walk::{DevRef, Walk};
 
-/// Whether a namespace answers an ARP request for one of its addresses, or the lines that keep it from that: a request is
-/// routed in like any packet (`arp_process` in `net/ipv4/arp.c` calls `ip_route_input_noref`).
+/// Whether a namespace answers an ARP request for one of its addresses, or the lines that keep it from that: a request
+/// is routed in like any packet (`arp_process` in `net/ipv4/arp.c` calls `ip_route_input_noref`).
 pub(super) fn answers_arp(
     walk: &mut Walk,
     owner: &DevRef,

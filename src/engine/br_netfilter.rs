@@ -29,7 +29,8 @@ pub(super) fn is_on(walk: &mut Walk, bridge: &IfName) -> bool {
     is_on_at(netns, family, bridge)
 }
 
-/// What a device of a namespace is to bridge netfilter: for a bridge's port whether it is on, and the line that says so.
+/// What a device of a namespace is to bridge netfilter: for a bridge's port whether it is on, and the line that says
+/// so.
 pub(super) fn at_port(walk: &Walk, netns: NetnsId, dev: &IfName) -> (Option<bool>, Option<Evidence>) {
     let netns = walk.snapshot.netns(netns);
     let Some(bridge) = netns.link(dev).and_then(|link| link.master.as_ref()) else { return (None, None) };

@@ -471,8 +471,8 @@ pub(super) fn set_mark(walk: &mut Walk, mark: Mark) {
     }
 }
 
-/// `ct label set`: adds labels to those that are there (`nft_ct_set_eval` in `nft_ct.c` gives `nf_connlabels_replace` the
-/// new ones as the mask too). `None` where nobody knows what the labels' names stand for.
+/// `ct label set`: adds labels to those that are there (`nft_ct_set_eval` in `nft_ct.c` gives `nf_connlabels_replace`
+/// the new ones as the mask too). `None` where nobody knows what the labels' names stand for.
 pub(super) fn set_labels(walk: &mut Walk, labels: Option<u128>) {
     if let Nfct::Entry(ct) = walk.skb.nfct
         && let Some(entry) = walk.tracker.entries.get_mut(ct.id)

@@ -87,8 +87,8 @@ pub(super) fn test(walk: &mut Walk, state: &HookState, query: Query<'_>, name: &
     ip_set_test(walk, state, query, name, MAX_DEPTH)
 }
 
-/// Whether asking changes what a later rule is answered: counters count, and `bitmap:ip,mac` completes its elements, also
-/// where a list holds it.
+/// Whether asking changes what a later rule is answered: counters count, and `bitmap:ip,mac` completes its elements,
+/// also where a list holds it.
 pub(super) fn writes(walk: &Walk, name: &str) -> bool {
     let set = |name: &str| walk.netns().ipsets.as_ref().and_then(|sets| sets.get(name));
     let is_bitmap = |name: &str| set(name).is_some_and(|set| set.kind == "bitmap:ip,mac");

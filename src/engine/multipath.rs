@@ -1,5 +1,5 @@
-//! What the hash over a flow that chooses a way of a multipath route is made of: the same flow takes the same way however
-//! often it comes.
+//! What the hash over a flow that chooses a way of a multipath route is made of: the same flow takes the same way
+//! however often it comes.
 //!
 //! Follows `fib_multipath_hash` in `net/ipv4/route.c` and `rt6_multipath_hash` in `net/ipv6/route.c`.
 

@@ -154,8 +154,8 @@ fn proxy(walk: &mut Walk, hop: &Hop, reach: &Reach) -> Stage<Option<DevRef>> {
 }
 
 /// Whether a stack that a request comes to by a device takes the address for its own: in IPv4 that of any device, or
-/// one that a local route names (`arp_process` in `net/ipv4/arp.c` asks for `RTN_LOCAL`); in IPv6 that of this one alone,
-/// whose networks' first addresses are a router's anycast ones (`ndisc_recv_ns`; `addrconf_join_anycast` in
+/// one that a local route names (`arp_process` in `net/ipv4/arp.c` asks for `RTN_LOCAL`); in IPv6 that of this one
+/// alone, whose networks' first addresses are a router's anycast ones (`ndisc_recv_ns`; `addrconf_join_anycast` in
 /// `net/ipv6/addrconf.c`).
 fn has(netns: &Netns, dev: &IfName, address: IpAddr) -> bool {
     let IpAddr::V6(v6) = address else { return address::is_local_address(netns, address) };

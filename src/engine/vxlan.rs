@@ -100,8 +100,8 @@ fn encap_bypass_if_local(
     Err(End::dropped(Reason::TunnelLoop).detail(detail).because([link.evidence]))
 }
 
-/// The device of this namespace that listens for what the entry makes of a frame (`vxlan_find_vni`). An entry that names
-/// a lower device finds none, since no socket is bound to that one (`vxlan_find_sock`).
+/// The device of this namespace that listens for what the entry makes of a frame (`vxlan_find_vni`). An entry that
+/// names a lower device finds none, since no socket is bound to that one (`vxlan_find_sock`).
 fn vxlan_find_vni(walk: &Walk, entry: &FdbEntry, outer: &Packet) -> Stage<IfName> {
     let Some(Encapsulation::Vxlan(vni)) = outer.encapsulation else {
         return Err(End::undetermined(Reason::NotModelled, "the tunnel is none of VXLAN"));

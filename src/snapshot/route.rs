@@ -167,9 +167,9 @@ impl Routes {
         table.flat_map(move |table| table.covering(address)).filter_map(|place| self.rows.get(place as usize))
     }
 
-    /// Two rows of which the kernel holds only one, in the order of the file. It tells IPv4 routes of one prefix, TOS and
-    /// metric apart by whatever else they say (`fib_table_insert`), IPv6 ones of one prefix and metric by where they
-    /// lead (`rt6_duplicate_nexthop`).
+    /// Two rows of which the kernel holds only one, in the order of the file. It tells IPv4 routes of one prefix, TOS
+    /// and metric apart by whatever else they say (`fib_table_insert`), IPv6 ones of one prefix and metric by where
+    /// they lead (`rt6_duplicate_nexthop`).
     pub fn doubled(&self) -> impl Iterator<Item = (&Route, &Route)> {
         let pairs = self.tables.values().flat_map(|table| table.inet.pairs().chain(table.inet6.pairs()));
         let rows = pairs.filter_map(|(one, other)| self.rows.get(one as usize).zip(self.rows.get(other as usize)));

@@ -152,7 +152,7 @@ fn a_label_joins_those_that_the_connection_has() {
     let mut scenario = with_connections(&[]);
     let chain = "type filter hook forward priority 10; policy accept;";
     let rules = "ct label set 1\n  ct label set 2\n  ct label 3 drop\n  ct label 1 drop";
-    scenario.space("n1").nft.push_str(&format!("table ip t {{\n chain c {{\n  {chain}\n  {rules}\n }}\n}}\n"));
+    scenario.space("n1").nft = format!("table ip t {{\n chain c {{\n  {chain}\n  {rules}\n }}\n}}\n");
     scenario.probe(udp("10.244.2.2", 7000, 41020).silent());
     must_agree(scenario, "");
 }

@@ -259,7 +259,7 @@ fn of_two_that_have_an_address_both_lines_are_named() {
     let answer: Value = serde_json::from_str(&ask(&edited(&stop), stop.question, &["-o", "json"])).unwrap();
     let gaps = answer["gaps"].as_array().unwrap();
     let gap = gaps.iter().find(|gap| gap["what"].as_str().unwrap().starts_with("several on the link")).unwrap();
-    let files: Vec<&str> =
+    let mut files: Vec<&str> =
         gap["evidence"].as_array().unwrap().iter().filter_map(|line| line["file"].as_str()).collect();
     files.sort_unstable();
     assert_eq!(files, ["nodes/n1/pods/default_pod1/addr.txt", "nodes/n1/pods/default_pod3/addr.txt"]);

@@ -169,8 +169,8 @@ pub(super) fn raw_field(packet: &Packet, base: PayloadBase, offset: u32, length:
     })
 }
 
-/// Raw bits, where all of them are known: those of a field, or bytes of the packet and of what it carries. Bits that lie
-/// behind the packet's end, or in a header that a later piece of it doesn't have, end the rule.
+/// Raw bits, where all of them are known: those of a field, or bytes of the packet and of what it carries. Bits that
+/// lie behind the packet's end, or in a header that a later piece of it doesn't have, end the rule.
 pub(super) fn raw(walk: &Walk, run: &Run<'_>, base: PayloadBase, offset: u32, length: u32) -> Result<Field, Break> {
     let packet = run.packet(walk);
     let doubt = || Doubt::fact(format!("@{},{offset},{length} of {}", base_word(base), flow(packet)));
