@@ -7,28 +7,45 @@ use ipnet::IpNet;
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName};
 use crate::snapshot::{ChainPolicy, Netns, NetnsId, Nft, NftChain, NftFamily, NftRule, RouteType};
+use crate::trace::Reason;
 
 use super::fib::{self, Flow, Lookup};
 use super::route::{loopback, reverse_mode, validate_source};
 use super::sysctl;
 use super::walk::{DevRef, Walk};
 
-/// Whether a namespace answers an ARP request for one of its addresses: a request is routed in like any packet
-/// (`arp_process` in `net/ipv4/arp.c` calls `ip_route_input_noref`).
-pub(super) fn answers_arp(walk: &mut Walk, owner: &DevRef, sender: IpAddr, target: IpAddr) -> bool {
+/// Whether a namespace answers an ARP request for one of its addresses, or the lines that keep it from that: a request
+/// is routed in like any packet (`arp_process` in `net/ipv4/arp.c` calls `ip_route_input_noref`).
+pub(super) fn answers_arp(
+    walk: &mut Walk,
+    owner: &DevRef,
+    sender: IpAddr,
+    target: IpAddr,
+) -> Result<(), Vec<Evidence>> {
     let netns = walk.snapshot.netns(owner.0);
-    if netns.link(&owner.1).is_some_and(|link| link.noarp) || ignores(netns, &owner.1, sender, target) {
-        return false;
+    if let Some(link) = netns.link(&owner.1).filter(|link| link.noarp) {
+        return Err(vec![link.evidence]);
     }
-    let mode = reverse_mode(sysctl::max_of_all(netns, &owner.1, "rp_filter").map_or(0, |(value, _)| value));
+    if let Some(line) = ignores(netns, &owner.1, sender, target) {
+        return Err(vec![line]);
+    }
     let inward = Flow::bare(sender, target, owner.1.clone());
-    let local = match fib::fib_lookup_for(walk, netns, &inward) {
-        Lookup::Found(found) => found.route.kind == RouteType::Local,
-        Lookup::Failed(_) => false,
-        Lookup::Unknown(..) => true,
-    };
+    match fib::fib_lookup_for(walk, netns, &inward) {
+        Lookup::Found(found) if found.route.kind != RouteType::Local => return Err(found.because),
+        Lookup::Failed(failure) => {
+            let route = failure.route.map(|route| route.evidence);
+            return Err(route.into_iter().chain(failure.rule.map(|rule| rule.evidence)).collect());
+        }
+        Lookup::Found(_) | Lookup::Unknown(_) => {}
+    }
+    let setting = sysctl::max_of_all(netns, &owner.1, "rp_filter");
+    let mode = reverse_mode(setting.map_or(0, |(value, _)| value));
     let back = Flow::bare(target, sender, loopback());
-    local && !matches!(validate_source(walk, netns, &owner.1, back, (mode, false)), Ok(Some(_)))
+    match validate_source(walk, netns, &owner.1, back, (mode, false)) {
+        Ok(Some((Reason::RpFilter, _, lines))) => Err(setting.map(|(_, line)| line).into_iter().chain(lines).collect()),
+        Ok(Some((_, _, lines))) => Err(lines),
+        Ok(None) | Err(_) => Ok(()),
+    }
 }
 
 /// Whether a namespace answers an ARP request for an address that it would forward to by another device
@@ -54,16 +71,17 @@ pub(super) fn proxies_arp(walk: &mut Walk, by: &DevRef, sender: IpAddr, target: 
     !matches!(validate_source(walk, netns, &by.1, back, (mode, false)), Ok(Some(_)))
 }
 
-/// Whether the device's setting forbids an answer (`arp_ignore`).
-fn ignores(netns: &Netns, dev: &IfName, sender: IpAddr, target: IpAddr) -> bool {
-    let value = sysctl::max_of_all(netns, dev, "arp_ignore").map_or(0, |(value, _)| value);
+/// The device's setting where it forbids an answer (`arp_ignore`).
+fn ignores(netns: &Netns, dev: &IfName, sender: IpAddr, target: IpAddr) -> Option<Evidence> {
+    let (value, line) = sysctl::max_of_all(netns, dev, "arp_ignore")?;
     let mut own = netns.addrs_of(dev).filter(|addr| addr.address == target);
-    match value {
+    let forbids = match value {
         1 => own.next().is_none(),
         2 => !own.any(|addr| IpNet::new(addr.address, addr.prefix_len).is_ok_and(|net| net.contains(&sender))),
         8 => true,
         _ => false,
-    }
+    };
+    forbids.then_some(line)
 }
 
 /// Rules of nft for ARP itself, and of bridges that may be about it, are not walked: where there are some, whether a

@@ -29,7 +29,8 @@ pub(super) fn is_on(walk: &mut Walk, bridge: &IfName) -> bool {
     is_on_at(netns, family, bridge)
 }
 
-/// What a device of a namespace is to bridge netfilter: for a bridge's port whether it is on, and the line that says so.
+/// What a device of a namespace is to bridge netfilter: for a bridge's port whether it is on, and the line that says
+/// so.
 pub(super) fn at_port(walk: &Walk, netns: NetnsId, dev: &IfName) -> (Option<bool>, Option<Evidence>) {
     let netns = walk.snapshot.netns(netns);
     let Some(bridge) = netns.link(dev).and_then(|link| link.master.as_ref()) else { return (None, None) };
@@ -68,10 +69,13 @@ fn sysctl_key(family: Family) -> &'static str {
 /// goes up to the stack unless its new destination is on the same bridge (`br_nf_pre_routing`,
 /// `br_nf_pre_routing_finish`).
 pub(super) fn br_nf_pre_routing(walk: &mut Walk, bridge: &IfName, port: &IfName) -> Stage<Next> {
-    walk.skb.nf_bridge = Some(NfBridge { physin: Some(port.clone()), physout: None, sabotage: true });
+    walk.skb.nf_bridge = Some(NfBridge { physin: Some(port.clone()), sabotage: true, ..NfBridge::default() });
     let before = walk.packet().ip.destination;
     nf_hook(walk, Hook::Prerouting, Some(bridge), None)?;
     if walk.packet().ip.destination == before {
+        if let Some(nf_bridge) = &mut walk.skb.nf_bridge {
+            nf_bridge.fake_route = true;
+        }
         behind(walk, port)?;
         return br_handle_frame_finish(walk, bridge, port);
     }
@@ -122,7 +126,6 @@ fn bridged_dnat(walk: &mut Walk, bridge: &IfName, port: &IfName, next_hop: std::
         // The neighbour code sends the frame through the bridge device, which gives it back to the bridge.
         walk.take(Decision::Transmit { device: bridge.clone() }, None);
     }
-    walk.skb.dst = None;
     br_handle_frame_finish(walk, bridge, port)
 }
 

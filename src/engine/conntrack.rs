@@ -16,7 +16,7 @@ use super::conntrack_tuple::{invert, tuple_of};
 use super::conntrack_zone::Zone;
 use super::ipset::ChangedSets;
 use super::matches::recent::Written;
-use super::route::MultipathFlow;
+use super::multipath::MultipathFlow;
 use super::sysctl;
 use super::unread;
 use super::walk::{End, Stage, Walk};
@@ -239,7 +239,8 @@ fn resolve(walk: &mut Walk, zone: Zone) -> Option<Evidence> {
 /// An ICMP error is of no connection unless it quotes a packet of one.
 fn note_no_quote(walk: &mut Walk) {
     if walk.packet().is_icmp_error() && walk.given.payload.is_none() {
-        let what = "which packet the ICMP error is about is not known (--payload gives it): it is taken to be of no connection";
+        let what = "which packet the ICMP error is about is not known (--payload gives it): it is taken to be of no \
+                    connection";
         walk.gap(what, None);
     }
 }
@@ -291,8 +292,8 @@ fn inet_error(walk: &mut Walk, quoted: &Packet, zone: Zone) -> Option<Evidence> 
     entry.evidence
 }
 
-/// The connection that a tuple belongs to, and which way (`nf_conntrack_find_get`). A port that nobody knows is the same
-/// as itself only: the two directions of a tunnel have source ports of their own.
+/// The connection that a tuple belongs to, and which way (`nf_conntrack_find_get`). A port that nobody knows is the
+/// same as itself only: the two directions of a tunnel have source ports of their own.
 fn find(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, zone: Zone) -> Option<(CtId, Dir)> {
     let netns = walk.netns_id();
     let unknown = walk.skb.unknown_port;
@@ -450,6 +451,12 @@ pub(super) fn entry<'w>(walk: &'w Walk) -> Option<&'w CtEntry> {
     }
 }
 
+/// What makes a connection assured that may be.
+pub(super) fn assured_by_age(entry: &CtEntry) -> String {
+    let (from, to) = (entry.original.source, entry.original.destination);
+    format!("the connection {from} > {to} is older than two seconds, and so assured")
+}
+
 /// Whether the packet goes in the direction of the answer.
 pub(super) fn is_reply(walk: &Walk) -> bool {
     matches!(walk.skb.nfct, Nfct::Entry(CtRef { dir: Dir::Reply, .. }))
@@ -464,12 +471,13 @@ pub(super) fn set_mark(walk: &mut Walk, mark: Mark) {
     }
 }
 
-/// `ct label set`: `None` where nobody knows what the labels' names stand for.
+/// `ct label set`: adds labels to those that are there (`nft_ct_set_eval` in `nft_ct.c` gives `nf_connlabels_replace`
+/// the new ones as the mask too). `None` where nobody knows what the labels' names stand for.
 pub(super) fn set_labels(walk: &mut Walk, labels: Option<u128>) {
     if let Nfct::Entry(ct) = walk.skb.nfct
         && let Some(entry) = walk.tracker.entries.get_mut(ct.id)
     {
-        entry.kept.labels = labels;
+        entry.kept.labels = entry.kept.labels.zip(labels).map(|(old, new)| old | new);
     }
 }
 

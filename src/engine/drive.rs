@@ -99,7 +99,8 @@ pub(super) struct Course<'s, 'q> {
     pub outside: Vec<IpAddr>,
     /// Between which lengths the packet that is walked is, where nobody knows its own.
     pub lengths: Option<(u32, u32)>,
-    /// What leaves the way there open: the way back of a packet that may never have come, or come otherwise, is as open.
+    /// What leaves the way there open: the way back of a packet that may never have come, or come otherwise, is as
+    /// open.
     pub doubt: Option<Doubt>,
 }
 

@@ -1,7 +1,7 @@
 //! The forwarding information base: policy rules, then tables, longest prefix first.
 //!
-//! Follows `net/core/fib_rules.c`, `net/ipv4/fib_rules.c`, `net/ipv4/fib_trie.c` and, for IPv6, `net/ipv6/fib6_rules.c`,
-//! `net/ipv6/ip6_fib.c` and `net/ipv6/route.c`.
+//! Follows `net/core/fib_rules.c`, `net/ipv4/fib_rules.c`, `net/ipv4/fib_trie.c` and, for IPv6,
+//! `net/ipv6/fib6_rules.c`, `net/ipv6/ip6_fib.c` and `net/ipv6/route.c`.
 
 use std::net::IpAddr;
 

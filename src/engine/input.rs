@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use crate::evidence::Evidence;
 use crate::net::{Family, IfName, MacAddr, Transport};
 use crate::snapshot::{LinkKind, NetnsId};
 use crate::trace::{Decision, Forwarded, Hook, Reason, Verdict};
@@ -13,7 +14,7 @@ use super::br_netfilter;
 use super::bridge;
 use super::netfilter::nf_hook;
 use super::nft;
-use super::output::{ip_output, mtu_to_forward, too_big};
+use super::output::{Mtu, ip_output, mtu_to_forward, too_big};
 use super::route::{Dst, ip_route_input};
 use super::sysctl;
 use super::tun;
@@ -30,7 +31,8 @@ pub(super) fn netif_receive_skb(walk: &mut Walk, netns: NetnsId, dev: &IfName) -
     }
     walk.skb.iif = Some(dev.clone());
     walk.skb.next_hop = None;
-    walk.skb.to_host = std::mem::take(&mut walk.skb.bypassed);
+    let came_back = walk.skb.came_back.as_mut();
+    walk.skb.to_host = came_back.is_some_and(|back| !std::mem::replace(&mut back.is_received, true));
     unread::doubt_link(walk, dev);
     nft::nf_device(walk, Hook::Ingress, dev)?;
     let link = walk.netns().link(dev);
@@ -54,8 +56,8 @@ pub(super) fn ip_rcv(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
     if is_other_host(walk, dev) {
         return Err(other_host(walk, dev));
     }
-    if ipv6_is_off(walk, dev) {
-        return Err(End::dropped(Reason::NotForwarding).detail(format!("IPv6 is disabled on {dev}")));
+    if let Some(line) = ipv6_is_off(walk, dev) {
+        return Err(End::dropped(Reason::NotForwarding).detail(format!("IPv6 is disabled on {dev}")).because([line]));
     }
     let sabotaged = walk.skb.nf_bridge.as_mut().is_some_and(|nf_bridge| std::mem::take(&mut nf_bridge.sabotage));
     if !sabotaged {
@@ -108,9 +110,11 @@ fn other_host(walk: &Walk, dev: &IfName) -> Box<End> {
     }
 }
 
-fn ipv6_is_off(walk: &Walk, dev: &IfName) -> bool {
-    walk.packet().family() == Family::Inet6
-        && sysctl::device(walk.netns(), Family::Inet6, dev, "disable_ipv6").is_some_and(|(value, _)| value != 0)
+/// The line that takes IPv6 from a device.
+fn ipv6_is_off(walk: &Walk, dev: &IfName) -> Option<Evidence> {
+    let setting = sysctl::device(walk.netns(), Family::Inet6, dev, "disable_ipv6");
+    let (value, line) = setting.filter(|_| walk.packet().family() == Family::Inet6)?;
+    (value != 0).then_some(line)
 }
 
 /// To the namespace's own stack (`ip_local_deliver`, `ip6_input`), or to the tunnel that listens there.
@@ -139,7 +143,9 @@ fn ip_forward(walk: &mut Walk, dev: &IfName, dst: &Dst) -> Stage<Next> {
         let (kind, code) = if family == Family::Inet { (11, 0) } else { (3, 0) };
         let again = "; the tunnel's entry points to this node itself, so that the packet came back again and again";
         let detail = format!("TTL is {ttl}{}", if walk.skb.came_back.is_some() { again } else { "" });
-        return Err(End::icmp(Reason::TtlExceeded, kind, code).detail(detail).because(walk.skb.came_back));
+        return Err(End::icmp(Reason::TtlExceeded, kind, code)
+            .detail(detail)
+            .because(walk.skb.came_back.map(|back| back.entry)));
     }
     // A packet that goes back where it came from is answered with a redirect instead of being checked.
     if let IpAddr::V6(source) = walk.packet().ip.source
@@ -154,20 +160,21 @@ fn ip_forward(walk: &mut Walk, dev: &IfName, dst: &Dst) -> Stage<Next> {
     }
     let mtu = mtu_to_forward(walk, dst);
     check_mtu(walk, mtu)?;
+    let mtu = mtu.map(|(mtu, _)| mtu);
     walk.take(Decision::Forward(Forwarded { ttl: ttl - 1, mtu }), None);
     nf_hook(walk, Hook::Forward, Some(dev), Some(&dst.dev))?;
     ip_output(walk)
 }
 
 /// A packet that may not be split and is too large (`ip_exceeds_mtu`, `ip6_pkt_too_big`).
-fn check_mtu(walk: &Walk, mtu: Option<u32>) -> Stage<()> {
+fn check_mtu(walk: &Walk, mtu: Option<Mtu<'_>>) -> Stage<()> {
     let packet = walk.packet();
-    let Some(mtu) = mtu else { return Ok(()) };
+    let Some((mtu, lines)) = mtu else { return Ok(()) };
     let mtu = if packet.family() == Family::Inet6 { mtu.max(1280) } else { mtu };
     let may_split = packet.family() == Family::Inet && !packet.ip.df;
     // What arrived in pieces that fit goes on in pieces.
     let fits = packet.length <= mtu || packet.fragments.is_some_and(|fragments| fragments.largest <= mtu);
-    if may_split || fits || walk.skb.ignore_df { Ok(()) } else { Err(too_big(walk, mtu)) }
+    if may_split || fits || walk.skb.ignore_df { Ok(()) } else { Err(too_big(walk, (mtu, lines))) }
 }
 
 /// Whether an ICMP echo or other message would be answered by the receiver: everything else assumes a listener.

@@ -14,8 +14,8 @@ use super::netfilter::HookState;
 use super::unread;
 use super::walk::Walk;
 
-/// How deep lists of sets may hold each other; the kernel allows one level.
-const MAX_DEPTH: u32 = 4;
+/// How deep lists of sets may hold each other: a list takes no list (`IPSET_ERR_LOOP` in `list_set_uadt`).
+const MAX_DEPTH: u32 = 1;
 
 /// The sets that the rules of a walk have changed.
 pub(super) type ChangedSets = HashMap<(NetnsId, String), ChangedSet>;
@@ -87,11 +87,13 @@ pub(super) fn test(walk: &mut Walk, state: &HookState, query: Query<'_>, name: &
     ip_set_test(walk, state, query, name, MAX_DEPTH)
 }
 
-/// Whether asking changes what a later rule is answered: counters count, and `bitmap:ip,mac` completes its elements.
+/// Whether asking changes what a later rule is answered: counters count, and `bitmap:ip,mac` completes its elements,
+/// also where a list holds it.
 pub(super) fn writes(walk: &Walk, name: &str) -> bool {
-    let sets = walk.netns().ipsets.as_ref();
-    let is_bitmap = sets.and_then(|sets| sets.get(name)).is_some_and(|set| set.kind == "bitmap:ip,mac");
-    is_bitmap || walk.tracker.sets.values().any(|set| set.changes.has_added())
+    let set = |name: &str| walk.netns().ipsets.as_ref().and_then(|sets| sets.get(name));
+    let is_bitmap = |name: &str| set(name).is_some_and(|set| set.kind == "bitmap:ip,mac");
+    let holds_bitmap = set(name).is_some_and(|list| list.members.iter().any(|member| is_bitmap(&member.name)));
+    is_bitmap(name) || holds_bitmap || walk.tracker.sets.values().any(|set| set.changes.has_added())
 }
 
 /// Adds what the packet shows to a set, or deletes it (`ip_set_add`, `ip_set_del`).
@@ -213,8 +215,10 @@ fn bitmap_ipmac_test(walk: &mut Walk, query: Query<'_>, set: &IpSet, shown: &Sho
         (Some(_), Err(what), _) => return doubt(walk, name, query.sides, what),
         (None, mac, _) => {
             let mac = mac.as_ref().ok().copied().flatten();
-            complete(walk, set, (id, entry.clone()), mac, (address, frame));
-            return Tested::Yes(vec![entry.evidence], entry.skbmark);
+            let line = entry.evidence;
+            complete(walk, set, (id, entry), mac, (address, frame));
+            // The test itself gave no mark (`mtype_test` in `ip_set_bitmap_gen.h` ends before it).
+            return Tested::Yes(vec![line], (0, 0));
         }
         _ => {}
     }
@@ -229,7 +233,8 @@ fn of_frame((dev, is_source): &Frame) -> String {
     format!("{side} link address of what came in by {}", dev.as_ref().map_or("no device", IfName::as_str))
 }
 
-/// The element gets the packet's link address.
+/// The element gets the packet's link address, and is written anew without the mark that it had (`ip_set_test` has it
+/// added, and `mtype_add` in `ip_set_bitmap_gen.h` takes the mark from the packet's options, which have none).
 fn complete(
     walk: &mut Walk,
     set: &IpSet,
@@ -240,7 +245,7 @@ fn complete(
     let bytes = u64::from(walk.packet().length);
     let changed = change_of(walk, &set.name);
     changed.changes.remove(id);
-    changed.changes.add(SetEntry { mac, ..entry }, (1, bytes));
+    changed.changes.add(SetEntry { mac, skbmark: (0, 0), ..entry }, (1, bytes));
     if mac.is_none() {
         changed.unknown_macs.push(taken);
     }
@@ -249,7 +254,12 @@ fn complete(
 /// `list_set_ktest`: any of the members.
 fn list_set_ktest(walk: &mut Walk, state: &HookState, query: Query<'_>, list: &IpSet, depth: u32) -> Tested {
     let Some(depth) = depth.checked_sub(1) else {
-        return doubt(walk, &list.name, query.sides, "the lists of sets hold each other");
+        return doubt(
+            walk,
+            &list.name,
+            query.sides,
+            "a list of sets holds it, and it is a list, which no kernel allows",
+        );
     };
     let of_member = Query { counters: None, counts: query.counts && query.counts_in_members, ..query };
     let mut unknown = None;
@@ -328,8 +338,15 @@ fn mtype_add(
     }
     let bytes = u64::from(walk.packet().length);
     let changed = change_of(walk, &set.name);
+    // An element without a link address takes the packet's though it is there (`bitmap_ipmac_do_add`), unless it has
+    // already taken one that nobody knows.
+    let taken = |old: &SetEntry| {
+        let mut taken = changed.unknown_macs.iter();
+        taken.any(|(address, _)| old.first.is_some_and(|net| net.addr() == *address))
+    };
+    let completes = |old: &SetEntry| set.kind == "bitmap:ip,mac" && old.mac.is_none() && !taken(old);
     let new = match old {
-        Some((_, old)) if !exist && (set.kind != "bitmap:ip,mac" || old.mac.is_some()) => return Outcome::Failed,
+        Some((_, old)) if !exist && !completes(&old) => return Outcome::Failed,
         Some((id, old)) => {
             changed.changes.remove(id);
             let mac = element.mac.or(old.mac);
@@ -351,7 +368,7 @@ fn list_set_kadt(
     line: Evidence,
     depth: u32,
 ) -> Outcome {
-    let Some(depth) = depth.checked_sub(1) else { return Outcome::Failed };
+    let Some(depth) = depth.checked_sub(1) else { return lose(walk, &list.name) };
     let mut members = list.members.iter();
     while let Some(member) = members.next() {
         match ip_set_kadt(walk, state, (&member.name, sides), change, line, depth) {

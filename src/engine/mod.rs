@@ -2,8 +2,8 @@
 //!
 //! A stage is a function named after the kernel's, in a file that says where in the network stack it stands. A stage
 //! looks at the walk, records what it decides with [`walk::Walk::take`] and goes on in a straight line; where the
-//! kernel hands the packet to a device, the stage returns [`walk::Next`] and the loop in [`drive`] calls the next one, so
-//! that a routing loop costs no stack.
+//! kernel hands the packet to a device, the stage returns [`walk::Next`] and the loop in [`drive`] calls the next one,
+//! so that a routing loop costs no stack.
 
 mod address;
 mod arp;
@@ -28,6 +28,7 @@ mod iptables;
 mod jhash;
 mod link;
 mod matches;
+mod multipath;
 mod nat;
 mod nat_ports;
 mod ndisc;

@@ -112,7 +112,8 @@ fn owner_on_link(walk: &mut Walk, dev: &IfName, address: IpAddr, reach: &Reach) 
     let mut owners: Vec<DevRef> = reach.stacks.iter().filter(has).cloned().collect();
     if owners.len() > 1 && address.is_ipv4() && !walk.tracker.has_heard(me, dev, address) {
         let sender = asks_from(walk, dev);
-        let answers: Vec<bool> = owners.iter().map(|owner| arp::answers_arp(walk, owner, sender, address)).collect();
+        let mut answers = |owner: &DevRef| arp::answers_arp(walk, owner, sender, address).is_ok();
+        let answers: Vec<bool> = owners.iter().map(&mut answers).collect();
         if answers.contains(&true) {
             let mut answers = answers.into_iter();
             owners.retain(|_| answers.next().unwrap_or(true));
@@ -127,12 +128,9 @@ fn owner_on_link(walk: &mut Walk, dev: &IfName, address: IpAddr, reach: &Reach) 
     };
     let ways = owners.iter().map(name).collect();
     let row = |(netns, _): &DevRef| address::local_address(walk.snapshot.netns(*netns), address);
-    let why = Why {
-        what: format!("several on the link of {dev} have {address}, and which of them answers first is not known"),
-        evidence: owners.iter().rev().find_map(row),
-        gap: true,
-        column: None,
-    };
+    let what = format!("several on the link of {dev} have {address}, and which of them answers first is not known");
+    walk.gap(what.clone(), owners.iter().filter_map(row).collect::<Vec<_>>());
+    let why = Why { what, evidence: None, gap: false, column: None };
     let way = walk.choose(why, ways);
     (way < owners.len()).then(|| owners.swap_remove(way))
 }
@@ -155,9 +153,10 @@ fn proxy(walk: &mut Walk, hop: &Hop, reach: &Reach) -> Stage<Option<DevRef>> {
     Err(End::undetermined(Reason::MissingTable, what).because([line]))
 }
 
-/// Whether a stack that a request comes to by a device takes the address for its own: in IPv4 that of any device, or one
-/// that a local route names (`arp_process` in `net/ipv4/arp.c` asks for `RTN_LOCAL`); in IPv6 that of this one alone, whose networks' first addresses are a router's anycast ones (`ndisc_recv_ns`;
-/// `addrconf_join_anycast` in `net/ipv6/addrconf.c`).
+/// Whether a stack that a request comes to by a device takes the address for its own: in IPv4 that of any device, or
+/// one that a local route names (`arp_process` in `net/ipv4/arp.c` asks for `RTN_LOCAL`); in IPv6 that of this one
+/// alone, whose networks' first addresses are a router's anycast ones (`ndisc_recv_ns`; `addrconf_join_anycast` in
+/// `net/ipv6/addrconf.c`).
 fn has(netns: &Netns, dev: &IfName, address: IpAddr) -> bool {
     let IpAddr::V6(v6) = address else { return address::is_local_address(netns, address) };
     let routes = sysctl::device(netns, Family::Inet6, dev, "forwarding").is_some_and(|(value, _)| value != 0);
@@ -182,9 +181,9 @@ fn ask(walk: &mut Walk, dev: &IfName, address: IpAddr, owner: &DevRef) -> Result
     for netns in asked {
         arp::doubt_rules(walk, netns);
     }
-    if !arp::answers_arp(walk, owner, sender, address) {
+    if let Err(because) = arp::answers_arp(walk, owner, sender, address) {
         let what = format!("{} has {address}, but takes no request from this sender", owner.1);
-        return Err(Unheard::Silent { what, because: Vec::new() });
+        return Err(Unheard::Silent { what, because });
     }
     walk.tracker.heard.push((owner.0, owner.1.clone(), sender));
     Ok(())
@@ -245,8 +244,8 @@ struct Hop<'a> {
     source: Option<MacAddr>,
 }
 
-/// Nobody in the snapshot answers: a gateway of the underlay is taken to be there, unless it were a node of the snapshot,
-/// which would have answered; anything else fails.
+/// Nobody in the snapshot answers: a gateway of the underlay is taken to be there, unless it were a node of the
+/// snapshot, which would have answered; anything else fails.
 fn unanswered(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, reach: &Reach) -> Stage<()> {
     let Hop { dev, address, is_gateway, source } = *hop;
     let failed = row.filter(|row| row.state == NeighState::Failed);

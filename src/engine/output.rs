@@ -35,25 +35,11 @@ fn check_length(walk: &Walk, dst: &Dst) -> Stage<()> {
     let packet = walk.packet();
     let whole = packet.ip.df && packet.family() == Family::Inet && packet.protocol() != Protocol::TCP;
     match mtu(walk, dst) {
-        Some(mtu) if whole && packet.length > mtu => Err(message_too_long(packet, mtu).because(mtu_lines(walk, dst))),
+        Some((mtu, lines)) if whole && packet.length > mtu => {
+            Err(message_too_long(packet, mtu).because(lines.iter().copied()))
+        }
         _ => Ok(()),
     }
-}
-
-/// What says how long a packet on a route may be: the route where it has an MTU of its own that is smaller, else the
-/// device.
-fn mtu_lines(walk: &Walk, dst: &Dst) -> Vec<Evidence> {
-    let link = walk.netns().link(&dst.dev);
-    match (dst.mtu, link.and_then(|link| link.mtu)) {
-        (Some(route), Some(device)) if route > device => link.map(|link| link.evidence).into_iter().collect(),
-        (Some(_), _) => dst.because.clone(),
-        _ => link.map(|link| link.evidence).into_iter().collect(),
-    }
-}
-
-/// The same of the route that the packet has.
-fn lines_of_mtu(walk: &Walk) -> Vec<Evidence> {
-    walk.skb.dst.as_ref().map(|dst| mtu_lines(walk, dst)).unwrap_or_default()
 }
 
 fn message_too_long(packet: &Packet, mtu: u32) -> Box<End> {
@@ -90,7 +76,7 @@ fn ip_finish_output(walk: &mut Walk) -> Stage<Next> {
     let Some(dst) = walk.skb.dst.clone() else { return Err(no_dst()) };
     if let Some(mtu) = mtu(walk, &dst)
         // What came in pieces that fit goes on in pieces (`frag_max_size`).
-        && frame_length(walk) > mtu
+        && frame_length(walk) > mtu.0
     {
         fragment(walk, mtu)?;
     }
@@ -101,50 +87,56 @@ fn ip_finish_output(walk: &mut Walk) -> Stage<Next> {
     neigh_output(walk, &dst)
 }
 
-/// The MTU that a packet on a route must fit: the route's own or the device's (`ip_dst_mtu_maybe_forward`).
-pub(super) fn mtu(walk: &Walk, dst: &Dst) -> Option<u32> {
-    let device = walk.netns().link(&dst.dev).and_then(|link| link.mtu);
-    match (dst.mtu, device) {
-        (Some(route), Some(device)) => Some(route.min(device)),
+/// An MTU, and the lines that say it.
+pub(super) type Mtu<'d> = (u32, &'d [Evidence]);
+
+/// The MTU that a packet on a route must fit: the route's own or the device's, whichever is smaller
+/// (`ip_dst_mtu_maybe_forward`).
+pub(super) fn mtu<'d>(walk: &Walk<'d>, dst: &'d Dst) -> Option<Mtu<'d>> {
+    let route = dst.mtu.map(|mtu| (mtu, dst.because.as_slice()));
+    match (route, device_mtu(walk, dst)) {
+        (Some(route), Some(device)) if route.0 > device.0 => Some(device),
         (route, device) => route.or(device),
     }
 }
 
 /// The MTU that a packet must fit before the forward hook. IPv6 looks at the route's own only where it is locked
 /// (`ip6_dst_mtu_maybe_forward` in `include/net/ip6_route.h`), and comes to the rest of them when it sends.
-pub(super) fn mtu_to_forward(walk: &Walk, dst: &Dst) -> Option<u32> {
-    if walk.packet().family() == Family::Inet || dst.mtu_locked {
-        return mtu(walk, dst);
-    }
-    walk.netns().link(&dst.dev).and_then(|link| link.mtu)
+pub(super) fn mtu_to_forward<'d>(walk: &Walk<'d>, dst: &'d Dst) -> Option<Mtu<'d>> {
+    if walk.packet().family() == Family::Inet || dst.mtu_locked { mtu(walk, dst) } else { device_mtu(walk, dst) }
 }
 
-fn fragment(walk: &mut Walk, mtu: u32) -> Stage<()> {
+fn device_mtu<'d>(walk: &Walk<'d>, dst: &Dst) -> Option<Mtu<'d>> {
+    let link = walk.netns().link(&dst.dev)?;
+    Some((link.mtu?, std::slice::from_ref(&link.evidence)))
+}
+
+fn fragment(walk: &mut Walk, (mtu, lines): Mtu<'_>) -> Stage<()> {
     let packet = walk.packet();
     let own = walk.skb.own;
     let may_not = packet.ip.df && packet.family() == Family::Inet;
     if may_not && own && packet.inner.is_none() {
-        return Err(message_too_long(packet, mtu).because(lines_of_mtu(walk)));
+        return Err(message_too_long(packet, mtu).because(lines.iter().copied()));
     }
     if may_not {
-        return Err(too_big(walk, mtu));
+        return Err(too_big(walk, (mtu, lines)));
     }
     // In IPv6 only the sender splits, and a tunnel's outer packet counts as sent by nobody.
     if packet.family() == Family::Inet6 && !own && !walk.skb.ignore_df {
-        return Err(too_big(walk, mtu));
+        return Err(too_big(walk, (mtu, lines)));
     }
     let (count, largest) = pieces(packet, mtu);
-    walk.take(Decision::Fragment { mtu, count, largest }, lines_of_mtu(walk));
+    walk.take(Decision::Fragment { mtu, count, largest }, lines.iter().copied());
     Ok(())
 }
 
 /// The error about a packet that is too large: what `icmp_send` puts into it.
-pub(super) fn too_big(walk: &Walk, mtu: u32) -> Box<End> {
+pub(super) fn too_big(walk: &Walk, (mtu, lines): Mtu<'_>) -> Box<End> {
     let packet = walk.packet();
     let (kind, code) = if packet.family() == Family::Inet { (3, 4) } else { (2, 0) };
     let mut end = End::icmp(Reason::FragmentationNeeded, kind, code);
     end.error = Some(ErrorReply::Icmp { kind, code, mtu: Some(mtu) });
-    end.detail(format!("{} bytes don't fit the MTU of {mtu}", packet.length)).because(lines_of_mtu(walk))
+    end.detail(format!("{} bytes don't fit the MTU of {mtu}", packet.length)).because(lines.iter().copied())
 }
 
 /// How many pieces a packet makes, and how large the largest is: payloads of a multiple of 8 bytes.

@@ -34,7 +34,7 @@ pub(super) fn walk(course: &mut Course, forward: &Leg, sent: &Packet) -> Trace {
         }
     };
     course.lengths = None;
-    check_receiver(course, &mut leg, sent);
+    check_receiver(course, &mut leg, forward, sent);
     leg.trace
 }
 
@@ -53,23 +53,24 @@ fn syn_ack_lengths(course: &Course, forward: &Leg, outside: bool) -> Option<(u32
     };
     let [scaling, stamps, sack] = ["tcp_window_scaling", "tcp_timestamps", "tcp_sack"].map(allows);
     let four = |allowed: bool| if allowed { 4 } else { 0 };
-    let stamped = if stamps { 12 } else { four(sack) };
+    let stamped = if stamps { (12, 12) } else { (0, four(sack)) };
     let header = if packet.family() == Family::Inet { 40 } else { 60 };
     let payload = course.question.given.payload.as_ref().filter(|_| !course.question.established);
     let carried = payload.map_or(0, |payload| u32::try_from(payload.len()).unwrap_or(u32::MAX));
     let (least, most) = match packet.length.saturating_sub(header).saturating_sub(carried) {
         // None, or the segment size.
         0 | 4 => (0, 0),
-        _ if outside => (0, 16),
+        8 | 12 | 16 | 20 if outside => (0, 16),
         // Beside it window scaling or selective acknowledgement.
         8 if scaling == sack => (four(scaling), four(scaling)),
         8 => (0, 4),
         // Both.
         12 => (four(scaling) + four(sack), four(scaling) + four(sack)),
-        // Timestamps, with or without selective acknowledgement.
-        16 if stamps => (12, 12),
-        16 => (0, four(sack)),
-        20 => (four(scaling) + stamped, four(scaling) + stamped),
+        // Timestamps, and in their gaps selective acknowledgement or not.
+        16 => stamped,
+        20 => (four(scaling) + stamped.0, four(scaling) + stamped.1),
+        // Other options, which may ask for as many as there is room for (`MAX_TCP_OPTION_SPACE`).
+        24..=40 => (0, 36),
         _ => (0, 16),
     };
     Some((header + 4 + least, header + 4 + most))
@@ -183,7 +184,7 @@ fn answer_to(packet: &Packet) -> Packet {
 }
 
 /// An answer counts where the sender is, and from the address and port that it sent to.
-fn check_receiver(course: &Course, leg: &mut Leg, sent: &Packet) {
+fn check_receiver(course: &Course, leg: &mut Leg, forward: &Leg, sent: &Packet) {
     let expected = match leg.trace.verdict {
         Verdict::Delivered | Verdict::Left => sent,
         _ => return,
@@ -210,7 +211,7 @@ fn check_receiver(course: &Course, leg: &mut Leg, sent: &Packet) {
         leg.packet.source_port().map_or(String::new(), |port| format!(" port {port}")),
     );
     (leg.trace.verdict, leg.trace.reason) = (Verdict::Dropped, Some(Reason::ReplyNotMatched));
-    let bridged_past = past_netfilter(&leg.trace);
+    let bridged_past = past_netfilter(&leg.trace, &forward.trace);
     let Some(last) = leg.trace.steps.last_mut() else { return };
     last.because.extend(bridged_past);
     if let Decision::End { verdict, reason, detail: words, .. } = &mut last.decision {
@@ -220,8 +221,13 @@ fn check_receiver(course: &Course, leg: &mut Leg, sent: &Packet) {
     }
 }
 
-/// What kept netfilter from an answer that bridges carried, so that no connection translated it back.
-fn past_netfilter(trace: &Trace) -> Vec<Evidence> {
+/// What kept netfilter from an answer that bridges carried, so that no connection translated it back where one had
+/// translated the question.
+fn past_netfilter(answer: &Trace, question: &Trace) -> Vec<Evidence> {
+    let translated = |step: &&Step| {
+        let here = |nat: &Step| nat.place.netns == step.place.netns && matches!(nat.decision, Decision::Nat { .. });
+        question.steps.iter().any(here)
+    };
     let off = |step: &&Step| matches!(step.decision, Decision::Receive { bridge_netfilter: Some(false), .. });
-    trace.steps.iter().filter(off).flat_map(|step| step.because.clone()).collect()
+    answer.steps.iter().filter(off).filter(translated).flat_map(|step| step.because.clone()).collect()
 }

@@ -12,6 +12,7 @@ use crate::trace::{Decision, Reason, ReverseMode};
 use super::address::{local_address, select_source};
 use super::fib::{self, Failure, Flow, Found, Lookup, Unknown};
 use super::fib_rules;
+use super::multipath::hashed_flow;
 use super::obstacle;
 use super::sysctl;
 use super::unread;
@@ -39,9 +40,6 @@ struct Chosen<'s> {
     found: Found<'s>,
     way: Option<NextHop>,
 }
-
-/// A flow as multipath routes see it: source, destination and, where the policy asks for them, ports.
-pub(super) type MultipathFlow = (IpAddr, IpAddr, Option<(Option<u16>, Option<u16>)>);
 
 /// The loopback device's name, which the kernel fixes.
 pub(super) fn loopback() -> IfName {
@@ -196,19 +194,6 @@ fn select_path(walk: &mut Walk, found: &Found) -> Option<NextHop> {
     found.ways.get(way).cloned()
 }
 
-/// What the hash over a flow that chooses a way is made of: the addresses, and by another policy the ports too
-/// (`fib_multipath_hash` in `net/ipv4/route.c`, `rt6_multipath_hash` in `net/ipv6/route.c`). The same flow takes the same
-/// way however often it comes.
-fn hashed_flow(walk: &Walk) -> MultipathFlow {
-    let packet = walk.packet();
-    let key = match packet.family() {
-        Family::Inet => "net.ipv4.fib_multipath_hash_policy",
-        Family::Inet6 => "net.ipv6.fib_multipath_hash_policy",
-    };
-    let ports = sysctl::is_set(walk.netns(), key).then(|| (packet.source_port(), packet.destination_port()));
-    (packet.ip.source, packet.ip.destination, ports)
-}
-
 /// Without a rule file the kernel's own three rules are taken, which nobody has seen.
 fn assumed_rules(walk: &Walk) -> Option<String> {
     let netns = walk.netns();
@@ -285,7 +270,8 @@ fn check_loopback(walk: &mut Walk) -> Stage<()> {
     Ok(())
 }
 
-/// The reverse path check, before a packet is delivered or leaves by `out` (`fib_validate_source` and `__fib_validate_source` in `net/ipv4/fib_frontend.c`).
+/// The reverse path check, before a packet is delivered or leaves by `out` (`fib_validate_source` and
+/// `__fib_validate_source` in `net/ipv4/fib_frontend.c`).
 fn reverse_path(walk: &mut Walk, dev: &IfName, out: Option<&IfName>) -> Stage<()> {
     if walk.packet().family() == Family::Inet6 {
         return Ok(());

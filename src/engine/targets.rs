@@ -139,7 +139,8 @@ fn reject(walk: &mut Walk, with: RejectWith, because: Evidence) -> Stage<Action>
 }
 
 /// Whether a packet's checksum is right, without which `REJECT` doesn't answer. Of a protocol that has none, or that
-/// nobody knows, the payload is summed up all the same (`nf_reject_verify_csum` in `include/net/netfilter/nf_reject.h`).
+/// nobody knows, the payload is summed up all the same (`nf_reject_verify_csum` in
+/// `include/net/netfilter/nf_reject.h`).
 fn sums_up(walk: &mut Walk, because: Evidence) -> bool {
     match walk.packet().transport {
         // GRE, ESP, AH, DCCP, UDP-Lite.

@@ -125,8 +125,8 @@ fn nobody(walk: &mut Walk, next_hop: Option<IpAddr>, destination: IpAddr, routed
     Err(End::arrived(Verdict::Left))
 }
 
-/// Where no Node object says which nodes there are: that the peer to which a tunnel leads, or the gateway that a route of
-/// its own names, may be a node that was not collected.
+/// Where no Node object says which nodes there are: that the peer to which a tunnel leads, or the gateway that a route
+/// of its own names, may be a node that was not collected.
 fn missing_peer(walk: &Walk, next_hop: Option<IpAddr>, destination: IpAddr) -> Option<String> {
     let snapshot = walk.snapshot;
     if walk.packet().inner.is_some() {

@@ -6,17 +6,18 @@
 use std::net::IpAddr;
 
 use crate::evidence::Evidence;
-use crate::net::{Encapsulation, Family, Ip, MacAddr, Packet, Transport};
-use crate::snapshot::{FdbEntry, Link, LinkKind, Vxlan, VxlanTtl};
+use crate::net::{Encapsulation, Family, IfName, Ip, MacAddr, Packet, Transport};
+use crate::snapshot::{FdbEntry, Link, LinkKind, RouteType, Vxlan, VxlanTtl};
 use crate::trace::{Decision, Reason};
 
 use super::address;
 use super::checksum::{self, Checksum};
 use super::conntrack::{Nfct, UnknownPort};
-use super::route::ip_route_output;
+use super::fib::{self, Flow, Lookup};
+use super::route::{ip_route_output, loopback};
 use super::sysctl;
 use super::unread;
-use super::walk::{End, Next, Stage, Walk};
+use super::walk::{CameBack, End, Next, Stage, Walk};
 
 /// Bytes of a VXLAN header and an inner Ethernet header.
 const VXLAN_AND_ETHERNET: u32 = 8 + 14;
@@ -51,7 +52,8 @@ pub(super) fn vxlan_xmit(walk: &mut Walk, link: &Link, settings: &Vxlan) -> Stag
         [entry.evidence],
     );
     let vni = entry.vni.unwrap_or(settings.vni);
-    if let Some(next) = encap_bypass_if_local(walk, link, vtep)? {
+    let bounds = source_port_bounds(walk, settings);
+    if let Some(next) = encap_bypass_if_local(walk, link, entry, &outer, bounds)? {
         return Ok(next);
     }
     walk.take(
@@ -60,33 +62,88 @@ pub(super) fn vxlan_xmit(walk: &mut Walk, link: &Link, settings: &Vxlan) -> Stag
     );
     walk.skb.inner_unknown_ports.push(walk.skb.unknown_port);
     walk.skb.unknown_port = tunnel_port;
-    walk.skb.sport_bounds = Some(source_port_bounds(walk, settings));
+    walk.skb.sport_bounds = Some(bounds);
     walk.skb.checksum = Checksum::Partial;
     route_outer(walk, link, via.as_ref())
 }
 
-/// The entry points to an address of this namespace: the frame goes back into the stack without a tunnel, as one for this
-/// host (`encap_bypass_if_local` and `vxlan_encap_bypass` in `drivers/net/vxlan/vxlan_core.c`), and still has its route,
-/// since the device keeps it (`netif_keep_dst`): what was forwarded is forwarded again, and so is what the stack sent in
-/// IPv6 (`ip6_rt_init_dst`), while IPv4 drops that (`rt_dst_alloc`).
-fn encap_bypass_if_local(walk: &mut Walk, link: &Link, vtep: IpAddr) -> Stage<Option<Next>> {
-    if !address::is_local_address(walk.netns(), vtep) {
+/// The tunnel packet's route is one to this namespace: the frame goes back into the stack without a tunnel, as one for
+/// this host, from the device that listens for such packets (`encap_bypass_if_local` and `vxlan_encap_bypass` in
+/// `drivers/net/vxlan/vxlan_core.c`). It still has its route, since the device keeps it (`netif_keep_dst`): what was
+/// forwarded is forwarded again, and so is what the stack sent in IPv6 (`ip6_rt_init_dst`), while IPv4 drops that
+/// (`rt_dst_alloc`).
+fn encap_bypass_if_local(
+    walk: &mut Walk,
+    link: &Link,
+    entry: &FdbEntry,
+    outer: &Packet,
+    bounds: (u16, u16),
+) -> Stage<Option<Next>> {
+    let mut flow = Flow::of(outer, loopback());
+    (flow.oif, flow.sport_bounds) = (entry.via.clone(), Some(bounds));
+    let lines = match fib::fib_lookup_for(walk, walk.netns(), &flow) {
+        Lookup::Found(found) if found.route.kind == RouteType::Local => found.because,
+        _ => return Ok(None),
+    };
+    if is_foreign_source(walk, outer) {
         return Ok(None);
     }
+    let receiver = vxlan_find_vni(walk, entry, outer).map_err(|end| end.because([entry.evidence]).because(lines))?;
     if walk.skb.iif.is_some() || walk.packet().family() == Family::Inet6 {
-        walk.skb.bypassed = true;
-        walk.skb.came_back = walk.steps().last().and_then(|step| step.because.first().copied());
-        return Ok(Some(Next::Receive(walk.netns_id(), link.name.clone())));
+        walk.skb.came_back = Some(CameBack { entry: entry.evidence, is_received: false });
+        return Ok(Some(Next::Receive(walk.netns_id(), receiver)));
     }
-    walk.receive(walk.netns_id(), &link.name, None, [link.evidence]);
+    walk.receive(walk.netns_id(), &receiver, None, [link.evidence]);
+    let vtep = outer.ip.destination;
     let detail =
-        format!("the entry points to {vtep}, this node's own address, and the packet comes back to {}", link.name);
+        format!("the entry points to {vtep}, this node's own address, and the packet comes back to {receiver}");
     Err(End::dropped(Reason::TunnelLoop).detail(detail).because([link.evidence]))
 }
 
+/// The device of this namespace that listens for what the entry makes of a frame (`vxlan_find_vni`). An entry that
+/// names a lower device finds none, since no socket is bound to that one (`vxlan_find_sock`).
+fn vxlan_find_vni(walk: &Walk, entry: &FdbEntry, outer: &Packet) -> Stage<IfName> {
+    let Some(Encapsulation::Vxlan(vni)) = outer.encapsulation else {
+        return Err(End::undetermined(Reason::NotModelled, "the tunnel is none of VXLAN"));
+    };
+    let (vtep, port) = (outer.ip.destination, outer.destination_port());
+    let front = format!("the entry points to {vtep}, this node's own address");
+    if let Some(via) = &entry.via {
+        let detail = format!("{front}, and names {via}, to which no VXLAN device's socket is bound");
+        return Err(End::dropped(Reason::NoVtep).detail(detail));
+    }
+    let links = walk.netns().links.iter().flatten();
+    let mut listening = links.filter(|link| listens(link, port, outer.family())).peekable();
+    let reason = if listening.peek().is_none() { Reason::NoVtep } else { Reason::VniMismatch };
+    let found = listening.find(|link| matches!(&link.kind, LinkKind::Vxlan(settings) if settings.vni == vni));
+    found.map(|link| link.name.clone()).ok_or_else(|| {
+        let port = port.unwrap_or(0);
+        let detail = format!("{front}, where no VXLAN device with network identifier {vni} listens on UDP port {port}");
+        End::dropped(reason).detail(detail)
+    })
+}
+
+/// Whether a device listens on a port of a family.
+fn listens(link: &Link, port: Option<u16>, family: Family) -> bool {
+    match &link.kind {
+        LinkKind::Vxlan(settings) => Some(settings.port) == port && link.up && underlay_family(settings) == family,
+        _ => false,
+    }
+}
+
+/// IPv4 sends nothing from an address that isn't the namespace's own (`ip_route_output_key_hash_rcu`); IPv6 does
+/// (`ip6_dst_lookup_tail`).
+fn is_foreign_source(walk: &Walk, outer: &Packet) -> bool {
+    let source = outer.ip.source;
+    source.is_ipv4()
+        && !source.is_unspecified()
+        && walk.netns().addrs.is_some()
+        && !address::is_local_address(walk.netns(), source)
+}
+
 /// Which unknown port the tunnel packet is sent from. A hash over ports, or over an IPv6 flow label, is made once and
-/// stays with the packet through every tunnel. ICMP in IPv4 has neither: its hash is made of its addresses, the same both
-/// ways (`__flow_hash_consistentify` in `net/core/flow_dissector.c`), and forgotten (`skb_clear_hash_if_not_l4` in
+/// stays with the packet through every tunnel. ICMP in IPv4 has neither: its hash is made of its addresses, the same
+/// both ways (`__flow_hash_consistentify` in `net/core/flow_dissector.c`), and forgotten (`skb_clear_hash_if_not_l4` in
 /// `iptunnel_xmit`), so that the next one is made of the tunnel packet's ports, and that one stays.
 fn udp_flow_src_port(walk: &mut Walk, outer: Ip) -> UnknownPort {
     if let Some(port) = walk.skb.flow_hash {
@@ -114,19 +171,14 @@ fn source_port_bounds(walk: &Walk, settings: &Vxlan) -> (u16, u16) {
     (low, high.saturating_sub(1).max(low))
 }
 
-/// Routes the outer packet (`udp_tunnel_dst_lookup`): failures are silent, since they happen inside a device. IPv4 takes
-/// no source that isn't the namespace's own (`ip_route_output_key_hash_rcu`); IPv6 does (`ip6_dst_lookup_tail`).
-fn route_outer(walk: &mut Walk, link: &Link, oif: Option<&crate::net::IfName>) -> Stage<Next> {
+/// Routes the outer packet (`udp_tunnel_dst_lookup`): failures are silent, since they happen inside a device.
+fn route_outer(walk: &mut Walk, link: &Link, oif: Option<&IfName>) -> Stage<Next> {
     walk.skb.nfct = Nfct::None;
     walk.skb.dst = None;
     walk.skb.nf_bridge = None;
     walk.skb.iif = None;
-    let source = walk.packet().ip.source;
-    if source.is_ipv4()
-        && !source.is_unspecified()
-        && walk.netns().addrs.is_some()
-        && !address::is_local_address(walk.netns(), source)
-    {
+    if is_foreign_source(walk, walk.packet()) {
+        let source = walk.packet().ip.source;
         let detail = format!("{source}, the local address of {}, is not an address of this namespace", link.name);
         return Err(End::dropped(Reason::NoSource).detail(detail).because([link.evidence]));
     }
@@ -138,10 +190,6 @@ fn route_outer(walk: &mut Walk, link: &Link, oif: Option<&crate::net::IfName>) -
     }
     if dst.dev == link.name {
         let detail = format!("the tunnel packet's own route leads into {}", link.name);
-        return Err(End::dropped(Reason::TunnelLoop).detail(detail).because(dst.because));
-    }
-    if dst.local {
-        let detail = format!("the entry points to this node's own address {}", walk.packet().ip.destination);
         return Err(End::dropped(Reason::TunnelLoop).detail(detail).because(dst.because));
     }
     walk.skb.dst = Some(dst);
@@ -238,11 +286,7 @@ pub(super) fn vxlan_rcv(walk: &mut Walk) -> Stage<Option<Next>> {
         return Err(End::undetermined(Reason::MissingTable, what));
     };
     let family = walk.packet().family();
-    let listens = |link: &&Link| match &link.kind {
-        LinkKind::Vxlan(settings) => Some(settings.port) == port && link.up && underlay_family(settings) == family,
-        _ => false,
-    };
-    let mut listening = links.iter().filter(listens).peekable();
+    let mut listening = links.iter().filter(|link| listens(link, port, family)).peekable();
     let Some(first) = listening.peek().map(|link| link.kind_evidence) else {
         let detail = format!("no VXLAN device listens on UDP port {}", port.unwrap_or(0));
         // The devices that are there, each with what keeps it from listening: its port, or that it is down.

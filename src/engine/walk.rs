@@ -130,14 +130,21 @@ pub(super) struct Skb {
     /// The packet may be split although nobody allowed it: IPv6's pieces, put together by connection tracking, of which
     /// nothing tells any more how large they were (`skb->ignore_df`).
     pub ignore_df: bool,
-    /// A VXLAN device has put the frame back into the stack, as for this host.
-    pub bypassed: bool,
-    /// The tunnel's entry that did so.
-    pub came_back: Option<Evidence>,
+    /// A VXLAN device has put the frame back into the stack.
+    pub came_back: Option<CameBack>,
     /// The device that an ICMPv6 echo came in by, which the lookup for the answer to it names.
     pub echo_dev: Option<IfName>,
     /// Bridge netfilter routed the packet and the route was an error, which the IP layer will act on.
     pub dst_error: Option<Box<End>>,
+}
+
+/// A frame that a VXLAN device put back into the stack, as one for this host.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CameBack {
+    /// The tunnel's entry that did so.
+    pub entry: Evidence,
+    /// Whether the stack has it.
+    pub is_received: bool,
 }
 
 /// Who a frame is for, as far as the sender knows.
@@ -160,6 +167,9 @@ pub(super) struct NfBridge {
     pub physout: Option<IfName>,
     /// The IP prerouting hooks have run and must not run again.
     pub sabotage: bool,
+    /// The frame has the bridge's own route, which leads nowhere (`br_netfilter_rtable_init` in
+    /// `net/bridge/br_nf_core.c`), where it has no other.
+    pub fake_route: bool,
 }
 
 /// Why a walk has to choose, and how that is to be read.
@@ -276,6 +286,12 @@ impl<'s> Walk<'s> {
     /// The packet as it is now.
     pub(super) fn packet(&self) -> &Packet {
         &self.packet
+    }
+
+    /// Between which lengths the packet is: that of a SYN's answer, in a tunnel too, is not quite known.
+    pub(super) fn length_range(&self) -> (u32, u32) {
+        let open = self.lengths.map_or(0, |(least, most)| most.saturating_sub(least));
+        (self.packet.length.saturating_sub(open), self.packet.length)
     }
 
     /// Where it is now.

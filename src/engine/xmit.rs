@@ -45,7 +45,9 @@ pub(super) fn dev_queue_xmit(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
 fn without_link(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
     let netns = walk.netns();
     if netns.links.is_some() {
-        return Err(End::dropped(Reason::NoDevice).detail(format!("{}/link.txt has no device {dev}", netns.dir)));
+        let route = walk.skb.dst.as_ref().filter(|dst| dst.dev == *dev).map(|dst| dst.because.clone());
+        let detail = format!("{}/link.txt has no device {dev}", netns.dir);
+        return Err(End::dropped(Reason::NoDevice).detail(detail).because(route.unwrap_or_default()));
     }
     if let Some((owner, other)) = walk.skb.next_hop.as_ref().and_then(|next_hop| next_hop.owner.clone()) {
         walk.take(Decision::Transmit { device: dev.clone() }, None);
@@ -100,5 +102,6 @@ pub(super) fn arrive(walk: &mut Walk, netns: NetnsId, dev: IfName) -> Next {
     walk.skb.dst_error = None;
     walk.skb.nf_bridge = None;
     walk.skb.ignore_df = false;
+    walk.skb.came_back = None;
     Next::Receive(netns, dev)
 }

@@ -213,8 +213,8 @@ impl Packet {
         }
     }
 
-    /// Whether the kernel makes no ICMP error about the packet: it is one itself, or an ICMP message of IPv4 that may be
-    /// one for all it knows (`icmp_pointers` and `__icmp_send` in `net/ipv4/icmp.c`).
+    /// Whether the kernel makes no ICMP error about the packet: it is one itself, or an ICMP message of IPv4 that may
+    /// be one for all it knows (`icmp_pointers` and `__icmp_send` in `net/ipv4/icmp.c`).
     #[must_use]
     pub fn gets_no_icmp_error(&self) -> bool {
         let unknown = match self.transport {

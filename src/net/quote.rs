@@ -6,7 +6,8 @@ use super::{Ip, Packet, Protocol, Transport};
 
 impl Packet {
     /// Reads what an ICMP or ICMPv6 error carries behind its header, as far as connection tracking looks at it
-    /// (`nf_ct_get_tuplepr` in `net/netfilter/nf_conntrack_core.c`); `None` where it can't be read, which is invalid there.
+    /// (`nf_ct_get_tuplepr` in `net/netfilter/nf_conntrack_core.c`); `None` where it can't be read, which is invalid
+    /// there.
     #[must_use]
     pub fn quoted(bytes: &[u8], v6: bool) -> Option<Self> {
         if v6 { ipv6(bytes) } else { ipv4(bytes) }

@@ -17,9 +17,9 @@ pub struct Link {
     /// Whether the device has a carrier.
     ///
     /// For a device that is up it is `LOWER_UP` (`netif_carrier_ok()` in `dev_get_flags()`, `net/core/dev.c`) without
-    /// `M-DOWN` (iproute2's word for a lower device that isn't up). `NO-CARRIER` is iproute2's word for a device that is
-    /// up and not `RUNNING`, which a dormant device with a carrier isn't either; it decides only where `LOWER_UP` can't:
-    /// on a device that is down, together with `M-DOWN`.
+    /// `M-DOWN` (iproute2's word for a lower device that isn't up). `NO-CARRIER` is iproute2's word for a device that
+    /// is up and not `RUNNING`, which a dormant device with a carrier isn't either; it decides only where `LOWER_UP`
+    /// can't: on a device that is down, together with `M-DOWN`.
     pub carrier: bool,
     /// Whether `NOARP` stands among the flags: no neighbour is looked up.
     pub noarp: bool,

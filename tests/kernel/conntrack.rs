@@ -171,3 +171,13 @@ fn a_packet_whose_answers_would_be_those_of_another_connection_is_dropped() {
     scenario.probe(udp("10.244.2.2", 7000, 41030).silent());
     must_agree(scenario, "");
 }
+
+#[test]
+fn a_label_joins_those_that_the_connection_has() {
+    let mut scenario = with_connections(&[]);
+    let chain = "type filter hook forward priority 10; policy accept;";
+    let rules = "ct label set 1\n  ct label set 2\n  ct label 3 drop\n  ct label 1 drop";
+    scenario.space("n1").nft = format!("table ip t {{\n chain c {{\n  {chain}\n  {rules}\n }}\n}}\n");
+    scenario.probe(udp("10.244.2.2", 7000, 41020).silent());
+    must_agree(scenario, "");
+}

@@ -197,6 +197,26 @@ fn a_tunnel_into_itself_ends_silently() {
 }
 
 #[test]
+fn a_tunnels_entry_for_the_node_itself_leads_to_the_device_that_listens_for_it() {
+    must_agree(stopped::own_vteps(), "");
+}
+
+#[test]
+fn an_element_that_takes_a_link_address_loses_its_mark() {
+    must_agree(settings::completed_elements(), "");
+}
+
+#[test]
+fn how_long_the_answer_of_a_listener_without_timestamps_is_depends_on_the_syn() {
+    must_agree_but_for(settings::short_answers(), "the answer to the SYN, of ");
+}
+
+#[test]
+fn a_bridged_frame_has_the_route_of_its_bridge() {
+    must_agree(settings::bridged_routes(), "");
+}
+
+#[test]
 fn a_device_may_forward_ipv6_where_the_node_does_not() {
     // Since Linux 6.17.
     if !std::path::Path::new("/proc/sys/net/ipv6/conf/all/force_forwarding").exists() {

@@ -231,14 +231,10 @@ impl<'a> Seen<'a> {
 fn is_further_error(path: &Value, hit: &RuleHit) -> bool {
     let Some(header) = hit.header.as_ref().filter(|header| header.is_icmp_error()) else { return false };
     let (source, destination) = (header.source.to_string(), header.destination.to_string());
-    // An echo between the same addresses is none.
-    let is_error = |packet: &Value| match (packet["protocol"].as_str(), packet["icmp"][0].as_u64()) {
-        (Some("icmp"), Some(kind)) => matches!(kind, 3 | 4 | 5 | 11 | 12),
-        (Some("icmpv6"), Some(kind)) => kind < 128,
-        _ => false,
+    let icmp = header.icmp.map(|(kind, code)| serde_json::json!([kind, code]));
+    let told = |packet: &Value| {
+        packet["source"] == *source && packet["destination"] == *destination && Some(&packet["icmp"]) == icmp.as_ref()
     };
-    let told =
-        |packet: &Value| packet["source"] == *source && packet["destination"] == *destination && is_error(packet);
     path["reply"]["verdict"] == "rejected" && !steps(path).any(|step| told(&step["packet"]))
 }
 

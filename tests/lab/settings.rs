@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use super::flannel::FlannelBackend;
 use super::probe::{Probe, Proto, Want};
 use super::scenario::Scenario;
-use super::situations::{EVERY, POD1, two_pods};
+use super::situations::{EVERY, POD1, two_nodes, two_pods};
 
 const POD2: &str = "default/pod2";
 
@@ -170,5 +170,74 @@ pub fn duplicate_address() -> Scenario {
     scenario.space("default/pod3").ip("addr add 10.244.1.2/32 dev eth0");
     scenario.probe(Probe::ask(POD2, "10.244.1.2", Proto::Udp, "10.244.1.2", 7000).times(2));
     scenario.probe(Probe::ask("node/n1", "10.244.1.2", Proto::Icmp, "10.244.1.2", 0));
+    scenario
+}
+
+/// The elements of a set that had no link address, and take a packet's: they lose their mark.
+pub fn completed_elements() -> Scenario {
+    let mut scenario = two_pods("completed-elements", FlannelBackend::Vxlan).scenario();
+    let n1 = scenario.space("n1");
+    n1.ipset.push_str("create a bitmap:ip,mac range 10.244.1.0/24 skbinfo\nadd a 10.244.1.2 skbmark 0x7\n");
+    n1.ipset.push_str("create b bitmap:ip,mac range 10.244.1.0/24 skbinfo\nadd b 10.244.1.2 skbmark 0x7\n");
+    n1.ipset.push_str("create l list:set size 8\nadd l a\n");
+    let rules = n1.rules4();
+    for rule in [
+        "-j SET --map-set l src,src --map-mark",
+        "-m set --match-set a src,dst -j DROP",
+        "-m mark --mark 0x7 -j DROP",
+        "-j SET --map-set a src,src --map-mark",
+        "-j SET --add-set b src,src",
+        "-m set --match-set b src,dst -j DROP",
+        "-j SET --map-set b src,src --map-mark",
+    ] {
+        rules.append("mangle", format!("PREROUTING -i cni0 {rule}"));
+    }
+    scenario.probe(Probe::ask(POD1, POD2, Proto::Udp, "10.244.2.2", 7000).answered_by(POD2));
+    scenario
+}
+
+/// A listener without timestamps, whose answer's length depends on whether the SYN asked for selective acknowledgement:
+/// rules of both kinds ask for it, and for that of the tunnel packet around it.
+pub fn short_answers() -> Scenario {
+    let mut scenario = two_pods("short-answers", FlannelBackend::Vxlan).scenario();
+    scenario.space(POD2).sysctl("ipv4/tcp_timestamps", 0);
+    let n2 = scenario.space("n2");
+    n2.rules4().insert("filter", "FORWARD -p tcp -m length --length 52 -j ACCEPT");
+    n2.rules4().insert("filter", "OUTPUT -p udp -m udp --dport 8472 -m length --length 102 -j ACCEPT");
+    let chain = "type filter hook forward priority 10; policy accept;";
+    let rules = "meta length 44-60 counter\n  meta length 52 tcp dport 7000 drop\n  ip length 52 tcp sport 7000 drop";
+    let n1 = scenario.space("n1");
+    n1.nft.push_str(&format!("table ip t {{\n chain c {{\n  {chain}\n  {rules}\n }}\n}}\n"));
+    scenario.probe(Probe::ask(POD1, POD2, Proto::Tcp, "10.244.2.2", 7000).want(Want::Unheard(POD2.to_owned())));
+    scenario
+}
+
+/// What bridged frames have for a route: the bridge's own one, which names nobody; after address translation on the
+/// bridge a real one.
+pub fn bridged_routes() -> Scenario {
+    let mut scenario = two_nodes("bridged-routes", FlannelBackend::Vxlan).scenario();
+    let n1 = scenario.space("n1");
+    n1.nft.push_str(
+        "table ip t {\n\
+           chain f {\n  type filter hook forward priority 10; policy accept;\n\
+             rt classid 0 counter\n  meta rtclassid 0 counter\n\
+             rt nexthop 10.244.1.3 counter\n  rt nexthop 10.244.1.4 counter\n  rt nexthop 10.244.2.0 counter\n\
+             rt mtu 1410 counter\n }\n\
+           chain p {\n  type filter hook postrouting priority 10; policy accept;\n\
+             rt nexthop 10.244.1.3 counter\n  rt nexthop 10.244.1.4 counter\n  rt classid 0 counter\n }\n\
+           chain q {\n  type filter hook prerouting priority 10; policy accept;\n  rt classid 0 counter\n }\n}\n\
+         table bridge b {\n\
+           chain p {\n  type filter hook prerouting priority -10; policy accept;\n  meta rtclassid 0 counter\n }\n\
+           chain f {\n  type filter hook forward priority -10; policy accept;\n  meta rtclassid 0 counter\n }\n\
+           chain i {\n  type filter hook input priority -10; policy accept;\n  meta rtclassid 0 counter\n }\n}\n",
+    );
+    for proto in EVERY {
+        scenario.probe(Probe::ask(POD1, "default/pod3", proto, "10.244.1.3", 7000).answered_by("default/pod3"));
+    }
+    scenario.probe(Probe::ask(POD1, POD2, Proto::Udp, "10.244.2.2", 7000).answered_by(POD2));
+    let rules = scenario.space("n1").rules4();
+    rules.insert("nat", "PREROUTING -d 10.96.0.99/32 -p udp -j DNAT --to-destination 10.244.1.4:7000");
+    let web = Probe::ask(POD1, "10.96.0.99", Proto::Udp, "10.96.0.99", 7000);
+    scenario.probe(web.answered_by("shop/web-0"));
     scenario
 }

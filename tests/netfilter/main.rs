@@ -6,6 +6,7 @@ mod extensions;
 mod hostile;
 mod index;
 mod matching;
+mod multipath;
 mod nat;
 mod native;
 mod recent;

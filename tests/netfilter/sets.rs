@@ -1,5 +1,7 @@
 //! The `set` match.
 
+use std::fmt::Write as _;
+
 use super::*;
 
 const SETS: &str = "\
@@ -213,4 +215,30 @@ fn an_element_without_a_link_address_takes_the_first_packets() {
     let rules = "-A INPUT -m set --match-set a src,src\n-A INPUT -m set --match-set a src,src\n\
                  -A INPUT -m set --match-set a src,dst -j DROP";
     assert_eq!(matching(rules, sets), ["INPUT 1", "INPUT 2", "INPUT policy"]);
+}
+
+#[test]
+fn a_list_in_a_list_is_in_doubt_and_costs_no_more_than_its_rows() {
+    let mut sets = "create a hash:ip family inet\nadd a 192.0.2.1\n".to_owned();
+    for list in 0..300 {
+        let _ = writeln!(sets, "create l{list} list:set size 300");
+    }
+    for list in 0..300 {
+        for member in 0..300 {
+            let _ = writeln!(sets, "add l{list} l{member}");
+        }
+    }
+    let ask = "-A INPUT -m set --match-set l0 src -j DROP";
+    assert!(with_sets(ask, &sets).branches());
+    // What it took nobody knows.
+    let rules = format!("-A INPUT -j SET --add-set l0 src\n{ask}");
+    assert!(with_sets(&rules, &sets).branches());
+}
+
+#[test]
+fn a_list_completes_the_elements_of_a_bitmap_that_it_holds() {
+    let sets = "create a bitmap:ip,mac range 192.0.2.0-192.0.2.255\nadd a 192.0.2.99\n\
+                create l list:set size 8\nadd l a\n";
+    let rules = "-A INPUT -m set --match-set l src,src\n-A INPUT -m set --match-set a src,dst -j DROP";
+    assert_eq!(matching(rules, sets), ["INPUT 1", "INPUT policy"]);
 }

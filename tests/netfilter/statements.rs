@@ -291,6 +291,7 @@ fn what_a_connection_keeps_is_asked_for() {
     assert!(!drops("ct label 1"));
     assert!(drops("ct label set 1 ct label 1"));
     assert!(!drops("ct label set 1 ct label 2"));
+    assert!(drops("ct label set 1 ct label set 2 ct label 1"));
     assert!(!drops("meta cgroup 0"), "a packet that is passed on is no socket's");
     assert!(drops("jhash ip ttl . th dport mod 1 seed 0x3 == 0"));
 }
@@ -317,4 +318,71 @@ fn who_sends_is_what_the_question_says() {
     assert_eq!(snapshot(Some(1000)), [false]);
     assert_eq!(snapshot(Some(0)), [true]);
     assert_eq!(snapshot(None).len(), 2);
+}
+
+#[test]
+fn how_long_the_answer_to_a_syn_is_depends_on_options_that_nobody_has_seen() {
+    let sysctl = format!("{SYSCTL}net.ipv4.tcp_timestamps = 0\n");
+    // Window scaling is certain, selective acknowledgement isn't: 48 or 52 bytes.
+    let replies = |files: &[(&str, &str)]| {
+        let files: Vec<(&str, &str)> = files.iter().copied().chain([("sysctl", &*sysctl)]).collect();
+        let mut verdicts: Vec<Verdict> =
+            host(&files).answer().paths.iter().map(|path| path.reply.as_ref().unwrap().verdict).collect();
+        verdicts.sort_by_key(|verdict| verdict.as_str());
+        verdicts
+    };
+    let nft = |rule: &str| replies(&[("nft.txt", &chain("inet", "output", &format!("{rule} drop")))]);
+    let iptables = |length: &str| {
+        let rule = format!("-A OUTPUT -m length --length {length} -j DROP");
+        replies(&[("iptables-save", &table("filter", ":OUTPUT ACCEPT", &rule))])
+    };
+    let (open, passes, drops) = (vec![Verdict::Dropped, Verdict::Left], vec![Verdict::Left], vec![Verdict::Dropped]);
+    assert_eq!(iptables("50:60"), open);
+    assert_eq!(iptables("44:47"), passes);
+    assert_eq!(iptables("48:52"), drops);
+    assert_eq!(nft("meta length 50-60"), open);
+    assert_eq!(nft("meta length != 50-60"), open);
+    assert_eq!(nft("meta length 44-47"), passes);
+    assert_eq!(nft("meta length < 53"), drops);
+    assert_eq!(nft("meta length > 47"), drops);
+    assert_eq!(nft("meta length > 52"), passes);
+    assert_eq!(nft("meta length != 47"), drops);
+    assert_eq!(nft("meta length { 48, 50 }"), open);
+    assert_eq!(nft("meta length { 47, 53 }"), passes);
+    assert_eq!(nft("ip length 52"), open);
+    assert_eq!(nft("ip length 60"), passes);
+    assert_eq!(nft("@nh,16,16 60"), open);
+    assert_eq!(nft("quota over 47 bytes"), drops);
+    assert_eq!(nft("quota over 50 bytes"), open);
+    assert_eq!(nft("quota over 52 bytes"), passes);
+}
+
+#[test]
+fn whether_a_connection_is_assured_may_depend_on_its_age() {
+    let row = "ipv4     2 udp      17 20 src=192.0.2.99 dst=198.51.100.7 sport=40000 dport=53 src=198.51.100.7 \
+               dst=192.0.2.99 sport=53 dport=40000 mark=0 use=1\n";
+    let ask = |rules: &str| {
+        let host = host(&[("nft.txt", &chain("inet", "forward", rules)), ("conntrack", row)]).forwarded();
+        let mut packet = packet(CLIENT, THEM, udp(53));
+        packet.length = 60;
+        let answer = host.with(packet).answer();
+        answer.paths.iter().map(|path| matched(&path.forward)).collect::<Vec<_>>()
+    };
+    let both = [vec!["c 1"], vec!["c policy"]];
+    assert_eq!(ask("ct status assured drop"), both);
+    assert_eq!(ask("ct status & assured == assured drop"), both);
+    assert_eq!(ask("ct status dnat drop"), [["c policy"]]);
+    assert_eq!(ask("ct status seen-reply drop"), [["c 1"]]);
+    assert_eq!(ask("ct status & (seen-reply|confirmed) == (seen-reply|confirmed) drop"), [["c 1"]]);
+    // One answer serves both rules, and iptables' too.
+    assert_eq!(ask("ct status ! assured accept\nct status assured drop"), [vec!["c 2"], vec!["c 1"]]);
+}
+
+#[test]
+fn a_rule_of_nft_without_effect_that_may_match_is_marked() {
+    let rules = "meta cpu 98 counter\nlimit rate 1/second log\nct status ! assured counter\ncounter\ntcp dport 80 drop";
+    let path = at("forward", rules).with(packet(CLIENT, THEM, tcp(80))).path();
+    let rules = path.forward.steps.iter().filter(|step| matches!(step.decision, Decision::Rule { .. }));
+    assert_eq!(rules.map(|step| step.certain).collect::<Vec<_>>(), [false, false, true, true, true]);
+    assert_eq!(path.forward.steps.iter().filter(|step| !step.certain).count(), 2);
 }

@@ -132,7 +132,7 @@ fn a_zone_of_one_direction_keeps_only_that_one_apart() {
              dst=192.0.2.99 sport=80 dport=40000 [ASSURED] mark=0 {zone} use=1\n"
         )
     };
-    let asked = |target: &str, zone: &str| {
+    let established = |target: &str, zone: &str| {
         let rules = format!(
             "{}{}",
             table("raw", ":PREROUTING ACCEPT", &format!("-A PREROUTING -j CT {target}")),
@@ -141,19 +141,19 @@ fn a_zone_of_one_direction_keeps_only_that_one_apart() {
         let mut host = host(&[("iptables-save", &rules), ("conntrack", &row(zone))]);
         host.packet.transport = Transport::Tcp { source: Some(40000), destination: Some(80), flags: 0x10 };
         host.packet.mark = Mark(5);
-        host
+        host.path().forward.reason
     };
-    let established = |target: &str, zone: &str| asked(target, zone).is_dropped();
-    assert!(established("--zone-orig 5", "zone-orig=5"));
-    assert!(established("--zone-reply 5", "zone-reply=5"));
-    assert!(established("--zone 5", "zone=5"));
-    assert!(established("--zone mark", "zone=5"));
-    assert!(!established("--zone-orig 5", "zone-reply=5"));
-    // The answers of both are of one zone, where they look the same.
-    assert_eq!(asked("--zone-orig 6", "zone-orig=5").path().forward.reason, Some(Reason::Conntrack));
-    assert_eq!(asked("--zone 5", "zone-reply=5").path().forward.reason, Some(Reason::Conntrack));
+    let (rule, another, clash) = (Some(Reason::Rule), None, Some(Reason::Conntrack));
+    assert_eq!(established("--zone-orig 5", "zone-orig=5"), rule);
+    assert_eq!(established("--zone-reply 5", "zone-reply=5"), rule);
+    assert_eq!(established("--zone 5", "zone=5"), rule);
+    assert_eq!(established("--zone mark", "zone=5"), rule);
+    assert_eq!(established("--zone-orig 5", "zone-reply=5"), another);
+    // Another connection, whose answers are in zone 0 as those of the first are, and no nat rule tells them apart.
+    assert_eq!(established("--zone-orig 6", "zone-orig=5"), clash);
+    assert_eq!(established("--zone 5", "zone-reply=5"), clash);
     // The zone of the other direction is 0.
-    assert!(established("--zone-reply 5", "zone=0"));
+    assert_eq!(established("--zone-reply 5", "zone=0"), rule);
 }
 
 #[test]

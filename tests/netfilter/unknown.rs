@@ -39,6 +39,8 @@ fn the_answer_to_a_long_syn_has_a_length_between_bounds() {
     assert_eq!(reply_passes("-m length --length 44:60", syn(200)), [Verdict::Dropped]);
     assert_eq!(reply_passes("-m length --length 61:", syn(200)), [Verdict::Left]);
     assert_eq!(reply_passes("-m length --length 50:", syn(200)).len(), 2);
+    // Fast open, or several paths.
+    assert_eq!(reply_passes("-m length --length 72:80", syn(64)).len(), 2);
 }
 
 #[test]
@@ -48,7 +50,7 @@ fn the_answer_to_a_syn_tells_its_segment_size() {
 
 #[test]
 fn a_listener_without_timestamps_sends_shorter_answers() {
-    let rules = table("filter", ":OUTPUT ACCEPT", "-A OUTPUT -m length --length 52 -j DROP");
+    let rules = table("filter", ":OUTPUT ACCEPT", "-A OUTPUT -m length --length 48:52 -j DROP");
     let sysctl = format!("{SYSCTL}net.ipv4.tcp_timestamps = 0\n");
     let host = host(&[("iptables-save", &rules), ("sysctl", &sysctl)]);
     assert_eq!(host.path().reply.unwrap().verdict, Verdict::Dropped);

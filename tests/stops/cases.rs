@@ -167,7 +167,7 @@ pub const STOPS: &[Stop] = &[
         )],
         question: "default/pod1 default/pod2 -6",
         end: ("dropped", "not-forwarding"),
-        line: ("", ""),
+        line: ("nodes/n1/host/sysctl", "net.ipv6.conf.cni0.disable_ipv6 = 1"),
         caret: "",
         advice: &["net.ipv6.conf.cni0.disable_ipv6=0` on n1"],
     },
@@ -267,6 +267,24 @@ pub const STOPS: &[Stop] = &[
         advice: &["`--size` with at most 1450 bytes"],
     },
     Stop {
+        // IPv6 looks at a route's own MTU only when it sends, not when it forwards.
+        name: "fragmentation-needed-by-a-device-in-ipv6",
+        situation: "dual-stack",
+        edits: &[
+            Replace(
+                "nodes/n1/host/link.txt",
+                "flannel-v6.1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1430",
+                "flannel-v6.1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1300",
+            ),
+            Replace("nodes/n1/host/route6.txt", "metric 1024 onlink pref", "metric 1024 onlink mtu 1290 pref"),
+        ],
+        question: "default/pod1 default/pod2 -6 --size 1310",
+        end: ("rejected", "fragmentation-needed"),
+        line: ("nodes/n1/host/link.txt", "flannel-v6.1: <BROADCAST"),
+        caret: "mtu 1300",
+        advice: &["`--size` with at most 1300 bytes"],
+    },
+    Stop {
         name: "too-big-for-the-other-end",
         situation: "vxlan",
         edits: &[Replace("nodes/n2/pods/default_pod2/link.txt", "LOWER_UP> mtu 1450", "LOWER_UP> mtu 1300")],
@@ -299,6 +317,33 @@ pub const STOPS: &[Stop] = &[
         line: ("nodes/n1/host/neigh.txt", "FAILED"),
         caret: "FAILED",
         advice: &["`ip neigh show` on n1"],
+    },
+    Stop {
+        name: "neighbor-failed-by-a-setting",
+        situation: "vxlan",
+        edits: &[
+            Create("nodes/n1/pods/default_pod1/neigh.txt", ""),
+            Append("nodes/n1/host/sysctl", "net.ipv4.conf.cni0.arp_ignore = 8\n"),
+        ],
+        question: "default/pod1 default/pod2",
+        end: ("rejected", "neighbor-failed"),
+        line: ("nodes/n1/host/sysctl", "net.ipv4.conf.cni0.arp_ignore = 8"),
+        caret: "",
+        advice: &["`arp_ignore` there"],
+    },
+    Stop {
+        name: "neighbor-failed-by-a-strict-device",
+        situation: "vxlan",
+        edits: &[
+            Create("nodes/n1/pods/default_pod1/neigh.txt", ""),
+            Replace("nodes/n1/host/sysctl", "conf.cni0.rp_filter = 0", "conf.cni0.rp_filter = 1"),
+            Prepend("nodes/n1/host/route.txt", "unicast 10.244.1.2 via 192.0.2.12 dev eth0 table main proto static \n"),
+        ],
+        question: "default/pod1 default/pod2",
+        end: ("rejected", "neighbor-failed"),
+        line: ("nodes/n1/host/sysctl", "net.ipv4.conf.cni0.rp_filter = 1"),
+        caret: "",
+        advice: &["`rp_filter` and `arp_ignore` there"],
     },
     Stop {
         name: "neighbor-failed-at-a-blocked-port",
@@ -573,7 +618,7 @@ pub const STOPS: &[Stop] = &[
         ],
         question: "default/pod1 default/pod2",
         end: ("dropped", "no-device"),
-        line: ("", ""),
+        line: ("nodes/n1/host/route.txt", "via 10.244.2.0 dev flannel.9"),
         caret: "",
         advice: &["`ip link show` on n1"],
     },
@@ -683,6 +728,23 @@ pub const STOPS: &[Stop] = &[
         line: ("nodes/n1/host/sysctl", "net.bridge.bridge-nf-call-ip6tables = 0"),
         caret: "= 0",
         advice: &["net.bridge.bridge-nf-call-ip6tables=1 on n1"],
+    },
+    Stop {
+        // The bridge of n2 passes netfilter by, but it is n1 that has translated the question.
+        name: "reply-not-matched-for-another-cause",
+        situation: "vxlan",
+        edits: &[
+            Replace("nodes/n2/host/sysctl", "bridge-nf-call-iptables = 1", "bridge-nf-call-iptables = 0"),
+            Append(
+                "nodes/n1/host/iptables-save",
+                "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -s 10.244.2.0/24 -j CT --notrack\nCOMMIT\n",
+            ),
+        ],
+        question: "default/pod1 svc/kube-system/kube-dns:53",
+        end: ("dropped", "reply-not-matched"),
+        line: ("", ""),
+        caret: "",
+        advice: &["let the answer pass the node that rewrote the packet"],
     },
     Stop {
         name: "echo-ignored",

@@ -238,3 +238,29 @@ fn a_rule_that_did_not_match_is_shown_with_its_chain() {
         assert!(rule.split_once(": ").is_some_and(|(chain, _)| !chain.contains([' ', '/'])), "{line}");
     }
 }
+
+#[test]
+fn of_two_that_have_an_address_both_lines_are_named() {
+    const LINE: &str = "    inet 10.244.1.2/32 scope global eth0\n       valid_lft forever preferred_lft forever\n";
+    let stop = Stop {
+        name: "duplicate-address",
+        situation: "vxlan",
+        edits: &[
+            Append("nodes/n1/pods/default_pod3/addr.txt", LINE),
+            Append("nodes/n1/pods/default_pod3/route.txt", "local 10.244.1.2 dev eth0 table local scope host \n"),
+            Create("nodes/n1/host/neigh.txt", ""),
+        ],
+        question: "node/n1 10.244.1.2",
+        end: ("", ""),
+        line: ("", ""),
+        caret: "",
+        advice: &[],
+    };
+    let answer: Value = serde_json::from_str(&ask(&edited(&stop), stop.question, &["-o", "json"])).unwrap();
+    let gaps = answer["gaps"].as_array().unwrap();
+    let gap = gaps.iter().find(|gap| gap["what"].as_str().unwrap().starts_with("several on the link")).unwrap();
+    let mut files: Vec<&str> =
+        gap["evidence"].as_array().unwrap().iter().filter_map(|line| line["file"].as_str()).collect();
+    files.sort_unstable();
+    assert_eq!(files, ["nodes/n1/pods/default_pod1/addr.txt", "nodes/n1/pods/default_pod3/addr.txt"]);
+}

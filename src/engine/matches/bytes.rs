@@ -88,7 +88,8 @@ impl Bytes {
     pub(in super::super) fn of_packet(walk: &Walk, packet: &Packet) -> Self {
         let length = usize::try_from(packet.length).unwrap_or(usize::MAX).min(usize::from(u16::MAX) + 40);
         let mut list = ip_header(packet);
-        if walk.lengths.is_some_and(|(least, most)| least != most) {
+        let (least, most) = walk.length_range();
+        if least != most {
             let at = if packet.ip.destination.is_ipv6() { 4 } else { 2 };
             list.iter_mut().skip(at).take(2).for_each(|byte| *byte = None);
         }

@@ -34,11 +34,10 @@ pub(super) fn conntrack_mt(walk: &Walk, asked: &ConntrackMatch) -> Answer {
     if !known {
         return Answer::No;
     }
-    let assured = asked.status.filter(|test| maybe_assured(*test, entry)).map_or(Answer::from(true), |test| {
-        let (from, to) = (entry.original.source, entry.original.destination);
-        let what = format!("the connection {from} > {to} is older than two seconds, and so assured");
-        Answer::unknown(what).inverted(test.invert)
-    });
+    let assured = asked
+        .status
+        .filter(|test| maybe_assured(*test, entry))
+        .map_or(Answer::from(true), |test| Answer::unknown(conntrack::assured_by_age(entry)).inverted(test.invert));
     match assured.and(|| ports(asked, entry)) {
         Answer::Yes(_) if asked.expires.is_some() => {
             Answer::unknowable("the time that the connection has left is what the rule asks for")

@@ -55,8 +55,7 @@ pub(super) fn ask(walk: &Walk, state: &HookState, one: &Match) -> Answer {
 
 /// `length_mt` in `xt_length.c`.
 fn length_mt(walk: &Walk, low: u32, high: u32) -> Answer {
-    let packet = walk.packet();
-    let (least, most) = walk.lengths.filter(|_| packet.inner.is_none()).unwrap_or((packet.length, packet.length));
+    let (least, most) = walk.length_range();
     if (low <= least && most <= high) || most < low || high < least {
         return Answer::from(low <= least && most <= high);
     }

@@ -9,8 +9,8 @@ use super::super::walk::Walk;
 use super::Answer;
 use super::other::{inverts, value};
 
-/// `policy_mt` in `net/netfilter/xt_policy.c`. The walk carries packets as if no policy stood anywhere; a rule that asks
-/// for one is the only sign that there may be some.
+/// `policy_mt` in `net/netfilter/xt_policy.c`. The walk carries packets as if no policy stood anywhere; a rule that
+/// asks for one is the only sign that there may be some.
 pub(super) fn policy_mt(walk: &Walk, state: &HookState, options: &Options) -> Answer {
     let (dir, none) = (value(options, "--dir"), value(options, "--pol") == "none");
     if dir == "out" && is_exempt(walk, state) {

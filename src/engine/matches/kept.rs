@@ -75,8 +75,8 @@ pub(super) fn helper_mt(walk: &Walk, options: &Options) -> Answer {
     Answer::unknown(format!("the connection {from} > {to} was announced to the helper {name}")).inverted(invert)
 }
 
-/// `xt_cluster_mt` in `net/netfilter/xt_cluster.c`: which node's turn a connection is, by a hash of who opened it; of an
-/// IPv6 address the first four octets, since `xt_cluster_hash_ipv6` divides a number of words by the size of one.
+/// `xt_cluster_mt` in `net/netfilter/xt_cluster.c`: which node's turn a connection is, by a hash of who opened it; of
+/// an IPv6 address the first four octets, since `xt_cluster_hash_ipv6` divides a number of words by the size of one.
 pub(super) fn cluster_mt(walk: &Walk, options: &Options) -> Answer {
     let Some(entry) = conntrack::entry(walk) else { return Answer::No };
     let asked = |name: &str| number(value(options, name)).unwrap_or(0);

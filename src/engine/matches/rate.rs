@@ -50,9 +50,9 @@ fn quota_mt(walk: &Walk, options: &Options) -> Answer {
     Answer::unknowable(format!("{length} bytes of the rule's quota of {quota} are left")).inverted(invert)
 }
 
-/// `connlimit_mt` in `net/netfilter/xt_connlimit.c`: how many of the connections that the rule has seen are still there,
-/// with the packet's own. That one is there for sure; of the others the table of connections tells too little, since the
-/// kernel forgets those that are over only a few at a time (`__nf_conncount_add`).
+/// `connlimit_mt` in `net/netfilter/xt_connlimit.c`: how many of the connections that the rule has seen are still
+/// there, with the packet's own. That one is there for sure; of the others the table of connections tells too little,
+/// since the kernel forgets those that are over only a few at a time (`__nf_conncount_add`).
 fn connlimit_mt(walk: &Walk, options: &Options) -> Answer {
     let upto = has(options, "--connlimit-upto");
     let most = value(options, if upto { "--connlimit-upto" } else { "--connlimit-above" });

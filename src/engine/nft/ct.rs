@@ -9,8 +9,9 @@ use crate::trace::CtState;
 use super::super::conntrack::{self, CtEntry, Dir, Nfct};
 use super::super::conntrack_kept::Counters;
 use super::super::walk::Walk;
+use super::doubt::{Doubt, Field, May};
 use super::field::bits;
-use super::load::{Break, Doubt, Field, flow};
+use super::load::{Break, flow};
 
 /// A key's value (`nft_ct_get_eval`).
 pub(super) fn nft_ct_get(walk: &Walk, key: CtKey, direction: Option<Direction>) -> Result<Field, Break> {
@@ -30,7 +31,7 @@ pub(super) fn nft_ct_get(walk: &Walk, key: CtKey, direction: Option<Direction>) 
     };
     match key {
         CtKey::Direction => Ok(Ok(u128::from(conntrack::is_reply(walk)))),
-        CtKey::Status => Ok(Ok(status(entry))),
+        CtKey::Status => Ok(status(entry)),
         CtKey::Mark => Ok(Ok(u128::from(entry.mark.0))),
         CtKey::Zone => Ok(Ok(u128::from(direction.map_or(entry.zone.id, |_| entry.zone.of(dir))))),
         CtKey::L3proto => Ok(Ok(if tuple.source.is_ipv4() { 2 } else { 10 })),
@@ -84,17 +85,22 @@ fn state(walk: &Walk) -> u128 {
     }
 }
 
-/// `enum ip_conntrack_status`.
-fn status(entry: &CtEntry) -> u128 {
+/// `enum ip_conntrack_status`. Whether a connection is assured may depend on its age.
+fn status(entry: &CtEntry) -> Field {
+    const ASSURED: u128 = 4;
     let bit = |set: bool, bit: u128| if set { bit } else { 0 };
-    bit(entry.expected, 1)
+    let bits = bit(entry.expected, 1)
         | bit(entry.seen_reply, 2)
-        | bit(entry.assured, 4)
+        | bit(entry.assured, ASSURED)
         | bit(entry.confirmed, 8)
         | bit(entry.snat, 16)
         | bit(entry.dnat, 32)
         | bit(entry.snat_done, 128)
-        | bit(entry.dnat_done, 256)
+        | bit(entry.dnat_done, 256);
+    if entry.maybe_assured && !entry.assured {
+        return Err(Doubt::fact(conntrack::assured_by_age(entry)).that_may(May::Either(bits | ASSURED, bits)));
+    }
+    Ok(bits)
 }
 
 /// A tuple's port; 0 in protocols without ports.

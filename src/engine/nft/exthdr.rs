@@ -5,7 +5,8 @@ use crate::net::{Family, Packet, Protocol};
 use crate::snapshot::nft::{Asks, Exthdr};
 
 use super::super::walk::Walk;
-use super::load::{Break, Doubt, Field, flow};
+use super::doubt::{Doubt, Field};
+use super::load::{Break, flow};
 
 /// Whether a packet has one, or the value of a field, which no question gives.
 pub(super) fn nft_exthdr(walk: &Walk, packet: &Packet, of: Exthdr, asks: Asks, text: &str) -> Result<Field, Break> {

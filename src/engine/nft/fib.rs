@@ -11,7 +11,8 @@ use crate::trace::Hook;
 use super::super::fib::{self, Flow, Lookup};
 use super::super::route::loopback;
 use super::super::walk::Walk;
-use super::load::{Doubt, Field, flow};
+use super::doubt::{Doubt, Field};
+use super::load::flow;
 use super::meta::device;
 use super::statement::Run;
 

@@ -9,7 +9,9 @@ use crate::snapshot::nft::{Header, HeaderField, PayloadBase};
 
 use super::super::matches::Bytes;
 use super::super::walk::Walk;
-use super::load::{Break, Doubt, Field, flow};
+use super::doubt::{Doubt, Field};
+use super::load::{Break, flow};
+use super::meta;
 use super::statement::Run;
 
 /// A header's field.
@@ -21,12 +23,21 @@ pub(super) fn nft_payload(walk: &Walk, run: &Run<'_>, header: Header, field: Hea
     if header == Header::Ether {
         return ether(walk, run, field);
     }
+    if field == HeaderField::Length && packet.fragments.is_none() && has_length(header) {
+        let ip = if packet.ip.destination.is_ipv4() { 20 } else { 40 };
+        return Ok(meta::length(walk, if header == Header::Ip { 0 } else { ip }));
+    }
     let value = match header {
         Header::Ip | Header::Ip6 => network(packet, field),
         Header::Icmp | Header::Icmpv6 => icmp(packet, field),
         _ => transport(packet, header, field),
     };
     Ok(value.ok_or_else(|| unknown(packet, header, field)))
+}
+
+/// Whether a header says how long the packet is, or how long what begins with it.
+fn has_length(header: Header) -> bool {
+    !matches!(header, Header::Icmp | Header::Icmpv6)
 }
 
 fn unknown(packet: &Packet, header: Header, field: HeaderField) -> Doubt {
@@ -88,8 +99,6 @@ fn network(packet: &Packet, field: HeaderField) -> Option<u128> {
         HeaderField::Hdrlength => 5,
         // The pieces of a packet are walked as one; a whole packet has no offset.
         HeaderField::FragOff if packet.fragments.is_none() => u128::from(u16::from(ip.df) << 14),
-        HeaderField::Length if packet.fragments.is_none() && four => u128::from(packet.length),
-        HeaderField::Length if packet.fragments.is_none() => u128::from(packet.length.saturating_sub(40)),
         _ => return None,
     })
 }
@@ -116,10 +125,6 @@ fn transport(packet: &Packet, header: Header, field: HeaderField) -> Option<u128
             Transport::Tcp { flags, .. } => Some(u128::from(flags)),
             _ => None,
         },
-        HeaderField::Length if packet.fragments.is_none() => {
-            let ip = if packet.ip.destination.is_ipv4() { 20 } else { 40 };
-            Some(u128::from(packet.length.saturating_sub(ip)))
-        }
         _ => None,
     }
 }
@@ -164,8 +169,8 @@ pub(super) fn raw_field(packet: &Packet, base: PayloadBase, offset: u32, length:
     })
 }
 
-/// Raw bits, where all of them are known: those of a field, or bytes of the packet and of what it carries. Bits that lie
-/// behind the packet's end, or in a header that a later piece of it doesn't have, end the rule.
+/// Raw bits, where all of them are known: those of a field, or bytes of the packet and of what it carries. Bits that
+/// lie behind the packet's end, or in a header that a later piece of it doesn't have, end the rule.
 pub(super) fn raw(walk: &Walk, run: &Run<'_>, base: PayloadBase, offset: u32, length: u32) -> Result<Field, Break> {
     let packet = run.packet(walk);
     let doubt = || Doubt::fact(format!("@{},{offset},{length} of {}", base_word(base), flow(packet)));

@@ -3,7 +3,7 @@
 use crate::snapshot::nft::{CtKey, Expr, Header, HeaderField, MetaKey};
 
 use super::super::jhash::{self, reciprocal_scale};
-use super::load::{Doubt, Field};
+use super::doubt::{Doubt, Field};
 
 /// The hash of a key's bytes, where the seed is known.
 pub(super) fn jhash(key: &Expr, fields: &[Field], modulus: u32, seed: Option<u32>, offset: u32) -> Field {

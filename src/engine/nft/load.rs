@@ -1,35 +1,12 @@
-//! Loads the values of expressions, and compares them (`nft_bitwise.c`, `nft_cmp.c`, `nft_range.c`).
+//! Loads the values of expressions (`nft_bitwise.c` and the `*_get_eval` of the others).
 
 use crate::net::Packet;
 use crate::snapshot::nft::{BitOp, Data, Expr, MetaKey, NumgenMode, Operand, RelOp, Relation};
 
 use super::super::walk::{Walk, Why};
+use super::doubt::{Doubt, Field, Holds, combine, compare};
 use super::statement::{Run, answered};
 use super::{ct, exthdr, fib, hash, meta, rt};
-
-/// A value that nobody can know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Doubt {
-    /// What it is, in words.
-    pub what: String,
-    /// Whether the same words ask for the same fact, so that one answer serves a whole walk.
-    pub fact: bool,
-}
-
-impl Doubt {
-    /// A value that stays the same on the whole walk.
-    pub(super) fn fact(what: impl Into<String>) -> Self {
-        Self { what: what.into(), fact: true }
-    }
-
-    /// A value that is another one each time.
-    pub(super) fn fresh(what: impl Into<String>) -> Self {
-        Self { what: what.into(), fact: false }
-    }
-}
-
-/// One field of a register.
-pub(super) type Field = Result<u128, Doubt>;
 
 /// The packet lacks what an expression asks for (`NFT_BREAK`): the rule doesn't match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,31 +14,6 @@ pub(super) struct Break;
 
 /// The fields that an expression gives.
 pub(super) type Loaded = Result<Vec<Field>, Break>;
-
-/// Whether a condition holds.
-#[derive(Clone, Debug)]
-pub(super) enum Holds {
-    Yes,
-    No,
-    Unknown(Doubt),
-}
-
-impl From<bool> for Holds {
-    fn from(holds: bool) -> Self {
-        if holds { Self::Yes } else { Self::No }
-    }
-}
-
-impl Holds {
-    /// The condition's opposite.
-    pub(super) fn inverted(self, invert: bool) -> Self {
-        match self {
-            Self::Yes if invert => Self::No,
-            Self::No if invert => Self::Yes,
-            same => same,
-        }
-    }
-}
 
 /// The most ways that a number drawn by itself may open.
 const MAX_DRAWN: u32 = 64;
@@ -93,7 +45,7 @@ impl<'a> Run<'a> {
             }
             Expr::Binary(op, left, right) => {
                 let (left, right) = (self.single(walk, left)?, self.single(walk, right)?);
-                one(left.and_then(|left| right.map(|right| op.apply(left, right))))
+                one(combine(*op, left, right))
             }
             Expr::Concat(fields) => {
                 let mut all = Vec::with_capacity(fields.len());
@@ -234,34 +186,6 @@ fn drawn_from(expr: &Expr) -> Option<(u128, u128)> {
         },
         _ => None,
     }
-}
-
-/// Compares fields with what a rule gives for them, each from one value to another.
-fn compare(left: &[Field], op: RelOp, right: &[Result<(u128, u128), Doubt>]) -> Holds {
-    let mut within = Holds::Yes;
-    for (field, ends) in left.iter().zip(right) {
-        let (value, (low, high)) = match (field, ends) {
-            (Ok(value), Ok(ends)) => (*value, *ends),
-            (Err(doubt), _) | (_, Err(doubt)) => {
-                within = Holds::Unknown(doubt.clone());
-                continue;
-            }
-        };
-        let holds = match op {
-            RelOp::Eq | RelOp::Ne => (low..=high).contains(&value),
-            RelOp::Lt => value < low,
-            RelOp::Gt => value > high,
-            RelOp::Le => value <= high,
-            RelOp::Ge => value >= low,
-            RelOp::Any => value & low != 0,
-            RelOp::None => value & low == 0,
-        };
-        if !holds {
-            within = Holds::No;
-            break;
-        }
-    }
-    within.inverted(op == RelOp::Ne)
 }
 
 /// A packet in words, for what depends on its flow.

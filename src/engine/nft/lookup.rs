@@ -3,7 +3,8 @@
 use crate::snapshot::nft::{Data, Element, Expr, NftSet, NumgenMode, SetRef};
 
 use super::super::walk::{Walk, Why};
-use super::load::{Break, Doubt, Field, Holds};
+use super::doubt::{Doubt, Field, Holds};
+use super::load::Break;
 use super::statement::Run;
 use super::write::{State, written_element};
 
@@ -205,10 +206,10 @@ fn shown(value: u128) -> String {
 fn candidates<'e>(set: &'e NftSet, fields: &'e [Field]) -> impl Iterator<Item = (String, &'e Element)> {
     set.iter().filter_map(move |(key, element)| {
         let fits = key.len() == fields.len()
-            && key
-                .iter()
-                .zip(fields)
-                .all(|((low, high), field)| field.as_ref().map_or(true, |value| (low..=high).contains(&value)));
+            && key.iter().zip(fields).all(|((low, high), field)| match field {
+                Ok(value) => (low..=high).contains(&value),
+                Err(doubt) => doubt.may_be(*low, *high),
+            });
         fits.then(|| (key.iter().map(|(low, _)| shown(*low)).collect::<Vec<_>>().join(" . "), element))
     })
 }

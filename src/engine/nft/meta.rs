@@ -6,7 +6,8 @@ use crate::snapshot::{Link, LinkKind, NftFamily};
 use crate::trace::Hook;
 
 use super::super::walk::Walk;
-use super::load::{Break, Doubt, Field, flow};
+use super::doubt::{Doubt, Field, May};
+use super::load::{Break, flow};
 use super::rt;
 use super::statement::Run;
 
@@ -16,15 +17,14 @@ pub(super) fn nft_meta_get(walk: &Walk, run: &Run<'_>, key: MetaKey) -> Result<F
     let state = run.info.state;
     let four = packet.family() == Family::Inet;
     let field = match key {
-        MetaKey::Length => Ok(u128::from(packet.length)),
+        MetaKey::Length => length(walk, 0),
         MetaKey::Protocol => Ok(if four { 0x0800 } else { 0x86dd }),
         MetaKey::Mark => Ok(u128::from(packet.mark.0)),
         MetaKey::Iif | MetaKey::Iifname => Ok(device(state.indev.as_ref())),
         MetaKey::Oif | MetaKey::Oifname => Ok(device(state.outdev.as_ref())),
         MetaKey::Iiftype | MetaKey::Iifgroup | MetaKey::Iifkind => return of_link(walk, state.indev.as_ref(), key),
         MetaKey::Oiftype | MetaKey::Oifgroup | MetaKey::Oifkind => return of_link(walk, state.outdev.as_ref(), key),
-        MetaKey::Rtclassid if walk.skb.dst.is_none() => return Err(Break),
-        MetaKey::Rtclassid => rt::classid(walk, run),
+        MetaKey::Rtclassid => return rt::rtclassid(walk, run),
         MetaKey::Nftrace => Ok(0),
         MetaKey::Nfproto => Ok(match run.info.table.family {
             NftFamily::Bridge => 7,
@@ -41,6 +41,17 @@ pub(super) fn nft_meta_get(walk: &Walk, run: &Run<'_>, key: MetaKey) -> Result<F
         MetaKey::Priority | MetaKey::Other(_) => Err(Doubt::fact(format!("meta {} of {}", word(key), flow(packet)))),
     };
     Ok(field)
+}
+
+/// The packet's length behind so many bytes of it.
+pub(super) fn length(walk: &Walk, behind: u32) -> Field {
+    let (least, most) = walk.length_range();
+    let [least, most] = [least, most].map(|length| u128::from(length.saturating_sub(behind)));
+    if least == most {
+        return Ok(most);
+    }
+    let what = format!("the answer to the SYN, of {least} to {most} bytes,");
+    Err(Doubt::fact(what).that_may(May::Within(least, most)))
 }
 
 fn word(key: MetaKey) -> String {

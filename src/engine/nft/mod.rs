@@ -6,6 +6,7 @@
 mod certainty;
 mod chain;
 mod ct;
+mod doubt;
 mod exthdr;
 mod fib;
 mod field;
@@ -93,9 +94,9 @@ pub(super) enum Part {
 }
 
 impl Part {
-    /// `br_netfilter` takes the frame at priority 0 (`NF_BR_PRI_BRNF`; before Linux 6.8 at -1 in forward), and behind it
-    /// only chains of a higher priority are asked (`br_nf_hook_thresh` in `net/bridge/br_netfilter_hooks.c`). Chains of
-    /// its own priority were made after it, as a rule, and come first: it is there from the first bridge on.
+    /// `br_netfilter` takes the frame at priority 0 (`NF_BR_PRI_BRNF`; before Linux 6.8 at -1 in forward), and behind
+    /// it only chains of a higher priority are asked (`br_nf_hook_thresh` in `net/bridge/br_netfilter_hooks.c`). Chains
+    /// of its own priority were made after it, as a rule, and come first: it is there from the first bridge on.
     fn has(self, chain: &NftChain) -> bool {
         let priority = chain.hook.as_ref().and_then(|hook| hook.priority).unwrap_or(i32::MIN);
         match self {

@@ -1,28 +1,64 @@
 //! What the packet's route says (`nft_rt.c`).
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::net::Family;
+use crate::net::{Family, IfName};
 use crate::snapshot::nft::RtKey;
-use crate::snapshot::{RouteType, Routes};
+use crate::snapshot::{NftFamily, RouteType, Routes};
+use crate::trace::Hook;
 
 use super::super::fib::{Flow, Found, Lookup, fib_lookup};
 use super::super::output;
 use super::super::route::{Dst, loopback};
 use super::super::walk::Walk;
+use super::doubt::{Doubt, Field};
 use super::field::bits;
-use super::load::{Break, Doubt, Field, flow};
+use super::load::{Break, flow};
 use super::statement::Run;
+
+/// The packet's route. A bridged frame has its bridge's own one, if no other.
+fn skb_dst<'w>(walk: &'w Walk, run: &Run<'_>) -> Option<Cow<'w, Dst>> {
+    let state = run.info.state;
+    let bridge = state.outdev.as_ref().filter(|_| has_fake_route(walk, run));
+    let fake = |dev: &IfName| Dst {
+        local: false,
+        dev: dev.clone(),
+        via: None,
+        mtu: None,
+        mtu_locked: false,
+        because: Vec::new(),
+    };
+    walk.skb.dst.as_ref().map(Cow::Borrowed).or_else(|| bridge.map(|dev| Cow::Owned(fake(dev))))
+}
+
+/// Whether the only route is the bridge's own. The stack has dropped it (`br_netif_receive_skb` in
+/// `net/bridge/br_input.c`), and so have the ports (`br_dev_queue_push_xmit`).
+fn has_fake_route(walk: &Walk, run: &Run<'_>) -> bool {
+    let bridged =
+        run.info.table.family == NftFamily::Bridge || matches!(run.info.state.hook, Hook::Forward | Hook::Postrouting);
+    bridged && walk.skb.dst.is_none() && walk.skb.nf_bridge.as_ref().is_some_and(|nf_bridge| nf_bridge.fake_route)
+}
+
+/// `meta rtclassid`.
+pub(super) fn rtclassid(walk: &Walk, run: &Run<'_>) -> Result<Field, Break> {
+    if has_fake_route(walk, run) {
+        return Ok(Ok(0));
+    }
+    if walk.skb.dst.is_none() { Err(Break) } else { Ok(classid(walk, run)) }
+}
 
 /// A key's value (`nft_rt_get_eval`): a packet without a route ends the rule.
 pub(super) fn nft_rt_get(walk: &Walk, run: &Run<'_>, key: RtKey) -> Result<Field, Break> {
-    let Some(dst) = &walk.skb.dst else { return Err(Break) };
+    let dst = &*skb_dst(walk, run).ok_or(Break)?;
     let packet = run.packet(walk);
     let four = packet.family() == Family::Inet;
     let what = match key {
-        RtKey::Classid => return Ok(classid(walk, run)),
+        RtKey::Classid => return rtclassid(walk, run),
         RtKey::Nexthop4 if !four => return Err(Break),
         RtKey::Nexthop6 if four => return Err(Break),
+        // The bridge's route is one of IPv4, and what lies where IPv6 looks for its gateway nobody knows.
+        RtKey::Nexthop6 if has_fake_route(walk, run) => "nexthop",
         // A gateway of the other family is none that is asked for (`rt_nexthop`).
         RtKey::Nexthop4 | RtKey::Nexthop6 => {
             let via = dst.via.filter(|via| via.is_ipv4() == four);
@@ -40,7 +76,7 @@ pub(super) fn nft_rt_get(walk: &Walk, run: &Run<'_>, key: RtKey) -> Result<Field
 
 /// A route's realm comes from the route, from the rule that led to it and from the route back (`fib_combine_itag` in
 /// `net/ipv4/fib_rules.c`): where none of them names one, it is 0.
-pub(super) fn classid(walk: &Walk, run: &Run<'_>) -> Field {
+fn classid(walk: &Walk, run: &Run<'_>) -> Field {
     let (netns, packet) = (walk.netns(), run.packet(walk));
     let of_routes = netns.routes.iter().flat_map(Routes::rows).any(|route| route.realms.is_some());
     let of_rules = netns.rules.iter().flatten().any(|rule| rule.realms.is_some());
@@ -53,7 +89,7 @@ pub(super) fn classid(walk: &Walk, run: &Run<'_>) -> Field {
 /// How large a segment may be there and back (`get_tcpmss`). What leaves by the device of a route back is not looked at
 /// where there are several.
 fn mss(walk: &Walk, dst: &Dst, source: IpAddr) -> Option<u32> {
-    let mtu = output::mtu(walk, dst).filter(|_| !dst.local)?;
+    let (mtu, _) = output::mtu(walk, dst).filter(|_| !dst.local)?;
     let (header, nobody) = match source {
         IpAddr::V4(_) => (40, IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         IpAddr::V6(_) => (60, IpAddr::V6(Ipv6Addr::UNSPECIFIED)),

@@ -13,8 +13,8 @@ use super::super::conntrack_zone::Zone;
 use super::super::targets::pass_program;
 use super::super::walk::{End, ErrorReply, Stage, Walk, Why};
 use super::Pktinfo;
+use super::doubt::{Doubt, Holds, May};
 use super::field::has_header;
-use super::load::{Doubt, Holds};
 
 /// How a rule goes on after a statement.
 pub(super) enum Flow {
@@ -46,11 +46,13 @@ pub(super) struct Run<'a> {
     pub because: Vec<Evidence>,
     /// The packet as the rule has changed it so far.
     changed: Option<Packet>,
+    /// Whether the rule surely matches, as far as it has run.
+    certain: bool,
 }
 
 impl<'a> Run<'a> {
     pub(super) fn new(info: Pktinfo<'a>, chain: &'a NftChain, rule: &'a NftRule, index: u32) -> Self {
-        Self { info, chain, rule, index, place: 0, because: Vec::new(), changed: None }
+        Self { info, chain, rule, index, place: 0, because: Vec::new(), changed: None, certain: true }
     }
 
     /// The rule's verdict; `None` where it doesn't match.
@@ -132,37 +134,44 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn settle_doubt(&self, walk: &mut Walk, doubt: &Doubt) -> bool {
+    fn settle_doubt(&mut self, walk: &mut Walk, doubt: &Doubt) -> bool {
+        if let May::Holds { invert } = doubt.may {
+            return self.ask(walk, doubt.what.clone(), doubt.fact).is_none_or(|so| so != invert);
+        }
         let part = if self.place == 0 { String::new() } else { format!("part {} of ", self.place + 1) };
         let what = format!("{} is what {part}`{}` asks for", doubt.what, self.text());
-        if doubt.fact
-            && let Some(known) = answered(walk, &what)
-        {
-            return known == 0;
+        self.ask(walk, what, doubt.fact).unwrap_or(true)
+    }
+
+    /// Whether something is so that nobody can know. `None` where it changes nothing: whether a rule that does nothing
+    /// matched, which is marked where its step is recorded.
+    fn ask(&mut self, walk: &mut Walk, what: String, fact: bool) -> Option<bool> {
+        if fact && let Some(known) = answered(walk, &what) {
+            return Some(known == 0);
         }
         if self.rest_is_harmless() {
-            // Whether a rule that does nothing matched changes nothing.
+            self.certain = false;
             walk.gap(format!("a rule without effect matches if {what}"), [self.rule.evidence]);
-            return true;
+            return None;
         }
-        walk.choose_unknown(what, Some(self.rule.evidence))
+        Some(walk.choose_unknown(what, Some(self.rule.evidence)))
     }
 
     /// A limit and its kin: whether they let the packet through, no snapshot says.
-    pub(super) fn unknowable(&self, walk: &mut Walk, text: &str) -> bool {
-        let what = format!("`{text}` matches, which no snapshot tells");
-        if self.rest_is_harmless() {
-            walk.gap(format!("a rule without effect matches if {what}"), [self.rule.evidence]);
-            return true;
-        }
-        walk.choose_unknown(what, Some(self.rule.evidence))
+    pub(super) fn unknowable(&mut self, walk: &mut Walk, text: &str) -> bool {
+        self.ask(walk, format!("`{text}` matches, which no snapshot tells"), false).unwrap_or(true)
     }
 
     /// `nft_quota_do_eval`: with the bytes that the snapshot counted. A quota that the packet just uses up is not
     /// exceeded (`nft_overquota` in `net/netfilter/nft_quota.c`).
-    fn quota(&self, walk: &Walk, quota: NftQuota) -> bool {
-        let exceeded = quota.used.saturating_add(u64::from(self.packet(walk).length)) > quota.bytes;
-        exceeded == quota.over
+    fn quota(&mut self, walk: &mut Walk, quota: NftQuota) -> bool {
+        let (least, most) = walk.length_range();
+        let exceeded = |length: u32| quota.used.saturating_add(u64::from(length)) > quota.bytes;
+        if exceeded(least) == exceeded(most) {
+            return exceeded(most) == quota.over;
+        }
+        let what = format!("the packet's {least} to {most} bytes exceed the quota of `{}`", self.text());
+        self.ask(walk, what, true).is_none_or(|exceeds| exceeds == quota.over)
     }
 
     /// A statement without effect, which ends the rule where the packet lacks what it needs (`NFT_BREAK`). Whether the
@@ -223,7 +232,7 @@ impl<'a> Run<'a> {
         Ok(Flow::Next)
     }
 
-    /// All labels at once (`nf_connlabels_replace`).
+    /// Labels are added to those that are there (`nf_connlabels_replace`).
     fn set_ct_label(&mut self, walk: &mut Walk, value: &'a Expr) -> Flow {
         let Ok(fields) = self.load(walk, value) else { return Flow::Break };
         conntrack::set_labels(walk, fields.into_iter().next().and_then(Result::ok));
@@ -316,6 +325,7 @@ impl<'a> Run<'a> {
         let after = self.packet(walk).clone();
         let mut because = vec![self.rule.evidence];
         because.extend(self.because.iter().filter(|line| **line != self.rule.evidence));
+        walk.set_certain(self.certain);
         walk.take(self.decision(walk, verdict), because);
         self.rewrite(walk, &after);
     }

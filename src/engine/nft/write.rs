@@ -8,8 +8,8 @@ use crate::snapshot::{NftFamily, NftTable};
 use crate::trace::RuleVerdict;
 
 use super::super::walk::{End, Stage, Walk};
+use super::doubt::Field;
 use super::field::{has_header, raw_field};
-use super::load::Field;
 use super::statement::{Flow, Run};
 
 /// What a map has for a key.

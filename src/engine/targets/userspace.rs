@@ -31,7 +31,8 @@ pub(in super::super) fn pass_program(walk: &mut Walk, text: &str, bypass: bool, 
     Err(End::dropped(Reason::Rule).because([because]))
 }
 
-/// `TPROXY` (`tproxy_tg4` in `net/netfilter/xt_TPROXY.c`): a packet for which there is no transparent socket is dropped.
+/// `TPROXY` (`tproxy_tg4` in `net/netfilter/xt_TPROXY.c`): a packet for which there is no transparent socket is
+/// dropped.
 pub(super) fn tproxy(walk: &mut Walk, options: &Options, rule: &Rule, record: &Record<'_, '_>) -> Stage<Action> {
     let packet = walk.packet();
     let port = |port: Option<u16>| port.map_or("?".to_owned(), |port| port.to_string());
@@ -56,8 +57,8 @@ pub(super) fn tproxy(walk: &mut Walk, options: &Options, rule: &Rule, record: &R
     Ok(Action::Accept)
 }
 
-/// `SYNPROXY` (`synproxy_tg4` in `net/ipv4/netfilter/ipt_SYNPROXY.c`): the kernel answers in the server's place, and opens
-/// a connection of its own to the server once the client has answered with the cookie.
+/// `SYNPROXY` (`synproxy_tg4` in `net/ipv4/netfilter/ipt_SYNPROXY.c`): the kernel answers in the server's place, and
+/// opens a connection of its own to the server once the client has answered with the cookie.
 pub(super) fn synproxy(walk: &mut Walk, rule: &Rule, record: &Record<'_, '_>) -> Stage<Action> {
     let Transport::Tcp { flags, .. } = walk.packet().transport else {
         record.take(walk, RuleVerdict::Continue, Change::default());

@@ -52,8 +52,8 @@ impl<A: Copy + Ord> Prefixes<A> {
         Self { firsts, blocks, spans }
     }
 
-    /// The places of two routes with the same prefix, the one that is found first before the other. Of a prefix with very
-    /// many routes each is paired with a few.
+    /// The places of two routes with the same prefix, the one that is found first before the other. Of a prefix with
+    /// very many routes each is paired with a few.
     pub(super) fn pairs(&self) -> impl Iterator<Item = (u32, u32)> {
         const NEAR: usize = 8;
         let prefix = |at: usize| self.firsts.get(at).zip(self.spans.get(at).map(|span| span.last));

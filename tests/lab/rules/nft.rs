@@ -106,6 +106,9 @@ fn chain(m: usize, at: At, rng: &mut Rng) -> String {
 }
 
 fn rule(at: At, next: Option<&str>, rng: &mut Rng) -> String {
+    if rng.percent(4) {
+        return connections_protocol(rng);
+    }
     let mut parts: Vec<String> = Vec::new();
     for _ in 0..rng.between(0, 3) {
         parts.push(condition(at, rng));
@@ -118,6 +121,13 @@ fn rule(at: At, next: Option<&str>, rng: &mut Rng) -> String {
     }
     parts.push(action);
     parts.join(" ")
+}
+
+/// A rule for connections of one protocol, without anything that needs it: nft 1.0.6 takes the equation for what that
+/// needs, and leaves it out of its listing.
+fn connections_protocol(rng: &mut Rng) -> String {
+    let action = rng.word(&["accept", "drop", "counter", "meta mark set 0x1"]);
+    format!("ct original protocol {} {action}", rng.word(&["tcp", "udp", "sctp", "icmp"]))
 }
 
 /// The one protocol that the conditions leave, and whether another may be named.
@@ -248,7 +258,6 @@ fn connection(at: At, rng: &mut Rng) -> String {
         4 => format!("ct direction {}", rng.word(&["original", "reply"])),
         5 if four => format!("ct original ip daddr {}", rng.word(&["198.51.100.7", "198.51.100.0/24"])),
         5 => "ct original ip6 saddr 2001:db8:1::/64".to_owned(),
-        // nft 1.0.6 takes an equation for what the next condition needs, and leaves it out of its listing.
         _ => "ct original protocol != udp".to_owned(),
     }
 }

@@ -28,7 +28,7 @@ pub enum Statement {
     SetCtMark(Expr),
     /// `ct zone set`, `ct original zone set`: of the one direction, where it is said.
     SetCtZone(Option<Direction>, Expr),
-    /// `ct label set`: all labels at once, a bit each.
+    /// `ct label set`: labels to add, a bit each.
     SetCtLabel(Expr),
     /// `ip dscp set`, `ip daddr set`.
     SetPayload(Header, HeaderField, Expr),
