@@ -168,7 +168,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2 -6",
         end: ("dropped", "not-forwarding"),
         line: ("nodes/n1/host/sysctl", "net.ipv6.conf.cni0.disable_ipv6 = 1"),
-        caret: "",
+        caret: "= 1",
         advice: &["net.ipv6.conf.cni0.disable_ipv6=0` on n1"],
     },
     Stop {
