@@ -328,7 +328,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2",
         end: ("rejected", "neighbor-failed"),
         line: ("nodes/n1/host/sysctl", "net.ipv4.conf.cni0.arp_ignore = 8"),
-        caret: "",
+        caret: "net.ipv4.conf.cni0.arp_ignore = 8",
         advice: &["`arp_ignore` there"],
     },
     Stop {
