@@ -342,7 +342,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2",
         end: ("rejected", "neighbor-failed"),
         line: ("nodes/n1/host/sysctl", "net.ipv4.conf.cni0.rp_filter = 1"),
-        caret: "",
+        caret: "net.ipv4.conf.cni0.rp_filter = 1",
         advice: &["`rp_filter` and `arp_ignore` there"],
     },
     Stop {
@@ -619,7 +619,7 @@ pub const STOPS: &[Stop] = &[
         question: "default/pod1 default/pod2",
         end: ("dropped", "no-device"),
         line: ("nodes/n1/host/route.txt", "via 10.244.2.0 dev flannel.9"),
-        caret: "",
+        caret: "unicast 10.244.2.0/24 via 10.244.2.0 dev flannel.9 table main proto boot scope global onlink",
         advice: &["`ip link show` on n1"],
     },
     Stop {
