@@ -11,6 +11,7 @@ pub(super) fn answer(folder: &str, packet: &Packet) -> Answer {
         verdict,
         reason,
         detail: Some(format!("the snapshot has no {folder}, where the sender's tables would be")),
+        cause: None,
         icmp: None,
         icmp_source: None,
         tcp_reset: false,

@@ -5,7 +5,7 @@
 use crate::evidence::Evidence;
 use crate::net::{IfName, MacAddr};
 use crate::snapshot::{Bridge, BridgePort, FdbEntry, Link, LinkKind, Netns, PortState};
-use crate::trace::{Decision, Hook, Reason, Verdict};
+use crate::trace::{Decision, EndCause, Hook, Reason, Verdict};
 
 use super::br_netfilter;
 use super::input::ip_rcv;
@@ -197,8 +197,9 @@ fn br_flood(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>) -> Stage<Ne
     let others = open.iter().filter(|port| **port != towards).cloned().collect();
     take_fdb(walk, bridge, Some(towards.clone()), others, netns.link(&towards).map(|link| link.evidence));
     if !open.contains(&towards) {
-        return Err(refusal(netns, from, &towards)
-            .unwrap_or_else(|| End::dropped(Reason::FdbMiss).detail(format!("{bridge} doesn't flood to {towards}"))));
+        return Err(refusal(netns, from, &towards).unwrap_or_else(|| {
+            End::dropped(Reason::FdbMiss).cause(EndCause::NotFlooded { bridge: bridge.clone(), port: towards.clone() })
+        }));
     }
     br_forward(walk, bridge, from, &towards)
 }
@@ -281,9 +282,9 @@ fn ingress_vlan(netns: &Netns, bridge: &IfName, port: &IfName) -> Stage<Option<u
     };
     let pvid = vlans.iter().find(|vlan| vlan.dev == *port && vlan.pvid).map(|vlan| vlan.vid);
     if pvid.is_none() {
-        let detail = format!("{port} has no VLAN for untagged frames, and {bridge} filters VLANs");
+        let cause = EndCause::NoPvid { port: port.clone(), bridge: bridge.clone() };
         let line = netns.link(bridge).map(|link| link.kind_evidence);
-        return Err(End::dropped(Reason::PortNotForwarding).detail(detail).because(line));
+        return Err(End::dropped(Reason::PortNotForwarding).cause(cause).because(line));
     }
     Ok(pvid)
 }
@@ -298,9 +299,9 @@ fn egress_vlan(netns: &Netns, bridge: &IfName, from: Option<&IfName>, out: &IfNa
             Err(End::undetermined(Reason::NotModelled, what).because([vlan.evidence]))
         }
         None => {
-            let detail = format!("{out} doesn't carry VLAN {vid}");
+            let cause = EndCause::VlanNotCarried { port: out.clone(), vid };
             let line = netns.link(bridge).map(|link| link.kind_evidence);
-            Err(End::dropped(Reason::PortNotForwarding).detail(detail).because(line))
+            Err(End::dropped(Reason::PortNotForwarding).cause(cause).because(line))
         }
     }
 }

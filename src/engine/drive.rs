@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::evidence::Evidence;
 use crate::net::{IfName, Packet, Transport};
 use crate::snapshot::{NetnsId, Snapshot};
-use crate::trace::{Answer, Decision, Path, Reason, Trace, Verdict};
+use crate::trace::{Answer, Decision, EndCause, Path, Reason, Trace, Verdict};
 
 use super::conntrack::{Nfct, Tracker, UnknownPort};
 use super::error::{self, Cause};
@@ -255,8 +255,8 @@ impl<'s> Course<'s, '_> {
 
     /// The kernel of a namespace leaves an echo unanswered, as a setting tells it.
     pub(super) fn ignore_echo(&mut self, netns: NetnsId, packet: Packet, key: &str, because: Evidence) -> Leg {
-        let detail = format!("{key} is set: echoes are not answered");
-        self.run(netns, packet, |_| Err(End::dropped(Reason::EchoIgnored).detail(detail).because([because])))
+        let cause = EndCause::EchoesIgnored(key.to_owned());
+        self.run(netns, packet, |_| Err(End::dropped(Reason::EchoIgnored).cause(cause).because([because])))
     }
 
     /// The kernel of a namespace answers an ICMPv6 echo that came in by a device (`icmpv6_echo_reply` in
@@ -344,6 +344,7 @@ impl<'s> Course<'s, '_> {
             verdict: end.verdict,
             reason: end.reason,
             detail: end.detail.clone(),
+            cause: end.cause.clone(),
             icmp,
             icmp_source: None,
             tcp_reset,
@@ -367,7 +368,8 @@ fn settle(walk: &Walk, end: &mut End) -> bool {
     let arrived = matches!(end.verdict, Verdict::Delivered | Verdict::Left);
     let Some(doubt) = walk.doubts.first().filter(|_| end.verdict != Verdict::Undetermined) else { return true };
     let reason = end.reason.filter(|_| !arrived).map_or(String::new(), |reason| format!(" ({})", reason.as_str()));
-    end.detail = Some(format!("it would have been {}{reason}, but {}", end.verdict.as_str(), doubt.what));
+    let cause = EndCause::Doubted { verdict: end.verdict, but: format!("{reason}, but {}", doubt.what) };
+    (end.detail, end.cause) = (Some(cause.to_string()), Some(cause));
     end.because.splice(0..0, doubt.row);
     (end.verdict, end.reason) = (Verdict::Undetermined, Some(Reason::MissingTable));
     (end.error, end.errno) = (None, None);

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, MacAddr, Transport};
 use crate::snapshot::{LinkKind, NetnsId};
-use crate::trace::{Decision, Forwarded, Hook, Reason, Verdict};
+use crate::trace::{Decision, EndCause, Forwarded, Hook, Reason, Verdict};
 
 use super::br_netfilter;
 use super::bridge;
@@ -57,7 +57,7 @@ pub(super) fn ip_rcv(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
         return Err(other_host(walk, dev));
     }
     if let Some(line) = ipv6_is_off(walk, dev) {
-        return Err(End::dropped(Reason::NotForwarding).detail(format!("IPv6 is disabled on {dev}")).because([line]));
+        return Err(End::dropped(Reason::NotForwarding).cause(EndCause::Ipv6Disabled(dev.clone())).because([line]));
     }
     let sabotaged = walk.skb.nf_bridge.as_mut().is_some_and(|nf_bridge| std::mem::take(&mut nf_bridge.sabotage));
     if !sabotaged {
@@ -141,11 +141,11 @@ fn ip_forward(walk: &mut Walk, dev: &IfName, dst: &Dst) -> Stage<Next> {
     let ttl = walk.packet().ip.ttl;
     if ttl <= 1 {
         let (kind, code) = if family == Family::Inet { (11, 0) } else { (3, 0) };
-        let again = "; the tunnel's entry points to this node itself, so that the packet came back again and again";
-        let detail = format!("TTL is {ttl}{}", if walk.skb.came_back.is_some() { again } else { "" });
-        return Err(End::icmp(Reason::TtlExceeded, kind, code)
-            .detail(detail)
-            .because(walk.skb.came_back.map(|back| back.entry)));
+        let end = End::icmp(Reason::TtlExceeded, kind, code);
+        return Err(match walk.skb.came_back {
+            Some(back) => end.cause(EndCause::EntryToItself { ttl }).because([back.entry]),
+            None => end.detail(format!("TTL is {ttl}")),
+        });
     }
     // A packet that goes back where it came from is answered with a redirect instead of being checked.
     if let IpAddr::V6(source) = walk.packet().ip.source

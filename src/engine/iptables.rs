@@ -6,7 +6,7 @@
 use crate::evidence::Evidence;
 use crate::net::{Family, Mark};
 use crate::snapshot::{Chain, ChainId, ChainPolicy, PacketKey, Rule, Ruleset, Table};
-use crate::trace::{Decision, Hook, Reason, RuleVerdict};
+use crate::trace::{Decision, EndCause, Hook, Reason, RuleVerdict, Verdict};
 
 use super::matches;
 use super::netfilter::{HookState, NfVerdict};
@@ -55,8 +55,8 @@ impl Asked<'_> {
     fn step(&mut self, walk: &mut Walk) -> Stage<Option<NfVerdict>> {
         self.tried += 1;
         if self.stack.len() > MAX_DEPTH || self.tried > MAX_TRIED || walk.too_long() {
-            let what = format!("the chains of table {} lead on and on", self.table.name);
-            return Err(End::undetermined(Reason::TooLong, what).because([self.chain.evidence]));
+            let cause = EndCause::EndlessChains(self.table.name.to_string());
+            return Err(End::new(Verdict::Undetermined, Reason::TooLong).cause(cause).because([self.chain.evidence]));
         }
         let rules = self.ruleset.rules(self.table, self.chain);
         let Some(rule) = rules.next(self.place, &key(walk)) else {

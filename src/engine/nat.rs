@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, Packet, Protocol, Transport};
 use crate::snapshot::{ConntrackTuple, NatRange, Netns, Route, RouteScope, RouteType};
-use crate::trace::{CtState, Decision, Hook, NatChange, Reason};
+use crate::trace::{CtState, Decision, EndCause, Hook, NatChange, Reason};
 
 use super::address::select_source;
 use super::checksum;
@@ -69,8 +69,8 @@ pub(super) fn masquerade(walk: &mut Walk, range: &NatRange, outdev: &IfName, bec
             let what = format!("{}/addr.txt lacks {address}, which a local route of {outdev} names", netns.dir);
             return Err(End::undetermined(Reason::MissingTable, what).because([line, because]));
         }
-        let detail = format!("{outdev} has no address to masquerade with");
-        return Err(End::dropped(Reason::NatFailed).detail(detail).because([because]));
+        let cause = EndCause::NoMasqueradeAddress(outdev.clone());
+        return Err(End::dropped(Reason::NatFailed).cause(cause).because([because]));
     };
     unread::doubt_source(walk, netns, outdev, source);
     let range = NatRange { addrs: Some((source, source)), ..*range };

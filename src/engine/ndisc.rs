@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, Ip, Link, MacAddr, Packet, Transport};
 use crate::snapshot::{LinkKind, NetnsId};
-use crate::trace::{Hook, Reason, Verdict};
+use crate::trace::{EndCause, Hook, Reason, Verdict};
 
 use super::br_netfilter;
 use super::netfilter::nf_hook;
@@ -23,7 +23,7 @@ const ADVERTISEMENT: &str = "the neighbour advertisement";
 /// Why a neighbour that is there can't be heard.
 pub(super) enum Unheard {
     /// The question or the answer is lost on the way.
-    Silent { what: String, because: Vec<Evidence> },
+    Silent { cause: EndCause, because: Vec<Evidence> },
     /// What becomes of one of them is not known, and so neither what becomes of the packet.
     Unknown(Box<End>),
 }
@@ -32,8 +32,8 @@ pub(super) enum Unheard {
 pub(super) fn solicit(walk: &mut Walk, dev: &IfName, address: Ipv6Addr, owner: &DevRef) -> Result<(), Unheard> {
     if let Some(link) = walk.snapshot.netns(owner.0).link(&owner.1).filter(|link| link.noarp) {
         // Such a device doesn't join the group that is asked (`addrconf_join_solict` in `net/ipv6/addrconf.c`).
-        let what = format!("{} has {address}, but is set to NOARP and hears no solicitation", owner.1);
-        return Err(Unheard::Silent { what, because: vec![link.evidence] });
+        let cause = EndCause::SolicitationUnheard { device: owner.1.clone(), address: address.into() };
+        return Err(Unheard::Silent { cause, because: vec![link.evidence] });
     }
     let here = (walk.netns_id(), dev.clone());
     let source = solicitation_source(walk, dev);
@@ -190,8 +190,9 @@ fn unheard(end: Box<End>, name: &str, dir: &str) -> Unheard {
     if end.verdict == Verdict::Undetermined {
         return Unheard::Unknown(end);
     }
-    let what = format!("{name} ends at {} of {dir}", end.reason.map_or("a rule", |reason| reason.as_str()));
-    Unheard::Silent { what, because: end.because }
+    let reason = end.reason.map_or("a rule", Reason::as_str);
+    let cause = EndCause::MessageStopped { message: name.to_owned(), reason, dir: dir.to_owned() };
+    Unheard::Silent { cause, because: end.because }
 }
 
 /// A rule of OUTPUT that marks the message has it routed again, and the route may lead it away (`ip6_route_me_harder`).

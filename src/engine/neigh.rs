@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, MacAddr};
 use crate::snapshot::{Addr, Link, LinkKind, Neigh, NeighState, Netns, NetnsId, NextHop, RouteScope, Snapshot};
-use crate::trace::{Decision, Reason};
+use crate::trace::{Decision, EndCause, Reason};
 
 use super::address;
 use super::arp;
@@ -78,7 +78,7 @@ pub(super) fn resolve(
     if let Some(link) = link.filter(|link| !link.up || !link.carrier) {
         // The question goes out no more than the packet would.
         let what = if link.up { "has no carrier" } else { "is down" };
-        return Err(fail(walk, &hop, row, format!("{dev} {what}"), vec![link.evidence]));
+        return Err(fail(walk, &hop, row, vec![link.evidence]).detail(format!("{dev} {what}")));
     }
     let reach = Reach::from(walk.snapshot, walk.netns_id(), dev);
     let owner = owner_on_link(walk, dev, address, &reach);
@@ -182,8 +182,8 @@ fn ask(walk: &mut Walk, dev: &IfName, address: IpAddr, owner: &DevRef) -> Result
         arp::doubt_rules(walk, netns);
     }
     if let Err(because) = arp::answers_arp(walk, owner, sender, address) {
-        let what = format!("{} has {address}, but takes no request from this sender", owner.1);
-        return Err(Unheard::Silent { what, because });
+        let cause = EndCause::RequestIgnored { device: owner.1.clone(), address };
+        return Err(Unheard::Silent { cause, because });
     }
     walk.tracker.heard.push((owner.0, owner.1.clone(), sender));
     Ok(())
@@ -301,7 +301,7 @@ fn unanswered(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, reach: &Reach) ->
         detail = format!("{detail}: {}", obstacle.what);
         obstacle.lines
     });
-    Err(fail(walk, hop, row, detail, lines))
+    Err(fail(walk, hop, row, lines).detail(detail))
 }
 
 /// Whether some route of the namespace leads by way of an address on a device's link.
@@ -314,13 +314,13 @@ fn is_some_gateway(netns: &Netns, dev: &IfName, address: IpAddr) -> bool {
 /// A neighbour that is there and can't be heard; or nobody knows whether it can.
 fn unheard_end(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, unheard: Unheard) -> Box<End> {
     match unheard {
-        Unheard::Silent { what, because } => fail(walk, hop, row, what, because),
+        Unheard::Silent { cause, because } => fail(walk, hop, row, because).cause(cause),
         Unheard::Unknown(end) => end,
     }
 }
 
 /// The next hop can't be resolved (`arp_error_report`, `ndisc_error_report`).
-fn fail(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, detail: String, because: Vec<Evidence>) -> Box<End> {
+fn fail(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, because: Vec<Evidence>) -> Box<End> {
     let because: Vec<Evidence> = row.map(|row| row.evidence).into_iter().chain(because).collect();
     let decision = Decision::Neighbor {
         address: hop.address,
@@ -332,7 +332,7 @@ fn fail(walk: &mut Walk, hop: &Hop, row: Option<&Neigh>, detail: String, because
     };
     walk.take(decision, because.clone());
     let (kind, code) = if walk.packet().family() == Family::Inet { (3, 1) } else { (1, 3) };
-    End::icmp(Reason::NeighborFailed, kind, code).detail(detail).because(because)
+    End::icmp(Reason::NeighborFailed, kind, code).because(because)
 }
 
 /// What else would be wanted for certainty, where not even the device is known.

@@ -4,7 +4,7 @@
 
 use crate::evidence::Evidence;
 use crate::net::{Family, Packet, Protocol};
-use crate::trace::{Decision, Hook, Reason, Verdict};
+use crate::trace::{Decision, EndCause, Hook, Reason, Verdict};
 
 use super::bridge::frame_length;
 use super::neigh::neigh_output;
@@ -43,8 +43,8 @@ fn check_length(walk: &Walk, dst: &Dst) -> Stage<()> {
 }
 
 fn message_too_long(packet: &Packet, mtu: u32) -> Box<End> {
-    let detail = format!("{} bytes don't fit the MTU of {mtu}", packet.length);
-    End::errno(Reason::FragmentationNeeded, "EMSGSIZE").detail(detail)
+    let cause = EndCause::TooLong { length: packet.length, mtu };
+    End::errno(Reason::FragmentationNeeded, "EMSGSIZE").cause(cause)
 }
 
 /// The kernel itself sends: a reset may carry an address that is not the namespace's own.
@@ -136,7 +136,7 @@ pub(super) fn too_big(walk: &Walk, (mtu, lines): Mtu<'_>) -> Box<End> {
     let (kind, code) = if packet.family() == Family::Inet { (3, 4) } else { (2, 0) };
     let mut end = End::icmp(Reason::FragmentationNeeded, kind, code);
     end.error = Some(ErrorReply::Icmp { kind, code, mtu: Some(mtu) });
-    end.detail(format!("{} bytes don't fit the MTU of {mtu}", packet.length)).because(lines.iter().copied())
+    end.cause(EndCause::TooLong { length: packet.length, mtu }).because(lines.iter().copied())
 }
 
 /// How many pieces a packet makes, and how large the largest is: payloads of a multiple of 8 bytes.

@@ -2,7 +2,7 @@
 
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, Mark, Packet, Protocol, Transport};
-use crate::trace::{Decision, Reason, Step, Trace, Verdict};
+use crate::trace::{Decision, EndCause, Reason, Step, Trace, Verdict};
 
 use super::conntrack::UnknownPort;
 use super::drive::{Course, Leg};
@@ -118,14 +118,19 @@ fn came_in_by(trace: &Trace) -> Option<IfName> {
 
 /// Whether the walk got to the end, though something was missing on the way.
 pub(super) fn would_have_arrived(trace: &Trace) -> bool {
-    matches!(trace.steps.last().map(|step| &step.decision),
-        Some(Decision::End { reason: Some(Reason::MissingTable), detail: Some(detail), .. })
-            if detail.starts_with("it would have been delivered") || detail.starts_with("it would have been left"))
+    matches!(without_doubt(trace), Some(Verdict::Delivered | Verdict::Left))
 }
 
 fn delivered_inside(trace: &Trace) -> bool {
-    matches!(trace.steps.last().map(|step| &step.decision),
-        Some(Decision::End { detail: Some(detail), .. }) if detail.starts_with("it would have been delivered"))
+    without_doubt(trace) == Some(Verdict::Delivered)
+}
+
+/// How an end that is in doubt would have been without it.
+fn without_doubt(trace: &Trace) -> Option<Verdict> {
+    match &trace.steps.last()?.decision {
+        Decision::End { cause: Some(EndCause::Doubted { verdict, .. }), .. } => Some(*verdict),
+        _ => None,
+    }
 }
 
 /// The outside answers: the packet enters where its destination address is.
@@ -214,10 +219,10 @@ fn check_receiver(course: &Course, leg: &mut Leg, forward: &Leg, sent: &Packet) 
     let bridged_past = past_netfilter(&leg.trace, &forward.trace);
     let Some(last) = leg.trace.steps.last_mut() else { return };
     last.because.extend(bridged_past);
-    if let Decision::End { verdict, reason, detail: words, .. } = &mut last.decision {
+    if let Decision::End { verdict, reason, detail: words, cause, .. } = &mut last.decision {
         *verdict = Verdict::Dropped;
         *reason = Some(Reason::ReplyNotMatched);
-        *words = Some(detail);
+        (*words, *cause) = (Some(detail), None);
     }
 }
 

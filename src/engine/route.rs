@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, Packet};
 use crate::snapshot::{Netns, NextHop, RouteType, Routes, TableFile, conf_key};
-use crate::trace::{Decision, Reason, ReverseMode};
+use crate::trace::{Decision, EndCause, Reason, ReverseMode};
 
 use super::address::{local_address, select_source};
 use super::fib::{self, Failure, Flow, Found, Lookup, Unknown};
@@ -91,8 +91,8 @@ fn forward_route(walk: &mut Walk, dev: &IfName, found: Found) -> Stage<Dst> {
     if walk.packet().family() == Family::Inet {
         let (forwarding, line) = sysctl::forwarding(walk, Family::Inet, dev);
         if !forwarding {
-            let detail = format!("forwarding is off for {dev}");
-            return Err(End::dropped(Reason::NotForwarding).detail(detail).because(line));
+            let cause = EndCause::ForwardingOff(dev.clone());
+            return Err(End::dropped(Reason::NotForwarding).cause(cause).because(line));
         }
     }
     let way = select_path(walk, &found);
@@ -411,6 +411,7 @@ fn input_error(walk: &mut Walk, dev: &IfName, failure: &Failure) -> Box<End> {
     let (forwarding, line) = sysctl::forwarding(walk, Family::Inet, dev);
     if !forwarding {
         return End::dropped(Reason::NotForwarding)
+            .cause(EndCause::ForwardingOff(dev.clone()))
             .detail(format!("no route, and forwarding is off for {dev}"))
             .because(line)
             .because(because);

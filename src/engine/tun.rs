@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use crate::net::{Encapsulation, Family, IfName, Ip, Packet, Transport};
 use crate::snapshot::{Link, Relay};
-use crate::trace::{Decision, Reason, Verdict};
+use crate::trace::{Decision, EndCause, Reason, Verdict};
 
 use super::conntrack::Nfct;
 use super::route::ip_route_output;
@@ -56,8 +56,8 @@ fn relay_send(walk: &mut Walk, relay: &Relay) -> Stage<Next> {
     let nested = std::iter::successors(walk.packet().inner.as_deref(), |packet| packet.inner.as_deref()).count();
     if nested > 3 {
         // The program sends its own datagram into its own device, for ever.
-        let detail = format!("what {} sends comes back to it through {}", relay.program, relay.dev);
-        return Err(End::new(Verdict::Looped, Reason::Loop).detail(detail).because(relay.evidence.clone()));
+        let cause = EndCause::RelayToItself { program: relay.program.clone(), device: relay.dev.clone() };
+        return Err(End::new(Verdict::Looped, Reason::Loop).cause(cause).because(relay.evidence.clone()));
     }
     let mut inner = walk.packet().clone();
     inner.link = None;

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use crate::evidence::Evidence;
 use crate::net::{Encapsulation, Family, IfName, Ip, MacAddr, Packet, Transport};
 use crate::snapshot::{FdbEntry, Link, LinkKind, RouteType, Vxlan, VxlanTtl};
-use crate::trace::{Decision, Reason};
+use crate::trace::{Decision, EndCause, Reason};
 
 use super::address;
 use super::checksum::{self, Checksum};
@@ -95,9 +95,8 @@ fn encap_bypass_if_local(
     }
     walk.receive(walk.netns_id(), &receiver, None, [link.evidence]);
     let vtep = outer.ip.destination;
-    let detail =
-        format!("the entry points to {vtep}, this node's own address, and the packet comes back to {receiver}");
-    Err(End::dropped(Reason::TunnelLoop).detail(detail).because([link.evidence]))
+    let cause = EndCause::TunnelToItself { vtep, device: receiver };
+    Err(End::dropped(Reason::TunnelLoop).cause(cause).because([link.evidence]))
 }
 
 /// The device of this namespace that listens for what the entry makes of a frame (`vxlan_find_vni`). An entry that

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use crate::evidence::{Evidence, Gap};
 use crate::net::{Family, IfName, Link, Packet};
 use crate::snapshot::{Netns, NetnsId, Snapshot};
-use crate::trace::{Decision, Place, Reason, Step, Verdict};
+use crate::trace::{Decision, EndCause, Place, Reason, Step, Verdict};
 
 use super::Given;
 use super::checksum::Checksum;
@@ -38,6 +38,7 @@ pub(super) struct End {
     pub verdict: Verdict,
     pub reason: Option<Reason>,
     pub detail: Option<String>,
+    pub cause: Option<EndCause>,
     pub because: Vec<Evidence>,
     /// An ICMP error or TCP reset that the kernel makes of it.
     pub error: Option<ErrorReply>,
@@ -58,12 +59,20 @@ pub(super) enum ErrorReply {
 
 impl End {
     pub(super) fn new(verdict: Verdict, reason: Reason) -> Box<Self> {
-        Box::new(Self { verdict, reason: Some(reason), detail: None, because: Vec::new(), error: None, errno: None })
+        Box::new(Self { reason: Some(reason), ..*Self::arrived(verdict) })
     }
 
     /// It got there.
     pub(super) fn arrived(verdict: Verdict) -> Box<Self> {
-        Box::new(Self { verdict, reason: None, detail: None, because: Vec::new(), error: None, errno: None })
+        Box::new(Self {
+            verdict,
+            reason: None,
+            detail: None,
+            cause: None,
+            because: Vec::new(),
+            error: None,
+            errno: None,
+        })
     }
 
     /// It ended silently.
@@ -92,6 +101,13 @@ impl End {
 
     pub(super) fn detail(mut self: Box<Self>, detail: impl Into<String>) -> Box<Self> {
         self.detail = Some(detail.into());
+        self
+    }
+
+    /// What ended it, and the same in words.
+    pub(super) fn cause(mut self: Box<Self>, cause: EndCause) -> Box<Self> {
+        self.detail = Some(cause.to_string());
+        self.cause = Some(cause);
         self
     }
 

@@ -4,7 +4,7 @@
 
 use crate::net::IfName;
 use crate::snapshot::{Link, LinkKind, NetnsId};
-use crate::trace::{Decision, Hook, Reason};
+use crate::trace::{Decision, EndCause, Hook, Reason};
 
 use super::bridge::{br_dev_xmit, frame_length};
 use super::conntrack::Nfct;
@@ -35,7 +35,7 @@ pub(super) fn dev_queue_xmit(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
         LinkKind::Vxlan(settings) => vxlan::vxlan_xmit(walk, link, settings),
         LinkKind::Tun { tap: false } => tun::tun_net_xmit(walk, dev, link),
         LinkKind::Dummy => {
-            Err(End::dropped(Reason::NoReceiver).detail(format!("{dev} is a dummy device")).because([link.evidence]))
+            Err(End::dropped(Reason::NoReceiver).cause(EndCause::DummyDevice(dev.clone())).because([link.evidence]))
         }
         _ => to_the_wire(walk, link),
     }

@@ -454,7 +454,7 @@ impl<'a> DecisionJson<'a> {
             Decision::Fragment { mtu, count, largest } => {
                 Self::Fragment { mtu: *mtu, count: *count, largest: *largest }
             }
-            Decision::End { verdict, reason, detail, icmp, icmp_source, tcp_reset, errno } => {
+            Decision::End { verdict, reason, detail, icmp, icmp_source, tcp_reset, errno, cause: _ } => {
                 let end = EndJson { reason: reason.map(Reason::as_str), detail: detail.as_deref() };
                 let icmp = icmp.map(|(kind, code)| [kind, code]);
                 let tcp_reset = tcp_reset.then_some(true);

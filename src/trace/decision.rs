@@ -7,6 +7,8 @@ use ipnet::IpNet;
 
 use crate::net::{Hook, IfName, MacAddr, Mark, Packet, RouteType, TableId, Vni};
 
+use super::EndCause;
+
 /// One decision of the kernel. Whatever changes the packet or its place is a field here, so that a change can't
 /// happen without a step (`Walk::take` applies it).
 #[derive(Clone, Debug, PartialEq)]
@@ -198,6 +200,8 @@ pub enum Decision {
         reason: Option<Reason>,
         /// More about it, in words.
         detail: Option<String>,
+        /// Which of several things it was that end packets so.
+        cause: Option<EndCause>,
         /// The ICMP error's type and code.
         icmp: Option<(u8, u8)>,
         /// The address that the ICMP error is sent from.

@@ -1,11 +1,13 @@
 //! Layer 1: what a walk did. Data only; views render it, judgement reads it.
 
+mod cause;
 mod decision;
 
 use crate::evidence::{Evidence, Gap};
 use crate::net::{IfName, NetnsId, NetnsName, NodeName, Packet};
 
 pub use crate::net::Hook;
+pub use cause::EndCause;
 pub use decision::{CtState, Decision, Forwarded, NatChange, Reason, ReverseMode, RuleVerdict, Verdict};
 
 /// Where a packet is: a namespace and, inside it, a device.

@@ -52,6 +52,7 @@ pub fn end(verdict: Verdict, reason: Option<Reason>, detail: Option<&str>) -> De
         verdict,
         reason,
         detail: detail.map(str::to_owned),
+        cause: None,
         icmp: None,
         icmp_source: None,
         tcp_reset: false,

@@ -2,7 +2,7 @@
 
 use crate::snapshot::nft::{ChainRef, NftVerdict};
 use crate::snapshot::{ChainPolicy, NftChain, NftRule};
-use crate::trace::{Decision, Reason, RuleVerdict};
+use crate::trace::{Decision, EndCause, Reason, RuleVerdict, Verdict};
 
 use super::super::walk::{End, Stage, Walk};
 use super::Pktinfo;
@@ -112,7 +112,7 @@ impl<'a> Asked<'a> {
     }
 
     fn too_long(&self) -> Box<End> {
-        let what = format!("the chains of table {} lead on and on", self.info.table.name.escape_debug());
-        End::undetermined(Reason::TooLong, what).because([self.chain.evidence])
+        let cause = EndCause::EndlessChains(self.info.table.name.escape_debug().to_string());
+        End::new(Verdict::Undetermined, Reason::TooLong).cause(cause).because([self.chain.evidence])
     }
 }

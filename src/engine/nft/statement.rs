@@ -253,7 +253,6 @@ impl<'a> Run<'a> {
     }
 
     /// The end where what comes next can't be told.
-    #[expect(clippy::unnecessary_box_returns, reason = "a stage's end is boxed")]
     pub(super) fn undetermined(&self, walk: &mut Walk, what: &str) -> Box<End> {
         self.record(walk, RuleVerdict::Continue);
         End::undetermined(Reason::NotModelled, what).because([self.rule.evidence])
