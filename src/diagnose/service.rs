@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::load;
 use crate::net::{Packet, Protocol};
 use crate::snapshot::{Service, ServicePort, Snapshot};
-use crate::trace::{Answer, Decision, Finding, NatChange, Path, Step, Verdict};
+use crate::trace::{Answer, Decision, Finding, NatChange, NotRewritten, Path, Step, Verdict};
 
 /// Says so where a packet to a service was not rewritten to one of its endpoints, and where it went instead.
 pub(super) fn not_rewritten(snapshot: &Snapshot, answer: &Answer) -> Vec<Finding> {
@@ -20,11 +20,12 @@ pub(super) fn not_rewritten(snapshot: &Snapshot, answer: &Answer) -> Vec<Finding
     let mut findings: Vec<Finding> = Vec::new();
     for path in bare {
         let Some(last) = path.forward.steps.last() else { continue };
-        let what = format!("{}: {}", why(&service, request, told), fate(path, last));
+        let why = why(&service, request);
+        let what = format!("{}: {}", in_words(why, &service, request, told), fate(path, last));
         let mut evidence = vec![service.evidence];
         evidence.extend(last_route(path).and_then(|step| step.because.first()));
         if !findings.iter().any(|known| known.what == what) {
-            findings.push(Finding { what, evidence });
+            findings.push(Finding { what, evidence, not_rewritten: Some((request.ip.destination, why)) });
         }
     }
     findings
@@ -51,19 +52,28 @@ fn is_bare(path: &Path, address: IpAddr) -> bool {
     path.forward.verdict != Verdict::Undetermined && !path.forward.steps.iter().any(rewrites)
 }
 
-fn why(service: &Service, packet: &Packet, told: &str) -> String {
+fn why(service: &Service, packet: &Packet) -> NotRewritten {
+    let protocol = packet.protocol();
+    let fits = |port: &ServicePort| port.protocol == protocol && Some(port.port) == packet.destination_port();
+    match protocol {
+        Protocol::ICMP | Protocol::ICMPV6 => NotRewritten::NoPorts,
+        _ if service.ports.iter().any(fits) => NotRewritten::NoRule,
+        _ => NotRewritten::OtherPort,
+    }
+}
+
+fn in_words(why: NotRewritten, service: &Service, packet: &Packet, told: &str) -> String {
     let name = format!("svc/{}/{} ({}{told})", service.namespace, service.name, packet.ip.destination);
     let protocol = packet.protocol();
     let ports: Vec<String> = service.ports.iter().map(ToString::to_string).collect();
     let ports = if ports.is_empty() { "none".to_owned() } else { ports.join(", ") };
-    let fits = |port: &ServicePort| port.protocol == protocol && Some(port.port) == packet.destination_port();
-    if matches!(protocol, Protocol::ICMP | Protocol::ICMPV6) {
-        format!("{name} answers only to its ports ({ports}), and no rule of it matches {protocol}")
-    } else if service.ports.iter().any(fits) {
-        format!("no rule sends this packet for {name} to an endpoint")
-    } else {
-        let port = packet.destination_port().map(|port| format!("{port}/")).unwrap_or_default();
-        format!("{name} has no port {port}{protocol}; its ports are {ports}")
+    let port = || packet.destination_port().map(|port| format!("{port}/")).unwrap_or_default();
+    match why {
+        NotRewritten::NoPorts => {
+            format!("{name} answers only to its ports ({ports}), and no rule of it matches {protocol}")
+        }
+        NotRewritten::NoRule => format!("no rule sends this packet for {name} to an endpoint"),
+        NotRewritten::OtherPort => format!("{name} has no port {}{protocol}; its ports are {ports}", port()),
     }
 }
 

@@ -3,6 +3,8 @@
 mod cause;
 mod decision;
 
+use std::net::IpAddr;
+
 use crate::evidence::{Evidence, Gap};
 use crate::net::{IfName, NetnsId, NetnsName, NodeName, Packet};
 
@@ -86,6 +88,27 @@ pub struct Finding {
     pub what: String,
     /// The lines that show it.
     pub evidence: Vec<Evidence>,
+    /// Set where it is that a packet to a service's address was not rewritten: the address, and why.
+    pub not_rewritten: Option<(IpAddr, NotRewritten)>,
+}
+
+/// Why no rule rewrote a packet to a service's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotRewritten {
+    /// Services answer to ports, and the protocol has none.
+    NoPorts,
+    /// The service has another port.
+    OtherPort,
+    /// The service has the port, and no rule is there for it.
+    NoRule,
+}
+
+impl Finding {
+    /// A finding about nothing but what it says.
+    #[must_use]
+    pub fn new(what: String, evidence: Vec<Evidence>) -> Self {
+        Self { what, evidence, not_rewritten: None }
+    }
 }
 
 impl Trace {

@@ -97,7 +97,7 @@ impl Names<'_> {
             "{address} is in the pods' network {prefix}, and nobody in the snapshot has it{but}: it is taken for a \
              client outside that sends from it; --at NODE/DEVICE says where its packets come in"
         );
-        Some(Finding { what, evidence })
+        Some(Finding::new(what, evidence))
     }
 
     /// An address of each family that no route but a default one leads to.

@@ -17,7 +17,7 @@ fn unchecked(domain: &str) -> Option<Finding> {
              kubelets are set to another one"
         )
     };
-    (!domain.is_empty() && domain != "cluster.local").then(|| Finding { what: what(), evidence: Vec::new() })
+    (!domain.is_empty() && domain != "cluster.local").then(|| Finding::new(what(), Vec::new()))
 }
 
 impl Names<'_> {

@@ -88,7 +88,7 @@ impl Names<'_> {
             let name = full_name(service);
             format!("the snapshot has no cluster/services.json: the comment of a rule tells what {name} is")
         };
-        self.snapshot.kube.services.is_none().then(|| Finding { what: what(), evidence: vec![service.evidence] })
+        self.snapshot.kube.services.is_none().then(|| Finding::new(what(), vec![service.evidence]))
     }
 
     /// A service without a cluster address is no destination: its name stands for something else.
@@ -139,7 +139,7 @@ impl Names<'_> {
         let several = service.ports.iter().filter(protocol).filter(fits).count() > 1;
         let what =
             || format!("{} is asked at {taken}, the first port that fits: {}", full_name(service), listed(service));
-        several.then(|| Finding { what: what(), evidence: vec![service.evidence] })
+        several.then(|| Finding::new(what(), vec![service.evidence]))
     }
 
     /// The port that is meant. `None` where the question needs none (a ping), or names a number that the service

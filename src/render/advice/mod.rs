@@ -9,7 +9,7 @@ mod tunnel;
 use super::fault::Device;
 use super::missing;
 use crate::net::{Encapsulation, NetnsName, Packet};
-use crate::trace::{Decision, EndCause, Place, Reason, Step, Trace};
+use crate::trace::{Decision, EndCause, NotRewritten, Place, Reason, Step, Trace};
 
 /// An end that advice is wanted for.
 #[derive(Clone, Debug)]
@@ -26,8 +26,8 @@ pub(super) struct Case<'a> {
     pub(super) devices: Vec<Device<'a>>,
     /// What is missing to go on.
     pub(super) missing: Vec<&'a str>,
-    /// What was found out about the service whose address the packet still has.
-    pub(super) service: Option<&'a str>,
+    /// Why no rule rewrote the service's address that the packet still has.
+    pub(super) service: Option<NotRewritten>,
 }
 
 /// What to try next, in one sentence. The text may hold names of the snapshot as they are.

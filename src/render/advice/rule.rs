@@ -1,6 +1,6 @@
 //! What to do about rules, and about what rules would have done.
 
-use crate::trace::EndCause;
+use crate::trace::{EndCause, NotRewritten};
 
 use super::{At, Case};
 
@@ -17,17 +17,19 @@ pub(super) fn rule_advice(at: &At<'_>, rule: &str) -> String {
 }
 
 /// A packet to a service's address that no rule rewrote: no route to that address is missing, none is meant to be.
-pub(super) fn service_advice(at: &At<'_>, service: &str) -> String {
+pub(super) fn service_advice(at: &At<'_>, why: NotRewritten) -> String {
     let At { destination, save, .. } = at;
-    if service.contains("answers only to its ports") {
-        format!("ask for one of the service's ports, named above: {destination} is the address of no machine")
-    } else if service.contains(" has no port ") {
-        "ask for one of the service's ports, named above, or add this one to the service".to_owned()
-    } else {
-        format!(
+    match why {
+        NotRewritten::NoPorts => {
+            format!("ask for one of the service's ports, named above: {destination} is the address of no machine")
+        }
+        NotRewritten::OtherPort => {
+            "ask for one of the service's ports, named above, or add this one to the service".to_owned()
+        }
+        NotRewritten::NoRule => format!(
             "`{save} -t nat` on the nodes: no rule for {destination}; see that kube-proxy runs there, and that the \
              service has endpoints"
-        )
+        ),
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::evidence::{Evidence, Files};
-use crate::trace::{Decision, Finding, Reason, Step, Trace, Verdict};
+use crate::trace::{Decision, Finding, NotRewritten, Reason, Step, Trace, Verdict};
 
 use super::super::View;
 use super::super::advice::{Case, advice};
@@ -81,14 +81,9 @@ fn lines(trace: &Trace, step: &Step) -> Vec<Evidence> {
 }
 
 /// What was found out about the service whose address a packet still had at its end.
-fn service<'a>(step: &Step, findings: &'a [Finding]) -> Option<&'a str> {
-    let address = format!("({}", step.packet.ip.destination);
-    let about = |finding: &&Finding| {
-        let what = &finding.what;
-        let bare = ["answers only to its ports", " has no port ", "no rule sends this packet for "];
-        bare.iter().any(|words| what.contains(words)) && what.contains(&address)
-    };
-    findings.iter().find(about).map(|finding| finding.what.as_str())
+fn service(step: &Step, findings: &[Finding]) -> Option<NotRewritten> {
+    let mut told = findings.iter().filter_map(|finding| finding.not_rewritten);
+    told.find(|(address, _)| *address == step.packet.ip.destination).map(|(_, why)| why)
 }
 
 /// Prints where and why a trace ended, and what to try.
