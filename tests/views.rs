@@ -12,7 +12,14 @@ use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr as _;
 
 fn view<'a>(sample: &'a Sample, answer: &'a Answer) -> View<'a> {
-    View { from: "default/pod1", to: "svc/kube-system/kube-dns:53", answer, findings: &[], files: &sample.files }
+    View {
+        from: "default/pod1",
+        to: "svc/kube-system/kube-dns:53",
+        target: None,
+        answer,
+        findings: &[],
+        files: &sample.files,
+    }
 }
 
 fn text(sample: &Sample, answer: &Answer, style: Style) -> String {

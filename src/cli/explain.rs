@@ -22,9 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) fn explain(typed: &Explain) -> Result<Outcome, Error> {
     refuse_later(typed)?;
     let (from, to) = ends(typed)?;
-    let (snapshot, answer, findings) = patiently(|| {
+    let (snapshot, target, answer, findings) = patiently(|| {
         let snapshot = open::open(typed.snapshot.as_deref(), typed.demo)?;
-        let Resolved { asked, gaps, mut findings } = question::question(typed, from, to, &snapshot)?;
+        let Resolved { asked, target, gaps, mut findings } = question::question(typed, from, to, &snapshot)?;
         let mut answer = match &asked {
             Asked::Walk(question) => engine::explain(&snapshot, question),
             Asked::Missing { folder, packet } => missing::answer(folder, packet),
@@ -32,9 +32,9 @@ pub(super) fn explain(typed: &Explain) -> Result<Outcome, Error> {
         answer.gaps.splice(0..0, gaps);
         answer.gaps.extend(unread::on_the_way(&snapshot, &answer));
         findings.extend(diagnose::findings(&snapshot, &answer));
-        Ok::<_, Error>((snapshot, answer, findings))
+        Ok::<_, Error>((snapshot, target, answer, findings))
     })?;
-    let view = View { from, to, answer: &answer, findings: &findings, files: &snapshot.files };
+    let view = View { from, to, target, answer: &answer, findings: &findings, files: &snapshot.files };
     let file = typed.written.file().map(Path::to_owned);
     let outcome = Outcome { output: show(&view, typed)?, file, code: exit::code(&answer) };
     // The program is about to end, which frees the tables of a large cluster at once.

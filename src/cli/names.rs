@@ -85,6 +85,14 @@ impl End {
         Self { kind, home, addresses, port: None, protocol: None, gaps: Vec::new(), findings: Vec::new() }
     }
 
+    /// The namespace of the pod or node that was named.
+    pub(super) fn own_netns(&self) -> Option<NetnsId> {
+        match (&self.kind, &self.home) {
+            (Kind::Pod(_) | Kind::Node(_), Home::Netns(netns)) => Some(*netns),
+            _ => None,
+        }
+    }
+
     /// The address of a family.
     #[must_use]
     pub(super) fn address(&self, family: Family) -> Option<IpAddr> {

@@ -46,6 +46,8 @@ struct Named<'a> {
 pub(super) struct Resolved {
     /// What is asked.
     pub(super) asked: Asked,
+    /// The namespace of the pod or node that is asked about.
+    pub(super) target: Option<NetnsId>,
     /// What the snapshot contradicts itself about.
     pub(super) gaps: Vec<Gap>,
     /// What was chosen where a name left it open.
@@ -66,6 +68,7 @@ pub(super) fn question(typed: &Explain, from: &str, to: &str, snapshot: &Snapsho
     let payload = given.payload.as_deref();
     let ends = Ends { source, destination, port: target.end.port, protocol: target.end.protocol, payload };
     let packet = packet::packet(ends, &typed.packet, typed.state)?;
+    let netns = target.end.own_netns();
     let gaps = sender.end.gaps.into_iter().chain(target.end.gaps).collect();
     // Where the question says where the packet comes in, its sender need not be known.
     let known = typed.at.is_some();
@@ -75,7 +78,7 @@ pub(super) fn question(typed: &Explain, from: &str, to: &str, snapshot: &Snapsho
         Start::Missing(folder) => Asked::Missing { folder, packet: Box::new(packet) },
         Start::Known(from) => Asked::Walk(walk(typed, packet, from, given)),
     };
-    Ok(Resolved { asked, gaps, findings })
+    Ok(Resolved { asked, target: netns, gaps, findings })
 }
 
 /// TO. Two ends that are both called `external` are not the same.

@@ -19,6 +19,7 @@ mod wrapped;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::evidence::Files;
+use crate::net::NetnsId;
 use crate::trace::{Answer, Finding};
 
 pub use dot::dot;
@@ -37,6 +38,8 @@ pub struct View<'a> {
     pub from: &'a str,
     /// TO as typed.
     pub to: &'a str,
+    /// The namespace of the pod or node that TO names; `None` where it names an address or a service.
+    pub target: Option<NetnsId>,
     /// What the walk found.
     pub answer: &'a Answer,
     /// What is worth knowing beyond it.

@@ -129,6 +129,7 @@ pub fn ask(snapshot: &Snapshot, question: &Question, random: &mut Random) -> Res
     let view = View {
         from: "default/pod1",
         to: "a\u{1b}[31mname",
+        target: None,
         answer: &answer,
         findings: &findings,
         files: &snapshot.files,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::evidence::{Evidence, Files};
-use crate::net::{NetnsName, NodeName};
+use crate::net::{NetnsId, NetnsName, NodeName};
 use crate::trace::{Decision, NatChange, Path, Step, Trace, Verdict};
 
 use super::super::View;
@@ -22,7 +22,7 @@ pub(super) fn question(view: &View<'_>, style: Style) -> String {
     let mut text = format!("{} {from} {arrow} {to}", protocol(packet));
     if let [path] = view.answer.paths.as_slice()
         && let Some(last) = path.forward.steps.last().filter(|_| path.forward.arrived())
-        && (destination(last.packet.innermost()) != destination(packet) || is_other(last, view.to))
+        && (destination(last.packet.innermost()) != destination(packet) || is_other(last, view.target))
     {
         text = format!("{text} {arrow} {}", receiver(last, style));
     }
@@ -30,18 +30,9 @@ pub(super) fn question(view: &View<'_>, style: Style) -> String {
 }
 
 /// Whether somebody else got the packet than the pod or node whose name was typed.
-fn is_other(last: &Step, typed: &str) -> bool {
-    let name = typed.split_once(':').map_or(typed, |(name, _)| name);
-    let is_address = typed.parse::<IpAddr>().is_ok() || typed.starts_with('[');
-    if is_address || name.contains('.') || name.starts_with("svc/") || name == "external" {
-        return false;
-    }
-    let got = match (&last.decision, &last.place.name) {
-        (Decision::End { verdict: Verdict::Left, .. }, _) => return false,
-        (_, NetnsName::Pod(pod)) => pod.to_string(),
-        (_, NetnsName::Host) => format!("node/{}", last.place.node),
-    };
-    got != name && !got.ends_with(&format!("/{name}"))
+fn is_other(last: &Step, target: Option<NetnsId>) -> bool {
+    let left = matches!(last.decision, Decision::End { verdict: Verdict::Left, .. });
+    !left && target.is_some_and(|target| target != last.place.netns)
 }
 
 /// What was typed and what it means, once where that is the same.
