@@ -4,7 +4,8 @@
 
 use std::net::IpAddr;
 
-use crate::net::{Family, IfName, Ip, Mark, Packet, Transport};
+use crate::net::{Family, IfName, Ip, Mark, Packet, RouteType, Transport};
+use crate::snapshot::Netns;
 use crate::trace::{Decision, Trace, Verdict};
 
 use super::address::ipv6_dev_get_saddr;
@@ -74,15 +75,14 @@ pub(super) fn walk(course: &mut Course, mut forward: Leg, sent: &Packet) -> (Leg
         return (forward, None, Some(true));
     };
     let Some(packet) = error_packet(course, &forward, &cause) else {
-        silence(&mut forward);
-        return (forward, None, None);
+        return unsent_error(forward);
     };
     let back = send(course, &forward, &cause, packet);
     let made = matches!(cause.error, ErrorReply::Relay { .. });
-    if !made && back.trace.steps.len() <= UNSENT && back.trace.verdict == Verdict::Dropped {
-        // Without a route the error is never made (`icmp_route_lookup`).
-        silence(&mut forward);
-        return (forward, None, None);
+    let unroutable = !made && back.trace.steps.len() <= UNSENT && back.trace.verdict == Verdict::Dropped;
+    // Without a route the error is never made (`icmp_route_lookup`).
+    if unroutable || is_for_anycast(course.snapshot.netns(forward.netns), &cause, &back) {
+        return unsent_error(forward);
     }
     if let Some(Decision::End { icmp: Some(_), icmp_source, .. }) =
         forward.trace.steps.last_mut().map(|step| &mut step.decision)
@@ -97,20 +97,42 @@ pub(super) fn walk(course: &mut Course, mut forward: Leg, sent: &Packet) -> (Leg
     (forward, Some(back.trace), heard)
 }
 
+/// An ICMPv6 error for an anycast address is not made: one that the routing table calls so, or the first address of a
+/// network on the link (`icmpv6_route_lookup` in `net/ipv6/icmp.c`, `ipv6_anycast_destination` in
+/// `include/net/ip6_route.h`).
+fn is_for_anycast(netns: &Netns, cause: &Cause, back: &Leg) -> bool {
+    let routed = back.trace.steps.iter().find_map(|step| match &step.decision {
+        Decision::Route { kind: Some(kind), prefix: Some(prefix), via, .. } => Some((step, *kind, *prefix, *via)),
+        _ => None,
+    });
+    let Some((step, kind, prefix, via)) = routed.filter(|_| matches!(cause.error, ErrorReply::Icmp { .. })) else {
+        return false;
+    };
+    let destination = step.packet.ip.destination;
+    let first = prefix.prefix_len() < 127 && via.is_none() && prefix.network() == destination;
+    destination.is_ipv6()
+        && (kind == RouteType::Anycast || kind == RouteType::Unicast && first)
+        && !sysctl::is_set(netns, "net.ipv6.icmp.error_anycast_as_unicast")
+}
+
+/// The kernel makes no error about this packet after all: it ends silently, unless the sender's own call failed.
+fn unsent_error(mut forward: Leg) -> (Leg, Option<Trace>, Option<bool>) {
+    let told = told_at_once(&forward).then_some(true);
+    if let Some(Decision::End { verdict, icmp, tcp_reset, .. }) =
+        forward.trace.steps.last_mut().map(|step| &mut step.decision)
+    {
+        (*icmp, *tcp_reset) = (None, false);
+        if told.is_none() {
+            (*verdict, forward.trace.verdict) = (Verdict::Dropped, Verdict::Dropped);
+        }
+    }
+    (forward, None, told)
+}
+
 /// Whether the sender's own call failed too.
 fn told_at_once(forward: &Leg) -> bool {
     let last = forward.trace.steps.last().map(|step| &step.decision);
     matches!(last, Some(Decision::End { errno: Some(_), .. }))
-}
-
-/// The kernel makes no error about this packet after all: it ends silently.
-fn silence(forward: &mut Leg) {
-    forward.trace.verdict = Verdict::Dropped;
-    if let Some(Decision::End { verdict, icmp, tcp_reset, .. }) =
-        forward.trace.steps.last_mut().map(|step| &mut step.decision)
-    {
-        (*verdict, *icmp, *tcp_reset) = (Verdict::Dropped, None, false);
-    }
 }
 
 /// The source that the error was sent from: its first route may have chosen it.

@@ -1,9 +1,12 @@
 //! Every situation that flowtrace must get right, in the kernel: packets are sent for real, and what becomes of them must
 //! be what `explain` says of the snapshot taken just before.
 
+use nix::errno::Errno;
+
 use crate::lab::faults::{BETWEEN_NODES, fault};
 use crate::lab::flannel::FlannelBackend;
 use crate::lab::judge::{must_agree, must_agree_but_for};
+use crate::lab::probe::{Probe, Proto};
 use crate::lab::{settings, situations, stopped};
 
 #[test]
@@ -124,6 +127,23 @@ fn docker0_stands_beside_cni0() {
 #[test]
 fn dual_stack_works_in_both_families() {
     must_agree(situations::dual_stack(), "");
+}
+
+/// The address of flannel's device is the first of its network, and so a router's anycast one on the bridge beside it.
+#[test]
+fn no_icmpv6_error_is_sent_to_an_anycast_address() {
+    let mut cluster = situations::two_nodes("anycast", FlannelBackend::Vxlan);
+    cluster.dual_stack = true;
+    let mut scenario = cluster.scenario();
+    scenario.space("n2").rules6().insert("filter", "OUTPUT -p udp --dport 7001 -j REJECT");
+    scenario.space("default/pod2").rules6().insert("filter", "INPUT -p udp --dport 7002 -j REJECT");
+    let flannel = "fd00:10:244:2::";
+    let ask = |from: &str, to: &str, port: u16| Probe::ask(from, to, Proto::Udp, to, port);
+    scenario.probe(ask("node/n2", "fd00:10:244:1::2", 7001).source(flannel).refused(Errno::EPERM));
+    scenario.probe(ask("node/n2", "fd00:10:244:1::2", 7001).source("fd00:10:244:2::1").refused(Errno::EPERM));
+    scenario.probe(ask("node/n2", "fd00:10:244:2::2", 7002).source(flannel).silent());
+    scenario.probe(ask("node/n2", "fd00:10:244:2::2", 7002).source("fd00:10:244:2::1").error(Errno::ECONNREFUSED));
+    must_agree(scenario, "");
 }
 
 #[test]
