@@ -488,6 +488,13 @@ pub(super) fn set_untracked(walk: &mut Walk) {
     }
 }
 
+/// UDP takes a packet from its connection before it looks for the socket, so that an error about one that is missing
+/// belongs to none either (`nf_reset_ct` in `__udp4_lib_rcv`, `net/ipv4/udp.c`, and in `ip6_protocol_deliver_rcu`,
+/// `net/ipv6/ip6_input.c`).
+pub(super) fn nf_reset_ct(walk: &mut Walk) {
+    walk.skb.nfct = Nfct::None;
+}
+
 /// `CT --zone`: unless the packet has a connection already.
 pub(super) fn set_template(walk: &mut Walk, zone: Zone) {
     if walk.skb.nfct == Nfct::None {

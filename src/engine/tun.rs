@@ -8,7 +8,7 @@ use crate::net::{Encapsulation, Family, IfName, Ip, Packet, Transport};
 use crate::snapshot::{Link, Relay};
 use crate::trace::{Decision, EndCause, Reason, Verdict};
 
-use super::conntrack::Nfct;
+use super::conntrack::{self, Nfct};
 use super::route::ip_route_output;
 use super::walk::{End, ErrorReply, Next, Stage, Walk};
 
@@ -94,6 +94,7 @@ pub(super) fn relay_rcv(walk: &mut Walk) -> Stage<Option<Next>> {
     let bound = |relay: &&Relay| Some(relay.port) == port && fits(relay.local, walk.packet().ip.destination);
     let Some(relay) = netns.relays.iter().find(bound) else {
         let detail = format!("no program listens on UDP port {}", port.unwrap_or(0));
+        conntrack::nf_reset_ct(walk);
         return Err(End::icmp(Reason::NoVtep, 3, 3).detail(detail));
     };
     let dev = relay.dev.clone();

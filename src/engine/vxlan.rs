@@ -12,7 +12,7 @@ use crate::trace::{Decision, EndCause, Reason};
 
 use super::address;
 use super::checksum::{self, Checksum};
-use super::conntrack::{Nfct, UnknownPort};
+use super::conntrack::{self, Nfct, UnknownPort};
 use super::fib::{self, Flow, Lookup};
 use super::route::{ip_route_output, loopback};
 use super::sysctl;
@@ -299,6 +299,7 @@ pub(super) fn vxlan_rcv(walk: &mut Walk) -> Stage<Option<Next>> {
             // A rule has sent the tunnel packet elsewhere: whether some program listens there is not known.
             return Err(End::dropped(Reason::NoVtep).detail(detail).because(because));
         }
+        conntrack::nf_reset_ct(walk);
         let (kind, code) = if walk.packet().family() == Family::Inet { (3, 3) } else { (1, 4) };
         return Err(End::icmp(Reason::NoVtep, kind, code).detail(detail).because(because));
     };

@@ -151,6 +151,18 @@ fn a_packet_stops_where_the_other_node_has_a_fault() {
     must_agree(stopped::faults(), "between nodes");
 }
 
+/// UDP has taken the packet from its connection by then, so that rules before connection tracking find none.
+#[test]
+fn an_error_about_a_missing_socket_belongs_to_no_connection_yet() {
+    let mut scenario = situations::two_nodes("no-socket", FlannelBackend::Vxlan).scenario();
+    let node = scenario.space("n2");
+    node.late("link set flannel.1 down".to_owned());
+    node.rules4().insert("raw", "OUTPUT -m conntrack --ctstate RELATED -j DROP");
+    node.rules4().insert("mangle", "OUTPUT -m conntrack --ctstate RELATED -j MARK --set-mark 7");
+    scenario.probe(Probe::ask("default/pod1", "10.244.2.2", Proto::Udp, "10.244.2.2", 7000));
+    must_agree(scenario, "");
+}
+
 #[test]
 fn a_packet_stops_where_its_own_node_has_a_fault() {
     must_agree(stopped::faults(), "on one node");
