@@ -14,7 +14,7 @@ use super::nft::{self, Part};
 use super::route::ip_route_input;
 use super::sysctl;
 use super::unread;
-use super::walk::{End, Next, NfBridge, Stage, Walk};
+use super::walk::{End, ErrorReply, Next, NfBridge, Stage, Walk};
 
 /// Whether bridged packets of this walk's family go through the IP hooks.
 pub(super) fn is_on(walk: &mut Walk, bridge: &IfName) -> bool {
@@ -118,7 +118,8 @@ fn bridged_dnat(walk: &mut Walk, bridge: &IfName, port: &IfName, next_hop: std::
     behind(walk, port)?;
     let sender = walk.packet().link.map(|link| link.source);
     let reached = walk.tracker.has_reached(walk.netns_id(), bridge, next_hop);
-    neigh::resolve(walk, bridge, next_hop, false, sender)?;
+    let is_host = is_for_host(walk, bridge, port);
+    neigh::resolve(walk, bridge, next_hop, false, sender).map_err(|end| if is_host { end } else { unheard(end) })?;
     let last = walk.steps().last().map(|step| &step.decision);
     let connected =
         reached || matches!(last, Some(Decision::Neighbor { state: Some("PERMANENT" | "REACHABLE" | "NOARP"), .. }));
@@ -127,6 +128,22 @@ fn bridged_dnat(walk: &mut Walk, bridge: &IfName, port: &IfName, next_hop: std::
         walk.take(Decision::Transmit { device: bridge.clone() }, None);
     }
     br_handle_frame_finish(walk, bridge, port)
+}
+
+/// Whether the frame is for the link address of the bridge or of the port (`PACKET_HOST`: `br_handle_frame` in
+/// `net/bridge/br_input.c`, `eth_type_trans`).
+fn is_for_host(walk: &Walk, bridge: &IfName, port: &IfName) -> bool {
+    let destination = walk.packet().link.map(|link| link.destination);
+    let mut own = [bridge, port].into_iter().filter_map(|dev| walk.netns().link(dev)?.lladdr);
+    own.any(|own| Some(own) == destination)
+}
+
+/// No ICMP error is made about a frame that is one for another host again (`icmp_send`, `icmp6_send`).
+fn unheard(mut end: Box<End>) -> Box<End> {
+    if matches!(end.error, Some(ErrorReply::Icmp { .. })) {
+        (end.verdict, end.error) = (Verdict::Dropped, None);
+    }
+    end
 }
 
 /// The new destination is elsewhere: the frame is for the bridge now.

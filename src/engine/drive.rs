@@ -14,6 +14,7 @@ use super::gaps::Gaps;
 use super::input::{is_answered, netif_receive_skb};
 use super::output::{ip_local_out, send, send_kernel};
 use super::reply;
+use super::route::ip_route_output;
 use super::unread;
 use super::walk::{Choice, Choices, Doubt, End, Finished, Next, Stage, Walk, Why};
 use super::xmit::dev_queue_xmit;
@@ -284,9 +285,12 @@ impl<'s> Course<'s, '_> {
         })
     }
 
-    /// A packet is put on a device, past every hook.
+    /// A packet that has a route is put on a device all the same, past every hook.
     pub(super) fn transmit(&mut self, netns: NetnsId, device: &IfName, packet: Packet) -> Leg {
-        self.run(netns, packet, |_| Ok(Next::Xmit(device.clone())))
+        self.run(netns, packet, |walk| {
+            ip_route_output(walk, None)?;
+            Ok(Next::Xmit(device.clone()))
+        })
     }
 
     /// A packet arrives at a device.

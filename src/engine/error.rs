@@ -146,7 +146,8 @@ fn send(course: &mut Course, forward: &Leg, cause: &Cause, packet: Packet) -> Le
     if cause.error == ErrorReply::TcpReset
         && let Some(port) = &cause.physin
     {
-        // A reset for a bridged packet goes straight back out of the port that it came in by.
+        // A reset for a packet that came in by a bridge is routed like any, and then goes straight back out of the port
+        // (`nf_send_reset` in `nf_reject_ipv4.c`).
         return course.transmit(forward.netns, port, packet);
     }
     if let (ErrorReply::Relay { .. }, Some(device)) = (cause.error, &cause.device) {

@@ -109,7 +109,9 @@ fn pass(walk: &mut Walk, message: &Packet, from: &DevRef, to: &DevRef, name: &st
 fn leave(walk: &mut Walk, message: &Packet, from: &DevRef, name: &str) -> Result<(), Unheard> {
     let dev = Some(&from.1);
     let stops = [At::new(Hook::Output, None, dev), At::new(Hook::Postrouting, None, dev)];
-    hooks(walk, message, from, None, &stops, name)
+    // It has no link addresses before it has left, and so is no multicast frame yet (`PACKET_HOST`).
+    let bare = Packet { link: None, ..message.clone() };
+    hooks(walk, &bare, from, None, &stops, name)
 }
 
 fn enter(

@@ -164,6 +164,35 @@ fn an_error_about_a_missing_socket_belongs_to_no_connection_yet() {
 }
 
 #[test]
+fn a_reset_for_a_bridged_packet_needs_a_route() {
+    let mut scenario = situations::two_nodes("no-reset", FlannelBackend::HostGw).scenario();
+    let node = scenario.space("n1");
+    node.late("rule add pref 101 to 10.244.1.2 blackhole");
+    node.rules4().insert("filter", "FORWARD -p tcp -j REJECT --reject-with tcp-reset");
+    let ask = |from: &str| Probe::ask(from, "10.244.2.2", Proto::Tcp, "10.244.2.2", 7000);
+    scenario.probe(ask("default/pod1").silent());
+    scenario.probe(ask("default/pod3").error(Errno::ECONNREFUSED));
+    must_agree(scenario, "");
+}
+
+/// The bridge has given the frame its type back by then, which is for another host unless it is the bridge's own.
+#[test]
+fn no_icmp_error_is_made_where_another_hosts_frame_was_sent_to_nobody() {
+    let mut cluster = situations::two_nodes("bridged-nobody", FlannelBackend::HostGw);
+    cluster.dual_stack = true;
+    let mut scenario = cluster.scenario();
+    let dnat = |to: &str| format!("PREROUTING -p udp --dport 7009 -j DNAT --to-destination {to}");
+    scenario.space("n1").rules4().insert("nat", dnat("10.244.1.99"));
+    scenario.space("n1").rules6().insert("nat", dnat("fd00:10:244:1::99"));
+    let ask = |to: &str| Probe::ask("default/pod1", to, Proto::Udp, to, 7009);
+    for (bridged, routed) in [("10.244.1.3", "10.244.2.2"), ("fd00:10:244:1::3", "fd00:10:244:2::2")] {
+        scenario.probe(ask(bridged).silent());
+        scenario.probe(ask(routed).error(Errno::EHOSTUNREACH));
+    }
+    must_agree(scenario, "");
+}
+
+#[test]
 fn a_packet_stops_where_its_own_node_has_a_fault() {
     must_agree(stopped::faults(), "on one node");
 }
