@@ -83,6 +83,7 @@ impl Reader<'_, '_> {
                 Ok(Statement::Notrack)
             }
             "add" | "update" | "delete" => self.dynset(word),
+            "meter" => self.meter(start),
             "dup" | "fwd" => self.sends(word),
             "flow" => self.flow_add(start),
             "tproxy" => self.tproxy(start),
@@ -346,6 +347,21 @@ impl Reader<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// `meter f size 1024 { ip saddr limit rate 10/second }`: what each key has used up, nft doesn't list.
+    fn meter(&mut self, start: usize) -> Parsed<Statement> {
+        self.cursor.next();
+        self.cursor.name("a meter's name")?;
+        if self.cursor.word("size") {
+            self.cursor.number::<u32>("a number")?;
+        }
+        self.cursor.need("{")?;
+        self.expression()?;
+        self.dynset_extras()?;
+        self.cursor.need("}")?;
+        let text = self.cursor.text(start, self.cursor.last_end());
+        Ok(Statement::Unknowable(text.into()))
     }
 
     /// `update @set { ip saddr timeout 1h : value }`.
