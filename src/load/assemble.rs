@@ -41,7 +41,7 @@ pub(super) fn assemble(
         };
         match place {
             Place::Meta => {
-                let text = snapshot.files.get(id).map(|file| file.text.clone()).unwrap_or_else(|| Text::from(""));
+                let text = snapshot.files.get(id).map_or_else(|| Text::from(""), |file| file.text.clone());
                 meta::read(id, &text, &mut snapshot.gaps);
             }
             Place::Cluster(name) => {
