@@ -135,11 +135,12 @@ impl Reader<'_, '_> {
             "jump" | "goto" => {
                 self.cursor.next();
                 let chain = if self.cursor.peek() == Token::Sign("{") {
-                    self.bound_chain()?
+                    let bound = self.bound_chain()?;
+                    self.scope.mention(&bound)
                 } else {
-                    self.cursor.name("a chain")?.to_owned()
+                    let name = self.cursor.name("a chain")?;
+                    self.scope.mention(name)
                 };
-                let chain = self.scope.mention(&chain);
                 return Ok(if word == "jump" { Verdict::Jump(chain) } else { Verdict::Goto(chain) });
             }
             _ => return Err(fault),
@@ -210,7 +211,7 @@ impl Reader<'_, '_> {
             }
             self.cursor.word("type");
             let word = self.cursor.name("a code")?;
-            let code = |names: &[(&str, u128)]| constant::code(names, word).ok_or(fault.clone());
+            let code = |names: &[(&str, u128)]| constant::code(names, word).ok_or(fault);
             with = match kind {
                 "icmp" => NftReject::Icmp(3, code(constant::ICMP_CODES)?),
                 "icmpv6" => NftReject::Icmpv6(1, code(constant::ICMPV6_CODES)?),
