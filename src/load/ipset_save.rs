@@ -12,13 +12,14 @@ use crate::snapshot::{IpSet, SetEntry, SetIface, SetMember, SetPart, SetRange};
 use super::iptables_save::name;
 use super::lines::Notes;
 
-/// The most elements that a set may have where ranges stand for several; `ipset save` itself prints no ranges.
-const EXPANDED: usize = 1 << 18;
+/// How many elements of a file the ranges in it may stand for; `ipset save` itself prints no ranges.
+const EXPANDED: usize = 1 << 12;
 
 /// Reads the sets that an `ipset save` printed.
 pub(super) fn parse(file: FileId, text: &str, gaps: &mut Vec<Gap>) -> BTreeMap<String, IpSet> {
     let mut notes = Notes::new(file, "`ipset save`", gaps);
     let mut sets: BTreeMap<String, (IpSet, Vec<SetEntry>)> = BTreeMap::new();
+    let mut room = EXPANDED;
     for (line, number) in text.lines().zip(1u32..) {
         let at = Evidence::line(file, number);
         let words: Vec<&str> = uncommented(line).collect();
@@ -31,9 +32,9 @@ pub(super) fn parse(file: FileId, text: &str, gaps: &mut Vec<Gap>) -> BTreeMap<S
                 sets.insert((*name).to_owned(), (set, Vec::new()));
                 Some(())
             }
-            ["add" | "-A", name, element, options @ ..] => {
-                sets.get_mut(*name).and_then(|(set, entries)| add(set, entries, element, options, at))
-            }
+            ["add" | "-A", name, element, options @ ..] => sets
+                .get_mut(*name)
+                .and_then(|(set, entries)| add(set, &mut Elements { entries, room: &mut room }, element, options, at)),
             _ => None,
         };
         if read.is_none() {
@@ -115,7 +116,17 @@ fn family(word: &str) -> Option<Family> {
     }
 }
 
-fn add(set: &mut IpSet, entries: &mut Vec<SetEntry>, element: &str, options: &[&str], at: Evidence) -> Option<()> {
+/// The elements of one set while they are read.
+struct Elements<'e> {
+    entries: &'e mut Vec<SetEntry>,
+    /// How many more may come from ranges.
+    room: &'e mut usize,
+}
+
+/// A protocol, and the ports from one to another.
+type PortSpan = (Protocol, std::ops::RangeInclusive<u16>);
+
+fn add(set: &mut IpSet, entries: &mut Elements<'_>, element: &str, options: &[&str], at: Evidence) -> Option<()> {
     if set.has(SetPart::Set) {
         let skbmark = skbmark(options)?;
         set.members.push(SetMember { name: element.to_owned(), skbmark, evidence: at });
@@ -134,43 +145,48 @@ fn add(set: &mut IpSet, entries: &mut Vec<SetEntry>, element: &str, options: &[&
         evidence: at,
     };
     let mut nets = Vec::new();
-    let mut ports = Vec::new();
+    let mut ports = None;
     let mut texts = element.split(',');
     for part in kinds {
         let Some(text) = texts.next() else {
             // `bitmap:ip,mac` has elements without an address of the link layer.
-            return if *part == SetPart::Mac { push(entries, &entry, &nets, &ports) } else { None };
+            return if *part == SetPart::Mac { entries.push(&entry, &nets, ports) } else { None };
         };
         match part {
             SetPart::Ip | SetPart::Net => nets.push(addresses(text, set.netmask)?),
-            SetPart::Port => ports = self::ports(text, set.family, set.kind == "bitmap:port")?,
+            SetPart::Port => ports = Some(self::ports(text, set.family, set.kind == "bitmap:port")?),
             SetPart::Iface => entry.iface = Some(iface(text, options)),
             SetPart::Mac => entry.mac = Some(text.parse().ok()?),
             SetPart::Mark => entry.mark = Some(name::number(text)?),
             SetPart::Set => return None,
         }
     }
-    if texts.next().is_none() { push(entries, &entry, &nets, &ports) } else { None }
+    if texts.next().is_none() { entries.push(&entry, &nets, ports) } else { None }
 }
 
-/// Adds an element for each prefix and port that a written one stands for.
-fn push(entries: &mut Vec<SetEntry>, entry: &SetEntry, nets: &[Vec<IpNet>], ports: &[(Protocol, u16)]) -> Option<()> {
-    let count = nets.iter().map(Vec::len).product::<usize>().saturating_mul(ports.len().max(1));
-    if count > 1 && entries.len() + count > EXPANDED {
-        return None;
-    }
-    let none = [None];
-    let some = |place: usize| -> Vec<Option<IpNet>> {
-        nets.get(place).map_or(none.to_vec(), |nets| nets.iter().copied().map(Some).collect())
-    };
-    let ports: Vec<Option<(Protocol, u16)>> =
-        if ports.is_empty() { vec![None] } else { ports.iter().copied().map(Some).collect() };
-    for first in some(0) {
-        for second in some(1) {
-            entries.extend(ports.iter().map(|port| SetEntry { first, second, port: *port, ..entry.clone() }));
+impl Elements<'_> {
+    /// Adds an element for each prefix and port that a written one stands for.
+    fn push(&mut self, entry: &SetEntry, nets: &[Vec<IpNet>], ports: Option<PortSpan>) -> Option<()> {
+        let spanned = ports.as_ref().map_or(1, |(_, ports)| ports.len());
+        let count = nets.iter().map(Vec::len).product::<usize>().saturating_mul(spanned);
+        if count > 1 {
+            *self.room = self.room.checked_sub(count)?;
         }
+        let none = [None];
+        let some = |place: usize| -> Vec<Option<IpNet>> {
+            nets.get(place).map_or(none.to_vec(), |nets| nets.iter().copied().map(Some).collect())
+        };
+        let ports: Vec<Option<(Protocol, u16)>> = match ports {
+            Some((protocol, ports)) => ports.map(|port| Some((protocol, port))).collect(),
+            None => vec![None],
+        };
+        for first in some(0) {
+            for second in some(1) {
+                self.entries.extend(ports.iter().map(|port| SetEntry { first, second, port: *port, ..entry.clone() }));
+            }
+        }
+        Some(())
     }
-    Some(())
 }
 
 /// `ADDR`, `ADDR/LENGTH` or `ADDR-ADDR` as prefixes.
@@ -191,7 +207,7 @@ fn addresses(text: &str, netmask: Option<u8>) -> Option<Vec<IpNet>> {
 }
 
 /// `PROTOCOL:PORT[-PORT]`, `icmp:TYPE/CODE`, or a port alone, which is TCP's where the set keeps a protocol.
-fn ports(text: &str, family: Option<Family>, bare: bool) -> Option<Vec<(Protocol, u16)>> {
+fn ports(text: &str, family: Option<Family>, bare: bool) -> Option<PortSpan> {
     let (protocol, port) = match text.split_once(':') {
         Some((protocol, port)) => (name::protocol(protocol)?, port),
         None => (Protocol::TCP, text),
@@ -199,13 +215,14 @@ fn ports(text: &str, family: Option<Family>, bare: bool) -> Option<Vec<(Protocol
     let kept = if bare { Protocol(0) } else { protocol };
     if matches!(protocol, Protocol::ICMP | Protocol::ICMPV6) {
         let (kind, code) = name::icmp(family.unwrap_or(Family::Inet), port)?;
-        return Some(vec![(kept, u16::from_be_bytes([kind, code.unwrap_or(0)]))]);
+        let port = u16::from_be_bytes([kind, code.unwrap_or(0)]);
+        return Some((kept, port..=port));
     }
     let (low, high) = match port.split_once('-') {
         Some((low, high)) => (name::port(low)?, name::port(high)?),
         None => (name::port(port)?, name::port(port)?),
     };
-    Some((low..=high).map(|port| (kept, port)).collect())
+    Some((kept, low..=high))
 }
 
 fn iface(text: &str, options: &[&str]) -> SetIface {
@@ -251,6 +268,15 @@ mod tests {
         assert!(test("10.0.0.1", (1, 0x0301)));
         assert!(test("10.0.0.1", (47, 0)));
         assert!(test("10.0.0.2", (6, 81)));
+    }
+
+    #[test]
+    fn ranges_cost_no_more_than_a_file_of_elements() {
+        let mut gaps = Vec::new();
+        let text = "create a bitmap:port range 0-65535\nadd a 0-65535\nadd a 10-20\n";
+        let sets = parse(FileId(0), text, &mut gaps);
+        assert_eq!((gaps.len(), sets["a"].entries().len()), (1, 11));
+        assert_eq!(sets["a"].unmodelled, ["add a 0-65535"]);
     }
 
     #[test]

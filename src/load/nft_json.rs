@@ -224,6 +224,10 @@ mod tests {
             "meta mark & 0x00004000 == 0x00004000 return",
             r#"[{"match": {"op": "==", "left": {"&": [{"meta": {"key": "mark"}}, 16384]}, "right": 16384}}, {"return": null}]"#,
         ),
+        (
+            "tcp dport 80 meter f size 1024 { ip saddr limit rate 10/second }",
+            r#"[{"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 80}}, {"meter": {"key": {"payload": {"protocol": "ip", "field": "saddr"}}, "stmt": {"limit": {"rate": 10, "burst": 5, "per": "second"}}, "size": 1024, "name": "f"}}]"#,
+        ),
     ];
 
     #[test]

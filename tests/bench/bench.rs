@@ -1,4 +1,5 @@
-//! The benchmark: `cargo run --release --example bench`, or one part of it: `-- explain`, `-- walk`, `-- routes`.
+//! The benchmark: `cargo run --release --example bench`, or one part of it: `-- explain`, `-- parse`,
+//! `-- walk`, `-- routes`.
 //!
 //! Each goal is held against a named alternative, or against the same work on a small snapshot, in this one run on
 //! this one machine, by CPU time. The exit code is 0 where every goal is met, 1 where one is missed, and 2 where one
@@ -8,7 +9,9 @@ mod cluster;
 mod dump;
 mod explain;
 mod goal;
+mod nft_dump;
 mod objects;
+mod parse;
 mod process;
 mod routes;
 mod walk;
@@ -31,6 +34,9 @@ fn main() -> ExitCode {
     if word.as_ref().is_some_and(|word| word == process::PEAK) {
         return print_peak(args);
     }
+    if word.as_ref().is_some_and(|word| word == parse::WHOLE) {
+        return print_whole(args);
+    }
     let part = word.map(|word| word.to_string_lossy().into_owned());
     if let Some(part) = part.as_deref().filter(|part| !PARTS.contains(part)) {
         eprintln!("{part}: no such part; there are {}", PARTS.join(", "));
@@ -50,31 +56,54 @@ fn main() -> ExitCode {
 }
 
 /// The parts that can be asked for alone.
-const PARTS: [&str; 3] = ["explain", "walk", "routes"];
+const PARTS: [&str; 4] = ["explain", "parse", "walk", "routes"];
 
 /// Tries every goal, or those of one part, and gives the exit code.
 fn run(part: Option<&str>) -> Result<u8, String> {
     let wanted = |name: &str| part.is_none_or(|part| part == name);
     let network = process::leave_network();
-    let flowtrace = program()?;
-    let failed = |err: std::io::Error| format!("the snapshot can't be written: {err}");
-    let large = Cluster::one_node("5,000 services", LARGE).map_err(failed)?;
-    let small = Cluster::one_node("50 services", SMALL).map_err(failed)?;
     Goal::print_head();
-    let mut tried = Vec::new();
+    let mut code = None;
+    let mut tell = |goals: Vec<Goal>| {
+        goals.iter().for_each(Goal::print);
+        code = code.max(goals.iter().map(Goal::code).max());
+    };
     if wanted("explain") {
-        let whole = Cluster::whole("with objects, on both nodes", LARGE).map_err(failed)?;
-        tried.push(explain::goals(&flowtrace, &large, network.clone()));
-        tried.push(explain::goals(&flowtrace, &whole, network));
+        tell(explain(&network)?);
+    }
+    if wanted("parse") {
+        tell(parse::goals(LARGE, &network));
     }
     if wanted("walk") {
-        tried.push(walk::goals(&large, &small));
+        tell(walk()?);
     }
     if wanted("routes") {
-        tried.push(vec![routes::goal()]);
+        tell(vec![routes::goal()]);
     }
-    let goals = tried.iter().flatten().inspect(|goal| goal.print());
-    Ok(goals.map(Goal::code).max().unwrap_or(2))
+    Ok(code.unwrap_or(2))
+}
+
+fn explain(network: &Result<(), String>) -> Result<Vec<Goal>, String> {
+    let flowtrace = program()?;
+    let large = Cluster::one_node("5,000 services", LARGE).map_err(failed)?;
+    let whole = Cluster::whole("with objects, on both nodes", LARGE).map_err(failed)?;
+    let goals = [&large, &whole].into_iter().flat_map(|cluster| explain::goals(&flowtrace, cluster, network.clone()));
+    Ok(goals.collect())
+}
+
+fn walk() -> Result<Vec<Goal>, String> {
+    let large = Cluster::one_node("5,000 services", LARGE).map_err(failed)?;
+    let small = Cluster::one_node("50 services", SMALL).map_err(failed)?;
+    let mut goals = walk::goals(&large, &small);
+    let large = Cluster::nftables("5,000 services in nftables", LARGE).map_err(failed)?;
+    let small = Cluster::nftables("50 services in nftables", SMALL).map_err(failed)?;
+    goals.extend(walk::goals(&large, &small));
+    Ok(goals)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what an error becomes")]
+fn failed(err: std::io::Error) -> String {
+    format!("the snapshot can't be written: {err}")
 }
 
 /// The program under test, built if it is not.
@@ -88,6 +117,19 @@ fn program() -> Result<PathBuf, String> {
         Ok(output) if output.status.success() => Ok(target.join("flowtrace")),
         Ok(output) => Err(format!("the program can't be built:\n{}", String::from_utf8_lossy(&output.stderr))),
         Err(err) => Err(format!("cargo: {err}")),
+    }
+}
+
+fn print_whole(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    match args.next().ok_or_else(|| "no snapshot".to_owned()).and_then(|dir| parse::whole(Path::new(&dir))) {
+        Ok(rules) => {
+            println!("{rules}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
     }
 }
 

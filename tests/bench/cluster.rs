@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::dump::{self, Size};
-use super::objects;
+use super::{nft_dump, objects};
 
 /// A snapshot in a folder that goes away with this.
 #[derive(Debug)]
@@ -19,12 +19,32 @@ pub struct Cluster {
 }
 
 /// Writes a large file from the small one.
-type Enlarge = fn(base: &str, size: Size, to: &mut dyn Write) -> io::Result<()>;
+pub type Enlarge = fn(base: &str, size: Size, to: &mut dyn Write) -> io::Result<()>;
 
 impl Cluster {
     /// Writes one whose first node has the large dump.
     pub fn one_node(name: &'static str, size: Size) -> io::Result<Self> {
         Self::write(name, size, &[("nodes/n1/host/iptables-save", dump::write)])
+    }
+
+    /// Writes one whose first node's kube-proxy writes nftables.
+    pub fn nftables(name: &'static str, size: Size) -> io::Result<Self> {
+        Self::write(name, size, &[("nodes/n1/host/nft.txt", nft_dump::write)])
+    }
+
+    /// Writes one that holds a large dump and nothing else, with the dump's place in it.
+    pub fn alone(
+        name: &'static str,
+        size: Size,
+        (path, enlarge): (&'static str, Enlarge),
+    ) -> io::Result<(Self, PathBuf)> {
+        let cluster = Self { name, dir: folder(size, path), size };
+        let file = cluster.dir.join(path);
+        fs::create_dir_all(file.parent().unwrap_or(&cluster.dir))?;
+        let mut to = BufWriter::new(File::create(&file)?);
+        enlarge(&fs::read_to_string(base().join(path))?, size, &mut to)?;
+        to.flush()?;
+        Ok((cluster, file))
     }
 
     /// Writes one whose two nodes have it, with the Kubernetes objects that they have it from.
@@ -39,9 +59,9 @@ impl Cluster {
     }
 
     fn write(name: &'static str, size: Size, files: &[(&str, Enlarge)]) -> io::Result<Self> {
-        let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/vxlan");
-        let folder = format!("flowtrace-bench-{}-{}-{}", std::process::id(), size.services, files.len());
-        let cluster = Self { name, dir: std::env::temp_dir().join(folder), size };
+        let base = base();
+        let first = files.first().map_or("", |(path, _)| path);
+        let cluster = Self { name, dir: folder(size, &format!("{}-{first}", files.len())), size };
         copy(&base, &cluster.dir)?;
         for (path, enlarge) in files {
             let mut file = BufWriter::new(File::create(cluster.dir.join(path))?);
@@ -55,6 +75,16 @@ impl Cluster {
     pub fn dump(&self) -> PathBuf {
         self.dir.join("nodes/n1/host/iptables-save")
     }
+}
+
+/// The bundled snapshot that all of them start from.
+fn base() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/vxlan")
+}
+
+fn folder(size: Size, what: &str) -> PathBuf {
+    let what = what.replace('/', "-");
+    std::env::temp_dir().join(format!("flowtrace-bench-{}-{}-{what}", std::process::id(), size.services))
 }
 
 impl Drop for Cluster {

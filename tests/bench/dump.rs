@@ -110,12 +110,13 @@ impl Service {
 pub struct Endpoint {
     /// The pod's address.
     pub pod: Ipv4Addr,
-    to: String,
+    /// Its address and port.
+    pub to: String,
     sep: String,
 }
 
 /// The 16 letters of a kube-proxy chain name.
-fn chain_hash(text: &str) -> String {
+pub fn chain_hash(text: &str) -> String {
     const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     // FNV-1a, 128 bits wide.
     let hash = text.bytes().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |hash, byte| {

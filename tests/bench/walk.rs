@@ -41,34 +41,35 @@ pub fn goals(large: &Cluster, small: &Cluster) -> Vec<Goal> {
     let rounds = || (0..ROUNDS).map(|_| Ok((walk(large, packets)?, walk(small, packets)?))).collect();
     let (many, few): (Vec<Walks>, Vec<Walks>) = match rounds() {
         Ok::<Vec<_>, String>(rounds) => rounds.into_iter().unzip(),
-        Err(why) => return vec![Goal::untried("further packets", RATIO, why)],
+        Err(why) => return vec![Goal::untried(format!("{}: further packets", large.name), RATIO, why)],
     };
+    let name = large.name;
     vec![
-        ratio("a packet to a new service, against one among 50", &many, &few, |walks| walks.new),
-        ratio("the same packet again, against one among 50", &many, &few, |walks| walks.again),
-        twenty_hops(&many),
+        ratio(format!("{name}: a packet to a new one, against one of 50"), &many, &few, |walks| walks.new),
+        ratio(format!("{name}: the same packet again, against one of 50"), &many, &few, |walks| walks.again),
+        twenty_hops(name, &many),
     ]
 }
 
-fn ratio(what: &str, many: &[Walks], few: &[Walks], cost: fn(&Walks) -> Cost) -> Goal {
+fn ratio(what: String, many: &[Walks], few: &[Walks], cost: fn(&Walks) -> Cost) -> Goal {
     let packets = many.first().map_or(1, |walks| walks.packets);
     let (many, few) = (Rounds::new(many.iter().map(cost)), Rounds::new(few.iter().map(cost)));
     let each = |seconds: f64| seconds * 1e6 / f64::from(packets);
     let (ours, theirs, medians) = (each(many.min()), each(few.min()), many.median() / few.median());
     let numbers = format!("{ours:.0} µs a packet against {theirs:.0}; by medians {medians:.3}");
-    Goal::at_most(format!("5,000 services: {what}"), RATIO, many.min() / few.min(), numbers)
+    Goal::at_most(what, RATIO, many.min() / few.min(), numbers)
 }
 
-fn twenty_hops(many: &[Walks]) -> Goal {
+fn twenty_hops(name: &str, many: &[Walks]) -> Goal {
     let Some(Walks { packets, paths, hops, .. }) = many.first() else {
-        return Goal::untried("a path of 20 hops", HOPS, "no round was run");
+        return Goal::untried(format!("{name}: a path of 20 hops"), HOPS, "no round was run");
     };
     let again = Rounds::new(many.iter().map(|walks| walks.again));
     let load = Rounds::new(many.iter().map(|walks| walks.load)).min() * 1e3;
     let numbers =
         format!("{packets} packets, {paths} paths, {hops} hops, replies included; loading takes {load:.1} ms");
     let twenty = again.min() * 1e6 * 20.0 / f64::from(*hops);
-    Goal::at_most("5,000 services: a path of 20 hops, about 100 µs of CPU", HOPS, twenty, numbers)
+    Goal::at_most(format!("{name}: a path of 20 hops, about 100 µs of CPU"), HOPS, twenty, numbers)
 }
 
 /// A loaded snapshot, and the pod that sends.

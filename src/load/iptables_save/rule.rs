@@ -285,8 +285,9 @@ impl Reader<'_, '_> {
         let Self { words, family, table, hook, selector, loaded, target, refused, .. } = self;
         let around = Surroundings { family, table: &table.name, protocol: selector.protocol, hook };
         let unsupported = |refused| Match::Unsupported(Box::new(refused));
-        let mut matches: Vec<Match> =
-            loaded.into_iter().map(|loaded| loaded.read(&words, around).unwrap_or_else(unsupported)).collect();
+        // Collected in place they would keep the room of what was loaded, which is many times as much.
+        let mut matches = Vec::with_capacity(loaded.len() + refused.len());
+        matches.extend(loaded.into_iter().map(|loaded| loaded.read(&words, around).unwrap_or_else(unsupported)));
         matches.extend(refused.into_iter().map(unsupported));
         let target = target.map_or(Target::Continue, |target| {
             target.read(&words, around).unwrap_or_else(|refused| Target::Unsupported(Box::new(refused)))

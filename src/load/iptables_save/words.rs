@@ -10,30 +10,34 @@ struct Word<'l> {
 
 /// The words of a line. Between double quotes blanks are kept and a backslash takes the next character as it is.
 fn split(line: &str) -> Vec<Word<'_>> {
+    // As many as kube-proxy's rules have.
     let mut words = Vec::with_capacity(24);
+    let bytes = line.as_bytes();
     let mut start = 0;
-    while let Some(rest) = line.get(start..) {
-        let blanks = rest.len() - rest.trim_start().len();
-        start += blanks;
-        let rest = rest.get(blanks..).unwrap_or("");
-        if rest.is_empty() {
-            break;
+    while let Some(byte) = bytes.get(start) {
+        if byte.is_ascii_whitespace() {
+            start += 1;
+            continue;
         }
-        let end = rest.bytes().position(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'"')).unwrap_or(rest.len());
-        if rest.as_bytes().get(end) == Some(&b'"') {
-            let (text, length) = quoted(rest);
-            words.push(Word { start, text: Cow::Owned(text) });
+        let rest = bytes.get(start..).unwrap_or(&[]);
+        let length = rest.iter().position(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'"')).unwrap_or(rest.len());
+        if rest.get(length) == Some(&b'"') {
+            let (text, length) = quoted(line.get(start..).unwrap_or(""));
+            words.push(Word { start, text });
             start += length;
         } else {
-            words.push(Word { start, text: Cow::Borrowed(rest.get(..end).unwrap_or("")) });
-            start += end;
+            words.push(Word { start, text: Cow::Borrowed(line.get(start..start + length).unwrap_or("")) });
+            start += length;
         }
     }
     words
 }
 
 /// A word that has quotes in it, and how many bytes it takes up.
-fn quoted(text: &str) -> (String, usize) {
+fn quoted(text: &str) -> (Cow<'_, str>, usize) {
+    if let Some(whole) = plainly_quoted(text) {
+        return (Cow::Borrowed(whole), whole.len() + 2);
+    }
     let mut word = String::new();
     let mut chars = text.char_indices();
     let mut open = false;
@@ -41,11 +45,20 @@ fn quoted(text: &str) -> (String, usize) {
         match c {
             '"' => open = !open,
             '\\' if open => word.extend(chars.next().map(|(_, escaped)| escaped)),
-            ' ' | '\t' if !open => return (word, at),
+            ' ' | '\t' if !open => return (Cow::Owned(word), at),
             _ => word.push(c),
         }
     }
-    (word, text.len())
+    (Cow::Owned(word), text.len())
+}
+
+/// What stands between a word's first and last character, where these are its only quotes and nothing is escaped.
+fn plainly_quoted(text: &str) -> Option<&str> {
+    let inner = text.strip_prefix('"')?;
+    let end = memchr::memchr2(b'"', b'\\', inner.as_bytes())?;
+    let closes = inner.as_bytes().get(end) == Some(&b'"');
+    let ends = matches!(inner.as_bytes().get(end + 1), None | Some(b' ' | b'\t'));
+    if closes && ends { inner.get(..end) } else { None }
 }
 
 /// The words of a rule, as they are taken one after the other.

@@ -85,6 +85,7 @@ fn written(kind: &str, body: &Value) -> Option<String> {
         "reject" => reject(body)?,
         "dnat" | "snat" | "masquerade" | "redirect" => nat(kind, body)?,
         "set" | "map" => dynset(kind, body)?,
+        "meter" => meter(body)?,
         "queue" => {
             let bypass = body.get("flags").is_some_and(|flags| flags.to_string().contains("bypass"));
             format!("queue{}", if bypass { " flags bypass" } else { "" })
@@ -415,6 +416,13 @@ fn nat(kind: &str, body: &Value) -> Option<String> {
 /// IPv6 addresses before a port.
 fn bracketed(addr: &str) -> String {
     addr.split('-').map(|one| format!("[{one}]")).collect::<Vec<_>>().join("-")
+}
+
+fn meter(body: &Value) -> Option<String> {
+    let size = body.get("size").and_then(Value::as_u64).map_or(String::new(), |size| format!(" size {size}"));
+    let (kind, value) = body.get("stmt")?.as_object()?.iter().next()?;
+    let element = format!("{} {}", expression(body.get("key")?, 0)?, written(kind, value)?);
+    Some(format!("meter {}{size} {{ {element} }}", word(body.get("name")?)?))
 }
 
 fn dynset(kind: &str, body: &Value) -> Option<String> {

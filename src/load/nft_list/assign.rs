@@ -6,7 +6,7 @@ use super::constant::Datatype;
 use super::expression::Typed;
 use super::field;
 use super::scope::Reader;
-use super::token::{Parsed, Token};
+use super::token::{Parsed, Token, Wrong};
 
 impl Reader<'_, '_> {
     /// `meta mark set …`, `ip dscp set …`, from `set` on.
@@ -197,7 +197,7 @@ impl Reader<'_, '_> {
         self.cursor.next();
         for word in ["tcp", "option"] {
             if !self.cursor.word(word) {
-                return Err(self.cursor.expected(&format!("`{word}`")));
+                return Err(self.cursor.wrong(Wrong::Needed(word)));
             }
         }
         self.cursor.name("an option")?;

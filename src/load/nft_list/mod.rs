@@ -18,7 +18,7 @@ use crate::trace::Hook;
 
 use super::lines::{self, Notes};
 use scope::{Reader, Scope};
-use token::{Cursor, Fault, LineOf, Parsed, Token};
+use token::{Cursor, Fault, LineOf, Parsed, Token, Wrong};
 
 /// Reads the text form.
 pub(super) fn parse(file: FileId, text: &Text, gaps: &mut Vec<Gap>) -> Nft {
@@ -43,7 +43,7 @@ pub(super) fn parse_lines(
     let cursor = Cursor::new(text);
     let note = &mut |fault: Fault| {
         let (line, column) = (line_of(fault.line), cursor.column(fault.at));
-        let gap = Gap::new(format!("{tool}: column {column}: {}", fault.what), vec![line]);
+        let gap = Gap::new(format!("{tool}: column {column}: {}", cursor.tell(fault)), vec![line]);
         notes.push(gap.at(u32::try_from(column).ok()), line);
     };
     let mut ruleset = Ruleset { nft: Nft { text: Some(text.clone()), ..Nft::default() }, cursor, line_of };
@@ -109,8 +109,7 @@ impl Ruleset<'_, '_> {
         };
         let mut table = new_table(family, name, warned, here);
         if !reader.table_body(&mut table, note) {
-            let fault = reader.cursor.expected("`}`");
-            note(Fault { what: "it ends within a table, so rules may be missing".to_owned(), ..fault });
+            note(reader.cursor.wrong(Wrong::Is("it ends within a table, so rules may be missing")));
             let here = (self.line_of)(reader.cursor.line());
             // What is cut off may be further tables too.
             self.nft.unread.get_or_insert(WhyUnread::Cut.at(here));
@@ -138,15 +137,14 @@ fn table_name<'a>(cursor: &mut Cursor<'a>) -> Parsed<(NftFamily, &'a str)> {
 
 /// Finds the chains that rules call, now that all of them are known.
 fn resolve(table: &mut NftTable, scope: Scope) {
-    let mut places = crate::snapshot::nft::Names::default();
+    let mut names = TableNames { chains: vec![None; scope.mentioned.len()], ..TableNames::default() };
     for (place, chain) in (0u32..).zip(&table.chains) {
-        places.insert(chain.name.clone(), place);
+        let mentioned = scope.mentioned(&chain.name).and_then(|at| names.chains.get_mut(at.0 as usize));
+        if let Some(slot) = mentioned {
+            *slot = Some(place);
+        }
     }
-    let mut names = TableNames {
-        chains: scope.mentioned.iter().map(|name| places.get(name).copied()).collect(),
-        mentioned: scope.mentioned,
-        ..TableNames::default()
-    };
+    names.mentioned = scope.mentioned;
     for (place, set) in (0u32..).zip(&table.sets) {
         names.sets.insert(set.name.clone(), place);
     }
@@ -271,8 +269,11 @@ impl Reader<'_, '_> {
                 return true;
             }
         };
-        let mut chain = NftChain { name: name.into(), hook: None, rules: Vec::new(), open: None, evidence: here };
+        let mut chain =
+            NftChain { name: self.scope.name(name), hook: None, rules: Vec::new(), open: None, evidence: here };
         let complete = self.chain_body(&mut chain, note);
+        // Most chains of a large cluster have few rules, and there are many of them.
+        chain.rules.shrink_to_fit();
         table.chains.push(chain);
         complete
     }

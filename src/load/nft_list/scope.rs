@@ -32,6 +32,16 @@ impl Scope {
         self.family == NftFamily::Ip6
     }
 
+    /// The reference by which rules call a chain, if any does.
+    pub fn mentioned(&self, name: &str) -> Option<ChainRef> {
+        self.places.get(name).copied().map(ChainRef)
+    }
+
+    /// A chain's name, which is kept once where rules call it.
+    pub fn name(&self, name: &str) -> Arc<str> {
+        self.places.get_key_value(name).map_or_else(|| Arc::from(name), |(known, _)| Arc::clone(known))
+    }
+
     /// The reference by which rules call a chain.
     pub fn mention(&mut self, name: &str) -> ChainRef {
         if let Some(place) = self.places.get(name) {

@@ -83,6 +83,7 @@ impl Reader<'_, '_> {
                 Ok(Statement::Notrack)
             }
             "add" | "update" | "delete" => self.dynset(word),
+            "meter" => self.meter(start),
             "dup" | "fwd" => self.sends(word),
             "flow" => self.flow_add(start),
             "tproxy" => self.tproxy(start),
@@ -134,11 +135,12 @@ impl Reader<'_, '_> {
             "jump" | "goto" => {
                 self.cursor.next();
                 let chain = if self.cursor.peek() == Token::Sign("{") {
-                    self.bound_chain()?
+                    let bound = self.bound_chain()?;
+                    self.scope.mention(&bound)
                 } else {
-                    self.cursor.name("a chain")?.to_owned()
+                    let name = self.cursor.name("a chain")?;
+                    self.scope.mention(name)
                 };
-                let chain = self.scope.mention(&chain);
                 return Ok(if word == "jump" { Verdict::Jump(chain) } else { Verdict::Goto(chain) });
             }
             _ => return Err(fault),
@@ -209,7 +211,7 @@ impl Reader<'_, '_> {
             }
             self.cursor.word("type");
             let word = self.cursor.name("a code")?;
-            let code = |names: &[(&str, u128)]| constant::code(names, word).ok_or(fault.clone());
+            let code = |names: &[(&str, u128)]| constant::code(names, word).ok_or(fault);
             with = match kind {
                 "icmp" => NftReject::Icmp(3, code(constant::ICMP_CODES)?),
                 "icmpv6" => NftReject::Icmpv6(1, code(constant::ICMPV6_CODES)?),
@@ -346,6 +348,21 @@ impl Reader<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// `meter f size 1024 { ip saddr limit rate 10/second }`: what each key has used up, nft doesn't list.
+    fn meter(&mut self, start: usize) -> Parsed<Statement> {
+        self.cursor.next();
+        self.cursor.name("a meter's name")?;
+        if self.cursor.word("size") {
+            self.cursor.number::<u32>("a number")?;
+        }
+        self.cursor.need("{")?;
+        self.expression()?;
+        self.dynset_extras()?;
+        self.cursor.need("}")?;
+        let text = self.cursor.text(start, self.cursor.last_end());
+        Ok(Statement::Unknowable(text.into()))
     }
 
     /// `update @set { ip saddr timeout 1h : value }`.

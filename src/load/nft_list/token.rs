@@ -35,12 +35,26 @@ pub(super) struct Cursor<'a> {
     pub warned: bool,
 }
 
-/// A part of a rule that isn't understood.
-#[derive(Clone, Debug)]
+/// A part of a rule that isn't understood. It is put into words only where it is told: most are made while a reader
+/// tries what may stand here, and are dropped again.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Fault {
-    pub what: String,
+    pub what: Wrong,
     pub at: usize,
     pub line: u32,
+    /// Where what was found ends; nothing where the text, the line or the block does.
+    end: Option<usize>,
+}
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wrong {
+    /// Something else stands here than this, in words.
+    Expected(&'static str),
+    /// Something else stands here than this sign or word.
+    Needed(&'static str),
+    /// This is.
+    Is(&'static str),
 }
 
 pub(super) type Parsed<T> = Result<T, Fault>;
@@ -134,7 +148,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A word or a quoted string.
-    pub fn name(&mut self, what: &str) -> Parsed<&'a str> {
+    pub fn name(&mut self, what: &'static str) -> Parsed<&'a str> {
         match self.peek() {
             Token::Word(name) | Token::Quoted(name) => {
                 self.scan();
@@ -144,21 +158,35 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    pub fn number<T: std::str::FromStr>(&mut self, what: &str) -> Parsed<T> {
+    pub fn number<T: std::str::FromStr>(&mut self, what: &'static str) -> Parsed<T> {
         let value = self.peek_word().and_then(|word| word.parse().ok()).ok_or_else(|| self.expected(what))?;
         self.scan();
         Ok(value)
     }
 
-    pub fn need(&mut self, sign: &str) -> Parsed<()> {
-        if self.sign(sign) { Ok(()) } else { Err(self.expected(&format!("`{sign}`"))) }
+    pub fn need(&mut self, sign: &'static str) -> Parsed<()> {
+        if self.sign(sign) { Ok(()) } else { Err(self.wrong(Wrong::Needed(sign))) }
     }
 
     /// The fault that something else stands here than was expected.
-    pub fn expected(&self, what: &str) -> Fault {
-        let found = super::super::lines::quote(self.text(self.start, self.end));
-        let found = if self.peek() == Token::End { "the end".to_owned() } else { found.to_string() };
-        Fault { what: format!("expected {what}, found {found}"), at: self.start, line: self.line }
+    pub fn expected(&self, what: &'static str) -> Fault {
+        self.wrong(Wrong::Expected(what))
+    }
+
+    pub fn wrong(&self, what: Wrong) -> Fault {
+        let end = (self.peek() != Token::End).then_some(self.end);
+        Fault { what, at: self.start, line: self.line, end }
+    }
+
+    /// A fault in words.
+    pub fn tell(&self, fault: Fault) -> String {
+        let found = fault.end.map(|end| super::super::lines::quote(self.text(fault.at, end)));
+        let found = found.map_or_else(|| "the end".to_owned(), |found| found.to_string());
+        match fault.what {
+            Wrong::Expected(what) => format!("expected {what}, found {found}"),
+            Wrong::Needed(sign) => format!("expected `{sign}`, found {found}"),
+            Wrong::Is(what) => what.to_owned(),
+        }
     }
 
     /// In which column of its line a place is, from 1.

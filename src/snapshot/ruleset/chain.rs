@@ -165,7 +165,14 @@ pub struct PacketKey {
 /// A chain's rules, read, with an index over those that only one address or one port can match.
 #[derive(Debug)]
 pub struct Rules {
-    list: Vec<Rule>,
+    list: Box<[Rule]>,
+    /// Boxed, because most chains are short and have none.
+    index: Option<Box<Index>>,
+}
+
+/// The places of rules by what they alone can match.
+#[derive(Debug, Default)]
+struct Index {
     by_destination: Vec<(IpAddr, u32)>,
     by_source: Vec<(IpAddr, u32)>,
     by_port: Vec<(Protocol, u16, u32)>,
@@ -179,35 +186,8 @@ impl Rules {
     /// Indexes rules.
     #[must_use]
     pub fn new(rules: Vec<Rule>) -> Self {
-        let mut indexed = Self {
-            list: rules,
-            by_destination: Vec::new(),
-            by_source: Vec::new(),
-            by_port: Vec::new(),
-            rest: Vec::new(),
-        };
-        if indexed.list.len() > Self::SCANNED {
-            indexed.index();
-        }
-        indexed
-    }
-
-    fn index(&mut self) {
-        for (place, rule) in (0u32..).zip(&self.list) {
-            let selector = &rule.selector;
-            if let Some(addr) = selector.destination.as_ref().and_then(super::AddrMask::exact) {
-                self.by_destination.push((addr, place));
-            } else if let Some(addr) = selector.source.as_ref().and_then(super::AddrMask::exact) {
-                self.by_source.push((addr, place));
-            } else if let Some((protocol, port)) = exact_port(rule) {
-                self.by_port.push((protocol, port, place));
-            } else {
-                self.rest.push(place);
-            }
-        }
-        self.by_destination.sort_unstable();
-        self.by_source.sort_unstable();
-        self.by_port.sort_unstable();
+        let index = (rules.len() > Self::SCANNED).then(|| Box::new(Index::new(&rules)));
+        Self { list: rules.into_boxed_slice(), index }
     }
 
     /// Every rule, in order.
@@ -220,12 +200,36 @@ impl Rules {
     /// can't match.
     #[must_use]
     pub fn next(&self, from: u32, key: &PacketKey) -> Option<&Rule> {
-        let place =
-            if self.list.len() <= Self::SCANNED || key.port_is_unknown() { from } else { self.next_place(from, key)? };
+        let place = match &self.index {
+            Some(index) if !key.port_is_unknown() => index.next(from, key)?,
+            _ => from,
+        };
         self.list.get(place as usize)
     }
+}
 
-    fn next_place(&self, from: u32, key: &PacketKey) -> Option<u32> {
+impl Index {
+    fn new(rules: &[Rule]) -> Self {
+        let mut index = Self::default();
+        for (place, rule) in (0u32..).zip(rules) {
+            let selector = &rule.selector;
+            if let Some(addr) = selector.destination.as_ref().and_then(super::AddrMask::exact) {
+                index.by_destination.push((addr, place));
+            } else if let Some(addr) = selector.source.as_ref().and_then(super::AddrMask::exact) {
+                index.by_source.push((addr, place));
+            } else if let Some((protocol, port)) = exact_port(rule) {
+                index.by_port.push((protocol, port, place));
+            } else {
+                index.rest.push(place);
+            }
+        }
+        index.by_destination.sort_unstable();
+        index.by_source.sort_unstable();
+        index.by_port.sort_unstable();
+        index
+    }
+
+    fn next(&self, from: u32, key: &PacketKey) -> Option<u32> {
         let rest = self.rest.get(self.rest.partition_point(|place| *place < from)).copied();
         let port = key.destination_port.and_then(|port| {
             let at = self.by_port.partition_point(|entry| *entry < (key.protocol, port, from));

@@ -1,0 +1,195 @@
+//! The readers under test, and what they are fed.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::hint::black_box;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use flowtrace::engine::{certainty, nft_certainty, nft_unmodelled};
+use flowtrace::load::load_files;
+use flowtrace::net::Family;
+use flowtrace::snapshot::{SetProbe, Snapshot};
+
+/// A reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Target {
+    /// That of `iptables-save`.
+    Iptables,
+    /// That of `nft list ruleset`.
+    Nft,
+    /// That of `nft -j list ruleset`.
+    NftJson,
+    /// That of `ipset save`.
+    Ipset,
+}
+
+/// Values at the ends of what fits, and what splits or joins words.
+const ODD: [&str; 48] = [
+    "-1",
+    "0",
+    "255",
+    "256",
+    "65535",
+    "65536",
+    "65537",
+    "4294967295",
+    "4294967296",
+    "18446744073709551615",
+    "18446744073709551616",
+    "0x",
+    "0xffffffffffffffffffffffffffffffffff",
+    "1e9",
+    "0.00000000001",
+    "/",
+    "/0",
+    "/33",
+    "/129",
+    "-",
+    "--",
+    "!",
+    "! !",
+    ":",
+    "::",
+    "::/0",
+    "10.0.0.9-10.0.0.1",
+    "0.0.0.0-255.255.255.255",
+    "1-65535",
+    "+",
+    ",",
+    ",,",
+    ".",
+    "*",
+    "\"",
+    "\\\"",
+    "\\",
+    "\"\"",
+    "{",
+    "}",
+    "(",
+    ")",
+    "[",
+    "]",
+    "é\u{a0}\u{2028}",
+    "\0",
+    "\r",
+    "\t",
+];
+
+impl Target {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Iptables, Self::Nft, Self::NftJson, Self::Ipset];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Iptables => "iptables",
+            Self::Nft => "nft",
+            Self::NftJson => "nft-json",
+            Self::Ipset => "ipset",
+        }
+    }
+
+    /// The file of a snapshot that it reads.
+    fn file(self) -> &'static str {
+        match self {
+            Self::Iptables => "iptables-save",
+            Self::Nft => "nft.txt",
+            Self::NftJson => "nft.json",
+            Self::Ipset => "ipset",
+        }
+    }
+
+    /// What stands before and behind the lines of a small input, so that they are read as rules.
+    pub fn frame(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Iptables => {
+                ("*nat\n:PREROUTING ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n:USER - [0:0]\n", "COMMIT\n")
+            }
+            Self::Nft => ("table inet t {\n\tset v4 {\n\t\ttype ipv4_addr\n\t}\n\tchain c {\n", "\t}\n}\n"),
+            Self::NftJson => (
+                "{\"nftables\": [{\"table\": {\"family\": \"inet\", \"name\": \"fw\"}},\n\
+                 {\"chain\": {\"family\": \"inet\", \"table\": \"fw\", \"name\": \"in\"}},\n",
+                "{\"metainfo\": {}}]}\n",
+            ),
+            Self::Ipset => ("create a hash:ip family inet\ncreate p hash:ip,port\n", ""),
+        }
+    }
+
+    /// Words that are no part of any seed.
+    pub fn odd() -> &'static [&'static str] {
+        &ODD
+    }
+
+    /// What its inputs are made of: the bundled files, and for each reader a file with many words.
+    pub fn seeds(self) -> io::Result<Vec<String>> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut seeds = Vec::new();
+        if self == Self::Iptables {
+            seeds.push(rules_of_extensions(&fs::read_to_string(root.join("tests/extensions/cases.txt"))?));
+        } else {
+            seeds.push(fs::read_to_string(root.join("tests/fuzz/seeds").join(self.file()))?);
+        }
+        for path in files(&root.join("testdata"))? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name == self.file() || self == Self::Iptables && name == "ip6tables-save" {
+                seeds.push(fs::read_to_string(path)?);
+            }
+        }
+        Ok(seeds)
+    }
+
+    /// Reads an input as the file of a snapshot.
+    pub fn load(self, input: &str) -> Option<Snapshot> {
+        load_files([(format!("nodes/n1/host/{}", self.file()), input.into())]).ok()
+    }
+}
+
+/// Every rule of the table of iptables' extensions, in a chain.
+fn rules_of_extensions(table: &str) -> String {
+    let rules = table.lines().filter(|line| !line.starts_with(['#', '[']) && !line.is_empty());
+    rules.fold(String::new(), |mut text, rule| {
+        let rule = rule.split(" => ").next().unwrap_or(rule).trim_start_matches("!! ");
+        let _ = writeln!(text, "-A PREROUTING {}", rule.split(" ^^").next().unwrap_or(rule));
+        text
+    })
+}
+
+/// Every file in a folder and below it.
+fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries: io::Result<Vec<PathBuf>> = fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect();
+    let mut found = Vec::new();
+    for path in entries? {
+        if path.is_dir() {
+            found.extend(files(&path)?);
+        } else {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Asks a snapshot for all that is read only once it is asked for: each rule, how it is printed, and what a set holds.
+pub fn read_all(snapshot: &Snapshot) {
+    for (_, netns) in snapshot.netns_ids() {
+        for ruleset in [Family::Inet, Family::Inet6].into_iter().flat_map(|family| netns.netfilter.rulesets(family)) {
+            for table in &ruleset.tables {
+                for rule in table.chains.iter().flat_map(|chain| ruleset.rules(table, chain).all()) {
+                    black_box((certainty(rule), ruleset.rule_text(rule), rule.saved(table).to_string()));
+                }
+            }
+        }
+        if let Some(nft) = &netns.netfilter.nft {
+            for rule in nft.tables.iter().flat_map(|table| &table.chains).flat_map(|chain| &chain.rules) {
+                black_box((nft_certainty(rule), nft_unmodelled(rule), nft.rule_text(rule)));
+            }
+        }
+        for set in netns.ipsets.iter().flat_map(|sets| sets.values()) {
+            let address = std::net::IpAddr::from([10, 0, 0, 1]);
+            let probe =
+                SetProbe { first: Some(address), port: Some((6, 80)), second: Some(address), ..SetProbe::default() };
+            black_box(set.lookup(&probe));
+        }
+    }
+}
