@@ -125,7 +125,7 @@ impl Header {
                 if self.protocol == 6 {
                     self.tcp_flags = payload.get(13).copied();
                 } else {
-                    self.read_tunnel(payload.get(8..).unwrap_or_default());
+                    self.read_tunnel(payload.get(8..).unwrap_or_default(), port(4).unwrap_or(0));
                 }
             }
             1 | 58 => {
@@ -139,13 +139,14 @@ impl Header {
         }
     }
 
-    /// Tunnels are known by what they carry, since a rule may have changed the port.
-    fn read_tunnel(&mut self, payload: &[u8]) {
+    /// Tunnels are known by what they carry, since a rule may have changed the port. `length` is the datagram's own, of
+    /// which an error may quote less.
+    fn read_tunnel(&mut self, payload: &[u8], length: u16) {
         if let [8, 0, 0, 0, a, b, c, 0, frame @ ..] = payload {
             let vni = u32::from_be_bytes([0, *a, *b, *c]);
             self.inner = Self::from_ethernet(frame).map(|inner| (Some(vni), Box::new(inner)));
         } else if let [0x45, _, high, low, ..] = payload
-            && usize::from(u16::from_be_bytes([*high, *low])) == payload.len()
+            && u16::from_be_bytes([*high, *low]) == length.saturating_sub(8)
         {
             self.inner = Self::from_ip(payload).map(|inner| (None, Box::new(inner)));
         }
