@@ -257,6 +257,10 @@ fn what_a_device_is_stands_in_the_link_file() {
     assert!(!drops("iifgroup 7"));
     assert!(udp_forward("iifgroup \"mine\" drop").branches());
     assert!(udp_forward("meta iifkind \"veth\" drop").branches(), "what is no veth may be a file without -d");
+    assert!(
+        at("postrouting", "iiftype ether drop").is_dropped(),
+        "a packet that leaves is with the device that it leaves by"
+    );
     assert!(!at("prerouting", "oiftype != loopback drop").is_dropped(), "no device, no type");
     let veth = LINK.replace(
         "52:54:00:00:00:10 brd ff:ff:ff:ff:ff:ff promiscuity 0",

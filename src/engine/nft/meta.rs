@@ -22,7 +22,8 @@ pub(super) fn nft_meta_get(walk: &Walk, run: &Run<'_>, key: MetaKey) -> Result<F
         MetaKey::Mark => Ok(u128::from(packet.mark.0)),
         MetaKey::Iif | MetaKey::Iifname => Ok(device(state.indev.as_ref())),
         MetaKey::Oif | MetaKey::Oifname => Ok(device(state.outdev.as_ref())),
-        MetaKey::Iiftype | MetaKey::Iifgroup | MetaKey::Iifkind => return of_link(walk, state.indev.as_ref(), key),
+        MetaKey::Iiftype => return of_link(walk, skb_dev(run), key),
+        MetaKey::Iifgroup | MetaKey::Iifkind => return of_link(walk, state.indev.as_ref(), key),
         MetaKey::Oiftype | MetaKey::Oifgroup | MetaKey::Oifkind => return of_link(walk, state.outdev.as_ref(), key),
         MetaKey::Rtclassid => return rt::rtclassid(walk, run),
         MetaKey::Nftrace => Ok(0),
@@ -41,6 +42,19 @@ pub(super) fn nft_meta_get(walk: &Walk, run: &Run<'_>, key: MetaKey) -> Result<F
         MetaKey::Priority | MetaKey::Other(_) => Err(Doubt::fact(format!("meta {} of {}", word(key), flow(packet)))),
     };
     Ok(field)
+}
+
+/// `skb->dev`, which `iiftype` asks about since Linux 5.16, not the device that the packet came in by
+/// (`nft_meta_get_eval_ifname`): when it is about to leave, that is already the one it leaves by (`ip_output`,
+/// `ip6_output`; on a bridge `__br_forward`), and what the namespace sends itself has none before.
+fn skb_dev<'r>(run: &'r Run<'_>) -> Option<&'r IfName> {
+    let state = run.info.state;
+    let bridged = run.info.table.family == NftFamily::Bridge;
+    match state.hook {
+        Hook::Postrouting | Hook::Egress => state.outdev.as_ref(),
+        Hook::Forward if bridged => state.outdev.as_ref(),
+        _ => state.indev.as_ref(),
+    }
 }
 
 /// The packet's length behind so many bytes of it.
