@@ -5,7 +5,7 @@ use crate::snapshot::nft::MetaKey;
 use crate::snapshot::{Link, LinkKind, NftFamily};
 use crate::trace::Hook;
 
-use super::super::walk::Walk;
+use super::super::walk::{Asked, Walk};
 use super::doubt::{Doubt, Field, May};
 use super::load::{Break, flow};
 use super::rt;
@@ -17,6 +17,7 @@ pub(super) fn nft_meta_get(walk: &Walk, run: &Run<'_>, key: MetaKey) -> Result<F
     let state = run.info.state;
     let four = packet.family() == Family::Inet;
     let field = match key {
+        MetaKey::Length if walk.skb.in_pieces => Ok(piece_length(walk, 0)),
         MetaKey::Length => length(walk, 0),
         MetaKey::Protocol => Ok(if four { 0x0800 } else { 0x86dd }),
         MetaKey::Mark => Ok(u128::from(packet.mark.0)),
@@ -38,7 +39,10 @@ pub(super) fn nft_meta_get(walk: &Walk, run: &Run<'_>, key: MetaKey) -> Result<F
         MetaKey::Ibrname | MetaKey::Obrname => return bridge_name(walk, run, key),
         MetaKey::Skuid | MetaKey::Skgid | MetaKey::Other("cgroup") => return socket(walk, run, key),
         // Another packet, another draw: but the clock is the same for all rules.
-        MetaKey::Other("random" | "cpu") => Err(Doubt::fresh(format!("meta {}", word(key)))),
+        MetaKey::Other("random" | "cpu") => {
+            walk.ask_piece(Asked::Each);
+            Err(Doubt::fresh(format!("meta {}", word(key))))
+        }
         MetaKey::Priority | MetaKey::Other(_) => Err(Doubt::fact(format!("meta {} of {}", word(key), flow(packet)))),
     };
     Ok(field)
@@ -66,6 +70,13 @@ pub(super) fn length(walk: &Walk, behind: u32) -> Field {
     }
     let what = format!("the answer to the SYN, of {least} to {most} bytes,");
     Err(Doubt::fact(what).that_may(May::Within(least, most)))
+}
+
+/// The length of the piece that is walked, behind so many bytes of it.
+pub(super) fn piece_length(walk: &Walk, behind: u32) -> u128 {
+    let [first, _] = walk.seen_lengths();
+    walk.ask_piece(Asked::Each);
+    u128::from(first.saturating_sub(behind))
 }
 
 fn word(key: MetaKey) -> String {
