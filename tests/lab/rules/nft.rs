@@ -271,7 +271,7 @@ fn header(at: At, rng: &mut Rng) -> String {
         (false, 3) => {
             format!("icmp type {}", rng.word(&["echo-request", "{ echo-request, echo-reply }", "!= echo-reply"]))
         }
-        (false, 4) => "ip length < 100".to_owned(),
+        (false, 4) => rng.word(&["ip length < 100", "ip length > 1500", "ip frag-off & 0x1fff != 0"]).to_owned(),
         (false, _) => format!("ip saddr & {}", rng.word(&["0.0.0.1 == 0.0.0.1", "255.255.255.0 == 192.0.2.0"])),
         (true, 0) => format!("ip6 hoplimit {}", rng.word(&["64", "< 64", "1-63", "{ 63, 64 }"])),
         (true, 1) => format!("ip6 dscp {}", rng.word(&["cs0", "ef", "!= cs0"])),
@@ -294,7 +294,14 @@ fn rare(at: At, rng: &mut Rng) -> String {
         4 => format!("meta l4proto {}", rng.word(&["tcp", "{ tcp, udp }", "!= udp"])),
         5 => format!("meta pkttype {}", rng.word(&["host", "!= host"])),
         6 if at.family == "inet" => format!("meta nfproto {}", rng.word(&["ipv4", "ipv6"])),
-        9 if at.family != "ip" => format!("exthdr {} {}", rng.word(&["frag", "hbh"]), rng.word(&["exists", "missing"])),
+        9 if at.family != "ip" && rng.percent(40) => {
+            rng.word(&["frag frag-off 0", "frag more-fragments 1", "dst nexthdr tcp", "rt type 0"]).to_owned()
+        }
+        9 if at.family != "ip" => {
+            let header = rng.word(&["frag", "hbh", "rt", "dst", "mh"]);
+            format!("exthdr {header} {}", rng.word(&["exists", "missing"]))
+        }
+        9 => rng.word(&["ip option rr exists", "ip option ra value 0", "ip hdrlength 5", "ip frag-off 0"]).to_owned(),
         10 => rng
             .word(&["iiftype ether", "meta oiftype != loopback", "meta iifgroup default", "meta oifkind \"veth\""])
             .to_owned(),
