@@ -247,6 +247,14 @@ fn options_that_a_packet_cannot_have_are_missing() {
 }
 
 #[test]
+fn a_range_that_ends_before_it_starts_is_not_what_the_kernel_has() {
+    for rule in ["udp dport 20001-1000", "udp dport != 20001-1000"] {
+        let answer = udp_forward(&format!("{rule} drop")).answer();
+        assert!(answer.paths.len() > 1 && !answer.gaps.is_empty(), "{rule}");
+    }
+}
+
+#[test]
 fn what_a_device_is_stands_in_the_link_file() {
     let drops = |rule: &str| udp_forward(&format!("{rule} drop")).is_dropped();
     assert!(drops("iiftype ether"));
