@@ -53,7 +53,26 @@ pub fn case(seed: u64, backend: Backend) -> Case {
     }
     rules.legacy = backend == Backend::Legacy;
     let packets = (0..PACKETS).map(|n| packet(n, &mut rng)).collect();
+    if rng.percent(20) {
+        forget_connections(&mut rules);
+    }
     Case { seed, rules, packets }
+}
+
+/// Leaves out every rule that makes the kernel track connections, without which nobody puts pieces together.
+fn forget_connections(rules: &mut Rules) {
+    let words = ["conntrack", "connmark", "connbytes", "connlabel", "connlimit", "helper", "cluster", "socket"];
+    let targets = ["CONNMARK", "SYNPROXY", "CT", "TPROXY"];
+    let tracks = |line: &str| line.split(' ').any(|word| words.contains(&word) || targets.contains(&word));
+    for tables in [&mut rules.v4, &mut rules.v6] {
+        tables.remove("nat");
+        for lines in tables.values_mut() {
+            lines.retain(|line| !tracks(line));
+        }
+    }
+    let own = ["ct", "dnat", "snat", "masquerade", "redirect"];
+    let kept = rules.nft.lines().filter(|line| !line.split(' ').any(|word| own.contains(&word)));
+    rules.nft = kept.flat_map(|line| [line, "\n"]).collect();
 }
 
 /// How many packets a rule set gets.

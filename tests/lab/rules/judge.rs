@@ -202,7 +202,9 @@ fn differences(path: &Path, seen: &Seen, open: &BTreeSet<String>) -> Vec<String>
         return prefix_differences(path, seen, open);
     }
     let mut found = Vec::new();
-    if seen.parted {
+    // The rules of an error, which IPv4 sends about the first piece alone, are counted with that piece's.
+    let counted = path.forward.verdict == Verdict::Rejected && seen.hits.is_empty();
+    if seen.parted && !counted {
         found.push("pieces: explain has one way for all of them, the kernel several".to_owned());
     }
     let devices: Vec<&Step> = steps(path).filter(|step| is_at_device(step)).collect();

@@ -19,6 +19,7 @@ use super::super::ruletrace::{RuleHit, RuleTrace};
 use super::super::scenario::{Place, Space};
 use super::super::snapshot::{Form, write_space};
 use super::super::tap::{Sighting, Tap};
+use super::super::wire::Header;
 use super::craft::{Crafted, Payload};
 
 const CLIENT_MAC: &str = "02:00:00:00:00:99";
@@ -324,16 +325,19 @@ fn put_together(mut runs: Vec<Seen>) -> Seen {
         sum
     });
     seen.counts = since(&seen.counts, &before);
+    // IPv4 sends errors about the first piece alone.
+    let own = |hit: &&RuleHit| !hit.header.as_ref().is_some_and(Header::is_icmp_error);
     let words = |seen: &Seen| {
-        seen.hits.iter().map(|hit| (hit.chain.clone(), hit.index, hit.verdict.clone())).collect::<Vec<_>>()
+        let hits = seen.hits.iter().filter(own);
+        hits.map(|hit| (hit.chain.clone(), hit.index, hit.verdict.clone())).collect::<Vec<_>>()
     };
     let (all, last) = (words(&seen), seen.counts.clone());
     let met_others = |run: &Seen| {
         !all.starts_with(&words(run)) || run.counts.iter().any(|(rule, count)| last.get(rule) != Some(count))
     };
     seen.parted = runs.iter().any(met_others);
-    if seen.parted
-        && let Some(first) = runs.first()
+    if let Some(first) = runs.first()
+        && (seen.parted || first.hits.len() > seen.hits.len())
     {
         (seen.hits, seen.counts) = (first.hits.clone(), first.counts.clone());
     }
