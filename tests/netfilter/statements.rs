@@ -255,6 +255,17 @@ fn a_range_that_ends_before_it_starts_is_not_what_the_kernel_has() {
 }
 
 #[test]
+fn a_proxy_of_nft_takes_the_packet_or_its_rule_does_not_match() {
+    let ends = |host: &Host| host.answer().paths.iter().map(|path| path.forward.verdict).collect::<Vec<_>>();
+    let proxied = |rule: &str| ends(&at("prerouting", &format!("meta l4proto {{ tcp, udp }} {rule} drop")));
+    assert_eq!(proxied("tproxy ip to :81"), [Verdict::Dropped, Verdict::Left]);
+    assert_eq!(proxied("tproxy ip6 to :81"), [Verdict::Left]);
+    let syn = forward("synproxy mss 1460 wscale 7").with(packet(CLIENT, THEM, tcp(80))).path().forward;
+    assert_eq!((syn.verdict, syn.reason), (Verdict::Undetermined, Some(Reason::Userspace)));
+    assert_eq!(ends(&udp_forward("synproxy mss 1460 wscale 7")), [Verdict::Left]);
+}
+
+#[test]
 fn what_a_device_is_stands_in_the_link_file() {
     let drops = |rule: &str| udp_forward(&format!("{rule} drop")).is_dropped();
     assert!(drops("iiftype ether"));

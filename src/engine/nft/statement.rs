@@ -130,6 +130,8 @@ impl<'a> Run<'a> {
                 self.dynset(walk, *op, set, key, value.as_ref(), *limited).into()
             }
             Statement::Aside(aside) => self.aside(walk, aside).into(),
+            Statement::Tproxy { family, text } => self.tproxy(walk, *family, text),
+            Statement::Synproxy => return self.synproxy(walk),
             Statement::Unmodelled(text) | Statement::Unread(text) => return self.unmodelled(walk, text),
         })
     }

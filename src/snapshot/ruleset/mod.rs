@@ -158,7 +158,9 @@ impl Netfilter {
     #[must_use]
     pub fn needs_defrag(&self, family: Family) -> bool {
         let proxies = |ruleset: &Ruleset| ["-m socket", "-j TPROXY"].iter().any(|word| has_words(&ruleset.text, word));
-        self.needs_conntrack(family) || self.rulesets(family).any(proxies)
+        self.needs_conntrack(family)
+            || self.rulesets(family).any(proxies)
+            || self.nft.as_ref().is_some_and(|nft| nft.has_proxy(family))
     }
 
     /// Whether anything in the namespace may translate a family's addresses: a nat table, or a nat chain of nft's own.

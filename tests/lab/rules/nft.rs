@@ -325,6 +325,11 @@ fn rare(at: At, rng: &mut Rng) -> String {
             "meta l4proto {{ tcp, udp }} @th,{}",
             rng.word(&["0,32 & 0xffff == 53", "8,16 & 0xff == 0", "24,8 80", "16,16 < 81"])
         ),
+        7 if rng.percent(50) => rng
+            .word(&["tcp doff 5", "tcp doff > 5", "ct helper \"ftp\"", "meta priority 1:2", "meta priority != none"])
+            .to_owned(),
+        7 if inward && rng.percent(30) => "meta ipsec missing".to_owned(),
+        7 if !inward && rng.percent(30) => "rt ipsec missing".to_owned(),
         7 => format!("numgen random mod 4 {}", rng.word(&["0", "< 2", "!= 3"])),
         _ => "meta l4proto { tcp, udp } @th,16,16 53".to_owned(),
     }
@@ -352,7 +357,15 @@ fn action(at: At, next: Option<&str>, transport: bool, bare: bool, rng: &mut Rng
         7 => maps(at, next, rng),
         8 => dynamic(at, rng),
         9 if at.kind == "filter" => change(at, rng),
+        10 if at.kind == "filter" && at.hook == "prerouting" && rng.percent(50) => {
+            let to = rng.word(&["", "ip ", "ip6 "]);
+            let to = if at.family == "inet" { to } else { "" };
+            format!("meta l4proto {{ tcp, udp }} tproxy {to}to :{}", rng.word(&["81", "50080"]))
+        }
         10 if at.kind == "filter" && at.hook == "prerouting" => "notrack".to_owned(),
+        10 if at.kind == "filter" && matches!(at.hook, "input" | "forward") && rng.percent(30) => {
+            "synproxy mss 1460 wscale 7 sack-perm".to_owned()
+        }
         _ => rng.word(&["counter", "counter log prefix \"x\"", "continue", "counter accept"]).to_owned(),
     }
 }
