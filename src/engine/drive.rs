@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::evidence::Evidence;
-use crate::net::{IfName, Packet, Transport};
+use crate::net::{Fragments, IfName, Packet, Transport};
 use crate::snapshot::{NetnsId, Snapshot};
 use crate::trace::{Answer, Decision, EndCause, Path, Reason, Trace, Verdict};
 
@@ -12,7 +12,7 @@ use super::conntrack::{Nfct, Tracker, UnknownPort};
 use super::error::{self, Cause};
 use super::gaps::Gaps;
 use super::input::{is_answered, netif_receive_skb};
-use super::output::{ip_local_out, send, send_kernel};
+use super::output::{ip_local_out, pieces, send, send_kernel};
 use super::reply;
 use super::route::ip_route_output;
 use super::unread;
@@ -295,6 +295,8 @@ impl<'s> Course<'s, '_> {
 
     /// A packet arrives at a device.
     pub(super) fn receive(&mut self, netns: NetnsId, device: &IfName, packet: Packet, unknown: UnknownPort) -> Leg {
+        let link = self.snapshot.netns(netns).link(device);
+        let packet = as_it_arrives(packet, link.and_then(|link| link.mtu));
         self.run(netns, packet, |walk| match walk.netns().link(device) {
             Some(link) if !link.up => {
                 let detail = format!("{device} is down");
@@ -365,6 +367,16 @@ impl<'s> Course<'s, '_> {
         let trace = Trace { steps, verdict: end.verdict, reason: end.reason };
         Leg { trace, packet, netns: place.netns, unknown_port, cause, doubt }
     }
+}
+
+/// What is larger than the device takes has come in pieces, where they are allowed: IPv6's sender makes them itself.
+fn as_it_arrives(mut packet: Packet, mtu: Option<u32>) -> Packet {
+    let may_split = packet.ip.destination.is_ipv6() || !packet.ip.df;
+    if let Some(mtu) = mtu.filter(|mtu| packet.length > *mtu && may_split && packet.fragments.is_none()) {
+        let (count, largest) = pieces(&packet, mtu);
+        packet.fragments = Some(Fragments { count, largest });
+    }
+    packet
 }
 
 /// Makes an end undetermined that is not certain. Whether it was.

@@ -39,6 +39,7 @@ pub(super) fn nf_hook(walk: &mut Walk, hook: Hook, indev: Option<&IfName>, outde
     let family = walk.packet().family();
     let state = HookState { hook, family, indev: indev.cloned(), outdev: outdev.cloned() };
     let netns = walk.netns();
+    walk.skb.in_pieces = sees_pieces(walk, &state);
     note_missing(walk, family);
     if hook == Hook::Postrouting {
         note_no_postrouting(walk, family);
@@ -59,6 +60,16 @@ pub(super) fn nf_hook(walk: &mut Walk, hook: Hook, indev: Option<&IfName>, outde
         }
     }
     Ok(())
+}
+
+/// Whether the rules at a hook see each piece of a packet for itself. Pieces that come in are put together before every
+/// other hook for connection tracking and transparent proxies alone (`nf_defrag_ipv4_enable`, `nf_defrag_ipv6_enable`);
+/// IPv4 does it for what is for the namespace itself before the hook too, IPv6 after it (`ip_local_deliver` in
+/// `net/ipv4/ip_input.c`, `ipv6_frag_rcv` in `net/ipv6/reassembly.c`).
+fn sees_pieces(walk: &Walk, state: &HookState) -> bool {
+    let delivered = state.hook == Hook::Input && state.family == Family::Inet;
+    let came = walk.packet().fragments.is_some() && walk.skb.iif.is_some();
+    came && !delivered && !walk.netns().netfilter.needs_defrag(state.family)
 }
 
 /// What a chain may change that another one may ask for.

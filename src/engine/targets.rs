@@ -125,6 +125,10 @@ fn decide(walk: &mut Walk, options: &Options, rule: &Rule, record: &Record<'_, '
 
 /// `REJECT` (`ipt_REJECT.c`, `ip6t_REJECT.c`). About what no error is sent, the sender of errors knows.
 fn reject(walk: &mut Walk, with: RejectWith, because: Evidence) -> Stage<Action> {
+    if walk.skb.in_pieces {
+        // No error is sent about a later piece, and about the first only if its checksum is that of the piece.
+        walk.part_pieces(because);
+    }
     let end = match with {
         RejectWith::Icmp { .. } | RejectWith::Icmp6 { .. } if !sums_up(walk, because) => End::dropped(Reason::Rule),
         RejectWith::Icmp { kind, code } | RejectWith::Icmp6 { kind, code } => End::icmp(Reason::Rule, kind, code),

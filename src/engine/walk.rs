@@ -1,6 +1,7 @@
 //! The walking packet. Its headers and its place are private to this file: the only way to change either is
 //! [`Walk::take`], which records a step and applies it, so that the trace can't differ from the walk.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
@@ -146,12 +147,28 @@ pub(super) struct Skb {
     /// The packet may be split although nobody allowed it: IPv6's pieces, put together by connection tracking, of which
     /// nothing tells any more how large they were (`skb->ignore_df`).
     pub ignore_df: bool,
+    /// The rules that are asked see each piece of the packet for itself.
+    pub in_pieces: bool,
+    /// What the rule that runs has asked of a piece.
+    pub asked: Cell<Asked>,
     /// A VXLAN device has put the frame back into the stack.
     pub came_back: Option<CameBack>,
     /// The device that an ICMPv6 echo came in by, which the lookup for the answer to it names.
     pub echo_dev: Option<IfName>,
     /// Bridge netfilter routed the packet and the route was an error, which the IP layer will act on.
     pub dst_error: Option<Box<End>>,
+}
+
+/// What a rule asks of a piece of a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Asked {
+    /// Nothing but what all pieces have in common.
+    #[default]
+    Common,
+    /// What only the first piece has: on the others the rule doesn't match.
+    First,
+    /// What is another one's each time.
+    Each,
 }
 
 /// A frame that a VXLAN device put back into the stack, as one for this host.
@@ -390,6 +407,33 @@ impl<'s> Walk<'s> {
         // A loop needs more steps than a straight way has; until then nothing is worth remembering.
         const STRAIGHT: usize = 600;
         self.steps.len() > STRAIGHT && !self.seen.insert((netns, device.clone(), format!("{:?}", self.packet)))
+    }
+
+    /// The lengths that rules see: the packet's or, where they see pieces, that of the first piece, which is the one
+    /// that is walked, and that of the last.
+    pub(super) fn seen_lengths(&self) -> [u32; 2] {
+        match (self.packet.fragments, self.packet.last_piece()) {
+            (Some(pieces), Some(last)) if self.skb.in_pieces => [pieces.largest, last],
+            _ => [self.packet.length; 2],
+        }
+    }
+
+    /// Notes what a rule asks that sees a piece.
+    pub(super) fn ask_piece(&self, asked: Asked) {
+        if self.skb.in_pieces {
+            self.skb.asked.set(self.skb.asked.get().max(asked));
+        }
+    }
+
+    /// The pieces of the packet part ways, or may: a line asks each of them for what only the first one has, or what is
+    /// another one's each time. The walk goes on as the first piece does.
+    pub(super) fn part_pieces(&mut self, row: Evidence) {
+        let what = format!(
+            "nothing on {} {} puts the packet's pieces together, and a rule there asks each of them for what they \
+             don't have in common: the walk goes on as the first piece does",
+            self.place.node, self.place.name
+        );
+        self.doubt(what, Some(row));
     }
 
     /// Records that something which may decide is missing or could not be read, once. The walk goes on without it.

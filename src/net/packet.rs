@@ -164,6 +164,17 @@ impl Packet {
         Self { link: None, ip, transport, mark: Mark(0), length, fragments: None, inner: None, encapsulation: None }
     }
 
+    /// The total length in bytes of the last piece of a packet that came in pieces, which is what the others leave
+    /// over.
+    #[must_use]
+    pub fn last_piece(&self) -> Option<u32> {
+        let pieces = self.fragments?;
+        let (header, extra) = if self.ip.destination.is_ipv4() { (20, 0) } else { (40, 8) };
+        let full = pieces.largest.saturating_sub(header + extra);
+        let rest = self.length.saturating_sub(header);
+        Some(rest.saturating_sub(full.saturating_mul(pieces.count.saturating_sub(1))) + header + extra)
+    }
+
     /// The address family, from the source address.
     #[must_use]
     pub fn family(&self) -> Family {

@@ -14,7 +14,11 @@ fn must_agree(backend: Backend, usual: &str) {
     let seeds = crate::lab::judge::seeds(&seeds).expect("FLOWTRACE_RULE_SEEDS says FROM..TO");
     let run = run(seeds.clone(), backend, 1);
     let (packets, certain) = (run.packets, run.certain);
-    println!("seeds {seeds:?}: {packets} packets, {certain} of them with one certain way\n{:#?}", run.hit);
+    println!(
+        "seeds {seeds:?}, {}: {packets} packets, {certain} of them with one certain way\n{:#?}",
+        backend.name(),
+        run.hit
+    );
     assert!(run.refused.is_empty(), "rules that the tools refuse: {}", run.refused.join("\n"));
     assert!(run.wrong.is_empty(), "{}", run.wrong.join("\n\n"));
     assert!(certain * 10 > packets * 7, "flowtrace knew one certain way for {certain} of {packets} packets");

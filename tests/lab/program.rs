@@ -26,7 +26,7 @@ const USAGE: &str = "usage: lab write FOLDER [SITUATION...]
        lab watch --seed FROM..TO
        lab judge [SITUATION...]
        lab random --seeds FROM..TO [--jobs N]
-       lab rules --seeds FROM..TO [--legacy | --native | --mixed]
+       lab rules --seeds FROM..TO [--legacy | --native | --mixed | --all]
        lab mutations";
 
 fn main() -> ExitCode {
@@ -41,10 +41,11 @@ fn main() -> ExitCode {
         ["mutations"] => mutations(),
         ["random", "--seeds", seeds] => random(seeds, "2"),
         ["random", "--seeds", seeds, "--jobs", jobs] => random(seeds, jobs),
-        ["rules", "--seeds", seeds] => rules(seeds, Backend::Nft, 1),
-        ["rules", "--seeds", seeds, "--legacy"] => rules(seeds, Backend::Legacy, 1),
-        ["rules", "--seeds", seeds, "--native"] => rules(seeds, Backend::Native, 1),
-        ["rules", "--seeds", seeds, "--mixed"] => rules(seeds, Backend::Mixed, 1),
+        ["rules", "--seeds", seeds] => rules(seeds, &[Backend::Nft]),
+        ["rules", "--seeds", seeds, "--legacy"] => rules(seeds, &[Backend::Legacy]),
+        ["rules", "--seeds", seeds, "--native"] => rules(seeds, &[Backend::Native]),
+        ["rules", "--seeds", seeds, "--mixed"] => rules(seeds, &[Backend::Mixed]),
+        ["rules", "--seeds", seeds, "--all"] => rules(seeds, &Backend::ALL),
         ["judge", names @ ..] => chosen(names).try_for_each(judge),
         _ => Err(USAGE.to_owned()),
     };
@@ -57,15 +58,32 @@ fn main() -> ExitCode {
     }
 }
 
-fn rules(seeds: &str, backend: Backend, jobs: usize) -> Result<(), String> {
-    let run = lab::rules::judge::run(lab::judge::seeds(seeds)?, backend, jobs);
-    for (option, count) in &run.hit {
-        println!("{option:24} {count}");
+/// A case is one packet through one rule set.
+fn rules(seeds: &str, backends: &[Backend]) -> Result<(), String> {
+    let (mut wrong, mut told, mut cases) = (Vec::new(), Vec::new(), 0);
+    for backend in backends {
+        let run = lab::rules::judge::run(lab::judge::seeds(seeds)?, *backend, 1);
+        for (option, count) in &run.hit {
+            println!("{option:24} {count}");
+        }
+        run.refused.iter().for_each(|refused| eprintln!("refused: {refused}"));
+        cases += run.packets;
+        told.push(format!(
+            "{}: {} rule sets, {} cases ({} of them in pieces), {} with one certain way, {} by a way not modelled, \
+             {} wrong",
+            backend.name(),
+            run.rule_sets,
+            run.packets,
+            run.pieces,
+            run.certain,
+            run.unmodelled,
+            run.wrong.len()
+        ));
+        wrong.extend(run.wrong);
     }
-    let (packets, certain, unmodelled) = (run.packets, run.certain, run.unmodelled);
-    println!("seeds {seeds}: {packets} packets, {certain} with one certain way, {unmodelled} by a way not modelled");
-    run.refused.iter().for_each(|refused| eprintln!("refused: {refused}"));
-    if run.wrong.is_empty() { Ok(()) } else { Err(run.wrong.join("\n\n")) }
+    println!("{}", told.join("\n"));
+    println!("seeds {seeds}: {cases} cases in {} modes, {} disagreements", backends.len(), wrong.len());
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n\n")) }
 }
 
 fn chosen<'a>(names: &'a [&str]) -> impl Iterator<Item = &'static Situation> + 'a {

@@ -131,9 +131,10 @@ impl RuleTrace {
     }
 
     /// A rule that rejects is told of after the error that it has sent has gone its way (net/netfilter/nf_tables_core.c
-    /// traces a rule when its target has run), but it came first: right after the packet's own last event.
+    /// traces a rule when its target has run), but it came first: right after the packet's own last event. So it is
+    /// with SYNPROXY, which keeps the packet and answers it.
     fn keep(&mut self, id: u64, hit: Option<RuleHit>) {
-        let dropped = hit.as_ref().filter(|hit| hit.verdict == "drop" && hit.index.is_some());
+        let dropped = hit.as_ref().filter(|hit| matches!(&*hit.verdict, "drop" | "stolen") && hit.index.is_some());
         let at = dropped.and_then(|dropped| {
             let own = self.hits.iter().rposition(|(known, _)| *known == id).map(|at| at + 1);
             own.or_else(|| self.hits.iter().position(|(_, known)| is_answer_of_reject(known.as_ref(), dropped)))
@@ -201,13 +202,14 @@ const NFTA_TRACE_POLICY: u16 = 16;
 const NFT_TRACETYPE_POLICY: u64 = 1;
 const NFT_TRACETYPE_RULE: u64 = 3;
 
-/// Whether one hit is of the error or the reset with which the other's rule answered its packet.
+/// Whether one hit is of the error, the reset or the SYN-ACK with which the other's rule answered its packet.
 fn is_answer_of_reject(answer: Option<&RuleHit>, rejecting: &RuleHit) -> bool {
     let (Some(answer), Some(packet)) = (answer.and_then(|hit| hit.header.as_ref()), &rejecting.header) else {
         return false;
     };
-    let reset = answer.tcp_flags.is_some_and(|flags| flags & 0x14 == 0x14) && answer.source == packet.destination;
-    answer.destination == packet.source && (answer.is_icmp_error() || reset)
+    let wanted = if rejecting.verdict == "stolen" { 0x12 } else { 0x14 };
+    let segment = answer.tcp_flags.is_some_and(|flags| flags & wanted == wanted) && answer.source == packet.destination;
+    answer.destination == packet.source && (answer.is_icmp_error() || segment)
 }
 
 fn family_name(number: u8) -> &'static str {

@@ -9,6 +9,7 @@ mod matching;
 mod multipath;
 mod nat;
 mod native;
+mod pieces;
 mod recent;
 mod sets;
 mod statements;

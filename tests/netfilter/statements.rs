@@ -247,6 +247,25 @@ fn options_that_a_packet_cannot_have_are_missing() {
 }
 
 #[test]
+fn a_range_that_ends_before_it_starts_is_not_what_the_kernel_has() {
+    for rule in ["udp dport 20001-1000", "udp dport != 20001-1000"] {
+        let answer = udp_forward(&format!("{rule} drop")).answer();
+        assert!(answer.paths.len() > 1 && !answer.gaps.is_empty(), "{rule}");
+    }
+}
+
+#[test]
+fn a_proxy_of_nft_takes_the_packet_or_its_rule_does_not_match() {
+    let ends = |host: &Host| host.answer().paths.iter().map(|path| path.forward.verdict).collect::<Vec<_>>();
+    let proxied = |rule: &str| ends(&at("prerouting", &format!("meta l4proto {{ tcp, udp }} {rule} drop")));
+    assert_eq!(proxied("tproxy ip to :81"), [Verdict::Dropped, Verdict::Left]);
+    assert_eq!(proxied("tproxy ip6 to :81"), [Verdict::Left]);
+    let syn = forward("synproxy mss 1460 wscale 7").with(packet(CLIENT, THEM, tcp(80))).path().forward;
+    assert_eq!((syn.verdict, syn.reason), (Verdict::Undetermined, Some(Reason::Userspace)));
+    assert_eq!(ends(&udp_forward("synproxy mss 1460 wscale 7")), [Verdict::Left]);
+}
+
+#[test]
 fn what_a_device_is_stands_in_the_link_file() {
     let drops = |rule: &str| udp_forward(&format!("{rule} drop")).is_dropped();
     assert!(drops("iiftype ether"));
@@ -257,6 +276,10 @@ fn what_a_device_is_stands_in_the_link_file() {
     assert!(!drops("iifgroup 7"));
     assert!(udp_forward("iifgroup \"mine\" drop").branches());
     assert!(udp_forward("meta iifkind \"veth\" drop").branches(), "what is no veth may be a file without -d");
+    assert!(
+        at("postrouting", "iiftype ether drop").is_dropped(),
+        "a packet that leaves is with the device that it leaves by"
+    );
     assert!(!at("prerouting", "oiftype != loopback drop").is_dropped(), "no device, no type");
     let veth = LINK.replace(
         "52:54:00:00:00:10 brd ff:ff:ff:ff:ff:ff promiscuity 0",

@@ -119,19 +119,3 @@ fn an_icmp_error_is_of_the_connection_of_what_it_quotes() {
     let answer = ask(None).answer();
     assert!(answer.gaps.iter().any(|gap| gap.what.contains("--payload")), "{:?}", answer.gaps);
 }
-
-#[test]
-fn pieces_are_not_put_together_where_nothing_tracks_connections() {
-    let gaps = |rule: &str| {
-        let mut packet = packet(CLIENT, US, udp(53));
-        packet.length = 3000;
-        packet.fragments = Some(flowtrace::net::Fragments { count: 3, largest: 1500 });
-        let rules = table("filter", ":FORWARD ACCEPT", rule);
-        let host = host(&[("iptables-save", &rules)]).with(packet).forwarded();
-        host.answer().gaps.iter().filter(|gap| gap.what.contains("pieces")).count()
-    };
-    assert_eq!(gaps("-A FORWARD -m length --length 3000"), 1);
-    assert_eq!(gaps("-A FORWARD -f"), 1);
-    assert_eq!(gaps("-A FORWARD -s 192.0.2.99"), 0);
-    assert_eq!(gaps("-A FORWARD -m length --length 3000\n-A FORWARD -m conntrack --ctstate NEW"), 0);
-}

@@ -87,7 +87,7 @@ impl Bytes {
     /// Of the walk's packet as a rule that has not ended yet has changed it.
     pub(in super::super) fn of_packet(walk: &Walk, packet: &Packet) -> Self {
         let length = usize::try_from(packet.length).unwrap_or(usize::MAX).min(usize::from(u16::MAX) + 40);
-        let mut list = ip_header(packet);
+        let mut list = ip_header(packet, walk.skb.in_pieces);
         let (least, most) = walk.length_range();
         if least != most {
             let at = if packet.ip.destination.is_ipv6() { 4 } else { 2 };
@@ -98,7 +98,7 @@ impl Bytes {
         // NAT rewrites what an ICMP error quotes.
         let translated = matches!(packet.transport, Transport::Icmp { quoted: Some(_), .. })
             && walk.steps().iter().any(|step| matches!(step.decision, Decision::Nat { .. }));
-        let whole = packet.fragments.is_none() && packet.inner.is_none() && !translated;
+        let whole = !walk.skb.in_pieces && packet.inner.is_none() && !translated;
         let payload = walk.given.payload.as_deref().filter(|_| whole);
         let behind = payload.and_then(|payload| length.checked_sub(payload.len())).filter(|behind| *behind >= start);
         let header = behind.map(|behind| behind - start).or((length == start + 20 && whole).then_some(20));
@@ -161,17 +161,14 @@ impl Bytes {
 }
 
 /// Identification, checksum and flow label are nobody's to know. No question has IP options.
-fn ip_header(packet: &Packet) -> Vec<Option<u8>> {
+fn ip_header(packet: &Packet, in_pieces: bool) -> Vec<Option<u8>> {
     let ip = packet.ip;
     let some = |bytes: &[u8]| bytes.iter().copied().map(Some).collect::<Vec<_>>();
     let length = |length: u32| some(&u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes());
     let protocol = packet.protocol().0;
     match (ip.source, ip.destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let flags = match packet.fragments {
-                Some(_) => vec![None; 2],
-                None => some(&[if ip.df { 0x40 } else { 0 }, 0]),
-            };
+            let flags = if in_pieces { vec![None; 2] } else { some(&[if ip.df { 0x40 } else { 0 }, 0]) };
             [
                 some(&[0x45, ip.tos]),
                 length(packet.length),

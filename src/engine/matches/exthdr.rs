@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use crate::net::{Family, Packet, Protocol};
+use crate::net::{Packet, Protocol};
 use crate::snapshot::Options;
 
 use super::super::walk::Walk;
@@ -14,7 +14,7 @@ use super::{Answer, header};
 pub(super) fn ask(walk: &Walk, options: &Options) -> Answer {
     let protocol = walk.packet().protocol();
     match options.name {
-        "frag" if is_in_pieces(walk) => {
+        "frag" if walk.skb.in_pieces => {
             Answer::unknowable(format!("the piece of the packet is what `{options}` asks for"))
         }
         // Negated or not, a header that isn't there doesn't match (`ip6t_frag.c`, `ip6t_rt.c`, `ip6t_hbh.c`,
@@ -27,11 +27,6 @@ pub(super) fn ask(walk: &Walk, options: &Options) -> Answer {
         "esp" => of_header(protocol == Protocol(50), options),
         _ => of_header(protocol == Protocol(108), options),
     }
-}
-
-/// Whether rules see the pieces of a packet: where connections are tracked they see it put together.
-fn is_in_pieces(walk: &Walk) -> bool {
-    walk.packet().fragments.is_some() && !walk.netns().netfilter.needs_conntrack(Family::Inet6)
 }
 
 /// What asks for fields of a header that no question gives: the header alone is known.
@@ -58,7 +53,7 @@ fn ipv6header_mt6(walk: &Walk, options: &Options) -> Answer {
 /// The one header behind the IP header, by iptables' name; `None` where there are more of them.
 fn only_header(walk: &Walk) -> Option<&'static str> {
     match walk.packet().protocol().0 {
-        _ if is_in_pieces(walk) => None,
+        _ if walk.skb.in_pieces => None,
         50 => Some("esp"),
         59 => Some("ipv6-nonxt"),
         0 | 43 | 44 | 51 | 60 => None,

@@ -55,7 +55,12 @@ pub(super) fn ask(walk: &Walk, state: &HookState, one: &Match) -> Answer {
 
 /// `length_mt` in `xt_length.c`.
 fn length_mt(walk: &Walk, low: u32, high: u32) -> Answer {
-    let (least, most) = walk.length_range();
+    let (least, most) = if walk.skb.in_pieces {
+        let [first, _] = walk.seen_lengths();
+        (first, first)
+    } else {
+        walk.length_range()
+    };
     if (low <= least && most <= high) || most < low || high < least {
         return Answer::from(low <= least && most <= high);
     }

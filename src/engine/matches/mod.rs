@@ -11,6 +11,7 @@ mod ipsec;
 mod kept;
 mod other;
 mod payload;
+mod pieces;
 mod rate;
 pub(super) mod recent;
 mod rpfilter;
@@ -23,14 +24,12 @@ pub(super) use bytes::Bytes;
 pub(super) use header::{has_no_options, link};
 pub(super) use other::{has, is_exact, masked, number, value};
 
-use crate::evidence::Evidence;
-use crate::net::IfName;
-use crate::snapshot::{Match, Refused, Rule, Ruleset, Selector};
-use crate::trace::Hook;
-
 use super::netfilter::HookState;
 use super::targets::has_no_effect;
 use super::walk::{Walk, Why};
+use crate::evidence::Evidence;
+use crate::net::IfName;
+use crate::snapshot::{Match, Refused, Rule, Ruleset, Selector};
 
 /// An extension's answer about a packet.
 #[derive(Clone, Debug, PartialEq)]
@@ -125,7 +124,9 @@ pub(super) fn matches(walk: &mut Walk, ruleset: &Ruleset, state: &HookState, rul
     if !ip_packet_match(walk, state, &rule.selector) {
         return None;
     }
-    note_pieces(walk, state, rule);
+    if walk.skb.in_pieces && pieces::part(walk, state, rule) {
+        walk.part_pieces(rule.evidence);
+    }
     // The pieces of a packet are walked as its first one.
     if rule.selector.fragment.is_some_and(|test| !test.invert) {
         return None;
@@ -177,27 +178,6 @@ fn ip_packet_match(walk: &Walk, state: &HookState, selector: &Selector) -> bool 
         && selector.in_iface.as_ref().is_none_or(|iface| iface.matches(indev))
         && selector.out_iface.as_ref().is_none_or(|iface| iface.matches(outdev))
         && selector.protocol.is_none_or(|test| test.of(test.value == packet.protocol()))
-}
-
-/// Pieces that a namespace forwards are put together for connection tracking alone (`nf_defrag_ipv4_enable`): without
-/// it rules see each piece for itself.
-fn note_pieces(walk: &mut Walk, state: &HookState, rule: &Rule) {
-    let forwarded = walk.skb.iif.is_some() && state.hook != Hook::Input;
-    if walk.packet().fragments.is_none() || !forwarded || walk.netns().netfilter.needs_conntrack(state.family) {
-        return;
-    }
-    let differs = |one: &Match| {
-        matches!(one, Match::Length(_) | Match::Tcp(_) | Match::Udp(_) | Match::Sctp(_) | Match::Multiport(_))
-    };
-    if rule.selector.fragment.is_some() || rule.matches.iter().any(differs) {
-        let place = walk.place();
-        let what = format!(
-            "nothing on {} {} puts the packet's pieces together, and rules there that ask for length, ports or \
-             fragments see each piece: the walk goes on as if the packet were whole",
-            place.node, place.name
-        );
-        walk.gap(what, [rule.evidence]);
-    }
 }
 
 /// Chooses where an answer leaves it open.

@@ -4,12 +4,13 @@
 use crate::net::{Family, Packet, Protocol};
 use crate::snapshot::nft::{Asks, Exthdr};
 
-use super::super::walk::Walk;
+use super::super::walk::{Asked, Walk};
 use super::doubt::{Doubt, Field};
 use super::load::{Break, flow};
 
 /// Whether a packet has one, or the value of a field, which no question gives.
 pub(super) fn nft_exthdr(walk: &Walk, packet: &Packet, of: Exthdr, asks: Asks, text: &str) -> Result<Field, Break> {
+    walk.ask_piece(if matches!(of, Exthdr::Ip6) { Asked::Each } else { Asked::First });
     match there(walk, packet, of) {
         There::No if asks == Asks::Presence => Ok(Ok(0)),
         // Of a packet of the other family nothing is asked.
@@ -33,7 +34,7 @@ fn there(walk: &Walk, packet: &Packet, of: Exthdr) -> There {
         Exthdr::Sctp => only(Protocol::SCTP),
         Exthdr::Dccp => only(Protocol(33)),
         Exthdr::Ip if four => There::No,
-        Exthdr::Ip6 if !four && (is_extension(packet.protocol()) || is_in_pieces(walk, packet)) => There::Maybe,
+        Exthdr::Ip6 if !four && (is_extension(packet.protocol()) || walk.skb.in_pieces) => There::Maybe,
         Exthdr::Ip6 if !four => There::No,
         Exthdr::Ip | Exthdr::Ip6 => There::OtherFamily,
     }
@@ -42,9 +43,4 @@ fn there(walk: &Walk, packet: &Packet, of: Exthdr) -> There {
 /// What may stand between the header and what it carries, though a question names it as the protocol.
 fn is_extension(protocol: Protocol) -> bool {
     matches!(protocol.0, 0 | 43 | 44 | 50 | 51 | 60 | 135 | 139 | 140)
-}
-
-/// Where connections are tracked rules see the pieces put together.
-fn is_in_pieces(walk: &Walk, packet: &Packet) -> bool {
-    packet.fragments.is_some() && !walk.netns().netfilter.needs_conntrack(Family::Inet6)
 }

@@ -8,7 +8,7 @@ use crate::snapshot::LinkKind;
 use crate::snapshot::nft::{Header, HeaderField, PayloadBase};
 
 use super::super::matches::Bytes;
-use super::super::walk::Walk;
+use super::super::walk::{Asked, Walk};
 use super::doubt::{Doubt, Field};
 use super::load::{Break, flow};
 use super::meta;
@@ -23,16 +23,36 @@ pub(super) fn nft_payload(walk: &Walk, run: &Run<'_>, header: Header, field: Hea
     if header == Header::Ether {
         return ether(walk, run, field);
     }
-    if field == HeaderField::Length && packet.fragments.is_none() && has_length(header) {
+    ask_piece(walk, header, field);
+    if field == HeaderField::Length && has_length(header) {
         let ip = if packet.ip.destination.is_ipv4() { 20 } else { 40 };
-        return Ok(meta::length(walk, if header == Header::Ip { 0 } else { ip }));
+        let behind = if header == Header::Ip { 0 } else { ip };
+        // The header of a later protocol, which the first piece has, tells of the whole packet.
+        let of_piece = walk.skb.in_pieces && matches!(header, Header::Ip | Header::Ip6);
+        return Ok(if of_piece { Ok(meta::piece_length(walk, behind)) } else { meta::length(walk, behind) });
     }
     let value = match header {
+        Header::Ip | Header::Ip6 if field == HeaderField::FragOff && walk.skb.in_pieces => None,
+        Header::Ip6 if field == HeaderField::Protocol && walk.skb.in_pieces => Some(FRAGMENT),
         Header::Ip | Header::Ip6 => network(packet, field),
         Header::Icmp | Header::Icmpv6 => icmp(packet, field),
         _ => transport(packet, header, field),
     };
     Ok(value.ok_or_else(|| unknown(packet, header, field)))
+}
+
+/// What stands behind the IPv6 header of a piece: the fragment header.
+const FRAGMENT: u128 = 44;
+
+/// Notes what a piece is asked: later ones have no header of the transport (`pkt->fragoff` in `nft_payload_eval`), and
+/// each has a length, an offset and a checksum of its own.
+fn ask_piece(walk: &Walk, header: Header, field: HeaderField) {
+    let of_each = matches!(field, HeaderField::Length | HeaderField::FragOff | HeaderField::Other(_));
+    match header {
+        Header::Ip | Header::Ip6 if of_each => walk.ask_piece(Asked::Each),
+        Header::Ether | Header::Ip | Header::Ip6 => {}
+        _ => walk.ask_piece(Asked::First),
+    }
 }
 
 /// Whether a header says how long the packet is, or how long what begins with it.
@@ -97,8 +117,8 @@ fn network(packet: &Packet, field: HeaderField) -> Option<u128> {
             }
         }
         HeaderField::Hdrlength => 5,
-        // The pieces of a packet are walked as one; a whole packet has no offset.
-        HeaderField::FragOff if packet.fragments.is_none() => u128::from(u16::from(ip.df) << 14),
+        // A whole packet has no offset.
+        HeaderField::FragOff => u128::from(u16::from(ip.df) << 14),
         _ => return None,
     })
 }
@@ -176,6 +196,11 @@ pub(super) fn raw(walk: &Walk, run: &Run<'_>, base: PayloadBase, offset: u32, le
     let doubt = || Doubt::fact(format!("@{},{offset},{length} of {}", base_word(base), flow(packet)));
     if let Some((header, field)) = raw_field(packet, base, offset, length) {
         return nft_payload(walk, run, header, field);
+    }
+    match base {
+        PayloadBase::Link => {}
+        PayloadBase::Network => walk.ask_piece(Asked::Each),
+        PayloadBase::Transport | PayloadBase::Inner => walk.ask_piece(Asked::First),
     }
     let bytes = Bytes::of_packet(walk, packet);
     let start = match base {

@@ -3,7 +3,7 @@
 use crate::net::Packet;
 use crate::snapshot::nft::{BitOp, Data, Expr, MetaKey, NumgenMode, Operand, RelOp, Relation};
 
-use super::super::walk::{Walk, Why};
+use super::super::walk::{Asked, Walk, Why};
 use super::doubt::{Doubt, Field, Holds, combine, compare};
 use super::statement::{Run, answered};
 use super::{ct, exthdr, fib, hash, meta, rt};
@@ -22,6 +22,9 @@ impl<'a> Run<'a> {
     /// The fields of an expression.
     pub(super) fn load(&mut self, walk: &mut Walk, expr: &'a Expr) -> Loaded {
         let one = |field: Field| Ok(vec![field]);
+        if matches!(expr, Expr::Numgen { .. } | Expr::Symhash { .. } | Expr::Opaque(_)) {
+            walk.ask_piece(Asked::Each);
+        }
         match expr {
             Expr::Value(value) => one(Ok(*value)),
             Expr::Payload(header, field) => {
@@ -155,6 +158,7 @@ impl<'a> Run<'a> {
 
     /// Whether something of a probability happens.
     fn by_chance(&self, walk: &mut Walk, share: f64) -> bool {
+        walk.ask_piece(Asked::Each);
         if share <= 0.0 || share >= 1.0 {
             return share >= 1.0;
         }

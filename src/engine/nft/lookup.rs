@@ -2,7 +2,7 @@
 
 use crate::snapshot::nft::{Data, Element, Expr, NftSet, NumgenMode, SetRef};
 
-use super::super::walk::{Walk, Why};
+use super::super::walk::{Asked, Walk, Why};
 use super::doubt::{Doubt, Field, Holds};
 use super::load::Break;
 use super::statement::Run;
@@ -53,6 +53,9 @@ impl<'a> Run<'a> {
         key: &'a Expr,
         set: &'a SetRef,
     ) -> Result<Result<Data, Doubt>, Break> {
+        if matches!(key, Expr::Numgen { .. }) {
+            walk.ask_piece(Asked::Each);
+        }
         if let Expr::Numgen { mode: NumgenMode::Random, modulus, offset } = key
             && let Some(map) = self.set(set)
             && map.unread.is_none()

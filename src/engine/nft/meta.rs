@@ -5,7 +5,7 @@ use crate::snapshot::nft::MetaKey;
 use crate::snapshot::{Link, LinkKind, NftFamily};
 use crate::trace::Hook;
 
-use super::super::walk::Walk;
+use super::super::walk::{Asked, Walk};
 use super::doubt::{Doubt, Field, May};
 use super::load::{Break, flow};
 use super::rt;
@@ -17,12 +17,14 @@ pub(super) fn nft_meta_get(walk: &Walk, run: &Run<'_>, key: MetaKey) -> Result<F
     let state = run.info.state;
     let four = packet.family() == Family::Inet;
     let field = match key {
+        MetaKey::Length if walk.skb.in_pieces => Ok(piece_length(walk, 0)),
         MetaKey::Length => length(walk, 0),
         MetaKey::Protocol => Ok(if four { 0x0800 } else { 0x86dd }),
         MetaKey::Mark => Ok(u128::from(packet.mark.0)),
         MetaKey::Iif | MetaKey::Iifname => Ok(device(state.indev.as_ref())),
         MetaKey::Oif | MetaKey::Oifname => Ok(device(state.outdev.as_ref())),
-        MetaKey::Iiftype | MetaKey::Iifgroup | MetaKey::Iifkind => return of_link(walk, state.indev.as_ref(), key),
+        MetaKey::Iiftype => return of_link(walk, skb_dev(run), key),
+        MetaKey::Iifgroup | MetaKey::Iifkind => return of_link(walk, state.indev.as_ref(), key),
         MetaKey::Oiftype | MetaKey::Oifgroup | MetaKey::Oifkind => return of_link(walk, state.outdev.as_ref(), key),
         MetaKey::Rtclassid => return rt::rtclassid(walk, run),
         MetaKey::Nftrace => Ok(0),
@@ -37,10 +39,26 @@ pub(super) fn nft_meta_get(walk: &Walk, run: &Run<'_>, key: MetaKey) -> Result<F
         MetaKey::Ibrname | MetaKey::Obrname => return bridge_name(walk, run, key),
         MetaKey::Skuid | MetaKey::Skgid | MetaKey::Other("cgroup") => return socket(walk, run, key),
         // Another packet, another draw: but the clock is the same for all rules.
-        MetaKey::Other("random" | "cpu") => Err(Doubt::fresh(format!("meta {}", word(key)))),
+        MetaKey::Other("random" | "cpu") => {
+            walk.ask_piece(Asked::Each);
+            Err(Doubt::fresh(format!("meta {}", word(key))))
+        }
         MetaKey::Priority | MetaKey::Other(_) => Err(Doubt::fact(format!("meta {} of {}", word(key), flow(packet)))),
     };
     Ok(field)
+}
+
+/// `skb->dev`, which `iiftype` asks about since Linux 5.16, not the device that the packet came in by
+/// (`nft_meta_get_eval_ifname`): when it is about to leave, that is already the one it leaves by (`ip_output`,
+/// `ip6_output`; on a bridge `__br_forward`), and what the namespace sends itself has none before.
+fn skb_dev<'r>(run: &'r Run<'_>) -> Option<&'r IfName> {
+    let state = run.info.state;
+    let bridged = run.info.table.family == NftFamily::Bridge;
+    match state.hook {
+        Hook::Postrouting | Hook::Egress => state.outdev.as_ref(),
+        Hook::Forward if bridged => state.outdev.as_ref(),
+        _ => state.indev.as_ref(),
+    }
 }
 
 /// The packet's length behind so many bytes of it.
@@ -52,6 +70,13 @@ pub(super) fn length(walk: &Walk, behind: u32) -> Field {
     }
     let what = format!("the answer to the SYN, of {least} to {most} bytes,");
     Err(Doubt::fact(what).that_may(May::Within(least, most)))
+}
+
+/// The length of the piece that is walked, behind so many bytes of it.
+pub(super) fn piece_length(walk: &Walk, behind: u32) -> u128 {
+    let [first, _] = walk.seen_lengths();
+    walk.ask_piece(Asked::Each);
+    u128::from(first.saturating_sub(behind))
 }
 
 fn word(key: MetaKey) -> String {

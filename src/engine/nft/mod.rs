@@ -15,6 +15,7 @@ mod load;
 mod lookup;
 mod meta;
 mod nat;
+mod proxy;
 mod rt;
 mod statement;
 mod write;
@@ -131,12 +132,22 @@ fn run(
     }
     let family = walk.packet().family();
     let state = HookState { hook, family, indev: indev.cloned(), outdev: outdev.cloned() };
+    walk.skb.in_pieces = is_in_pieces(walk, hook);
     for (_, table, chain) in chains {
         if sees(walk, table, chain) {
             nft_do_chain(walk, nft, table, chain, &state)?;
         }
     }
     Ok(())
+}
+
+/// Whether the chains of a device or a bridge see each piece of a packet for itself: a device has them before anything
+/// puts them together and after they are split again, and on a bridge connection tracking puts them together
+/// (`nf_ct_bridge_pre`, `br_nf_pre_routing`).
+fn is_in_pieces(walk: &Walk, hook: Hook) -> bool {
+    let at_device = matches!(hook, Hook::Ingress | Hook::Egress);
+    let packet = walk.packet();
+    packet.fragments.is_some() && (at_device || !walk.netns().netfilter.needs_defrag(packet.family()))
 }
 
 /// Whether a base chain does anything at all: one that only accepts leaves no trace of a packet's way.

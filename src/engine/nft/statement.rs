@@ -11,7 +11,7 @@ use super::super::conntrack;
 use super::super::conntrack_tuple::{destination_endpoint, source_endpoint};
 use super::super::conntrack_zone::Zone;
 use super::super::targets::pass_program;
-use super::super::walk::{End, ErrorReply, Stage, Walk, Why};
+use super::super::walk::{Asked, End, ErrorReply, Stage, Walk, Why};
 use super::Pktinfo;
 use super::doubt::{Doubt, Holds, May};
 use super::field::has_header;
@@ -87,7 +87,21 @@ impl<'a> Run<'a> {
         self.info.nft.rule_text(self.rule)
     }
 
+    /// Runs a statement. Where the rule sees a piece of the packet, the others may take another way from here on.
     fn statement(&mut self, walk: &mut Walk, statement: &'a Statement) -> Stage<Flow> {
+        let flow = self.evaluate(walk, statement)?;
+        let part = match walk.skb.asked.take() {
+            Asked::Common => false,
+            Asked::First => !matches!(flow, Flow::Break),
+            Asked::Each => true,
+        };
+        if part {
+            walk.part_pieces(self.rule.evidence);
+        }
+        Ok(flow)
+    }
+
+    fn evaluate(&mut self, walk: &mut Walk, statement: &'a Statement) -> Stage<Flow> {
         Ok(match statement {
             Statement::Match(relation) => match self.relation(walk, relation) {
                 Ok(holds) => self.settle(walk, holds).into(),
@@ -116,6 +130,8 @@ impl<'a> Run<'a> {
                 self.dynset(walk, *op, set, key, value.as_ref(), *limited).into()
             }
             Statement::Aside(aside) => self.aside(walk, aside).into(),
+            Statement::Tproxy { family, text } => self.tproxy(walk, *family, text),
+            Statement::Synproxy => return self.synproxy(walk),
             Statement::Unmodelled(text) | Statement::Unread(text) => return self.unmodelled(walk, text),
         })
     }
@@ -159,12 +175,14 @@ impl<'a> Run<'a> {
 
     /// A limit and its kin: whether they let the packet through, no snapshot says.
     pub(super) fn unknowable(&mut self, walk: &mut Walk, text: &str) -> bool {
+        walk.ask_piece(Asked::Each);
         self.ask(walk, format!("`{text}` matches, which no snapshot tells"), false).unwrap_or(true)
     }
 
     /// `nft_quota_do_eval`: with the bytes that the snapshot counted. A quota that the packet just uses up is not
     /// exceeded (`nft_overquota` in `net/netfilter/nft_quota.c`).
     fn quota(&mut self, walk: &mut Walk, quota: NftQuota) -> bool {
+        walk.ask_piece(Asked::Each);
         let (least, most) = walk.length_range();
         let exceeded = |length: u32| quota.used.saturating_add(u64::from(length)) > quota.bytes;
         if exceeded(least) == exceeded(most) {
@@ -179,6 +197,9 @@ impl<'a> Run<'a> {
     fn aside(&mut self, walk: &mut Walk, aside: &'a NftAside) -> bool {
         if aside.header.is_some_and(|header| !has_header(self.packet(walk), header)) {
             return false;
+        }
+        if aside.header.is_some() {
+            walk.ask_piece(Asked::First);
         }
         for value in &aside.values {
             let holds = match value {
@@ -294,6 +315,10 @@ impl<'a> Run<'a> {
             }
         };
         self.record(walk, RuleVerdict::Reject);
+        if walk.skb.in_pieces {
+            // No error is sent about a later piece, and about the first only if its checksum is that of the piece.
+            walk.part_pieces(self.rule.evidence);
+        }
         Err(end.because([self.rule.evidence]))
     }
 

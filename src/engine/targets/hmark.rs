@@ -32,7 +32,8 @@ enum Ports {
 /// `hmark_tg_v4` and `hmark_tg_v6`.
 pub(super) fn hmark(walk: &mut Walk, options: &Options, rule: &Rule, record: &Record<'_, '_>) -> Stage<Action> {
     let by_connection = value(options, "--hmark-tuple") == "ct";
-    let flow = if by_connection { of_connection(walk) } else { Some(of_packet(subject(walk.packet()))) };
+    let flow =
+        if by_connection { of_connection(walk) } else { Some(of_packet(subject(walk.packet()), walk.skb.in_pieces)) };
     let Some(flow) = flow else {
         // A packet without a connection keeps its mark.
         record.take(walk, RuleVerdict::Continue, Change::default());
@@ -56,13 +57,13 @@ fn subject(packet: &Packet) -> &Packet {
 }
 
 /// `hmark_pkt_set_htuple_ipv4`, `hmark_pkt_set_htuple_ipv6`.
-fn of_packet(packet: &Packet) -> Flow {
+fn of_packet(packet: &Packet, in_pieces: bool) -> Flow {
     let protocol = packet.protocol();
     let ports = match packet.transport {
         // DCCP and UDP-Lite, whose ports the walk doesn't keep; ESP and AH, of which the kernel takes the index.
         Transport::Other(_) if matches!(protocol.0, 33 | 50 | 51 | 136) => Ports::Unknown,
         Transport::Icmp { .. } | Transport::Other(_) => Ports::Absent,
-        _ if packet.fragments.is_some() => Ports::Unknown,
+        _ if in_pieces => Ports::Unknown,
         _ => match packet.source_port().zip(packet.destination_port()) {
             Some((source, destination)) => Ports::Known(source, destination),
             None => Ports::Unknown,

@@ -1,5 +1,6 @@
 //! Statements that set something, or send the packet or a copy of it elsewhere.
 
+use crate::net::Family;
 use crate::snapshot::nft::{CtKey, Expr, Exthdr, Header, HeaderField, MetaKey, NftAside, Statement};
 
 use super::constant::Datatype;
@@ -149,7 +150,12 @@ impl Reader<'_, '_> {
     /// `tproxy ip to 127.0.0.1:50080`, `tproxy to :tcp dport map { … }`.
     pub(super) fn tproxy(&mut self, start: usize) -> Parsed<Statement> {
         self.cursor.next();
-        if matches!(self.cursor.peek_word(), Some("ip" | "ip6")) {
+        let family = match self.cursor.peek_word() {
+            Some("ip") => Some(Family::Inet),
+            Some("ip6") => Some(Family::Inet6),
+            _ => None,
+        };
+        if family.is_some() {
             self.cursor.next();
         }
         if !self.cursor.word("to") {
@@ -166,11 +172,11 @@ impl Reader<'_, '_> {
             }
             self.opaque_value()?;
         }
-        Ok(Statement::Unmodelled(self.cursor.text(start, self.cursor.last_end()).into()))
+        Ok(Statement::Tproxy { family, text: self.cursor.text(start, self.cursor.last_end()).into() })
     }
 
     /// `synproxy mss 1460 wscale 7 timestamp sack-perm`, `synproxy name "x"`.
-    pub(super) fn synproxy(&mut self, start: usize) -> Parsed<Statement> {
+    pub(super) fn synproxy(&mut self) -> Parsed<Statement> {
         self.track();
         self.cursor.next();
         loop {
@@ -189,7 +195,7 @@ impl Reader<'_, '_> {
                 _ => break,
             }
         }
-        Ok(Statement::Unmodelled(self.cursor.text(start, self.cursor.last_end()).into()))
+        Ok(Statement::Synproxy)
     }
 
     /// `reset tcp option timestamp`: the option is taken out of the header (`nft_exthdr_tcp_strip_eval`).

@@ -456,6 +456,11 @@ impl Reader<'_, '_> {
         if let Some((low, high)) = self.peek_constant(datatype)
             && low != high
         {
+            if low > high {
+                // nft takes no such range, but prints one of two bounds on different fields (`expr_may_merge_range` in
+                // `src/netlink_delinearize.c` of nftables).
+                return Err(self.cursor.expected("a range that doesn't end before it starts"));
+            }
             self.cursor.next();
             return done(left.expr, op.unwrap_or(RelOp::Eq), Operand::Range(low, high));
         }

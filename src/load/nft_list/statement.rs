@@ -87,7 +87,7 @@ impl Reader<'_, '_> {
             "dup" | "fwd" => self.sends(word),
             "flow" => self.flow_add(start),
             "tproxy" => self.tproxy(start),
-            "synproxy" => self.synproxy(start),
+            "synproxy" => self.synproxy(),
             "reset" => self.reset_option(start),
             // `set add ip saddr @set`, as old versions write it, and what iptables' extensions say to nft.
             "set" | "xt" => Ok(Statement::Unmodelled(self.rest_of_line(start).into())),

@@ -152,6 +152,17 @@ impl Netfilter {
             || self.nft.as_ref().is_some_and(|nft| nft.needs_conntrack(family))
     }
 
+    /// Whether anything in the namespace makes it put together a family's pieces before any rule sees them: connection
+    /// tracking, or `TPROXY` and `socket` (`nf_defrag_ipv4_enable` in the checkentry functions of
+    /// `net/netfilter/xt_TPROXY.c` and `net/netfilter/xt_socket.c`).
+    #[must_use]
+    pub fn needs_defrag(&self, family: Family) -> bool {
+        let proxies = |ruleset: &Ruleset| ["-m socket", "-j TPROXY"].iter().any(|word| has_words(&ruleset.text, word));
+        self.needs_conntrack(family)
+            || self.rulesets(family).any(proxies)
+            || self.nft.as_ref().is_some_and(|nft| nft.has_proxy(family))
+    }
+
     /// Whether anything in the namespace may translate a family's addresses: a nat table, or a nat chain of nft's own.
     #[must_use]
     pub fn has_nat(&self, family: Family) -> bool {
@@ -252,15 +263,19 @@ const TRACKERS: &[&str] = &[
     "-j NETMAP",
 ];
 
-/// Whether some rule of a file has such an extension: as whole words, outside a comment's quotes.
+/// Whether some rule of a file has such an extension.
 fn asks_for_conntrack(text: &str) -> bool {
+    TRACKERS.iter().any(|word| has_words(text, word)) || tracks_by_ct_target(text)
+}
+
+/// Whether some rule of a file has these words: as whole words, outside a comment's quotes.
+fn has_words(text: &str, words: &str) -> bool {
     let stands = |at: usize, word: &str| {
         let line = text.get(..at).and_then(|before| before.rsplit('\n').next()).unwrap_or("");
         let ends = text.as_bytes().get(at + word.len()).is_none_or(u8::is_ascii_whitespace);
         ends && line.replace("\\\"", "").matches('"').count() % 2 == 0
     };
-    let found = |word: &&str| memchr::memmem::find_iter(text.as_bytes(), word.as_bytes()).any(|at| stands(at, word));
-    TRACKERS.iter().any(found) || tracks_by_ct_target(text)
+    memchr::memmem::find_iter(text.as_bytes(), words.as_bytes()).any(|at| stands(at, words))
 }
 
 /// `-j CT` makes the namespace track connections unless it says `--notrack` (`xt_ct_tg_check` in `xt_CT.c`).

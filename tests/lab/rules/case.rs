@@ -20,6 +20,21 @@ pub enum Backend {
     Mixed,
 }
 
+impl Backend {
+    /// Every mode of the lab.
+    pub const ALL: [Self; 4] = [Self::Nft, Self::Legacy, Self::Native, Self::Mixed];
+
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nft => "iptables-nft",
+            Self::Legacy => "iptables-legacy",
+            Self::Native => "nft",
+            Self::Mixed => "nft beside iptables-nft",
+        }
+    }
+}
+
 /// A rule set and packets.
 #[derive(Clone, Debug)]
 pub struct Case {
@@ -38,7 +53,26 @@ pub fn case(seed: u64, backend: Backend) -> Case {
     }
     rules.legacy = backend == Backend::Legacy;
     let packets = (0..PACKETS).map(|n| packet(n, &mut rng)).collect();
+    if rng.percent(20) {
+        forget_connections(&mut rules);
+    }
     Case { seed, rules, packets }
+}
+
+/// Leaves out every rule that makes the kernel track connections, without which nobody puts pieces together.
+fn forget_connections(rules: &mut Rules) {
+    let words = ["conntrack", "connmark", "connbytes", "connlabel", "connlimit", "helper", "cluster", "socket"];
+    let targets = ["CONNMARK", "SYNPROXY", "CT", "TPROXY"];
+    let tracks = |line: &str| line.split(' ').any(|word| words.contains(&word) || targets.contains(&word));
+    for tables in [&mut rules.v4, &mut rules.v6] {
+        tables.remove("nat");
+        for lines in tables.values_mut() {
+            lines.retain(|line| !tracks(line));
+        }
+    }
+    let own = ["ct", "dnat", "snat", "masquerade", "redirect"];
+    let kept = rules.nft.lines().filter(|line| !line.split(' ').any(|word| own.contains(&word)));
+    rules.nft = kept.flat_map(|line| [line, "\n"]).collect();
 }
 
 /// How many packets a rule set gets.
@@ -76,6 +110,9 @@ fn packet(n: u16, rng: &mut Rng) -> Crafted {
         17..19 => Payload::Sctp { source: sport, destination: port },
         _ => Payload::Other(*rng.pick(&[47, 253])),
     };
+    // Only what comes over the wire comes in pieces, and nothing that must not be split.
+    let pieces = !local && rng.percent(12);
+    let data = if pieces { *rng.pick(&[1472, 1500, 3000, 4400]) } else { *rng.pick(&[0, 0, 4, 100, 1000]) };
     Crafted {
         local,
         source: address(source),
@@ -83,8 +120,8 @@ fn packet(n: u16, rng: &mut Rng) -> Crafted {
         payload,
         ttl: *rng.pick(&[64, 64, 64, 63, 2, 1, 255]),
         tos: *rng.pick(&[0, 0, 0, 0x10, 0xb8, 0x03]),
-        df: rng.percent(50),
-        data: *rng.pick(&[0, 0, 4, 100, 1000]),
+        df: rng.percent(50) && !pieces,
+        data,
         mss: rng.percent(80),
         mark: if local { *rng.pick(&[0, 0, 1, 0x10]) } else { 0 },
     }

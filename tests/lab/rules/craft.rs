@@ -4,6 +4,9 @@ use std::net::IpAddr;
 
 use flowtrace::net::{Ip, Mark, Packet, Protocol, Transport};
 
+/// What the wire takes in one piece.
+const MTU: usize = 1500;
+
 /// What follows the IP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payload {
@@ -84,6 +87,25 @@ impl Crafted {
         let mut packet = Packet::new(ip, transport, self.bytes().len() as u32);
         packet.mark = Mark(self.mark);
         packet
+    }
+
+    /// The IP packet as it comes over a wire, in pieces where that is too narrow.
+    pub fn frames(&self) -> Vec<Vec<u8>> {
+        let bytes = self.bytes();
+        if bytes.len() <= MTU || self.local {
+            return vec![bytes];
+        }
+        let v6 = self.source.is_ipv6();
+        let (header, rest) = bytes.split_at(if v6 { 40 } else { 20 });
+        let room = (MTU - header.len() - if v6 { 8 } else { 0 }) / 8 * 8;
+        let count = rest.len().div_ceil(room);
+        let places = rest.chunks(room).enumerate();
+        places
+            .map(|(n, piece)| {
+                let (offset, more) = ((n * room) as u16, u16::from(n + 1 < count));
+                if v6 { piece6(header, piece, offset, more) } else { piece4(header, piece, offset, more) }
+            })
+            .collect()
     }
 
     /// The IP packet.
@@ -176,6 +198,30 @@ impl Crafted {
         };
         sum(&addresses) + length as u32 + u32::from(self.protocol())
     }
+}
+
+/// A piece of an IPv4 packet; offsets are told in units of eight bytes.
+fn piece4(header: &[u8], piece: &[u8], offset: u16, more: u16) -> Vec<u8> {
+    let mut bytes = header.to_vec();
+    bytes[2..4].copy_from_slice(&((header.len() + piece.len()) as u16).to_be_bytes());
+    bytes[6..8].copy_from_slice(&((more << 13) | (offset / 8)).to_be_bytes());
+    bytes[10..12].fill(0);
+    let sum = checksum(&bytes, 0);
+    bytes[10..12].copy_from_slice(&sum.to_be_bytes());
+    bytes.extend(piece);
+    bytes
+}
+
+/// A piece of an IPv6 packet, behind a fragment header.
+fn piece6(header: &[u8], piece: &[u8], offset: u16, more: u16) -> Vec<u8> {
+    let mut bytes = header.to_vec();
+    bytes[4..6].copy_from_slice(&((8 + piece.len()) as u16).to_be_bytes());
+    bytes[6] = 44;
+    bytes.extend([header[6], 0]);
+    bytes.extend((offset | more).to_be_bytes());
+    bytes.extend([0, 0, 0x12, 0x34]);
+    bytes.extend(piece);
+    bytes
 }
 
 fn sum(bytes: &[u8]) -> u32 {

@@ -60,7 +60,9 @@ fn headers(at: At, rng: &mut Rng) -> Option<String> {
         return None;
     }
     let not = rng.negation(25);
-    Some(match rng.below(5) {
+    Some(match rng.below(7) {
+        5 => format!("-m frag --fragid 1:9 {}", rng.word(&["--fragfirst", "--fraglast", "--fragmore --fragres"])),
+        6 => format!("-m dst {not}--dst-len 8"),
         0 => format!("-m ipv6header {not}--header {}", rng.word(&["prot", "frag", "hop,prot", "esp"])),
         1 => format!("-m ipv6header {not}--header {} --soft", rng.word(&["prot", "frag", "hop,prot", "dst"])),
         2 => format!("-m frag {not}--fragid 1:9"),

@@ -165,7 +165,8 @@ const CONDITIONS: &[Condition] = &[
         Some(format!("-m statistic --mode random {}--probability {}", rng.negation(25), rng.word(&["0.5", "0.25"])))
     },
     |_, rng| {
-        let range = rng.word(&["28", "32", "20:60", "0:40", "100:65535", "120:140", "1000:1100"]);
+        let range =
+            rng.word(&["28", "32", "20:60", "0:40", "100:65535", "120:140", "1000:1100", "1400:1500", "1501:65535"]);
         Some(format!("-m length {}--length {range}", rng.negation(25)))
     },
     |_, rng| {
@@ -175,6 +176,7 @@ const CONDITIONS: &[Condition] = &[
     |_, rng| Some(format!("-m dscp {}--dscp {}", rng.negation(25), rng.word(&["0x00", "0x2e", "0x04"]))),
     ttl,
     iprange,
+    |at, rng| (!at.v6).then(|| format!("{}-f", rng.negation(50))),
     |at, rng| {
         let first = matches!(at.hook, "PREROUTING" | "INPUT" | "FORWARD");
         first.then(|| {

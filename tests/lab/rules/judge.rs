@@ -23,8 +23,12 @@ use super::router::{LegacyRule, Router, Rules, Seen};
 /// What came of many cases.
 #[derive(Debug, Default)]
 pub struct Run {
+    /// Rule sets that were loaded.
+    pub rule_sets: usize,
     /// Packets that were compared.
     pub packets: usize,
+    /// Those that came in pieces.
+    pub pieces: usize,
     /// Those of which flowtrace knew the one way.
     pub certain: usize,
     /// Those that the kernel sent by a way of which flowtrace says that it isn't modelled.
@@ -67,11 +71,13 @@ fn judge_case(router: &mut Router, case: &Case, run: &Mutex<Run>) {
         Ok(snapshot) => snapshot,
         Err(error) => return run.lock().expect("the run").refused.push(format!("seed {}: {error}", case.seed)),
     };
+    run.lock().expect("the run").rule_sets += 1;
     for packet in &case.packets {
         match judge(router, &snapshot, packet) {
             Ok(agreed) => {
                 let mut run = run.lock().expect("the run");
                 run.packets += 1;
+                run.pieces += usize::from(packet.frames().len() > 1);
                 run.certain += usize::from(agreed.certain);
                 run.unmodelled += usize::from(agreed.unmodelled);
                 agreed.options.into_iter().for_each(|option| *run.hit.entry(option).or_default() += 1);
@@ -147,7 +153,7 @@ fn judge(router: &mut Router, snapshot: &Snapshot, packet: &Crafted) -> Result<A
     for (rule, count) in &seen.counts {
         let _ = writeln!(text, "  {rule:?} {count} times");
     }
-    let _ = writeln!(text, "  arrived at the router: {}", seen.delivered);
+    let _ = writeln!(text, "  arrived at the router: {}, its pieces parted: {}", seen.delivered, seen.parted);
     Err(text)
 }
 
@@ -196,6 +202,11 @@ fn differences(path: &Path, seen: &Seen, open: &BTreeSet<String>) -> Vec<String>
         return prefix_differences(path, seen, open);
     }
     let mut found = Vec::new();
+    // The rules of an error, which IPv4 sends about the first piece alone, are counted with that piece's.
+    let counted = path.forward.verdict == Verdict::Rejected && seen.hits.is_empty();
+    if seen.parted && !counted {
+        found.push("pieces: explain has one way for all of them, the kernel several".to_owned());
+    }
     let devices: Vec<&Step> = steps(path).filter(|step| is_at_device(step)).collect();
     let sightings = if answers_go_on(path) { devices.len() } else { seen.sightings.len() };
     for n in 0..devices.len().max(sightings) {

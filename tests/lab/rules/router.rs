@@ -19,6 +19,7 @@ use super::super::ruletrace::{RuleHit, RuleTrace};
 use super::super::scenario::{Place, Space};
 use super::super::snapshot::{Form, write_space};
 use super::super::tap::{Sighting, Tap};
+use super::super::wire::Header;
 use super::craft::{Crafted, Payload};
 
 const CLIENT_MAC: &str = "02:00:00:00:00:99";
@@ -62,7 +63,7 @@ pub struct Rules {
 pub type LegacyRule = (u8, String, String, u32);
 
 /// What the kernel did with one packet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// What passed the router's devices, in order.
     pub sightings: Vec<Sighting>,
@@ -72,6 +73,8 @@ pub struct Seen {
     pub counts: BTreeMap<LegacyRule, u64>,
     /// Whether it arrived at the router itself.
     pub delivered: bool,
+    /// Whether it came in pieces that the rules treated each in its own way.
+    pub parted: bool,
 }
 
 /// The stage, alive as long as the value.
@@ -217,12 +220,23 @@ impl Router {
             forget_recent();
             if legacy { zero() } else { Ok(()) }
         })?;
-        if packet.local {
-            self.send_local(packet)?;
-        } else {
-            self.send_frame(NEAR_MAC, &packet.bytes())?;
+        let (mut runs, mut noise) = (Vec::new(), Vec::new());
+        for frame in packet.frames() {
+            if packet.local {
+                self.send_local(packet)?;
+            } else {
+                self.send_frame(NEAR_MAC, &frame)?;
+            }
+            runs.push(self.see(&mut noise)?);
         }
-        let (mut noise, sightings): (Vec<_>, Vec<_>) = self.wait()?.into_iter().partition(is_noise);
+        self.tap.read(&mut noise, &mut Vec::new());
+        Ok((put_together(runs), noise.is_empty()))
+    }
+
+    /// What becomes of a packet that has been sent, or of a piece of it.
+    fn see(&mut self, noise: &mut Vec<Sighting>) -> Result<Seen, String> {
+        let (others, sightings): (Vec<_>, Vec<_>) = self.wait()?.into_iter().partition(is_noise);
+        noise.extend(others);
         let hits = self.trace.as_mut().map_or_else(Vec::new, |trace| {
             trace.read();
             trace.take()
@@ -234,10 +248,9 @@ impl Router {
             })
         };
         let delivered = hits.iter().any(|hit| end(hit) && !answers(hit));
-        let counts = if legacy { self.netns.enter(counts)? } else { BTreeMap::new() };
-        self.tap.read(&mut noise, &mut Vec::new());
-        let seen = Seen { sightings, hits: hits.into_iter().filter(|hit| !end(hit)).collect(), counts, delivered };
-        Ok((seen, noise.is_empty()))
+        let counts = if self.legacy { self.netns.enter(counts)? } else { BTreeMap::new() };
+        let hits = hits.into_iter().filter(|hit| !end(hit)).collect();
+        Ok(Seen { sightings, hits, counts, delivered, parted: false })
     }
 
     fn drain(&mut self) {
@@ -297,6 +310,89 @@ impl Router {
             poll(&mut fds, PollTimeout::from(50u8)).map_err(|error| format!("poll: {error}"))?;
         }
     }
+}
+
+/// What became of a packet whose pieces were sent one after the other. Where the rules saw the pieces, all but the last
+/// must have met the same rules; that one may meet more of them, once it has made the packet whole.
+fn put_together(mut runs: Vec<Seen>) -> Seen {
+    let Some(mut seen) = runs.pop() else { return Seen::default() };
+    // The counters of iptables-legacy count on.
+    for n in (1..runs.len()).rev() {
+        runs[n].counts = since(&runs[n].counts, &runs[n - 1].counts);
+    }
+    let before = runs.iter().fold(BTreeMap::new(), |mut sum: BTreeMap<LegacyRule, u64>, run| {
+        run.counts.iter().for_each(|(rule, count)| *sum.entry(rule.clone()).or_default() += count);
+        sum
+    });
+    seen.counts = since(&seen.counts, &before);
+    // IPv4 sends errors about the first piece alone.
+    let own = |hit: &&RuleHit| !hit.header.as_ref().is_some_and(Header::is_icmp_error);
+    let words = |seen: &Seen| {
+        let hits = seen.hits.iter().filter(own);
+        hits.map(|hit| (hit.chain.clone(), hit.index, hit.verdict.clone())).collect::<Vec<_>>()
+    };
+    let (all, last) = (words(&seen), seen.counts.clone());
+    let met_others = |run: &Seen| {
+        !all.starts_with(&words(run)) || run.counts.iter().any(|(rule, count)| last.get(rule) != Some(count))
+    };
+    seen.parted = runs.iter().any(met_others);
+    if let Some(first) = runs.first()
+        && (seen.parted || first.hits.len() > seen.hits.len())
+    {
+        (seen.hits, seen.counts) = (first.hits.clone(), first.counts.clone());
+    }
+    seen.delivered |= runs.iter().any(|run| run.delivered);
+    let mut sightings: Vec<Sighting> = Vec::new();
+    for run in runs.into_iter().map(|run| run.sightings).chain([std::mem::take(&mut seen.sightings)]) {
+        // Of the errors that IPv6 sends about each piece, one is the packet's.
+        let known: Vec<_> = sightings.iter().filter_map(error).collect();
+        sightings.extend(run.into_iter().filter(|seen| error(seen).is_none_or(|error| !known.contains(&error))));
+    }
+    seen.sightings = whole(sightings.into_iter());
+    seen
+}
+
+/// An ICMP error in words, whatever it quotes.
+fn error(seen: &Sighting) -> Option<String> {
+    let (header, device) = (&seen.header, &seen.device);
+    let ways = format!("{:?} {device} {} > {} {:?}", seen.direction, header.source, header.destination, header.icmp);
+    header.is_icmp_error().then_some(ways)
+}
+
+/// What was counted after an earlier count.
+fn since(counts: &BTreeMap<LegacyRule, u64>, before: &BTreeMap<LegacyRule, u64>) -> BTreeMap<LegacyRule, u64> {
+    let left = counts.iter().map(|(rule, count)| (rule.clone(), count - before.get(rule).copied().unwrap_or(0)));
+    left.filter(|(_, count)| *count > 0).collect()
+}
+
+/// The packets that passed devices, each with all its pieces.
+fn whole(sightings: impl Iterator<Item = Sighting>) -> Vec<Sighting> {
+    let mut all: Vec<Sighting> = Vec::new();
+    for seen in sightings {
+        let Some((_, offset)) = seen.header.fragment.filter(|(_, offset)| *offset > 0) else {
+            all.push(seen);
+            continue;
+        };
+        // Nothing else is on its way in pieces. The addresses of the last one may be those of the packet that the
+        // kernel has made of it since.
+        let head = |first: &&mut Sighting| {
+            first.header.fragment.is_some() && (first.direction, &first.device) == (seen.direction, &seen.device)
+        };
+        match all.iter_mut().find(head) {
+            Some(first) => {
+                let end = seen.header.length + offset;
+                first.header.length = first.header.length.max(end);
+            }
+            None => all.push(seen),
+        }
+    }
+    for seen in &mut all {
+        // The fragment header is no part of the packet.
+        if seen.header.fragment.is_some() && seen.header.source.is_ipv6() {
+            seen.header.length -= 8;
+        }
+    }
+    all
 }
 
 const TABLES: [&str; 4] = ["raw", "mangle", "nat", "filter"];

@@ -66,6 +66,8 @@ pub(crate) struct Known {
     /// The families that have a nat chain, and those whose connections are tracked.
     nat: Vec<NftFamily>,
     tracked: Vec<NftFamily>,
+    /// Those that have a transparent proxy.
+    proxied: Vec<NftFamily>,
 }
 
 /// A family of nft's tables.
@@ -160,6 +162,12 @@ impl Nft {
         self.known().nat.iter().any(|table| table.sees(family))
     }
 
+    /// Whether a table has a transparent proxy, for which pieces are put together (`nft_tproxy_init` in
+    /// `net/netfilter/nft_tproxy.c`).
+    pub(super) fn has_proxy(&self, family: Family) -> bool {
+        self.known().proxied.iter().any(|table| table.sees(family))
+    }
+
     pub(super) fn needs_conntrack(&self, family: Family) -> bool {
         self.known().tracked.iter().any(|table| table.sees(family))
     }
@@ -180,6 +188,11 @@ impl Nft {
                 let nat = table.chains.iter().any(|chain| chain.kind() == Some(ChainKind::Nat));
                 if nat && !table.dormant {
                     known.nat.push(table.family);
+                }
+                let proxies = |statement: &Statement| matches!(statement, Statement::Tproxy { .. });
+                let mut rules = table.chains.iter().flat_map(|chain| &chain.rules);
+                if rules.any(|rule| rule.statements.iter().any(proxies)) {
+                    known.proxied.push(table.family);
                 }
                 // A nat chain alone tracks nothing (`nft_chain_nat.c`), and is then not asked.
                 for family in table.chains.iter().flat_map(|chain| &chain.rules).filter_map(|rule| rule.tracks) {

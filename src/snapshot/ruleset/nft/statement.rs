@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Expr, Header, HeaderField, PayloadBase, Relation, SetRef};
+use crate::net::Family;
 use crate::snapshot::Direction;
 
 /// A chain that a rule calls, by [`super::NftTable::chain`].
@@ -59,7 +60,16 @@ pub enum Statement {
     },
     /// What changes nothing on a packet's way, but may end the rule: `meta priority set`, `tcp option … set`, `dup`.
     Aside(Box<NftAside>),
-    /// nft knows it, and it isn't modelled: `fwd`, `tproxy`, `synproxy`, an iptables extension. As written.
+    /// `tproxy`: for one family or for both.
+    Tproxy {
+        /// The family, where it is for one.
+        family: Option<Family>,
+        /// As written.
+        text: Box<str>,
+    },
+    /// `synproxy`.
+    Synproxy,
+    /// nft knows it, and it isn't modelled: `fwd`, an iptables extension. As written.
     Unmodelled(Box<str>),
     /// Not understood. As written.
     Unread(Box<str>),

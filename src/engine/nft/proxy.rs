@@ -1,0 +1,57 @@
+//! `tproxy` and `synproxy`, after which a socket or the kernel itself has the packet.
+
+use crate::net::{Family, Protocol, Transport};
+use crate::trace::{Reason, RuleVerdict};
+
+use super::super::walk::{Asked, End, Stage, Walk};
+use super::statement::{Flow, Run};
+
+impl Run<'_> {
+    /// `nft_tproxy_eval` in `net/netfilter/nft_tproxy.c`: without a transparent socket the rule doesn't match.
+    pub(super) fn tproxy(&mut self, walk: &mut Walk, family: Option<Family>, text: &str) -> Flow {
+        let packet = self.packet(walk);
+        let fits = family.is_none_or(|family| family == packet.family());
+        if !fits || !matches!(packet.protocol(), Protocol::TCP | Protocol::UDP) {
+            return Flow::Break;
+        }
+        walk.ask_piece(Asked::First);
+        let dir = &walk.netns().dir;
+        let what = format!("a transparent socket of {dir} is there for `{text}` (no snapshot holds sockets)");
+        walk.choose_unknown(what, Some(self.rule.evidence)).into()
+    }
+
+    /// `nft_synproxy_do_eval` in `net/netfilter/nft_synproxy.c`: the kernel answers whatever has SYN, and takes what else
+    /// has ACK for an answer to its cookie.
+    pub(super) fn synproxy(&mut self, walk: &mut Walk) -> Stage<Flow> {
+        let Transport::Tcp { flags, .. } = self.packet(walk).transport else { return Ok(Flow::Break) };
+        self.checksum(walk)?;
+        let (opens, answers) = (flags & 0x02 != 0, flags & 0x10 != 0);
+        if !opens && !answers {
+            return Ok(Flow::Next);
+        }
+        self.record(walk, RuleVerdict::Drop);
+        let line = self.rule.evidence;
+        if !opens && !walk.choose_unknown("the segment answers SYNPROXY's cookie", Some(line)) {
+            return Err(End::dropped(Reason::Rule).because([line]));
+        }
+        let server = walk.packet().ip.destination;
+        let what = if opens {
+            format!("SYNPROXY answers in place of {server}, which hears of the connection once the client has answered")
+        } else {
+            format!("SYNPROXY opens the connection to {server} by itself")
+        };
+        Err(End::undetermined(Reason::Userspace, what).because([line]))
+    }
+
+    /// The checksum of IPv6 is summed up as if it were IPv4's (`nf_ip_checksum`), which drops every segment whose device
+    /// has not checked it before.
+    fn checksum(&mut self, walk: &mut Walk) -> Stage<()> {
+        let line = self.rule.evidence;
+        let what = "a device has checked the segment's checksum, which synproxy takes for one of IPv4";
+        if self.packet(walk).family() == Family::Inet || walk.choose_unknown(what, Some(line)) {
+            return Ok(());
+        }
+        self.record(walk, RuleVerdict::Drop);
+        Err(End::dropped(Reason::Rule).because([line]))
+    }
+}
