@@ -296,9 +296,10 @@ impl Seen {
         let headers = self.hits.iter().filter_map(|hit| hit.header.as_ref());
         let headers = headers.chain(self.sightings.iter().map(|sighting| sighting.header.innermost()));
         let (mut asks, mut answers) = (BTreeSet::new(), BTreeSet::new());
+        let tunnels: BTreeSet<_> =
+            headers.clone().filter(|header| is_tunnel(header)).map(|header| header.source).collect();
         // Who sends a tunnel packet neither asks nor answers: what is inside may be either.
-        let tunnel = |header: &Header| header.protocol == 17 && header.destination_port == Some(VXLAN_PORT);
-        let plain = |header: &&Header| !header.is_icmp_error() && !header.is_background() && !tunnel(header);
+        let plain = |header: &&Header| !header.is_icmp_error() && !header.is_background() && !is_tunnel(header);
         for header in headers.filter(plain) {
             // The reset that a rule sends is one, too.
             if is_answer(probe, header) || header.tcp_flags.is_some_and(|flags| flags & 4 != 0) {
@@ -310,8 +311,10 @@ impl Seen {
         let seen: BTreeSet<_> = self.sightings.iter().map(|sighting| sighting.header.identity()).collect();
         self.hits.retain(|hit| {
             let Some(header) = hit.header.as_ref().filter(|header| header.is_icmp_error()) else { return true };
-            // An answer that address translation kept from the sender's socket comes from nobody in sight.
+            // An answer that address translation kept from the sender's socket comes from nobody in sight. An error that
+            // a tunnel gets is about what it sent.
             let unheard = hit.space == probe.space && matches!(header.icmp, Some((3, 3) | (1, 4)));
+            let unheard = unheard && probe.proto != Proto::Icmp && !tunnels.contains(&header.destination);
             let about_answer =
                 (unheard || answers.contains(&header.destination)) && !asks.contains(&header.destination);
             // A neighbour's question or answer, quoted whole, has this length.
@@ -387,6 +390,11 @@ impl Known {
         }
         u8::from(tunnel && self.tunnelled.contains(&content))
     }
+}
+
+/// Whether a packet is a VXLAN device's.
+fn is_tunnel(header: &Header) -> bool {
+    header.protocol == 17 && header.destination_port == Some(VXLAN_PORT)
 }
 
 /// What source address translation leaves of a packet's identity.
