@@ -24,12 +24,13 @@ pub(super) use bytes::Bytes;
 pub(super) use header::{has_no_options, link};
 pub(super) use other::{has, is_exact, masked, number, value};
 
-use super::netfilter::HookState;
-use super::targets::has_no_effect;
-use super::walk::{Walk, Why};
 use crate::evidence::Evidence;
 use crate::net::IfName;
 use crate::snapshot::{Match, Refused, Rule, Ruleset, Selector};
+
+use super::netfilter::HookState;
+use super::targets::has_no_effect;
+use super::walk::{Walk, Why};
 
 /// An extension's answer about a packet.
 #[derive(Clone, Debug, PartialEq)]
