@@ -271,6 +271,57 @@ fn what_the_article_leaves_open_is_missing_and_nothing_in_it_is_not_modelled() {
     }
 }
 
+/// The article's cluster with all its tables, as the kernel lab has built it and sent its packets.
+const WHOLE: &str = "article-whole";
+
+/// What the walk through an excerpt tells is the beginning of what the whole tables give: the same routes, the same
+/// rules and rewrites, and the same devices but for those that the excerpt does not know.
+#[test]
+fn what_the_article_gives_is_the_beginning_of_the_whole_way() {
+    let of = |situation: &str| cases().iter().filter(|case| case.question.situation == situation).collect::<Vec<_>>();
+    let (excerpts, wholes) = (of(INCOMPLETE), of(WHOLE));
+    assert_eq!(excerpts.len(), wholes.len());
+    let mut compared = 0;
+    for (excerpt, whole) in excerpts.into_iter().zip(wholes) {
+        for kind in ["route", "rule", "nat"] {
+            let (told, all) = (told(&excerpt.answer, kind), told(&whole.answer, kind));
+            assert_eq!(told, all[..told.len().min(all.len())], "{}: {kind}", excerpt.question.command());
+            compared += told.len();
+        }
+        let mut devices = devices(&whole.answer).into_iter();
+        for device in self::devices(&excerpt.answer) {
+            assert!(devices.any(|known| known == device), "{}: {device:?}", excerpt.question.command());
+            compared += 1;
+        }
+    }
+    assert!(compared >= 20, "only {compared}");
+}
+
+/// The steps of a kind on the way there: what each of them says.
+fn told(answer: &Value, kind: &str) -> Vec<Vec<String>> {
+    let fields: &[&str] = match kind {
+        "route" => &["node", "netns", "prefix", "via", "device"],
+        "rule" => &["node", "chain", "index", "text", "verdict"],
+        _ => &["node", "change", "from", "to"],
+    };
+    let steps = answer["paths"][0]["forward"]["steps"].as_array().unwrap();
+    let of_kind = steps.iter().filter(|step| step["kind"] == kind);
+    of_kind.map(|step| fields.iter().map(|field| step[field].to_string()).collect()).collect()
+}
+
+/// The devices on the way there, each with how the packet is there.
+fn devices(answer: &Value) -> Vec<Vec<String>> {
+    let steps = answer["paths"][0]["forward"]["steps"].as_array().unwrap();
+    let passed = steps.iter().filter(|step| matches!(step["kind"].as_str(), Some("receive" | "transmit")));
+    let packet = ["protocol", "source", "source_port", "ttl", "length"];
+    passed
+        .map(|step| {
+            let place = ["node", "netns", "kind", "device"].map(|field| step[field].to_string());
+            place.into_iter().chain(packet.map(|field| step["packet"][field].to_string())).collect()
+        })
+        .collect()
+}
+
 #[test]
 fn an_answer_that_leaves_something_open_is_found() {
     let good = &cases().iter().find(|case| case.question.situation == "vxlan").unwrap().answer;

@@ -7,7 +7,7 @@ use crate::lab::faults::{BETWEEN_NODES, fault};
 use crate::lab::flannel::FlannelBackend;
 use crate::lab::judge::{must_agree, must_agree_but_for};
 use crate::lab::probe::{Probe, Proto};
-use crate::lab::{settings, situations, stopped};
+use crate::lab::{article, settings, situations, stopped};
 
 #[test]
 fn pods_on_two_nodes_reach_each_other_over_vxlan() {
@@ -122,6 +122,11 @@ fn multipath_routes_and_nexthop_groups_pick_one_way() {
 #[test]
 fn docker0_stands_beside_cni0() {
     must_agree(situations::policy_routing(), "docker0 and pods");
+}
+
+#[test]
+fn the_cluster_of_the_article_works_as_it_tells() {
+    must_agree(article::article(), "");
 }
 
 #[test]

@@ -9,6 +9,7 @@
 #![allow(clippy::format_push_string, clippy::unreadable_literal, missing_docs, reason = "these are tests")]
 
 pub mod answer;
+pub mod article;
 pub mod build;
 pub mod client;
 pub mod compare;

@@ -2,6 +2,7 @@
 
 use nix::errno::Errno;
 
+use super::article::article;
 use super::flannel::{CLIENT4, Cluster, FlannelBackend, INTERNET4};
 use super::kube_proxy::Service;
 use super::probe::{Probe, Proto, Want};
@@ -27,6 +28,7 @@ pub const ALL: &[Situation] = &[
     ("faults", faults),
     ("faults-v6", faults_v6),
     ("hairpin-off", hairpin_off),
+    ("article-whole", article),
 ];
 
 /// Every protocol.
