@@ -362,9 +362,13 @@ fn endpoint_slices_on_disk_are_read_when_they_are_asked_for() {
     assert_eq!(snapshot.files.text(gap.evidence[0]), "]");
 
     there.write("cluster/endpointslices.json", b"{\n\0}");
-    let (_, gaps) = endpoint_slices(&load(&there.0).unwrap()).unwrap();
+    let snapshot = load(&there.0).unwrap();
+    let (_, gaps) = endpoint_slices(&snapshot).unwrap();
     assert!(gaps[0].what.contains("is not text (line 2"), "{gaps:?}");
-    there.write("cluster/endpointslices.json", b"\0\0");
-    let gap = broken_endpoint_slices(&load(&there.0).unwrap()).unwrap();
-    assert!(gap.what.contains("is not text (line 1"), "{gap:?}");
+    assert_eq!(broken_endpoint_slices(&snapshot).unwrap().what, gaps[0].what);
+    there.write("cluster/endpointslices.json", b"{\"items\": [], \"x\": \"\xff\"}\n");
+    let snapshot = load(&there.0).unwrap();
+    let (_, gaps) = endpoint_slices(&snapshot).unwrap();
+    assert!(gaps[0].what.contains("is not UTF-8"), "{gaps:?}");
+    assert_eq!(broken_endpoint_slices(&snapshot).unwrap().what, gaps[0].what);
 }

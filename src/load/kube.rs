@@ -38,11 +38,11 @@ pub(super) fn read(files: &mut Files, cluster: &BTreeMap<String, FileId>, gaps: 
 pub fn endpoint_slices(snapshot: &Snapshot) -> Option<(Vec<EndpointSlice>, Vec<Gap>)> {
     let id = snapshot.kube.endpoint_slices?;
     let file = snapshot.files.get(id)?;
-    let text = match super::text(file) {
-        Ok(text) => text,
+    let (text, odd) = match super::text(file) {
+        Ok(read) => read,
         Err(what) => return Some((Vec::new(), vec![Gap::new(what, vec![])])),
     };
-    let mut gaps = Vec::new();
+    let mut gaps: Vec<Gap> = odd.into_iter().map(|what| Gap::new(what, vec![])).collect();
     let mut notes = Notes::new(id, TOOL, &mut gaps);
     let mut slices = Vec::new();
     objects(id, &text, &mut notes, |object, at, notes| {
@@ -54,19 +54,19 @@ pub fn endpoint_slices(snapshot: &Snapshot) -> Option<(Vec<EndpointSlice>, Vec<G
     Some((slices, gaps))
 }
 
-/// Says where the file of the endpoint slices is no JSON object from its first character to its last. A question about a
-/// service is answered by the rules alone, so that the largest of all files is not read for it.
+/// Says where the file of the endpoint slices is no JSON object from its first character to its last, or no text. A
+/// question about a service is answered by the rules alone, so that its objects are not looked at.
 #[must_use]
 pub fn broken_endpoint_slices(snapshot: &Snapshot) -> Option<Gap> {
     let id = snapshot.kube.endpoint_slices?;
     let file = snapshot.files.get(id)?;
-    if super::ends_of(file).is_ok_and(|ends| ends == Some(('{', '}'))) {
-        return None;
-    }
-    let text = match super::text(file) {
-        Ok(text) => text,
+    let (text, odd) = match super::text(file) {
+        Ok(read) => read,
         Err(what) => return Some(Gap::new(what, vec![])),
     };
+    if let Some(what) = odd {
+        return Some(Gap::new(what, vec![]));
+    }
     let (first, end) = (text.len() - text.trim_start().len(), text.trim_end().len());
     let wrong = match text.get(first..end)? {
         "" => return None,

@@ -38,7 +38,7 @@ mod unread;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -56,6 +56,8 @@ pub use kube::{broken_endpoint_slices, endpoint_slices};
 const DEPTH_LIMIT: u32 = 6;
 /// How many folders are searched for it.
 const FOLDER_LIMIT: usize = 20_000;
+/// What is said of a file that is text but for some bytes.
+const NOT_UTF8: &str = "is not UTF-8: the bytes that aren't were replaced";
 /// How many refused entries are named before they are only counted.
 const REFUSED_LIMIT: usize = 50;
 
@@ -177,7 +179,7 @@ impl Tree {
         let text = match content {
             Content::Text(text) => text,
             Content::Lossy(text) => {
-                self.gap(&path, "is not UTF-8: the bytes that aren't were replaced");
+                self.gap(&path, NOT_UTF8);
                 text
             }
             Content::Binary(line) => {
@@ -417,32 +419,18 @@ fn kind(metadata: &fs::Metadata) -> &'static str {
     }
 }
 
-/// The text of a file, which is read now if it was left on disk. The error says why it can't be.
-fn text(file: &SourceFile) -> Result<Text, String> {
-    let Some(on_disk) = &file.on_disk else { return Ok(file.text.clone()) };
+/// The text of a file, which is read now if it was left on disk, and what is wrong with it all the same. The error says
+/// why it can't be read.
+fn text(file: &SourceFile) -> Result<(Text, Option<String>), String> {
+    let Some(on_disk) = &file.on_disk else { return Ok((file.text.clone(), None)) };
+    let keep = |text: Text| on_disk.text.get_or_init(|| text).clone();
     match read_bounded(&on_disk.path).map(|bytes| bytes.map(Content::of)) {
-        Ok(Some(Content::Text(text) | Content::Lossy(text))) => Ok(on_disk.text.get_or_init(|| text).clone()),
+        Ok(Some(Content::Text(text))) => Ok((keep(text), None)),
+        Ok(Some(Content::Lossy(text))) => Ok((keep(text), Some(format!("{} {NOT_UTF8}", file.path)))),
         Ok(Some(Content::Binary(line))) => Err(format!("{} is not text (line {line} holds NUL bytes)", file.path)),
         Ok(None) => Err(format!("{} {}", file.path, bundle::TOO_LARGE)),
         Err(err) => Err(format!("{} can't be read: {err}", file.path)),
     }
-}
-
-/// The first and the last character of a file that are no space, if they are near its ends.
-fn ends_of(file: &SourceFile) -> std::io::Result<Option<(char, char)>> {
-    const NEAR: usize = 4096;
-    let of = |head: &[u8], tail: &[u8]| {
-        let is_text = |byte: &&u8| !byte.is_ascii_whitespace();
-        Some((char::from(*head.iter().find(is_text)?), char::from(*tail.iter().rfind(is_text)?)))
-    };
-    let Some(on_disk) = &file.on_disk else { return Ok(of(file.text.as_bytes(), file.text.as_bytes())) };
-    let mut open = File::open(&on_disk.path)?;
-    let len = open.metadata()?.len();
-    let (mut head, mut tail) = (Vec::new(), Vec::new());
-    open.by_ref().take(NEAR as u64).read_to_end(&mut head)?;
-    open.seek(SeekFrom::Start(len.saturating_sub(NEAR as u64)))?;
-    open.take(NEAR as u64).read_to_end(&mut tail)?;
-    Ok(of(&head, &tail))
 }
 
 /// A file's content; `None` if it is too large.

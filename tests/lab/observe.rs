@@ -433,7 +433,14 @@ pub fn is_answer(probe: &Probe, header: &Header) -> bool {
         Proto::Tcp => header.tcp_flags.is_some_and(|flags| flags & 0x12 == 0x12),
         Proto::Udp => {
             let ports = |port: Option<u16>| port.is_some_and(|port| port == probe.port || probe.listen.contains(&port));
-            header.protocol == 17 && ports(header.source_port) && !ports(header.destination_port)
+            // A port that masquerading has drawn may happen to be one of the others.
+            let told = (header.source_port == Some(probe.port)) != (header.destination_port == Some(probe.port));
+            let answers = if told {
+                header.source_port == Some(probe.port)
+            } else {
+                ports(header.source_port) && !ports(header.destination_port)
+            };
+            header.protocol == 17 && answers
         }
     }
 }

@@ -49,10 +49,21 @@ pub(super) fn parse(file: FileId, text: &Text, family: Family, gaps: &mut Vec<Ga
 }
 
 /// Whether the last line of a text closes a table, so that it is whole though it may lack its line end: somebody pasted
-/// it, or cut off the white space.
+/// it, or cut off the white space. What `iptables-save` printed ends with the comment that its first line opens; where
+/// the comments were taken out, `COMMIT` is the end.
 pub(super) fn is_closed(text: &str) -> bool {
-    let last = lines::last(text);
-    last.trim() == "COMMIT" || last.starts_with("# Completed")
+    let (first, last) = (text.lines().next().unwrap_or(""), lines::last(text).trim());
+    if !first.starts_with('#') {
+        return last == "COMMIT";
+    }
+    let Some(date) = last.strip_prefix("# Completed") else { return false };
+    let words: Vec<&str> = date.split_ascii_whitespace().collect();
+    match words.as_slice() {
+        [] => !first.contains(" on "),
+        // ` on Sat Nov 28 10:00:00 2026`
+        ["on", _, _, _, _, year] => year.len() == 4 && year.bytes().all(|byte| byte.is_ascii_digit()),
+        _ => false,
+    }
 }
 
 /// A line without the space around it, and how many bytes of that are before it. Hardly any line has some, and to look

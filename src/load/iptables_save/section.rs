@@ -125,11 +125,13 @@ impl Section {
     fn make_room(&mut self) {
         const LARGE: usize = 1000;
         const BYTES_A_CHAIN: usize = 400;
-        const BYTES_A_RULE: usize = 128;
+        // A file may have many such tables, each of which pays for its room.
+        const MOST: usize = 60 * LARGE;
         if self.chains.len() == LARGE {
-            self.chains.reserve(self.size / BYTES_A_CHAIN);
-            self.names.reserve(self.size / BYTES_A_CHAIN);
-            self.rules.reserve(self.size / BYTES_A_RULE);
+            let chains = (self.size / BYTES_A_CHAIN).min(MOST);
+            self.chains.reserve(chains);
+            self.names.reserve(chains);
+            self.rules.reserve(3 * chains);
         }
     }
 

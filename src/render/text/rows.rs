@@ -134,7 +134,7 @@ impl<'a> Rows<'a> {
         let before = self.shown.replace(&step.packet);
         let changes = before.map(|before| packet::changes(before, &step.packet)).unwrap_or_default();
         let mut body = match (before, step.packet.inner.is_some()) {
-            (None, _) => packet::headers(&step.packet),
+            (None, _) => packet::headers(&step.packet) + &pieces(&step.packet),
             (Some(_), true) if changes.is_empty() => "same outer packet".to_owned(),
             (Some(_), false) if changes.is_empty() => "same packet".to_owned(),
             _ => changes.join(", "),
@@ -319,6 +319,12 @@ pub(super) fn answer(step: &Step) -> Option<String> {
 fn sent(packet: &Packet) -> String {
     let (protocol, inner) = (packet::protocol(packet), packet.innermost());
     format!("{protocol} {}, ttl {}, {} bytes", packet::headers(packet), inner.ip.ttl, inner.length)
+}
+
+/// How a packet comes that its first device can't take whole.
+fn pieces(packet: &Packet) -> String {
+    let pieces = packet.innermost().fragments;
+    pieces.map(|pieces| format!(", {} fragments of at most {} bytes", pieces.count, pieces.largest)).unwrap_or_default()
 }
 
 fn neighbor(decision: &Decision, style: Style) -> Option<String> {
