@@ -144,8 +144,8 @@ fn a_rule_set_of_200_megabytes_is_bounded() {
 #[test]
 fn a_rule_set_of_many_large_tables_is_bounded() {
     bounded("nodes/n1/host/iptables-save", |file| {
-        let chains: String = (0..1001).map(|n| format!(":C{n} - [0:0]\n")).collect();
-        let table = format!("*filter\n{chains}COMMIT\n");
+        let chains: Vec<String> = (0..1001).map(|n| format!(":C{n} - [0:0]\n")).collect();
+        let table = format!("*filter\n{}COMMIT\n", chains.concat());
         for _ in 0..SIZE / 2 / table.len() as u64 {
             file.write_all(table.as_bytes()).unwrap();
         }
