@@ -11,8 +11,9 @@ use crate::trace::Reason;
 
 use super::fib::{self, Flow, Lookup};
 use super::route::{loopback, reverse_mode, validate_source};
+use super::skb::DevRef;
 use super::sysctl;
-use super::walk::{DevRef, Walk};
+use super::walk::Walk;
 
 /// Whether a namespace answers an ARP request for one of its addresses, or the lines that keep it from that: a request
 /// is routed in like any packet (`arp_process` in `net/ipv4/arp.c` calls `ip_route_input_noref`).

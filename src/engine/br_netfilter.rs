@@ -8,13 +8,15 @@ use crate::snapshot::{Bridge, LinkKind, Netns, NetnsId};
 use crate::trace::{Decision, Hook, Reason, Verdict};
 
 use super::bridge::{br_handle_frame_finish, br_pass_frame_up, learn};
+use super::end::{End, ErrorReply, Next, Stage};
 use super::neigh;
 use super::netfilter::nf_hook;
 use super::nft::{self, Part};
 use super::route::ip_route_input;
+use super::skb::NfBridge;
 use super::sysctl;
 use super::unread;
-use super::walk::{End, ErrorReply, Next, NfBridge, Stage, Walk};
+use super::walk::Walk;
 
 /// Whether bridged packets of this walk's family go through the IP hooks.
 pub(super) fn is_on(walk: &mut Walk, bridge: &IfName) -> bool {

@@ -8,11 +8,12 @@ use crate::snapshot::{Bridge, BridgePort, FdbEntry, Link, LinkKind, Netns, PortS
 use crate::trace::{Decision, EndCause, Hook, Reason, Verdict};
 
 use super::br_netfilter;
+use super::end::{End, Next, Stage};
 use super::input::ip_rcv;
 use super::link::{Reach, ports};
 use super::nft::{self, Part};
 use super::unread;
-use super::walk::{End, Next, Stage, Walk};
+use super::walk::Walk;
 
 /// Where a bridge sends a frame.
 enum Forwarding {

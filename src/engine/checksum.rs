@@ -8,7 +8,8 @@ use crate::net::{Encapsulation, Packet, Transport};
 use crate::snapshot::LinkKind;
 use crate::trace::Reason;
 
-use super::walk::{End, Stage, Walk};
+use super::end::{End, Stage};
+use super::walk::Walk;
 
 /// How far the checksums of a tunnel packet are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

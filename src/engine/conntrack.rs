@@ -14,12 +14,13 @@ use super::conntrack_kept::Kept;
 use super::conntrack_tcp::{self, Seen, TcpState};
 use super::conntrack_tuple::{invert, tuple_of};
 use super::conntrack_zone::Zone;
+use super::end::{End, Stage};
 use super::ipset::ChangedSets;
 use super::matches::recent::Written;
 use super::multipath::MultipathFlow;
 use super::sysctl;
 use super::unread;
-use super::walk::{End, Stage, Walk};
+use super::walk::Walk;
 
 /// A connection that the walk knows, as an index into [`Tracker::entries`].
 pub(super) type CtId = usize;

@@ -9,6 +9,7 @@ use crate::snapshot::{NetnsId, Snapshot};
 use crate::trace::{Answer, Decision, EndCause, Path, Reason, Trace, Verdict};
 
 use super::conntrack::{Nfct, Tracker, UnknownPort};
+use super::end::{End, Next, Stage};
 use super::error::{self, Cause};
 use super::gaps::Gaps;
 use super::input::{is_answered, netif_receive_skb};
@@ -16,7 +17,7 @@ use super::output::{ip_local_out, pieces, send, send_kernel};
 use super::reply;
 use super::route::ip_route_output;
 use super::unread;
-use super::walk::{Choice, Choices, Doubt, End, Finished, Next, Stage, Walk, Why};
+use super::walk::{Choice, Choices, Doubt, Finished, Walk, Why};
 use super::xmit::dev_queue_xmit;
 use super::{Given, Origin, Question};
 

@@ -11,8 +11,9 @@ use crate::trace::{Decision, Trace, Verdict};
 use super::address::ipv6_dev_get_saddr;
 use super::conntrack::{CtRef, Nfct, UnknownPort};
 use super::drive::{Course, Leg, is_reset};
+use super::end::ErrorReply;
 use super::sysctl;
-use super::walk::{ErrorReply, Walk};
+use super::walk::Walk;
 use crate::trace::CtState;
 
 /// What is known where the error is made.

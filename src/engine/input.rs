@@ -12,6 +12,7 @@ use crate::trace::{Decision, EndCause, Forwarded, Hook, Reason, Verdict};
 
 use super::br_netfilter;
 use super::bridge;
+use super::end::{End, Next, Stage};
 use super::netfilter::nf_hook;
 use super::nft;
 use super::output::{Mtu, ip_output, mtu_to_forward, too_big};
@@ -20,7 +21,7 @@ use super::sysctl;
 use super::tun;
 use super::unread;
 use super::vxlan;
-use super::walk::{End, Next, Stage, Walk};
+use super::walk::Walk;
 
 /// A device hands the packet up (`__netif_receive_skb_core`): a bridge port to its bridge, any other to the stack.
 pub(super) fn netif_receive_skb(walk: &mut Walk, netns: NetnsId, dev: &IfName) -> Stage<Next> {

@@ -8,10 +8,11 @@ use crate::net::{Family, Mark};
 use crate::snapshot::{Chain, ChainId, ChainPolicy, PacketKey, Rule, Ruleset, Table};
 use crate::trace::{Decision, EndCause, Hook, Reason, RuleVerdict, Verdict};
 
+use super::end::{End, Stage};
 use super::matches;
 use super::netfilter::{HookState, NfVerdict};
 use super::targets::{self, Action};
-use super::walk::{End, Stage, Walk};
+use super::walk::Walk;
 
 /// How deep chains may call each other. The kernel's own bounds are lower, and it loads no circle.
 const MAX_DEPTH: usize = 1024;

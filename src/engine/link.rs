@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::net::{IfName, MacAddr};
 use crate::snapshot::{Link, LinkKind, Netns, NetnsId, PortState, Snapshot};
 
-use super::walk::DevRef;
+use super::skb::DevRef;
 
 /// What a broadcast from one device reaches.
 #[derive(Clone, Debug, Default)]

@@ -2,7 +2,7 @@
 //!
 //! A stage is a function named after the kernel's, in a file that says where in the network stack it stands. A stage
 //! looks at the walk, records what it decides with [`walk::Walk::take`] and goes on in a straight line; where the
-//! kernel hands the packet to a device, the stage returns [`walk::Next`] and the loop in [`drive`] calls the next one,
+//! kernel hands the packet to a device, the stage returns [`end::Next`] and the loop in [`drive`] calls the next one,
 //! so that a routing loop costs no stack.
 
 mod address;
@@ -17,6 +17,7 @@ mod conntrack_tcp;
 mod conntrack_tuple;
 mod conntrack_zone;
 mod drive;
+mod end;
 mod error;
 mod fib;
 mod fib_rules;
@@ -39,6 +40,7 @@ mod obstacle;
 mod output;
 mod reply;
 mod route;
+mod skb;
 mod sysctl;
 mod targets;
 mod tun;

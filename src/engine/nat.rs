@@ -13,12 +13,13 @@ use super::address::select_source;
 use super::checksum;
 use super::conntrack::{self, CtEntry, CtId, Dir, Nfct, UnknownPort};
 use super::conntrack_tuple::{destination_endpoint, invert, source_endpoint};
+use super::end::{End, Stage};
 use super::fib;
 use super::jhash::{jhash, reciprocal_scale};
 use super::nat_ports::{self, Left};
 use super::netfilter::HookState;
 use super::unread;
-use super::walk::{End, Stage, Walk};
+use super::walk::Walk;
 
 /// Which half of a packet is rewritten (`enum nf_nat_manip_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,8 +11,10 @@ use crate::snapshot::{LinkKind, NetnsId};
 use crate::trace::{EndCause, Hook, Reason, Verdict};
 
 use super::br_netfilter;
+use super::end::{End, Stage};
 use super::netfilter::nf_hook;
-use super::walk::{DevRef, End, NfBridge, Stage, Walk};
+use super::skb::{DevRef, NfBridge};
+use super::walk::Walk;
 
 const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;

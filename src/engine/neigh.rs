@@ -13,15 +13,17 @@ use crate::trace::{Decision, EndCause, Reason};
 
 use super::address;
 use super::arp;
+use super::end::{End, Next, Stage};
 use super::fib_table;
 use super::link::{self, Reach};
 use super::ndisc::{self, Unheard};
 use super::obstacle;
 use super::route::Dst;
+use super::skb::{DevRef, NextHopOnLink};
 use super::sysctl;
 use super::underlay;
 use super::unread;
-use super::walk::{DevRef, End, Next, NextHopOnLink, Stage, Walk, Why};
+use super::walk::{Walk, Why};
 
 /// Gives the frame its addresses and hands it to the device (`ip_finish_output2`, `neigh_resolve_output`).
 pub(super) fn neigh_output(walk: &mut Walk, dst: &Dst) -> Stage<Next> {

@@ -12,12 +12,13 @@ use crate::snapshot::{Backend, Chain, HookEntry, HookFn, Netfilter, Netns, Nft, 
 use crate::trace::{CtState, Hook};
 
 use super::conntrack::{self, Nfct};
+use super::end::{End, Stage};
 use super::iptables::ipt_do_table;
 use super::nat::{self, Manip};
 use super::nft;
 use super::output::ip_route_me_harder;
 use super::unread;
-use super::walk::{End, Stage, Walk};
+use super::walk::Walk;
 
 /// Where in the stack the rules are asked (`struct nf_hook_state`). A route that changes meanwhile doesn't change it.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use crate::evidence::Evidence;
 use crate::net::{IfName, NetnsName};
 use crate::snapshot::{Link, Netns, PortState, Snapshot};
 
-use super::walk::DevRef;
+use super::skb::DevRef;
 
 /// What is in the way, in words, and the lines that say so.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,10 +7,11 @@ use crate::net::{Family, Packet, Protocol};
 use crate::trace::{Decision, EndCause, Hook, Reason, Verdict};
 
 use super::bridge::frame_length;
+use super::end::{End, ErrorReply, Next, Stage};
 use super::neigh::neigh_output;
 use super::netfilter::nf_hook;
 use super::route::{Dst, ip_route_output, loopback};
-use super::walk::{End, ErrorReply, Next, Stage, Walk};
+use super::walk::Walk;
 
 /// A socket sends: the route gives the source, then the packet exists (`ip_queue_xmit`, `udp_sendmsg`, `raw_sendmsg`).
 pub(super) fn send(walk: &mut Walk) -> Stage<Next> {

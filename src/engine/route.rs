@@ -10,13 +10,14 @@ use crate::snapshot::{Netns, NextHop, RouteType, Routes, TableFile, conf_key};
 use crate::trace::{Decision, EndCause, Reason, ReverseMode};
 
 use super::address::{local_address, select_source};
+use super::end::{End, Stage};
 use super::fib::{self, Failure, Flow, Found, Lookup, Unknown};
 use super::fib_rules;
 use super::multipath::hashed_flow;
 use super::obstacle;
 use super::sysctl;
 use super::unread;
-use super::walk::{End, Stage, Walk, Why};
+use super::walk::{Walk, Why};
 
 /// Where a packet goes next (`struct dst_entry`).
 #[derive(Clone, Debug)]

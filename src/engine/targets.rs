@@ -16,9 +16,10 @@ pub(super) use userspace::pass_program;
 
 use super::checksum;
 use super::conntrack_zone::Zone;
+use super::end::{End, ErrorReply, Stage};
 use super::iptables::{Change, Record};
 use super::netfilter::HookState;
-use super::walk::{End, ErrorReply, Stage, Walk, Why};
+use super::walk::{Walk, Why};
 use super::{conntrack, matches, nat};
 
 /// How the walk through the chains goes on after a rule that matched.

@@ -9,8 +9,9 @@ use crate::snapshot::{Link, Relay};
 use crate::trace::{Decision, EndCause, Reason, Verdict};
 
 use super::conntrack::{self, Nfct};
+use super::end::{End, ErrorReply, Next, Stage};
 use super::route::ip_route_output;
-use super::walk::{End, ErrorReply, Next, Stage, Walk};
+use super::walk::Walk;
 
 /// The program behind the device reads the packet and sends it on (`tun_net_xmit`, then the relay).
 pub(super) fn tun_net_xmit(walk: &mut Walk, dev: &IfName, link: &Link) -> Stage<Next> {

@@ -8,7 +8,9 @@ use crate::snapshot::{LinkKind, NetnsId};
 use crate::trace::{Decision, Reason, Verdict};
 
 use super::address;
-use super::walk::{DevRef, End, Next, Stage, Walk};
+use super::end::{End, Next, Stage};
+use super::skb::DevRef;
+use super::walk::Walk;
 use super::xmit::arrive;
 
 /// Carries a frame from a node's outermost device to whoever takes it.

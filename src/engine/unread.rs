@@ -10,10 +10,11 @@ use crate::snapshot::{
 };
 use crate::trace::{Reason, Verdict};
 
+use super::end::End;
 use super::fib::{Flow, Lookup};
 use super::fib_rules::has_default_rules;
 use super::link::{self, Reach};
-use super::walk::{End, Walk};
+use super::walk::Walk;
 
 /// Says that a row may have decided.
 fn doubt(walk: &mut Walk, row: &UnreadRow, may: &str) {

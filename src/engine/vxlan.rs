@@ -13,11 +13,13 @@ use crate::trace::{Decision, EndCause, Reason};
 use super::address;
 use super::checksum::{self, Checksum};
 use super::conntrack::{self, Nfct, UnknownPort};
+use super::end::{End, Next, Stage};
 use super::fib::{self, Flow, Lookup};
 use super::route::{ip_route_output, loopback};
+use super::skb::CameBack;
 use super::sysctl;
 use super::unread;
-use super::walk::{CameBack, End, Next, Stage, Walk};
+use super::walk::Walk;
 
 /// Bytes of a VXLAN header and an inner Ethernet header.
 const VXLAN_AND_ETHERNET: u32 = 8 + 14;

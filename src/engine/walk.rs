@@ -1,209 +1,21 @@
 //! The walking packet. Its headers and its place are private to this file: the only way to change either is
 //! [`Walk::take`], which records a step and applies it, so that the trace can't differ from the walk.
 
-use std::cell::Cell;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
 use crate::evidence::{Evidence, Gap};
 use crate::net::{Family, IfName, Link, Packet};
 use crate::snapshot::{Netns, NetnsId, Snapshot};
-use crate::trace::{Decision, EndCause, Place, Reason, Step, Verdict};
+use crate::trace::{Decision, Place, Step};
 
 use super::Given;
-use super::checksum::Checksum;
-use super::conntrack::{Nfct, Tracker, UnknownPort};
+use super::conntrack::Tracker;
 use super::gaps::Gaps;
-use super::route::Dst;
+use super::skb::{Asked, Skb};
 
 /// The most steps that one direction may have before the walk gives up: TTL ends a routing loop long before.
 const MAX_STEPS: usize = 20_000;
-
-/// A stage's answer: what comes next, or the end.
-pub(super) type Stage<T = Next> = Result<T, Box<End>>;
-
-/// Where the kernel hands the packet on.
-#[derive(Clone, Debug)]
-pub(super) enum Next {
-    /// `netif_receive_skb`: a device of a namespace hands the packet up.
-    Receive(NetnsId, IfName),
-    /// `dev_queue_xmit`: the packet is given to a device of the namespace that it is in.
-    Xmit(IfName),
-    /// `ip_local_out`: the packet leaves the stack of the namespace that it is in, by the route in `skb.dst`.
-    LocalOut,
-}
-
-/// The end of a packet's way, before it is recorded.
-#[derive(Clone, Debug)]
-pub(super) struct End {
-    pub verdict: Verdict,
-    pub reason: Option<Reason>,
-    pub detail: Option<String>,
-    pub cause: Option<EndCause>,
-    pub because: Vec<Evidence>,
-    /// An ICMP error or TCP reset that the kernel makes of it.
-    pub error: Option<ErrorReply>,
-    /// The error that the sending socket gets at once.
-    pub errno: Option<&'static str>,
-}
-
-/// An error that the kernel sends about a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ErrorReply {
-    /// An ICMP or ICMPv6 error. `mtu` is the next hop's, in "too big" messages.
-    Icmp { kind: u8, code: u8, mtu: Option<u32> },
-    /// A TCP reset.
-    TcpReset,
-    /// "Network unreachable" from the program behind a TUN device, written into the device as from this address.
-    Relay { source: IpAddr },
-}
-
-impl End {
-    pub(super) fn new(verdict: Verdict, reason: Reason) -> Box<Self> {
-        Box::new(Self { reason: Some(reason), ..*Self::arrived(verdict) })
-    }
-
-    /// It got there.
-    pub(super) fn arrived(verdict: Verdict) -> Box<Self> {
-        Box::new(Self {
-            verdict,
-            reason: None,
-            detail: None,
-            cause: None,
-            because: Vec::new(),
-            error: None,
-            errno: None,
-        })
-    }
-
-    /// It ended silently.
-    pub(super) fn dropped(reason: Reason) -> Box<Self> {
-        Self::new(Verdict::Dropped, reason)
-    }
-
-    /// What decides is not in the snapshot, or not modelled.
-    pub(super) fn undetermined(reason: Reason, detail: impl Into<String>) -> Box<Self> {
-        Self::new(Verdict::Undetermined, reason).detail(detail)
-    }
-
-    /// An ICMP error is made of it.
-    pub(super) fn icmp(reason: Reason, kind: u8, code: u8) -> Box<Self> {
-        let mut end = Self::new(Verdict::Rejected, reason);
-        end.error = Some(ErrorReply::Icmp { kind, code, mtu: None });
-        end
-    }
-
-    /// The sending socket's call fails with this error.
-    pub(super) fn errno(reason: Reason, errno: &'static str) -> Box<Self> {
-        let mut end = Self::new(Verdict::Rejected, reason);
-        end.errno = Some(errno);
-        end
-    }
-
-    pub(super) fn detail(mut self: Box<Self>, detail: impl Into<String>) -> Box<Self> {
-        self.detail = Some(detail.into());
-        self
-    }
-
-    /// What ended it, and the same in words.
-    pub(super) fn cause(mut self: Box<Self>, cause: EndCause) -> Box<Self> {
-        self.detail = Some(cause.to_string());
-        self.cause = Some(cause);
-        self
-    }
-
-    pub(super) fn because(mut self: Box<Self>, because: impl IntoIterator<Item = Evidence>) -> Box<Self> {
-        self.because.extend(because);
-        self
-    }
-}
-
-/// What the kernel keeps beside the packet (`struct sk_buff`) and that is no part of its headers.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Skb {
-    /// The connection, and the packet's direction in it.
-    pub nfct: Nfct,
-    /// The routing decision.
-    pub dst: Option<Dst>,
-    /// The device that the packet came in by (`skb_iif`); `None` for what the namespace itself sent.
-    pub iif: Option<IfName>,
-    /// What bridge netfilter keeps: set while a bridged packet is in the IP hooks.
-    pub nf_bridge: Option<NfBridge>,
-    /// A packet of this namespace's own that has not reached a device: its sender hears of drops at once.
-    pub own: bool,
-    /// The frame is for this host whatever its destination address says (`PACKET_HOST`).
-    pub to_host: bool,
-    /// Which port of the packet nobody knows, and those of the packets inside.
-    pub unknown_port: UnknownPort,
-    pub inner_unknown_ports: Vec<UnknownPort>,
-    /// The hash of the packet's ports, once a tunnel has asked for it (`skb->hash`).
-    pub flow_hash: Option<UnknownPort>,
-    /// Between which ports an unknown source port is.
-    pub sport_bounds: Option<(u16, u16)>,
-    /// The next hop on the link, and who answers for it where the neighbour table doesn't say.
-    pub next_hop: Option<NextHopOnLink>,
-    /// How far a tunnel packet's checksums are.
-    pub checksum: Checksum,
-    /// The packet may be split although nobody allowed it: IPv6's pieces, put together by connection tracking, of which
-    /// nothing tells any more how large they were (`skb->ignore_df`).
-    pub ignore_df: bool,
-    /// The rules that are asked see each piece of the packet for itself.
-    pub in_pieces: bool,
-    /// What the rule that runs has asked of a piece.
-    pub asked: Cell<Asked>,
-    /// A VXLAN device has put the frame back into the stack.
-    pub came_back: Option<CameBack>,
-    /// The device that an ICMPv6 echo came in by, which the lookup for the answer to it names.
-    pub echo_dev: Option<IfName>,
-    /// Bridge netfilter routed the packet and the route was an error, which the IP layer will act on.
-    pub dst_error: Option<Box<End>>,
-}
-
-/// What a rule asks of a piece of a packet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Asked {
-    /// Nothing but what all pieces have in common.
-    #[default]
-    Common,
-    /// What only the first piece has: on the others the rule doesn't match.
-    First,
-    /// What is another one's each time.
-    Each,
-}
-
-/// A frame that a VXLAN device put back into the stack, as one for this host.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct CameBack {
-    /// The tunnel's entry that did so.
-    pub entry: Evidence,
-    /// Whether the stack has it.
-    pub is_received: bool,
-}
-
-/// Who a frame is for, as far as the sender knows.
-#[derive(Clone, Debug)]
-pub(super) struct NextHopOnLink {
-    pub address: IpAddr,
-    /// The device in the snapshot that answered.
-    pub owner: Option<DevRef>,
-}
-
-/// A device of a namespace.
-pub(super) type DevRef = (NetnsId, IfName);
-
-/// `struct nf_bridge_info`.
-#[derive(Clone, Debug, Default)]
-pub(super) struct NfBridge {
-    /// The bridge port that the packet came in by.
-    pub physin: Option<IfName>,
-    /// The bridge port that it leaves by.
-    pub physout: Option<IfName>,
-    /// The IP prerouting hooks have run and must not run again.
-    pub sabotage: bool,
-    /// The frame has the bridge's own route, which leads nowhere (`br_netfilter_rtable_init` in
-    /// `net/bridge/br_nf_core.c`), where it has no other.
-    pub fake_route: bool,
-}
 
 /// Why a walk has to choose, and how that is to be read.
 #[derive(Clone, Debug, PartialEq)]

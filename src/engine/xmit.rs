@@ -8,13 +8,14 @@ use crate::trace::{Decision, EndCause, Hook, Reason};
 
 use super::bridge::{br_dev_xmit, frame_length};
 use super::conntrack::Nfct;
+use super::end::{End, Next, Stage};
 use super::link::other_end;
 use super::nft;
 use super::tun;
 use super::underlay;
 use super::unread;
 use super::vxlan;
-use super::walk::{End, Next, Stage, Walk};
+use super::walk::Walk;
 
 /// A device is given the packet (`__dev_queue_xmit`). A capture on it sees the packet unless the device is down or the
 /// egress hook, which comes before, drops it.

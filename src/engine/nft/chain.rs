@@ -4,7 +4,8 @@ use crate::snapshot::nft::{ChainRef, NftVerdict};
 use crate::snapshot::{ChainPolicy, NftChain, NftRule};
 use crate::trace::{Decision, EndCause, Reason, RuleVerdict, Verdict};
 
-use super::super::walk::{End, Stage, Walk};
+use super::super::end::{End, Stage};
+use super::super::walk::Walk;
 use super::Pktinfo;
 use super::statement::Run;
 

@@ -4,7 +4,8 @@
 use crate::net::{Family, Packet, Protocol};
 use crate::snapshot::nft::{Asks, Exthdr};
 
-use super::super::walk::{Asked, Walk};
+use super::super::skb::Asked;
+use super::super::walk::Walk;
 use super::doubt::{Doubt, Field};
 use super::load::{Break, flow};
 

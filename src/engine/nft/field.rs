@@ -8,7 +8,8 @@ use crate::snapshot::LinkKind;
 use crate::snapshot::nft::{Header, HeaderField, PayloadBase};
 
 use super::super::matches::Bytes;
-use super::super::walk::{Asked, Walk};
+use super::super::skb::Asked;
+use super::super::walk::Walk;
 use super::doubt::{Doubt, Field};
 use super::load::{Break, flow};
 use super::meta;

@@ -3,7 +3,8 @@
 use crate::net::Packet;
 use crate::snapshot::nft::{BitOp, Data, Expr, MetaKey, NumgenMode, Operand, RelOp, Relation};
 
-use super::super::walk::{Asked, Walk, Why};
+use super::super::skb::Asked;
+use super::super::walk::{Walk, Why};
 use super::doubt::{Doubt, Field, Holds, combine, compare};
 use super::statement::{Run, answered};
 use super::{ct, exthdr, fib, hash, meta, rt};

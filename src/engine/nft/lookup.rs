@@ -2,7 +2,8 @@
 
 use crate::snapshot::nft::{Data, Element, Expr, NftSet, NumgenMode, SetRef};
 
-use super::super::walk::{Asked, Walk, Why};
+use super::super::skb::Asked;
+use super::super::walk::{Walk, Why};
 use super::doubt::{Doubt, Field, Holds};
 use super::load::Break;
 use super::statement::Run;

@@ -5,7 +5,8 @@ use crate::snapshot::nft::MetaKey;
 use crate::snapshot::{Link, LinkKind, NftFamily};
 use crate::trace::Hook;
 
-use super::super::walk::{Asked, Walk};
+use super::super::skb::Asked;
+use super::super::walk::Walk;
 use super::doubt::{Doubt, Field, May};
 use super::load::{Break, flow};
 use super::rt;

@@ -25,8 +25,9 @@ use crate::snapshot::nft::{ChainKind, NftVerdict, Statement};
 use crate::snapshot::{ChainPolicy, Nft, NftChain, NftFamily, NftTable};
 use crate::trace::{Hook, Reason};
 
+use super::end::{End, Stage};
 use super::netfilter::HookState;
-use super::walk::{End, Stage, Walk};
+use super::walk::Walk;
 pub use certainty::{nft_certainty, nft_unmodelled};
 pub(super) use write::Written as WrittenElement;
 

@@ -6,8 +6,9 @@ use crate::snapshot::nft::{Data, Expr, NatKind, NftNat, NftVerdict};
 use crate::snapshot::{NatRange, NftFamily};
 use crate::trace::{Reason, RuleVerdict};
 
+use super::super::end::{End, Stage};
 use super::super::nat;
-use super::super::walk::{End, Stage, Walk};
+use super::super::walk::Walk;
 use super::field::bits;
 use super::statement::{Flow, Run};
 

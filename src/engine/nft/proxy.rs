@@ -3,7 +3,9 @@
 use crate::net::{Family, Protocol, Transport};
 use crate::trace::{Reason, RuleVerdict};
 
-use super::super::walk::{Asked, End, Stage, Walk};
+use super::super::end::{End, Stage};
+use super::super::skb::Asked;
+use super::super::walk::Walk;
 use super::statement::{Flow, Run};
 
 impl Run<'_> {

@@ -7,7 +7,8 @@ use crate::snapshot::nft::{DynOp, Expr, Header, HeaderField, PayloadBase};
 use crate::snapshot::{NftFamily, NftTable};
 use crate::trace::RuleVerdict;
 
-use super::super::walk::{End, Stage, Walk};
+use super::super::end::{End, Stage};
+use super::super::walk::Walk;
 use super::doubt::Field;
 use super::field::{has_header, raw_field};
 use super::statement::{Flow, Run};

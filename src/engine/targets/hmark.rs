@@ -7,10 +7,11 @@ use crate::snapshot::{ConntrackTuple, Options, Rule};
 use crate::trace::{Reason, RuleVerdict};
 
 use super::super::conntrack;
+use super::super::end::{End, Stage};
 use super::super::iptables::{Change, Record};
 use super::super::jhash::{jhash, reciprocal_scale};
 use super::super::matches::{number, value};
-use super::super::walk::{End, Stage, Walk};
+use super::super::walk::Walk;
 use super::Action;
 
 /// What is hashed (`struct hmark_tuple`), before the masks.

@@ -7,9 +7,10 @@ use crate::net::{Packet, Transport};
 use crate::snapshot::{Options, Rule};
 use crate::trace::{Decision, NatChange, Reason, RuleVerdict};
 
+use super::super::end::{End, Stage};
 use super::super::iptables::{Change, Record};
 use super::super::matches::value;
-use super::super::walk::{End, Stage, Walk};
+use super::super::walk::Walk;
 use super::Action;
 
 /// A prefix of IPv6.

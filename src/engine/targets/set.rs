@@ -4,10 +4,11 @@ use crate::net::Mark;
 use crate::snapshot::{Rule, SetPlace, SetTarget};
 use crate::trace::RuleVerdict;
 
+use super::super::end::Stage;
 use super::super::ipset::{self, Query, Tested};
 use super::super::iptables::{Change, Record};
 use super::super::netfilter::HookState;
-use super::super::walk::{Stage, Walk};
+use super::super::walk::Walk;
 use super::{Action, unsupported};
 
 /// `set_target_v3`.

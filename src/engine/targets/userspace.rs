@@ -5,9 +5,10 @@ use crate::net::{Mark, Transport};
 use crate::snapshot::{Options, Rule};
 use crate::trace::{Reason, RuleVerdict};
 
+use super::super::end::{End, Stage};
 use super::super::iptables::{Change, Record};
 use super::super::matches::{has, masked, value};
-use super::super::walk::{End, Stage, Walk, Why};
+use super::super::walk::{Walk, Why};
 use super::Action;
 
 /// `NFQUEUE` (`net/netfilter/xt_NFQUEUE.c`). A packet that is let go leaves the table.
