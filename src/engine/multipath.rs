@@ -11,19 +11,20 @@ use super::conntrack::UnknownPort;
 use super::sysctl;
 use super::walk::Walk;
 
-/// A flow as multipath routes see it.
+/// A flow as multipath routes see it: what the hash is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MultipathFlow {
-    source: IpAddr,
-    destination: IpAddr,
+    source: Option<IpAddr>,
+    destination: Option<IpAddr>,
     protocol: Option<Protocol>,
-    ports: Option<Ports>,
+    source_port: Option<Port>,
+    destination_port: Option<Port>,
     /// IPv6's flow label, which nobody knows: a socket draws one for itself, so that the ports stand for it here.
-    label: Option<Ports>,
+    label: Option<(Port, Port)>,
 }
 
-/// A flow's ports, and which of them it is that nobody knows.
-type Ports = (Option<u16>, Option<u16>, UnknownPort);
+/// A flow's port, and which of those it is that nobody knows.
+type Port = (Option<u16>, UnknownPort);
 
 /// `fib_multipath_hash_policy`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,25 @@ enum Policy {
     Layer4,
     /// The addresses of what is inside, which a tunnel over UDP doesn't show.
     Inner,
+    /// The fields of a list (`FIB_MULTIPATH_HASH_FIELD_*` in `include/net/ip_fib.h`). Those of what is inside are shown
+    /// by no tunnel that is walked.
+    Custom(i64),
+}
+
+/// The fields that the kernel has in the list by itself (`FIB_MULTIPATH_HASH_FIELD_DEFAULT_MASK`): addresses and
+/// protocol.
+const DEFAULT_FIELDS: i64 = 0x7;
+
+impl Policy {
+    /// The fields of the list that come to the same.
+    fn fields(self, v6: bool) -> i64 {
+        match self {
+            Self::Layer4 => 0x37,
+            Self::Layer3 | Self::Inner if v6 => 0xf,
+            Self::Layer3 | Self::Inner => 0x3,
+            Self::Custom(fields) => fields,
+        }
+    }
 }
 
 /// The flow of a packet that is routed.
@@ -41,28 +61,31 @@ pub(super) fn hashed_flow(walk: &Walk) -> MultipathFlow {
     let policy = policy(walk);
     let packet = hashed_packet(walk, policy);
     let v6 = packet.family() == Family::Inet6;
-    let layer4 = policy == Policy::Layer4;
-    let ports = (packet.source_port(), packet.destination_port(), walk.skb.unknown_port);
+    let has = |field: u32| policy.fields(v6) & 1 << field != 0;
+    let unknown = walk.skb.unknown_port;
+    let (source, destination) = ((packet.source_port(), unknown), (packet.destination_port(), unknown));
     // A socket's own lookup comes before its packet has a label (`ip6_make_flowlabel` in `include/net/ipv6.h`).
-    let labelled = walk.skb.iif.is_some() || walk.packet().is_icmp_error();
+    let labelled = v6 && (walk.skb.iif.is_some() || walk.packet().is_icmp_error());
     MultipathFlow {
-        source: packet.ip.source,
-        destination: packet.ip.destination,
-        protocol: (v6 || layer4).then(|| packet.protocol()),
-        ports: layer4.then_some(ports),
-        label: (v6 && !layer4 && labelled).then_some(ports),
+        source: has(0).then_some(packet.ip.source),
+        destination: has(1).then_some(packet.ip.destination),
+        protocol: has(2).then(|| packet.protocol()),
+        label: (has(3) && labelled).then_some((source, destination)),
+        source_port: has(4).then_some(source),
+        destination_port: has(5).then_some(destination),
     }
 }
 
 fn policy(walk: &Walk) -> Policy {
-    let key = match walk.packet().family() {
-        Family::Inet => "net.ipv4.fib_multipath_hash_policy",
-        Family::Inet6 => "net.ipv6.fib_multipath_hash_policy",
+    let family = match walk.packet().family() {
+        Family::Inet => "ipv4",
+        Family::Inet6 => "ipv6",
     };
-    match sysctl::number(walk.netns(), key).map_or(0, |(value, _)| value) {
+    let number = |key: &str| sysctl::number(walk.netns(), &format!("net.{family}.{key}")).map(|(value, _)| value);
+    match number("fib_multipath_hash_policy").unwrap_or(0) {
         0 => Policy::Layer3,
         2 => Policy::Inner,
-        // By policy 3 a list of fields decides, which may have the ports.
+        3 => Policy::Custom(number("fib_multipath_hash_fields").unwrap_or(DEFAULT_FIELDS)),
         _ => Policy::Layer4,
     }
 }

@@ -157,9 +157,8 @@ impl Netfilter {
     /// `net/netfilter/xt_TPROXY.c` and `net/netfilter/xt_socket.c`).
     #[must_use]
     pub fn needs_defrag(&self, family: Family) -> bool {
-        let proxies = |ruleset: &Ruleset| ["-m socket", "-j TPROXY"].iter().any(|word| has_words(&ruleset.text, word));
         self.needs_conntrack(family)
-            || self.rulesets(family).any(proxies)
+            || self.rulesets(family).any(Ruleset::has_proxy)
             || self.nft.as_ref().is_some_and(|nft| nft.has_proxy(family))
     }
 
@@ -193,6 +192,7 @@ pub struct Ruleset {
     pub other_backend: Option<Evidence>,
     pub(crate) text: Text,
     pub(crate) tracks: OnceLock<bool>,
+    proxies: OnceLock<bool>,
 }
 
 impl Ruleset {
@@ -210,6 +210,7 @@ impl Ruleset {
             other_backend: None,
             text,
             tracks: OnceLock::new(),
+            proxies: OnceLock::new(),
         }
     }
 
@@ -240,6 +241,10 @@ impl Ruleset {
     fn needs_conntrack(&self) -> bool {
         *self.tracks.get_or_init(|| asks_for_conntrack(&self.text))
     }
+
+    fn has_proxy(&self) -> bool {
+        *self.proxies.get_or_init(|| PROXIES.iter().any(|word| has_words(&self.text, word)))
+    }
 }
 
 /// The extensions that make a namespace track connections (`nf_ct_netns_get` in the checkentry functions of
@@ -262,6 +267,9 @@ const TRACKERS: &[&str] = &[
     "-j REDIRECT",
     "-j NETMAP",
 ];
+
+/// The extensions for which pieces are put together before any rule sees them, beside those.
+const PROXIES: &[&str] = &["-m socket", "-j TPROXY"];
 
 /// Whether some rule of a file has such an extension.
 fn asks_for_conntrack(text: &str) -> bool {
