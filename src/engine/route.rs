@@ -96,7 +96,7 @@ fn forward_route(walk: &mut Walk, dev: &IfName, found: Found) -> Stage<Dst> {
             return Err(End::dropped(Reason::NotForwarding).cause(cause).because(line));
         }
     }
-    let way = select_path(walk, &found);
+    let way = select_path(walk, &found, false);
     reverse_path(walk, dev, way.as_ref().and_then(|way| way.dev.as_ref()))?;
     Ok(take_route(walk, Chosen { found, way }, false, None))
 }
@@ -126,7 +126,7 @@ pub(super) fn ip_route_output(walk: &mut Walk, oif: Option<&IfName>) -> Stage<Ds
         }
         RouteType::Broadcast | RouteType::Multicast => Err(not_unicast(found.because.clone())),
         _ => {
-            let way = select_path(walk, &found);
+            let way = select_path(walk, &found, true);
             refuse_loopback_source(walk, way.as_ref().and_then(|way| way.dev.as_ref()))?;
             let source = if unspecified { Some(source_for(walk, &found, way.as_ref())?) } else { None };
             Ok(take_route(walk, Chosen { found, way }, false, source))
@@ -170,7 +170,7 @@ fn source_for(walk: &mut Walk, found: &Found, way: Option<&NextHop>) -> Stage<Ip
 
 /// Chooses among the ways of a multipath route. The kernel hashes the packet with a secret, so that only the weights
 /// are known (`fib_select_multipath`, `fib6_select_path`).
-fn select_path(walk: &mut Walk, found: &Found) -> Option<NextHop> {
+fn select_path(walk: &mut Walk, found: &Found, sends: bool) -> Option<NextHop> {
     if found.ways.len() < 2 {
         return found.ways.first().cloned();
     }
@@ -179,20 +179,41 @@ fn select_path(walk: &mut Walk, found: &Found) -> Option<NextHop> {
         return found.ways.get(*way).cloned();
     }
     let total: u32 = found.ways.iter().map(|way| way.weight).sum();
+    let is_by_source = sends && has_way_of_source(walk, found);
     let ways = found.ways.iter().map(|way| {
         let dev = way.dev.as_ref().map_or("", IfName::as_str);
         let via = way.via.map_or(String::new(), |via| format!("via {via} "));
-        (Some(f64::from(way.weight) / f64::from(total.max(1))), format!("{via}dev {dev}"))
+        let share = f64::from(way.weight) / f64::from(total.max(1));
+        (Some(share).filter(|_| !is_by_source), format!("{via}dev {dev}"))
     });
+    let (dst, source) = (found.route.dst, walk.packet().ip.source);
+    let version = format!(
+        " (from Linux 6.16 on {source}'s own way is taken, before by a hash, and the snapshot doesn't tell the kernel's \
+         version)"
+    );
     let why = Why {
-        what: format!("multipath route {}", found.route.dst),
+        what: format!("multipath route {dst}{}", if is_by_source { &version } else { "" }),
         evidence: Some(found.route.evidence),
-        gap: false,
+        gap: is_by_source,
         column: None,
     };
     let way = walk.choose(why, ways.collect());
     walk.tracker.selected.push((key, way));
     found.ways.get(way).cloned()
+}
+
+/// Whether some way of a multipath route, but not each, has the packet's source for its own address: what a namespace
+/// sends goes that way from Linux 6.16 on (`fib_select_multipath` compares `nh_saddr`; nexthop objects are chosen by
+/// the hash alone, and so is all of IPv6).
+fn has_way_of_source(walk: &Walk, found: &Found) -> bool {
+    let (source, destination) = (walk.packet().ip.source, walk.packet().ip.destination);
+    let is_own = |way: &NextHop| {
+        let own =
+            way.dev.as_ref().and_then(|dev| select_source(walk.netns(), dev, way.via, destination, found.route.scope));
+        own == Some(source)
+    };
+    let own = found.ways.iter().filter(|way| is_own(way)).count();
+    source.is_ipv4() && found.route.nhid.is_none() && own > 0 && own < found.ways.len()
 }
 
 /// Without a rule file the kernel's own three rules are taken, which nobody has seen.

@@ -119,6 +119,21 @@ fn multipath_routes_and_nexthop_groups_pick_one_way() {
     must_agree(situations::policy_routing(), "multipath");
 }
 
+/// A node with two uplinks sends from the address of one of them, and answers to it: newer kernels go that way, older
+/// ones hash, and the answer says that both may be.
+#[test]
+fn a_multipath_route_may_know_its_ways_by_the_source() {
+    let mut cluster = situations::two_nodes("source-way", FlannelBackend::HostGw);
+    cluster.nodes[0].second_uplink = true;
+    let mut scenario = cluster.scenario();
+    let ways = "nexthop via 192.0.2.1 weight 1 nexthop via 198.51.100.1 weight 3";
+    scenario.space("n1").ip(format!("route add 203.0.113.128/25 {ways}"));
+    for source in ["192.0.2.11", "198.51.100.11"] {
+        scenario.probe(Probe::ask("node/n1", "203.0.113.130", Proto::Udp, "203.0.113.130", 7000).source(source));
+    }
+    must_agree_but_for(scenario, "the snapshot doesn't tell the kernel's version");
+}
+
 #[test]
 fn docker0_stands_beside_cni0() {
     must_agree(situations::policy_routing(), "docker0 and pods");
