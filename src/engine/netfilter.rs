@@ -121,12 +121,13 @@ fn rulesets(netns: &Netns, family: Family) -> impl Iterator<Item = &Ruleset> {
 /// A namespace whose rules nobody collected may do anything to the packet.
 fn note_missing(walk: &mut Walk, family: Family) {
     let netns = walk.netns();
+    // What is wrong with a line says more than that something is missing.
+    let unread = unread::doubt_rules(walk, family);
     for ruleset in rulesets(netns, family).filter(|ruleset| ruleset.partial.is_some()) {
         let path = walk.snapshot.files.get(ruleset.file).map_or("", |file| file.path.as_str());
         walk.doubt(format!("{path} is an excerpt: the walk goes on as if no other chain stood there"), None);
     }
     doubt_iptables_in_nft(walk, netns, family);
-    let unread = unread::doubt_rules(walk, family);
     if unread || netns.netfilter.nft.is_some() || rulesets(netns, family).next().is_some() {
         return;
     }

@@ -115,6 +115,14 @@ fn a_file_of_rules_that_was_cut_off_is_said_to_be() {
         &cut,
         &format!("{path}:{last} is where the file was cut off, and a rule that decides may have followed"),
     );
+    // Within a table and within a rule.
+    let path = n1("iptables-save");
+    let cut = vxlan().edit(&path, |text| text[..text.find(" --to-destination").unwrap()].to_owned());
+    let last = cut.text(&path).lines().count();
+    check_said(
+        &cut,
+        &format!("{path}:{last} is where the file was cut off, and a rule that decides may have followed"),
+    );
     let path = n1("nft.txt");
     let cut = vxlan().edit(&path, |text| text.trim_end().trim_end_matches('}').trim_end().to_owned());
     let last = cut.text(&path).lines().count();
