@@ -6,6 +6,7 @@ mod constant;
 mod expression;
 mod field;
 mod nat;
+mod relation;
 mod scope;
 mod set;
 mod statement;
