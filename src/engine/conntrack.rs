@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use crate::evidence::Evidence;
 use crate::net::{IfName, MacAddr, Mark, Packet, Protocol, Transport};
 use crate::snapshot::{ConntrackEntry, ConntrackTuple, NetnsId};
-use crate::trace::{CtState, Decision, Reason};
+use crate::trace::{CtState, Decision, Hook, Reason};
 
 use super::conntrack_kept::Kept;
 use super::conntrack_tcp::{self, Seen, TcpState};
@@ -93,6 +93,8 @@ pub(super) struct CtEntry {
     /// Its ports are another connection's too, since none was left.
     pub clashes: bool,
     pub expected: bool,
+    /// `IPS_OFFLOAD`: a flowtable forwards its packets, past the hooks.
+    pub offloaded: bool,
     /// TCP's state; `None` for other protocols, and where the snapshot doesn't say it.
     pub tcp_state: Option<TcpState>,
     /// Whether it is over, and found by nobody any more.
@@ -176,10 +178,10 @@ impl Tracker {
     }
 }
 
-/// Looks at a packet (`nf_conntrack_in`). Nothing is refused here: a packet without a connection is `INVALID`.
-pub(super) fn nf_conntrack_in(walk: &mut Walk) {
+/// Looks at a packet (`nf_conntrack_in`). The kernel refuses nothing here: a packet without a connection is `INVALID`.
+pub(super) fn nf_conntrack_in(walk: &mut Walk, hook: Hook) -> Stage<()> {
     let zone = match walk.skb.nfct {
-        Nfct::Entry(_) | Nfct::Untracked => return,
+        Nfct::Entry(_) | Nfct::Untracked => return Ok(()),
         Nfct::Template(zone) => zone.at(walk.packet().mark),
         Nfct::None | Nfct::Attached => Zone::default(),
     };
@@ -190,6 +192,19 @@ pub(super) fn nf_conntrack_in(walk: &mut Walk) {
     }
     let state = state(walk);
     walk.take(Decision::Conntrack { state }, evidence);
+    if hook == Hook::Prerouting { not_offloaded(walk) } else { Ok(()) }
+}
+
+/// A packet of a connection that is in a flowtable doesn't come here if it came in by one of the flowtable's devices,
+/// unless it ends the connection (`nf_flow_offload_ip_hook` in `net/netfilter/nf_flow_table_ip.c`).
+fn not_offloaded(walk: &Walk) -> Stage<()> {
+    let Some(entry) = entry(walk).filter(|entry| entry.offloaded) else { return Ok(()) };
+    if tcp_flags(walk).is_some_and(|flags| flags & 0x05 != 0) {
+        return Ok(());
+    }
+    let (from, to) = (entry.original.source, entry.original.destination);
+    let what = format!("the connection {from} > {to} is in a flowtable, whose way past the rules is not modelled");
+    Err(End::undetermined(Reason::NotModelled, what).because(entry.evidence))
 }
 
 fn resolve(walk: &mut Walk, zone: Zone) -> Option<Evidence> {
@@ -379,6 +394,7 @@ fn from_row(netns: NetnsId, row: &ConntrackEntry) -> CtEntry {
         confirmed: true,
         clashes: false,
         expected: false,
+        offloaded: row.offloaded,
         tcp_state: row.state.as_deref().and_then(TcpState::named),
         dead: false,
         original_unknown: 0,
@@ -417,6 +433,7 @@ fn init_conntrack(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, z
         confirmed: false,
         clashes: false,
         expected: false,
+        offloaded: false,
         tcp_state,
         dead: false,
         original_unknown: walk.skb.unknown_port,

@@ -49,7 +49,7 @@ pub(super) fn nf_hook(walk: &mut Walk, hook: Hook, indev: Option<&IfName>, outde
     for entry in entries {
         let before = entry.rival.map(|_| touched(walk));
         match entry.call {
-            HookFn::Conntrack => conntrack::nf_conntrack_in(walk),
+            HookFn::Conntrack => conntrack::nf_conntrack_in(walk, hook)?,
             HookFn::Nat => nf_nat_inet_fn(walk, netns, &state)?,
             HookFn::Confirm => {
                 conntrack::nf_conntrack_confirm(walk).map_err(|end| tell_sender(walk, &state, end))?;

@@ -36,6 +36,7 @@ struct Row<'a> {
     tuples: Vec<Tuple>,
     assured: bool,
     unreplied: bool,
+    offloaded: bool,
     mark: u32,
     zone: [u16; 2],
 }
@@ -82,8 +83,9 @@ impl<'a> Row<'a> {
         match word {
             "[ASSURED]" => self.assured = true,
             "[UNREPLIED]" => self.unreplied = true,
-            // Says who moves the packets or how long the entry stays, not what happens to them.
-            "[OFFLOAD]" | "[HW_OFFLOAD]" | "[FIXED]" => {}
+            "[OFFLOAD]" | "[HW_OFFLOAD]" => self.offloaded = true,
+            // Says how long the entry stays.
+            "[FIXED]" => {}
             _ => return None,
         }
         Some(())
@@ -115,6 +117,7 @@ impl<'a> Row<'a> {
             reply: reply.finish()?,
             assured: self.assured,
             unreplied: self.unreplied,
+            offloaded: self.offloaded,
             mark: Mark(self.mark),
             zone: self.zone[0],
             reply_zone: self.zone[1],
@@ -248,7 +251,7 @@ mod tests {
         let entry =
             one("ipv4     2 tcp      6 src=1.1.1.1 dst=2.2.2.2 sport=1 dport=2 src=2.2.2.2 dst=1.1.1.1 sport=2 \
                          dport=1 [OFFLOAD] mark=0 zone=0 use=3");
-        assert_eq!(entry.state, None);
+        assert_eq!((entry.state, entry.offloaded), (None, true));
     }
 
     #[test]

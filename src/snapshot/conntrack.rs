@@ -20,6 +20,8 @@ pub struct ConntrackEntry {
     pub assured: bool,
     /// `[UNREPLIED]`: nothing came back yet.
     pub unreplied: bool,
+    /// `[OFFLOAD]`, `[HW_OFFLOAD]`: a flowtable forwards its packets, past the hooks.
+    pub offloaded: bool,
     /// The connection's mark.
     pub mark: Mark,
     /// The zone of the original direction, 0 as a rule.

@@ -409,3 +409,51 @@ fn a_rule_of_nft_without_effect_that_may_match_is_marked() {
     assert_eq!(rules.map(|step| step.certain).collect::<Vec<_>>(), [false, false, true, true, true]);
     assert_eq!(path.forward.steps.iter().filter(|step| !step.certain).count(), 2);
 }
+
+#[test]
+fn a_flowtable_takes_connections_that_are_confirmed_and_no_others() {
+    let rules = "flow add @ft drop\ncounter";
+    let ask = |transport: Transport| {
+        let path = at("forward", rules).with(packet(CLIENT, THEM, transport)).path();
+        (matched(&path.forward), path.forward.verdict)
+    };
+    // The first packet of a connection ends the rule.
+    for transport in [tcp(80), udp(53), ping()] {
+        assert_eq!(ask(transport), (vec!["c 2".to_owned(), "c policy".to_owned()], Verdict::Left));
+    }
+    // One that is known may get in, if the kernel finds a way for it; of TCP only once it is established.
+    let known = |protocol: &str, transport: Transport| {
+        let row = format!(
+            "ipv4     2 {protocol} 20 src=192.0.2.99 dst=198.51.100.7 sport=40000 dport=80 src=198.51.100.7 \
+             dst=192.0.2.99 sport=80 dport=40000 mark=0 use=1\n"
+        );
+        let row = row.replace("tcp 6 20", "tcp      6 20 SYN_RECV").replace("tcp 7 20", "tcp      6 20 ESTABLISHED");
+        let host = host(&[("nft.txt", &chain("inet", "forward", rules)), ("conntrack", &row)]).forwarded();
+        let answer = host.with(packet(CLIENT, THEM, transport)).answer();
+        answer.paths.iter().map(|path| path.forward.verdict).collect::<Vec<_>>()
+    };
+    let ack = Transport::Tcp { source: Some(40000), destination: Some(80), flags: 0x10 };
+    let fin = Transport::Tcp { source: Some(40000), destination: Some(80), flags: 0x11 };
+    assert_eq!(known("udp      17", udp(80)), [Verdict::Dropped, Verdict::Left]);
+    assert_eq!(known("tcp 7", ack.clone()), [Verdict::Dropped, Verdict::Left]);
+    assert_eq!(known("tcp 7", fin), [Verdict::Left]);
+    assert_eq!(
+        known("tcp 6", Transport::Tcp { source: Some(40000), destination: Some(80), flags: 0x02 }),
+        [Verdict::Left]
+    );
+}
+
+#[test]
+fn the_way_of_a_connection_in_a_flowtable_is_not_known() {
+    let row = "ipv4     2 udp      17 src=192.0.2.99 dst=198.51.100.7 sport=40000 dport=53 src=198.51.100.7 \
+               dst=192.0.2.99 sport=53 dport=40000 [OFFLOAD] mark=0 use=1\n";
+    let ask = |port: u16| {
+        let host = host(&[("nft.txt", &chain("inet", "forward", "ct mark 0 drop")), ("conntrack", row)]).forwarded();
+        host.with(packet(CLIENT, THEM, udp(port))).path().forward
+    };
+    let path = ask(53);
+    assert_eq!(path.verdict, Verdict::Undetermined);
+    let last = path.steps.last().unwrap();
+    assert_eq!(last.because.first().unwrap().line, 1);
+    assert_eq!(ask(54).verdict, Verdict::Dropped);
+}

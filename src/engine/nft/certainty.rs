@@ -43,7 +43,11 @@ fn branches(statement: &Statement) -> bool {
         Statement::Nat(nat) => {
             [&nat.addr, &nat.port].into_iter().flatten().any(|(low, high)| open(low) || high.as_ref().is_some_and(open))
         }
-        Statement::Limit(_) | Statement::Unknowable(_) | Statement::Tproxy { .. } | Statement::Synproxy => true,
+        Statement::Limit(_)
+        | Statement::Unknowable(_)
+        | Statement::Tproxy { .. }
+        | Statement::Synproxy
+        | Statement::FlowAdd(_) => true,
         Statement::Dynset { limited, .. } => *limited,
         _ => false,
     }

@@ -15,6 +15,7 @@ mod load;
 mod lookup;
 mod meta;
 mod nat;
+mod offload;
 mod proxy;
 mod rt;
 mod statement;

@@ -134,6 +134,7 @@ impl<'a> Run<'a> {
             Statement::Aside(aside) => self.aside(walk, aside).into(),
             Statement::Tproxy { family, text } => self.tproxy(walk, *family, text),
             Statement::Synproxy => return self.synproxy(walk),
+            Statement::FlowAdd(text) => self.flow_add(walk, text),
             Statement::Unmodelled(text) | Statement::Unread(text) => return self.unmodelled(walk, text),
         })
     }
@@ -163,7 +164,7 @@ impl<'a> Run<'a> {
 
     /// Whether something is so that nobody can know. `None` where it changes nothing: whether a rule that does nothing
     /// matched, which is marked where its step is recorded.
-    fn ask(&mut self, walk: &mut Walk, what: String, fact: bool) -> Option<bool> {
+    pub(super) fn ask(&mut self, walk: &mut Walk, what: String, fact: bool) -> Option<bool> {
         if fact && let Some(known) = answered(walk, &what) {
             return Some(known == 0);
         }

@@ -144,7 +144,7 @@ impl Reader<'_, '_> {
         }
         self.cursor.name("a flowtable's name")?;
         let text = self.cursor.text(start, self.cursor.last_end()).into();
-        Ok(Statement::Aside(Box::new(NftAside { header: None, values: Box::new([]), elsewhere: true, text })))
+        Ok(Statement::FlowAdd(text))
     }
 
     /// `tproxy ip to 127.0.0.1:50080`, `tproxy to :tcp dport map { … }`.

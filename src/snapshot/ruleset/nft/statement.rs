@@ -69,6 +69,8 @@ pub enum Statement {
     },
     /// `synproxy`.
     Synproxy,
+    /// `flow add`. As written.
+    FlowAdd(Box<str>),
     /// nft knows it, and it isn't modelled: `fwd`, an iptables extension. As written.
     Unmodelled(Box<str>),
     /// Not understood. As written.
