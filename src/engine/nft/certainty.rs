@@ -34,10 +34,8 @@ fn branches(statement: &Statement) -> bool {
         Statement::Match(relation) => {
             open(&relation.left) || matches!(&relation.right, Operand::Expr(right) if open(right))
         }
-        Statement::Vmap(key, _)
-        | Statement::SetMark(key)
-        | Statement::SetCtMark(key)
-        | Statement::SetCtZone(_, key) => open(key),
+        Statement::Vmap(map) => open(&map.0),
+        Statement::SetMark(key) | Statement::SetCtMark(key) | Statement::SetCtZone(_, key) => open(key),
         Statement::SetPayload(_, _, value) | Statement::SetRaw(_, _, _, value) => open(value),
         Statement::Aside(aside) => aside.values.iter().any(|value| matches!(value, Expr::Map(key, _) if open(key))),
         Statement::Nat(nat) => {
@@ -48,7 +46,7 @@ fn branches(statement: &Statement) -> bool {
         | Statement::Tproxy { .. }
         | Statement::Synproxy
         | Statement::FlowAdd(_) => true,
-        Statement::Dynset { limited, .. } => *limited,
+        Statement::Dynset(dynset) => dynset.limited,
         _ => false,
     }
 }

@@ -111,7 +111,7 @@ impl<'a> Run<'a> {
             },
             Statement::Verdict(NftVerdict::Continue) | Statement::Harmless(_) => Flow::Next,
             Statement::Verdict(verdict) => Flow::Verdict(*verdict),
-            Statement::Vmap(key, set) => return self.vmap(walk, key, set),
+            Statement::Vmap(map) => return self.vmap(walk, &map.0, &map.1),
             Statement::Reject(with) => return self.reject(walk, *with),
             Statement::Nat(nat) => return self.nat(walk, nat),
             Statement::SetMark(value) => return self.set_mark(walk, value),
@@ -128,9 +128,7 @@ impl<'a> Run<'a> {
             }
             Statement::Limit(text) | Statement::Unknowable(text) => self.unknowable(walk, text).into(),
             Statement::Quota(quota) => self.quota(walk, *quota).into(),
-            Statement::Dynset { op, set, key, value, limited } => {
-                self.dynset(walk, *op, set, key, value.as_ref(), *limited).into()
-            }
+            Statement::Dynset(dynset) => self.dynset(walk, dynset).into(),
             Statement::Aside(aside) => self.aside(walk, aside).into(),
             Statement::Tproxy { family, text } => self.tproxy(walk, *family, text),
             Statement::Synproxy => return self.synproxy(walk),

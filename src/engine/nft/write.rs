@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::net::{NetnsId, Packet, Transport};
-use crate::snapshot::nft::{DynOp, Expr, Header, HeaderField, PayloadBase};
+use crate::snapshot::nft::{DynOp, Expr, Header, HeaderField, NftDynset, PayloadBase};
 use crate::snapshot::{NftFamily, NftTable};
 use crate::trace::RuleVerdict;
 
@@ -51,17 +51,10 @@ pub(super) fn written_element<'w>(walk: &'w Walk, table: &NftTable, set: &str, k
 
 impl<'a> Run<'a> {
     /// `add @set { … }`. Whether the rule goes on.
-    pub(super) fn dynset(
-        &mut self,
-        walk: &mut Walk,
-        op: DynOp,
-        set: &str,
-        key: &'a Expr,
-        value: Option<&'a Expr>,
-        limited: bool,
-    ) -> bool {
+    pub(super) fn dynset(&mut self, walk: &mut Walk, dynset: &'a NftDynset) -> bool {
+        let NftDynset { op, set, key, value, limited } = dynset;
         let Ok(fields) = self.load(walk, key) else { return false };
-        let value = match value.map(|value| self.load(walk, value)) {
+        let value = match value.as_ref().map(|value| self.load(walk, value)) {
             Some(Ok(value)) => Some(value),
             Some(Err(_)) => return false,
             None => None,
@@ -74,9 +67,9 @@ impl<'a> Run<'a> {
                 netns: walk.netns_id(),
                 family: table.family,
                 table: table.name.clone(),
-                set: set.into(),
+                set: set.clone(),
                 key,
-                state: if op == DynOp::Delete { State::Gone } else { State::There(data) },
+                state: if *op == DynOp::Delete { State::Gone } else { State::There(data) },
             });
         } else {
             walk.gap(format!("what `{}` writes is not known", self.text()), [self.rule.evidence]);

@@ -42,8 +42,10 @@ impl Written {
     pub fn statement(&mut self, statement: &Value) -> Option<()> {
         if let Value::String(text) = statement {
             // What has no JSON form is printed as text, an anonymous chain for example.
-            let flat = text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
-            self.push(&bound_chain(text).unwrap_or(flat));
+            match bound_chain(text) {
+                Some(chain) => self.push(&chain),
+                None => text.split_ascii_whitespace().for_each(|word| self.push(word)),
+            }
             return Some(());
         }
         let (kind, body) = statement.as_object()?.iter().next()?;

@@ -20,10 +20,10 @@ impl Reader<'_, '_> {
             Expr::Ct(CtKey::Label, _) => Statement::SetCtLabel(self.label_value()?),
             Expr::Ct(CtKey::Zone, side) => Statement::SetCtZone(side, self.typed_value(datatype)?),
             Expr::Payload(header, field) if !matches!(field, HeaderField::Other(_)) => {
-                Statement::SetPayload(header, field, self.typed_value(datatype)?)
+                Statement::SetPayload(header, field, Box::new(self.typed_value(datatype)?))
             }
             Expr::Raw(base, offset, length) => {
-                Statement::SetRaw(base, offset, length, self.typed_value(Datatype::Integer)?)
+                Statement::SetRaw(base, offset, length, Box::new(self.typed_value(Datatype::Integer)?))
             }
             other => self.other_assignment(&other, start)?,
         })

@@ -13,8 +13,8 @@ mod statement;
 mod token;
 
 use crate::evidence::{Evidence, FileId, Gap, Text};
-use crate::snapshot::nft::{ChainKind, ObjectKind, TableNames};
-use crate::snapshot::{ChainPolicy, Nft, NftChain, NftFamily, NftHook, NftTable, WhyUnread};
+use crate::snapshot::nft::{ChainKind, ObjectKind, Statement, TableNames};
+use crate::snapshot::{ChainPolicy, Nft, NftChain, NftFamily, NftHook, NftRule, NftTable, WhyUnread};
 use crate::trace::Hook;
 
 use super::lines::{self, Notes};
@@ -302,7 +302,7 @@ impl Reader<'_, '_> {
                     self.cursor.next();
                     self.skip_line();
                 }
-                _ => chain.rules.push(self.rule(note)),
+                _ => push(&mut chain.rules, self.rule(note)),
             }
         }
     }
@@ -398,6 +398,17 @@ impl Reader<'_, '_> {
         self.cursor.next();
         Ok(base + sign * self.cursor.number::<i16>("a number").map(i32::from)?)
     }
+}
+
+/// Adds a rule. Of many lines on end that nobody understands the last ones are left out: what they may do, those before
+/// them may do.
+fn push(rules: &mut Vec<NftRule>, rule: NftRule) {
+    const MOST: usize = 64;
+    let is_unread = |rule: &NftRule| matches!(*rule.statements, [Statement::Unread(_)]);
+    if is_unread(&rule) && rules.len() >= MOST && rules.iter().rev().take(MOST).all(is_unread) {
+        return;
+    }
+    rules.push(rule);
 }
 
 /// A table without chains.

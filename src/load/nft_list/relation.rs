@@ -34,7 +34,7 @@ impl Reader<'_, '_> {
         }
         if is_set {
             let (set, _) = self.set_operand(&left.types, false)?;
-            return Ok(Statement::Match(Relation { left: left.expr, op: plain, right: Operand::Set(set) }));
+            return Ok(Statement::Match(Box::new(Relation { left: left.expr, op: plain, right: Operand::Set(set) })));
         }
         if left.types.len() > 1 {
             return self.concat_relation(left, op);
@@ -48,7 +48,7 @@ impl Reader<'_, '_> {
         if self.cursor.peek() == Token::Sign("{") {
             if let Ok((set, _)) = self.set_operand(&left.types, false) {
                 let op = op.unwrap_or(RelOp::Eq);
-                return Ok(Statement::Match(Relation { left: left.expr, op, right: Operand::Set(set) }));
+                return Ok(Statement::Match(Box::new(Relation { left: left.expr, op, right: Operand::Set(set) })));
             }
             self.cursor = place;
             return self.opaque_operand(left);
@@ -62,7 +62,7 @@ impl Reader<'_, '_> {
     fn concat_relation(&mut self, left: Typed, op: Option<RelOp>) -> Parsed<Statement> {
         let fields = self.concat_constants(&left.types)?;
         let right = Operand::Expr(Expr::Concat(fields.into_boxed_slice()));
-        Ok(Statement::Match(Relation { left: left.expr, op: op.unwrap_or(RelOp::Eq), right }))
+        Ok(Statement::Match(Box::new(Relation { left: left.expr, op: op.unwrap_or(RelOp::Eq), right })))
     }
 
     fn concat_constants(&mut self, types: &[Datatype]) -> Parsed<Vec<Expr>> {
@@ -80,7 +80,7 @@ impl Reader<'_, '_> {
     fn value_relation(&mut self, left: Typed, op: Option<RelOp>) -> Parsed<Statement> {
         let datatype = left.datatype();
         let implicit = if datatype.is_bitmask() { RelOp::Any } else { RelOp::Eq };
-        let done = |left: Expr, op: RelOp, right: Operand| Ok(Statement::Match(Relation { left, op, right }));
+        let done = |left: Expr, op: RelOp, right: Operand| Ok(Statement::Match(Box::new(Relation { left, op, right })));
         if let Some((low, high)) = self.peek_constant(datatype)
             && low != high
         {
@@ -130,6 +130,6 @@ impl Reader<'_, '_> {
         }
         let text = self.cursor.text(start, self.cursor.last_end());
         let right = Operand::Expr(Expr::Opaque(text.into()));
-        Ok(Statement::Match(Relation { left: left.expr, op: RelOp::Eq, right }))
+        Ok(Statement::Match(Box::new(Relation { left: left.expr, op: RelOp::Eq, right })))
     }
 }

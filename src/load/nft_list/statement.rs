@@ -1,12 +1,16 @@
 //! Statements of a rule (`src/statement.c` of nftables).
 
-use crate::snapshot::nft::{DynOp, Expr, NftQuota, NftReject, NftVerdict as Verdict, Statement};
+use crate::snapshot::nft::{DynOp, Expr, NftDynset, NftQuota, NftReject, NftVerdict as Verdict, Statement};
 use crate::snapshot::{NftChain, NftFamily, NftRule};
 
 use super::constant::{self, Datatype};
 use super::expression::Typed;
 use super::scope::Reader;
 use super::token::{Fault, Parsed, Token};
+
+/// No rule has more expressions (`NFT_RULE_MAXEXPRS` in `net/netfilter/nf_tables_api.c`), and each statement is one at
+/// least.
+const MOST: usize = 128;
 
 /// Chains that stand in rules inside each other beyond this are no listing.
 const MAX_BOUND: u32 = 8;
@@ -50,6 +54,9 @@ impl Reader<'_, '_> {
             if self.cursor.word("comment") {
                 self.cursor.name("a comment")?;
             } else {
+                if statements.len() == MOST {
+                    return Err(self.cursor.expected("the rule's end (no rule has more than 128 expressions)"));
+                }
                 let statement = self.statement()?;
                 statements.push(statement);
             }
@@ -106,7 +113,7 @@ impl Reader<'_, '_> {
         if self.cursor.word("vmap") {
             self.expected_data = vec![Datatype::Verdict];
             let (set, _) = self.set_operand(&left.types, true)?;
-            return Ok(Statement::Vmap(left.expr, set));
+            return Ok(Statement::Vmap(Box::new((left.expr, set))));
         }
         self.relation(left)
     }
@@ -388,7 +395,7 @@ impl Reader<'_, '_> {
             None
         };
         self.cursor.need("}")?;
-        Ok(Statement::Dynset { op, set: set.into(), key: key.expr, value, limited })
+        Ok(Statement::Dynset(Box::new(NftDynset { op, set: set.into(), key: key.expr, value, limited })))
     }
 
     fn dynset_value(&mut self, types: &[Datatype]) -> Parsed<Expr> {

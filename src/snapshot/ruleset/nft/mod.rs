@@ -23,7 +23,7 @@ pub use expr::{
 };
 pub use set::{Data, Element, NftSet, SetKind, SetRef};
 pub use statement::{
-    ChainRef, DynOp, NatKind, NftAside, NftNat, NftQuota, NftReject, ObjectKind, Rewritten, Statement,
+    ChainRef, DynOp, NatKind, NftAside, NftDynset, NftNat, NftQuota, NftReject, ObjectKind, Rewritten, Statement,
     Verdict as NftVerdict,
 };
 
@@ -210,10 +210,15 @@ impl Nft {
     #[must_use]
     pub fn rule_text(&self, rule: &NftRule) -> String {
         let text = self.text.as_ref().and_then(|text| text.get(rule.start as usize..rule.end as usize)).unwrap_or("");
-        if text.contains(['\n', '\t']) {
-            text.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
-        } else {
-            text.to_owned()
+        if !text.contains(['\n', '\t']) {
+            return text.to_owned();
         }
+        text.split_ascii_whitespace().fold(String::with_capacity(text.len()), |mut line, word| {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+            line
+        })
     }
 }

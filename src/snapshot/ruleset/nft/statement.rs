@@ -14,11 +14,11 @@ pub struct ChainRef(pub u32);
 #[derive(Clone, Debug, PartialEq)]
 pub enum Statement {
     /// A condition.
-    Match(Relation),
+    Match(Box<Relation>),
     /// Where the packet goes.
     Verdict(Verdict),
     /// Where the packet goes, by a map.
-    Vmap(Expr, SetRef),
+    Vmap(Box<(Expr, SetRef)>),
     /// `reject`.
     Reject(NftReject),
     /// `dnat`, `snat`, `masquerade`, `redirect`.
@@ -32,9 +32,9 @@ pub enum Statement {
     /// `ct label set`: labels to add, a bit each.
     SetCtLabel(Expr),
     /// `ip dscp set`, `ip daddr set`.
-    SetPayload(Header, HeaderField, Expr),
+    SetPayload(Header, HeaderField, Box<Expr>),
     /// `@nh,64,8 set`: where the bits are counted from, the first one, and how many.
-    SetRaw(PayloadBase, u32, u32, Expr),
+    SetRaw(PayloadBase, u32, u32, Box<Expr>),
     /// `notrack`.
     Notrack,
     /// `counter`, `log` and others that change nothing on a packet's way. As written.
@@ -46,18 +46,7 @@ pub enum Statement {
     /// `ct count`, or a named object that can stop the rule. As written.
     Unknowable(Box<str>),
     /// `add @set { key : value }` and its kin.
-    Dynset {
-        /// What is done.
-        op: DynOp,
-        /// To which set.
-        set: Box<str>,
-        /// The element.
-        key: Expr,
-        /// What a map gets for it.
-        value: Option<Expr>,
-        /// Whether a limit, quota or count stands in the element, which can stop the rule.
-        limited: bool,
-    },
+    Dynset(Box<NftDynset>),
     /// What changes nothing on a packet's way, but may end the rule: `meta priority set`, `tcp option … set`, `dup`.
     Aside(Box<NftAside>),
     /// `tproxy`: for one family or for both.
@@ -83,6 +72,21 @@ impl Statement {
     pub fn is_harmless(&self) -> bool {
         matches!(self, Self::Harmless(_) | Self::Aside(_) | Self::Verdict(Verdict::Continue))
     }
+}
+
+/// What a rule does to a set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NftDynset {
+    /// What is done.
+    pub op: DynOp,
+    /// To which set.
+    pub set: Box<str>,
+    /// The element.
+    pub key: Expr,
+    /// What a map gets for it.
+    pub value: Option<Expr>,
+    /// Whether a limit, quota or count stands in the element, which can stop the rule.
+    pub limited: bool,
 }
 
 /// A statement without effect on the packet's way, and what it needs: without that the rule doesn't match.
@@ -172,7 +176,7 @@ pub struct NftQuota {
     pub used: u64,
 }
 
-/// What a rule does to a set.
+/// The three things that a rule can do to a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "nft's own names")]
 pub enum DynOp {
