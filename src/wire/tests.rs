@@ -191,9 +191,9 @@ fn every_link_type_leads_to_ip() {
     for (link_type, header, names) in cases {
         assert_eq!(ip.clone().before(header).names(link_type), (names.to_owned(), None), "{link_type}");
     }
-    let wireless = Some(flaw(0, Reason::Link(LinkType::RADIOTAP)));
-    assert_eq!(ip.names(LinkType::RADIOTAP), (String::new(), wireless));
-    assert_eq!(wireless.unwrap().reason.to_string(), "802.11 frames are not supported");
+    let wireless = flaw(0, Reason::Link(LinkType::RADIOTAP));
+    assert_eq!(ip.names(LinkType::RADIOTAP), (String::new(), Some(wireless)));
+    assert_eq!(wireless.reason.to_string(), "802.11 frames are not supported");
 }
 
 #[test]
