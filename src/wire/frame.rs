@@ -7,8 +7,8 @@ use std::fmt;
 pub struct Frame<'a> {
     /// Its place in the capture, from 1.
     pub number: u64,
-    /// When it was seen.
-    pub time: Time,
+    /// When it was seen; `None` where the capture doesn't say (a simple packet of pcapng).
+    pub time: Option<Time>,
     /// The capture point's place in the list of interfaces of the capture, from 0.
     pub interface: u32,
     /// What its first header is.
