@@ -21,6 +21,14 @@ pub enum Error {
         /// What was expected and what is there.
         what: String,
     },
+    /// The capture is none.
+    #[error("{path}: {what}", path = path.display())]
+    Capture {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// The question can't be asked so.
     #[error("{0}")]
     Usage(String),

@@ -6,7 +6,7 @@
 //! | layer | modules |
 //! | --- | --- |
 //! | 0 words | [`net`], [`evidence`] |
-//! | 1 data | [`snapshot`], [`trace`] |
+//! | 1 data | [`snapshot`], [`trace`], [`wire`], [`unpack`] |
 //! | 2 readers, walker | [`load`], [`capture`], [`engine`] |
 //! | 3 judgement | [`diagnose`] |
 //! | 4 views | [`render`] |
@@ -26,3 +26,5 @@ pub mod net;
 pub mod render;
 pub mod snapshot;
 pub mod trace;
+pub mod unpack;
+pub mod wire;

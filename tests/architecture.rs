@@ -11,6 +11,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("snapshot", 1),
     ("trace", 1),
     ("wire", 1),
+    ("unpack", 1),
     ("load", 2),
     ("capture", 2),
     ("engine", 2),

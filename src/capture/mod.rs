@@ -1,21 +1,68 @@
 //! Layer 2: captures. Packets of live devices come in through libpcap (feature `capture`, on Linux), and go out into
-//! pcapng files.
+//! pcapng files; packets of files, pcap or pcapng, packed or not, are lent a window at a time.
 //!
 //! | module | does |
 //! | --- | --- |
+//! | [`reader`] | reads a file, a [`batch`] of packets at a time |
+//! | [`several`] | reads several files, in the order of their packets' times |
+//! | `pcap` | finds the packets of pcap files |
+//! | [`pcapng`] | finds those of pcapng files, and writes such files |
 //! | `live` | reads several devices at once |
 //! | `run` | a capture from its start to its end |
-//! | [`merge`] | puts their packets in the order of their times |
-//! | [`pcapng`] | writes the blocks of a pcapng file |
+//! | [`merge`] | puts live packets in the order of their times |
 //! | [`ring`] | begins a new file where one is full |
+//!
+//! ```no_run
+//! use flowtrace::capture::{batch::Batch, reader::Reader};
+//!
+//! let mut reader = Reader::open("case.pcapng".as_ref(), 0)?;
+//! let mut batch = Batch::default();
+//! while reader.fill(&mut batch) {
+//!     for frame in batch.frames() {
+//!         println!("{} {}", frame.number, frame.bytes.len());
+//!     }
+//! }
+//! # Ok::<(), flowtrace::error::Error>(())
+//! ```
 
+pub mod batch;
 #[cfg(all(feature = "capture", target_os = "linux"))]
 pub mod live;
 pub mod merge;
+mod pcap;
 pub mod pcapng;
+pub mod reader;
 pub mod ring;
 #[cfg(all(feature = "capture", target_os = "linux"))]
 pub mod run;
+pub mod several;
+#[cfg(test)]
+mod tests;
+
+use crate::wire::LinkType;
+
+/// A capture point that a file describes: an interface of a pcapng file, or all of a pcap file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// The file's place among those that are read together, from 0.
+    pub file: usize,
+    /// The device's name.
+    pub name: Option<String>,
+    /// What the capturing program calls it.
+    pub description: Option<String>,
+    /// The filter that its packets passed, in libpcap's words.
+    pub filter: Option<String>,
+    /// What its packets begin with.
+    pub link_type: LinkType,
+    /// How many bytes of each packet are kept at most; 0 for all.
+    pub snap_length: u32,
+}
+
+impl Point {
+    fn new(file: usize) -> Self {
+        Self { file, name: None, description: None, filter: None, link_type: LinkType::NULL, snap_length: 0 }
+    }
+}
 
 /// A device that packets are captured on.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,8 +3,6 @@
 //! An archive comes from anybody. Every entry that could name something outside itself is refused and named, and
 //! what it may unpack to is bounded, however well it is packed.
 
-mod zstd;
-
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read};
 
@@ -14,7 +12,7 @@ use tar::{Archive, Entry, EntryType};
 use crate::evidence::Text;
 
 use super::layout;
-use zstd::Zstd;
+use crate::unpack::{Packing, Zstd};
 
 /// What is read at most, however well it is packed.
 #[derive(Clone, Copy, Debug)]
@@ -91,22 +89,14 @@ impl Content {
     }
 }
 
-/// The first bytes tell what a file is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    Tar,
-    Gzip,
-    Zstd,
-}
-
 /// Unpacks an archive. The error says what is wrong with it.
 pub(super) fn read(mut input: impl BufRead, limits: Limits) -> Result<Bundle, String> {
     let head = peek(&mut input, BLOCK as u64).map_err(|err| err.to_string())?;
     let input = io::Cursor::new(head.clone()).chain(input);
-    match format(&head) {
-        Some(Format::Tar) => unpack(input, limits),
-        Some(Format::Gzip) => unpack(MultiGzDecoder::new(input), limits),
-        Some(Format::Zstd) => unpack(Zstd::new(input), limits),
+    match Packing::of(&head) {
+        Some(Packing::Gzip) => unpack(MultiGzDecoder::new(input), limits),
+        Some(Packing::Zstd) => unpack(Zstd::new(input), limits),
+        None if is_tar(&head) => unpack(input, limits),
         None => Err("neither a folder nor a tar, tar.gz or tar.zst archive".to_owned()),
     }
 }
@@ -115,15 +105,6 @@ fn peek(input: &mut impl Read, len: u64) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     input.take(len).read_to_end(&mut head)?;
     Ok(head)
-}
-
-fn format(head: &[u8]) -> Option<Format> {
-    match head {
-        [0x1f, 0x8b, ..] => Some(Format::Gzip),
-        // A frame, or a skippable frame before one (RFC 8878).
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Format::Zstd),
-        _ => is_tar(head).then_some(Format::Tar),
-    }
 }
 
 /// The header's checksum is the one mark that every tar format has.

@@ -1,23 +1,14 @@
-//! The blocks of a pcapng file (draft-ietf-opsawg-pcapng), little-endian.
+//! Writes the blocks of a pcapng file, little-endian.
 
 use std::io::{self, Write};
 
-use super::{Captured, Direction, Interface, Reception, Statistics};
+use super::{
+    BYTE_ORDER, ENHANCED_PACKET, EPB_FLAGS, IF_FILTER, IF_NAME, IF_TSRESOL, INTERFACE_DESCRIPTION,
+    INTERFACE_STATISTICS, OPT_ENDOFOPT, SECTION_HEADER,
+};
+use crate::capture::{Captured, Direction, Interface, Reception, Statistics};
 
-const SECTION_HEADER: u32 = 0x0a0d_0d0a;
-const INTERFACE_DESCRIPTION: u32 = 1;
-const INTERFACE_STATISTICS: u32 = 5;
-const ENHANCED_PACKET: u32 = 6;
-
-/// What tells a reader the order of the bytes.
-const BYTE_ORDER: u32 = 0x1a2b_3c4d;
-
-const OPT_ENDOFOPT: u16 = 0;
 const SHB_USERAPPL: u16 = 4;
-const IF_NAME: u16 = 2;
-const IF_TSRESOL: u16 = 9;
-const IF_FILTER: u16 = 11;
-const EPB_FLAGS: u16 = 2;
 const ISB_STARTTIME: u16 = 2;
 const ISB_ENDTIME: u16 = 3;
 const ISB_IFRECV: u16 = 4;

@@ -1,0 +1,293 @@
+//! The walk from header to header.
+
+use super::headers::Headers;
+use super::{Flaw, Kind, Layer, LinkType, Reason};
+
+/// UDP ports whose payload is decoded further.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// VXLAN: 8472 is the kernel's default and flannel's, 4789 IANA's.
+    pub vxlan: Vec<u16>,
+    /// Geneve: 6081.
+    pub geneve: Vec<u16>,
+    /// WireGuard: 51820, and flannel's 51821 for IPv6.
+    pub wireguard: Vec<u16>,
+    /// flannel's udp backend: 8285.
+    pub flannel_udp: Vec<u16>,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self { vxlan: vec![8472, 4789], geneve: vec![6081], wireguard: vec![51820, 51821], flannel_udp: vec![8285] }
+    }
+}
+
+/// Decodes packets, one after the other.
+#[derive(Debug)]
+pub struct Dissector {
+    ports: Ports,
+    layers: Vec<Layer>,
+}
+
+impl Dissector {
+    /// A decoder that knows tunnels by these ports.
+    #[must_use]
+    pub fn new(ports: Ports) -> Self {
+        Self { ports, layers: Vec::with_capacity(32) }
+    }
+
+    /// Decodes a packet: its bytes as captured, and its length on the wire.
+    #[inline]
+    pub fn decode<'a>(&'a mut self, link_type: LinkType, bytes: &'a [u8], length: u32) -> Decoded<'a> {
+        self.layers.clear();
+        // A decoder that is asked for more than an offset can say looks at as much as it can.
+        let bytes = bytes.get(..u32::MAX as usize).unwrap_or(bytes);
+        let captured = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let mut walk = Walk {
+            ports: &self.ports,
+            layers: &mut self.layers,
+            data: bytes,
+            at: 0,
+            end: length.max(captured),
+            flaw: None,
+            is_partial: false,
+        };
+        let mut next = walk.link(link_type);
+        loop {
+            next = match next {
+                Ok(Next::Done) => break,
+                Ok(header) => walk.step(header),
+                Err(flaw) => {
+                    walk.flaw = walk.flaw.or(Some(flaw));
+                    break;
+                }
+            };
+        }
+        let flaw = walk.flaw;
+        Decoded { bytes, layers: &self.layers, flaw }
+    }
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Next {
+    Ethernet,
+    EtherType(u16),
+    Ppp,
+    /// IPv4 or IPv6, as its first octet says.
+    Ip,
+    Ipv4,
+    Ipv6,
+    Protocol(u8),
+    Mpls,
+    /// The payload of UDP between two ports, the source's first.
+    UdpPayload(u16, u16),
+    /// The payload of TCP between two ports.
+    TcpPayload(u16, u16),
+    Done,
+}
+
+/// What a step gives: what comes next, or what ends the walk.
+pub(super) type Step = Result<Next, Flaw>;
+
+/// The place at which the walk is.
+pub(super) struct Walk<'a> {
+    pub(super) ports: &'a Ports,
+    pub(super) layers: &'a mut Vec<Layer>,
+    /// The captured bytes, up to where the length fields met so far say that the packet ends.
+    pub(super) data: &'a [u8],
+    /// Where the next header begins.
+    pub(super) at: u32,
+    /// Where the length fields say that what is being read ends on the wire.
+    pub(super) end: u32,
+    /// What is wrong though decoding goes on.
+    pub(super) flaw: Option<Flaw>,
+    /// Whether this is the first part of a packet, or a quotation of one, so that what it carries says a larger length
+    /// than it has.
+    pub(super) is_partial: bool,
+}
+
+impl<'a> Walk<'a> {
+    #[inline]
+    fn step(&mut self, next: Next) -> Step {
+        match next {
+            Next::Ethernet => self.ethernet(),
+            Next::EtherType(number) => self.ether_type(number),
+            Next::Ppp => self.ppp(),
+            Next::Ip => self.ip(),
+            Next::Ipv4 => self.ipv4(),
+            Next::Ipv6 => self.ipv6(),
+            Next::Protocol(number) => self.protocol(number),
+            Next::Mpls => self.mpls(),
+            Next::UdpPayload(source, destination) => self.udp_payload(source, destination),
+            Next::TcpPayload(source, destination) => Ok(self.tcp_payload(source, destination)),
+            Next::Done => Ok(Next::Done),
+        }
+    }
+
+    /// What is left from here on.
+    #[inline]
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.data.get(self.at as usize..).unwrap_or_default()
+    }
+
+    /// How many bytes are left from here on, on the wire.
+    #[inline]
+    pub(super) fn left(&self) -> u32 {
+        self.end.saturating_sub(self.at)
+    }
+
+    /// The first bytes of a header.
+    #[inline]
+    pub(super) fn header<const N: usize>(&self, kind: Kind) -> Result<&'a [u8; N], Flaw> {
+        self.rest().first_chunk().ok_or_else(|| self.ends(kind, N))
+    }
+
+    /// Notes a header of so many bytes and goes behind it.
+    #[inline]
+    pub(super) fn pass(&mut self, kind: Kind, size: u32) {
+        let body = self.at.saturating_add(size);
+        self.layers.push(Layer { kind, start: self.at, body, end: self.end });
+        self.at = body;
+    }
+
+    /// As [`Self::pass`], for a header whose size is not known beforehand: all of it must be there.
+    #[inline]
+    pub(super) fn pass_all(&mut self, kind: Kind, size: u32) -> Result<(), Flaw> {
+        if self.rest().len() < size as usize {
+            // What is there is still a header of its kind.
+            let flaw = self.ends(kind, size as usize);
+            self.pass(kind, u32::try_from(self.rest().len()).unwrap_or(size));
+            return Err(flaw);
+        }
+        self.pass(kind, size);
+        Ok(())
+    }
+
+    /// Nothing behind this offset belongs to what follows.
+    #[inline]
+    pub(super) fn narrow(&mut self, end: u32) {
+        self.end = end;
+        if let Some(data) = self.data.get(..end as usize) {
+            self.data = data;
+        }
+    }
+
+    /// What is told where a header of so many bytes is not all there.
+    #[cold]
+    pub(super) fn ends(&self, kind: Kind, size: usize) -> Flaw {
+        let has_it = self.left() as usize >= size;
+        let reason = if has_it { Reason::Cut(kind) } else { Reason::Short(kind) };
+        Flaw { offset: self.at, reason }
+    }
+
+    /// A flaw that stands so many bytes behind the header's first.
+    #[cold]
+    pub(super) fn flaw(&self, behind: u32, reason: Reason) -> Flaw {
+        Flaw { offset: self.at.saturating_add(behind), reason }
+    }
+
+    /// Notes what is wrong though decoding goes on. The first flaw stands.
+    #[cold]
+    pub(super) fn note(&mut self, behind: u32, reason: Reason) {
+        self.flaw = self.flaw.or(Some(self.flaw(behind, reason)));
+    }
+}
+
+/// A packet, as its bytes say.
+#[derive(Clone, Copy, Debug)]
+pub struct Decoded<'a> {
+    /// The bytes as captured, from the link layer on.
+    pub bytes: &'a [u8],
+    /// Its headers, outermost first.
+    pub layers: &'a [Layer],
+    /// The first thing that is wrong with it, or where and why decoding stopped before its end; `None` where all that
+    /// could be decoded was. A later fragment, and what is encrypted, end it without one.
+    pub flaw: Option<Flaw>,
+}
+
+impl<'a> Decoded<'a> {
+    /// The outermost packet: the first IP or ARP header, and what belongs to it.
+    #[must_use]
+    pub fn outermost(&self) -> Option<Headers<'a>> {
+        let at = self.travelling().iter().position(|layer| layer.kind.is_network())?;
+        Some(Headers::new(self.bytes, self.layers.get(at..)?))
+    }
+
+    /// The innermost packet, behind all tunnels. The same as the outermost one where there is none.
+    #[must_use]
+    pub fn innermost(&self) -> Option<Headers<'a>> {
+        let at = self.travelling().iter().rposition(|layer| layer.kind.is_network())?;
+        Some(Headers::new(self.bytes, self.layers.get(at..)?))
+    }
+
+    /// What an ICMP error of the innermost packet quotes.
+    #[must_use]
+    pub fn quoted(&self) -> Option<Headers<'a>> {
+        let quoted = self.layers.get(self.travelling().len()..)?;
+        let at = quoted.iter().position(|layer| layer.kind.is_network())?;
+        Some(Headers::new(self.bytes, quoted.get(at..)?))
+    }
+
+    /// The tunnel that the outermost packet is.
+    #[must_use]
+    pub fn tunnel(&self) -> Option<Tunnel> {
+        self.tunnels().next()
+    }
+
+    /// Every tunnel, outermost first.
+    pub fn tunnels(&self) -> impl Iterator<Item = Tunnel> + use<'a> {
+        self.packets().filter_map(|packet| packet.tunnel())
+    }
+
+    /// Every packet of the nest, outermost first. What an error quotes is none of them.
+    pub fn packets(&self) -> impl Iterator<Item = Headers<'a>> + use<'a> {
+        let (bytes, layers) = (self.bytes, self.layers);
+        let travelling = self.travelling().iter().enumerate();
+        let starts = travelling.filter(|(_, layer)| layer.kind.is_network()).map(|(at, _)| at);
+        starts.map(move |at| Headers::new(bytes, layers.get(at..).unwrap_or_default()))
+    }
+
+    /// The layers that travel: all but what an ICMP error quotes.
+    #[must_use]
+    pub fn travelling(&self) -> &'a [Layer] {
+        let quote = self.layers.iter().position(|layer| layer.kind == Kind::Quote);
+        quote.and_then(|at| self.layers.get(..at)).unwrap_or(self.layers)
+    }
+
+    /// Where the innermost frame begins and what its first header is: behind the last tunnel's header, or the whole
+    /// packet. Its kind says what it begins with.
+    #[must_use]
+    pub fn innermost_frame(&self) -> Option<Layer> {
+        let travelling = self.travelling();
+        let last = travelling.iter().rposition(|layer| layer.kind.is_network())?;
+        // The link layer's headers that stand right before belong to the frame.
+        let before = travelling.get(..last)?;
+        let start = before.iter().rposition(|layer| !is_link(layer.kind)).map_or(0, |at| at + 1);
+        travelling.get(start).copied()
+    }
+}
+
+/// Whether a header is of the link layer.
+fn is_link(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Ethernet
+            | Kind::LinuxSll
+            | Kind::LinuxSll2
+            | Kind::Loopback
+            | Kind::Ppp
+            | Kind::Pppoe
+            | Kind::Llc
+            | Kind::Vlan
+    )
+}
+
+/// What a packet carries another one in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// The word for it: `vxlan`, `geneve`, `gre`, `erspan`, `mpls`, `flannel-udp`, `ipip`, `sit`, `ip6ip6`, `ip4ip6`.
+    pub name: &'static str,
+    /// The network identifier of VXLAN and Geneve, 24 bits.
+    pub vni: Option<u32>,
+}

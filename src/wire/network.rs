@@ -1,0 +1,162 @@
+//! IP, and the headers between it and the transport.
+
+use super::dissector::{Next, Step, Walk};
+use super::{Kind, Reason};
+
+const HOP_BY_HOP: u8 = 0;
+const ICMP: u8 = 1;
+const IGMP: u8 = 2;
+const IPV4: u8 = 4;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const IPV6: u8 = 41;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const GRE: u8 = 47;
+const ESP: u8 = 50;
+const AUTHENTICATION: u8 = 51;
+const ICMPV6: u8 = 58;
+const NOTHING: u8 = 59;
+const DESTINATION_OPTIONS: u8 = 60;
+const SCTP: u8 = 132;
+const MOBILITY: u8 = 135;
+const UDP_LITE: u8 = 136;
+const MPLS: u8 = 137;
+
+impl Walk<'_> {
+    /// IP of the version that its first octet says.
+    pub(super) fn ip(&mut self) -> Step {
+        let [first] = *self.header::<1>(Kind::Ipv4)?;
+        match first >> 4 {
+            4 => self.ipv4(),
+            6 => self.ipv6(),
+            version => Err(self.flaw(0, Reason::Version(Kind::Ipv4, version))),
+        }
+    }
+
+    #[inline]
+    pub(super) fn ipv4(&mut self) -> Step {
+        let header = self.header::<20>(Kind::Ipv4)?;
+        let [first, _, l1, l2, _, _, f1, f2, _, protocol, ..] = *header;
+        if first >> 4 != 4 {
+            return Err(self.flaw(0, Reason::Version(Kind::Ipv4, first >> 4)));
+        }
+        let size = u32::from(first & 15) * 4;
+        if size < 20 {
+            return Err(self.flaw(0, Reason::TooSmall(Kind::Ipv4, size)));
+        }
+        self.total(2, u16::from_be_bytes([l1, l2]).into(), Kind::Ipv4, size)?;
+        self.pass_all(Kind::Ipv4, size)?;
+        let fragment = u16::from_be_bytes([f1, f2]);
+        // Neither an offset nor more to come; the two upper bits say other things.
+        if fragment.trailing_zeros() >= 14 {
+            return Ok(Next::Protocol(protocol));
+        }
+        Ok(self.fragment(fragment & 0x1fff, protocol))
+    }
+
+    /// The packet's length as its header says it; the header has `size` bytes, and the field stands `behind` its first.
+    #[inline]
+    fn total(&mut self, behind: u32, total: u32, kind: Kind, size: u32) -> Result<(), super::Flaw> {
+        // A device that splits packets, or a packet beyond 64 KiB, has no length yet (`iph_set_totlen` of the kernel).
+        if total == 0 {
+            return Ok(());
+        }
+        if total < size {
+            return Err(self.flaw(behind, Reason::TooSmall(kind, total)));
+        }
+        let left = self.left();
+        if total > left {
+            if !self.is_partial {
+                self.note(behind, Reason::TooLarge(kind, total, left));
+            }
+            return Ok(());
+        }
+        self.narrow(self.at.saturating_add(total));
+        Ok(())
+    }
+
+    /// A part of a packet: the first one still has the transport's header.
+    fn fragment(&mut self, offset: u16, protocol: u8) -> Next {
+        if offset == 0 {
+            self.is_partial = true;
+            return Next::Protocol(protocol);
+        }
+        self.pass(Kind::Fragment, 0);
+        Next::Done
+    }
+
+    #[inline]
+    pub(super) fn ipv6(&mut self) -> Step {
+        let header = self.header::<40>(Kind::Ipv6)?;
+        let [first, _, _, _, l1, l2, protocol, ..] = *header;
+        if first >> 4 != 6 {
+            return Err(self.flaw(0, Reason::Version(Kind::Ipv6, first >> 4)));
+        }
+        let payload = u16::from_be_bytes([l1, l2]);
+        // Zero: a jumbogram, or nothing behind the header. Which one, the next header tells.
+        if payload != 0 || protocol == NOTHING {
+            self.total(4, u32::from(payload) + 40, Kind::Ipv6, 40)?;
+        }
+        self.pass(Kind::Ipv6, 40);
+        Ok(Next::Protocol(protocol))
+    }
+
+    #[inline]
+    pub(super) fn protocol(&mut self, number: u8) -> Step {
+        match number {
+            TCP => self.tcp(),
+            UDP | UDP_LITE => self.udp(number == UDP_LITE),
+            ICMP => self.icmp(),
+            ICMPV6 => self.icmpv6(),
+            SCTP => self.sctp(),
+            IPV4 => Ok(Next::Ipv4),
+            IPV6 => Ok(Next::Ipv6),
+            GRE => self.gre(),
+            MPLS => Ok(Next::Mpls),
+            IGMP => {
+                self.header::<8>(Kind::Igmp)?;
+                self.pass(Kind::Igmp, 8);
+                Ok(Next::Done)
+            }
+            ESP => {
+                self.header::<8>(Kind::Esp)?;
+                self.pass(Kind::Esp, 8);
+                Ok(Next::Done)
+            }
+            NOTHING => Ok(Next::Done),
+            _ => self.extension(number),
+        }
+    }
+
+    /// Headers of IPv6 (RFC 8200, 4302, 6275) that name the next one.
+    fn extension(&mut self, number: u8) -> Step {
+        let (kind, unit, least) = match number {
+            HOP_BY_HOP => (Kind::HopByHop, 8, 8),
+            ROUTING => (Kind::Routing, 8, 8),
+            DESTINATION_OPTIONS => (Kind::DestinationOptions, 8, 8),
+            MOBILITY => (Kind::Mobility, 8, 8),
+            AUTHENTICATION => (Kind::Authentication, 4, 8),
+            FRAGMENT => return self.fragment_header(),
+            // The field that announces it stands in the header before; this is what can't be decoded.
+            _ => return Err(self.flaw(0, Reason::Protocol(number))),
+        };
+        let [next, length] = *self.header::<2>(kind)?;
+        self.pass_all(kind, u32::from(length) * unit + least)?;
+        match kind {
+            Kind::Mobility => Ok(Next::Done),
+            _ => Ok(Next::Protocol(next)),
+        }
+    }
+
+    fn fragment_header(&mut self) -> Step {
+        let [next, _, high, low, ..] = *self.header::<8>(Kind::FragmentHeader)?;
+        self.pass(Kind::FragmentHeader, 8);
+        let field = u16::from_be_bytes([high, low]);
+        // Neither an offset nor more to come: an atomic fragment (RFC 6946).
+        if field & 0xfff9 == 0 {
+            return Ok(Next::Protocol(next));
+        }
+        Ok(self.fragment(field >> 3, next))
+    }
+}
