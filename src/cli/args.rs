@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::capture::live;
 use crate::net::calendar;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 /// What happened to this packet, and why: walks packets through a snapshot of a flannel Kubernetes cluster as Linux
 /// would.
@@ -30,7 +31,7 @@ fn after_help() -> String {
     };
     format!(
         "\
-Not built yet: decode, correlate, collect, check, completions, man, explain --pcap, explain -o html, capture --along, \
+Not built yet: decode, correlate, collect, check, explain --pcap, explain -o html, capture --along, \
 capture --pod, and asking a cluster itself (--context, --kubeconfig).{capture}
 
 Exit codes: 0 everything arrives, 1 something does not, 2 the question or the snapshot is wrong, 3 undetermined: the \
@@ -63,11 +64,41 @@ pub(super) enum Command {
     Rules(Rules),
     #[command(hide = true)]
     Check(Later),
-    #[command(hide = true)]
-    Completions(Later),
-    #[command(hide = true)]
-    Man(Later),
+    /// Print the completions of a shell
+    Completions(Completions),
+    /// Write the manual pages into a folder
+    Man(Manual),
 }
+
+/// `flowtrace completions`.
+#[derive(Debug, Args)]
+#[command(after_help = COMPLETIONS_HELP)]
+pub(super) struct Completions {
+    /// The shell
+    #[arg(value_enum, ignore_case = true)]
+    pub(super) shell: Shell,
+    #[command(flatten)]
+    pub(super) written: Written,
+}
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  flowtrace completions bash > /etc/bash_completion.d/flowtrace
+  flowtrace completions zsh > ~/.zfunc/_flowtrace
+  flowtrace completions fish > ~/.config/fish/completions/flowtrace.fish";
+
+/// `flowtrace man`.
+#[derive(Debug, Args)]
+#[command(after_help = MANUAL_HELP)]
+pub(super) struct Manual {
+    /// The folder, which is made where it is missing
+    pub(super) dir: PathBuf,
+}
+
+const MANUAL_HELP: &str = "\
+Examples:
+  flowtrace man /usr/local/share/man/man1
+  flowtrace man pages && man pages/flowtrace-explain.1";
 
 /// `flowtrace schema`.
 #[derive(Debug, Args)]

@@ -11,6 +11,14 @@ pub(super) const WRONG: u8 = 2;
 /// Not known.
 pub(super) const UNDETERMINED: u8 = 3;
 
+/// What each says, for the manual.
+pub(super) const MEANINGS: &[(u8, &str)] = &[
+    (ARRIVES, "Everything arrives, and so does every reply that was asked for."),
+    (FAILS, "Something does not."),
+    (WRONG, "The command, the snapshot or the capture is wrong: one message on the standard error."),
+    (UNDETERMINED, "The snapshot does not hold, or flowtrace does not know, what decides; the output names it."),
+];
+
 /// The code for an answer: 1 where any way fails, else 3 where any is unknown or was not walked, else 0.
 pub(super) fn code(answer: &Answer) -> u8 {
     let codes: Vec<u8> = answer.paths.iter().map(path).collect();

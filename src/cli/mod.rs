@@ -7,6 +7,7 @@ mod demo;
 mod entry;
 mod exit;
 mod explain;
+mod manual;
 mod missing;
 mod names;
 mod open;
@@ -77,8 +78,8 @@ fn command(command: &Command) -> Result<Outcome, Error> {
         Command::Capture(_) => Err(Error::Usage(WITHOUT_LIBPCAP.to_owned())),
         Command::Rules(typed) => rules::rules(typed),
         Command::Check(_) => Err(later("check")),
-        Command::Completions(_) => Err(later("completions")),
-        Command::Man(_) => Err(later("man")),
+        Command::Completions(typed) => Ok(manual::completions(typed)),
+        Command::Man(typed) => manual::man(typed),
     }
 }
 
