@@ -36,7 +36,9 @@ fn the_pages_are_those_that_the_program_writes() {
     let man = Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
     let written = written();
     if env::var_os("FLOWTRACE_BLESS").is_some() {
-        written.iter().for_each(|(name, page)| fs::write(man.join(name), page).unwrap());
+        for (name, page) in &written {
+            fs::write(man.join(name), page).unwrap();
+        }
     }
     let kept = pages(&man);
     assert_eq!(kept.keys().collect::<Vec<_>>(), written.keys().collect::<Vec<_>>());
