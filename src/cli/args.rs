@@ -1,5 +1,7 @@
 //! What was typed. Nothing here looks into a snapshot.
 
+mod decode;
+
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,8 @@ use crate::capture::live;
 use crate::net::calendar;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+pub(super) use decode::{Decode, DecodeFormat};
 
 /// What happened to this packet, and why: walks packets through a snapshot of a flannel Kubernetes cluster as Linux
 /// would.
@@ -31,7 +35,7 @@ fn after_help() -> String {
     };
     format!(
         "\
-Not built yet: decode, correlate, collect, check, explain --pcap, explain -o html, capture --along, \
+Not built yet: correlate, collect, check, explain --pcap, explain -o html, capture --along, \
 capture --pod, and asking a cluster itself (--context, --kubeconfig).{capture}
 
 Exit codes: 0 everything arrives, 1 something does not, 2 the question or the snapshot is wrong, 3 undetermined: the \
@@ -48,8 +52,8 @@ pub(super) enum Command {
     Explain(Box<Explain>),
     /// Print the JSON Schema of the JSON output
     Schema(Schema),
-    #[command(hide = true)]
-    Decode(Later),
+    /// Print the packets of pcap and pcapng files, tunnels opened
+    Decode(Box<Decode>),
     #[command(hide = true)]
     Correlate(Later),
     #[command(hide = true)]

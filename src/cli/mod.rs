@@ -3,6 +3,7 @@
 mod args;
 #[cfg(all(feature = "capture", target_os = "linux"))]
 mod capture;
+mod decode;
 mod demo;
 mod entry;
 mod exit;
@@ -69,7 +70,7 @@ fn command(command: &Command) -> Result<Outcome, Error> {
     match command {
         Command::Explain(typed) => explain::explain(typed),
         Command::Schema(typed) => schema(typed),
-        Command::Decode(_) => Err(later("decode")),
+        Command::Decode(typed) => decode::decode(typed),
         Command::Correlate(_) => Err(later("correlate")),
         Command::Collect(_) => Err(later("collect")),
         #[cfg(all(feature = "capture", target_os = "linux"))]

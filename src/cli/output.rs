@@ -1,9 +1,7 @@
 //! Where the program writes: the standard output, a file, and the standard error.
 
 use std::fs;
-#[cfg(all(feature = "capture", target_os = "linux"))]
-use std::io::IsTerminal as _;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
 use crate::error::Error;
@@ -40,7 +38,6 @@ pub(super) fn complain(message: &str) {
 }
 
 /// Writes a line that stands until the next one, where stderr is a terminal.
-#[cfg(all(feature = "capture", target_os = "linux"))]
 pub(super) fn progress(line: &str) {
     let mut stderr = io::stderr().lock();
     if stderr.is_terminal() {

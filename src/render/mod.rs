@@ -3,6 +3,7 @@
 
 mod advice;
 mod cycle;
+pub mod decode;
 mod dot;
 mod escape;
 mod fault;

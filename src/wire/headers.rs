@@ -223,6 +223,12 @@ impl<'a> Headers<'a> {
         self.layers
     }
 
+    /// A packet that is told of within this one: the view from a later layer on.
+    #[must_use]
+    pub fn within(&self, layer: usize) -> Self {
+        Self { bytes: self.bytes, layers: self.layers.get(layer..).unwrap_or_default() }
+    }
+
     /// The bytes that the layers' offsets are of.
     #[must_use]
     pub fn bytes(&self) -> &'a [u8] {
@@ -242,7 +248,7 @@ impl<'a> Headers<'a> {
                     vni = u32_at(self.bytes, layer.start as usize + 4).map(|word| word >> 8);
                     name = Some(layer.kind.name());
                 }
-                Kind::Gre | Kind::Erspan | Kind::FlannelUdp => name = Some(layer.kind.name()),
+                Kind::Gre | Kind::Erspan | Kind::FlannelUdp | Kind::Teredo => name = Some(layer.kind.name()),
                 Kind::Mpls => name = name.or(Some("mpls")),
                 Kind::Ipv4 | Kind::Ipv6 | Kind::Arp => {
                     return Some(Tunnel { name: name.unwrap_or(self.ip_in_ip(layer.kind)), vni });

@@ -3,6 +3,10 @@
 use super::Kind;
 use super::dissector::{Next, Step, Walk};
 
+/// ICMPv6's redirect, which quotes in an option (RFC 4861).
+const REDIRECT: u8 = 137;
+const REDIRECTED_HEADER: u8 = 4;
+
 impl Walk<'_> {
     pub(super) fn icmp(&mut self) -> Step {
         let [kind, ..] = *self.header::<4>(Kind::Icmp)?;
@@ -12,6 +16,9 @@ impl Walk<'_> {
 
     pub(super) fn icmpv6(&mut self) -> Step {
         let [kind, ..] = *self.header::<4>(Kind::Icmpv6)?;
+        if kind == REDIRECT {
+            return self.redirect();
+        }
         // Destination unreachable, packet too big, time exceeded, parameter problem (RFC 4443).
         self.message(Kind::Icmpv6, matches!(kind, 1..=4))
     }
@@ -23,6 +30,27 @@ impl Walk<'_> {
         if !is_error || self.left() == 0 {
             return Ok(Next::Done);
         }
+        self.quote()
+    }
+
+    /// Behind the target and the destination stand options, their lengths in eights of octets.
+    fn redirect(&mut self) -> Step {
+        self.message(Kind::Icmpv6, false)?;
+        let mut at = 32;
+        while let Some([kind, eights, ..]) = self.rest().get(at as usize..) {
+            match (*kind, u32::from(*eights) * 8) {
+                (_, 0) => break,
+                (REDIRECTED_HEADER, _) => {
+                    self.at = self.at.saturating_add(at + 8);
+                    return self.quote();
+                }
+                (_, size) => at += size,
+            }
+        }
+        Ok(Next::Done)
+    }
+
+    fn quote(&mut self) -> Step {
         self.pass(Kind::Quote, 0);
         // What is quoted was cut, and says the length that it had.
         self.is_partial = true;

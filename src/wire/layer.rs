@@ -98,6 +98,8 @@ pub enum Kind {
     Geneve,
     /// flannel's udp backend: no header, an IP packet is the UDP payload.
     FlannelUdp,
+    /// Teredo (RFC 4380): an IPv6 packet is the UDP payload, behind an authentication and an origin where they are there.
+    Teredo,
     /// A WireGuard message; what follows is encrypted.
     Wireguard,
     /// A DNS message.
@@ -146,6 +148,7 @@ impl Kind {
             Self::Vxlan => "vxlan",
             Self::Geneve => "geneve",
             Self::FlannelUdp => "flannel-udp",
+            Self::Teredo => "teredo",
             Self::Wireguard => "wireguard",
             Self::Dns => "dns",
             Self::Quote => "quote",

@@ -143,6 +143,11 @@ fn every_tunnel_leads_to_its_inner_packet() {
             "geneve",
         ),
         (outer(inner.clone().udp(8285, 8285), 17), "ipv4 udp flannel-udp ipv4 udp", "flannel-udp"),
+        (
+            outer(Built::new(b"x").udp(1, 2).ipv6(17).before(&[0, 0, 9, 9, 1, 2, 3, 4]).udp(3544, 9), 17),
+            "ipv4 udp teredo ipv6 udp",
+            "teredo",
+        ),
         (outer(inner.clone().before(&[0, 1, 1, 64]).udp(9, 6635), 17), "ipv4 udp mpls ipv4 udp", "mpls"),
         (
             outer(inner.clone().ethernet(0x800).before(&[0, 0, 0, 0]).before(&[0, 1, 1, 64]), 137),
@@ -242,6 +247,16 @@ fn what_an_error_quotes_is_no_packet_that_travels() {
     assert_eq!((packet.source(), packet.icmp(), packet.ports()), (Some(B.into()), Some((3, 3)), None));
     assert_eq!(decoded.quoted().unwrap().ports(), Some((40_000, 53)));
     assert_eq!(decoded.tunnel(), None);
+}
+
+#[test]
+fn a_redirect_quotes_in_an_option() {
+    let quoted = Built::new(b"x").udp(1, 2).ipv6(17);
+    let option = [4, u8::try_from((quoted.0.len() + 8).div_ceil(8)).unwrap(), 0, 0, 0, 0, 0, 0];
+    let link = [2, 1, 0, 0, 0, 0, 0, 0];
+    let header = [&[137, 0, 0, 0, 0, 0, 0, 0][..], &[0; 32], &link, &option].concat();
+    let built = quoted.before(&header).ipv6(58);
+    assert_eq!(built.names(LinkType::RAW), ("ipv6 icmpv6 quote ipv6 udp".to_owned(), None));
 }
 
 #[test]

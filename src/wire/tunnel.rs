@@ -7,6 +7,8 @@ use super::{Kind, Reason};
 const VALID_VNI: u8 = 0x08;
 /// MPLS over UDP (RFC 7510).
 const MPLS: u16 = 6635;
+/// Teredo's servers and relays.
+const TEREDO: u16 = 3544;
 /// DNS, multicast DNS, and link-local multicast name resolution.
 const DNS: [u16; 3] = [53, 5353, 5355];
 
@@ -40,6 +42,9 @@ impl Walk<'_> {
         }
         if destination == MPLS {
             return Ok(Next::Mpls);
+        }
+        if destination == TEREDO || source == TEREDO {
+            return self.teredo();
         }
         Ok(Next::Done)
     }
@@ -82,6 +87,26 @@ impl Walk<'_> {
             self.pass_all(Kind::Wireguard, 8)?;
         }
         Ok(Next::Done)
+    }
+
+    /// An authentication (its lengths stand in it) and an origin may stand before the packet (RFC 4380, 5.1.1).
+    fn teredo(&mut self) -> Step {
+        let rest = self.rest();
+        let authentication = match *rest {
+            [0, 1, client, value, ..] => 13 + u32::from(client) + u32::from(value),
+            _ => 0,
+        };
+        let origin = match rest.get(authentication as usize..) {
+            Some([0, 0, ..]) => 8,
+            _ => 0,
+        };
+        let size = authentication + origin;
+        // What else comes to this port is some other datagram.
+        if rest.get(size as usize).is_none_or(|octet| octet >> 4 != 6) {
+            return Ok(Next::Done);
+        }
+        self.pass_all(Kind::Teredo, size)?;
+        Ok(Next::Ipv6)
     }
 
     fn dns(&mut self) -> Next {

@@ -1,0 +1,276 @@
+//! A packet in a line: outermost first, tunnels with bars between.
+
+use super::clock::of_day;
+use super::icmp::{icmp, icmpv6};
+use super::name::{Name, TCP_FLAGS, dns_response, dns_type, protocol};
+use super::text::label;
+use super::{Buffer, Shown};
+use crate::net::MacAddr;
+use crate::wire::{DnsHeader, Headers, Kind, Layer, Names};
+
+/// So many packets of a nest are shown; of a deeper one the first and the last.
+const MOST_PACKETS: usize = 4;
+
+/// The packet, with its number and time of day.
+pub(super) fn line(shown: &Shown<'_>, out: &mut Buffer) {
+    let start = out.len();
+    out.large(shown.frame.number);
+    out.pad_left(start, 6);
+    out.words(b"  ");
+    match shown.frame.time {
+        Some(time) => of_day(time, out),
+        None => out.words(b"no time           "),
+    }
+    out.words(b"  ");
+    if let Some(name) = shown.interface {
+        out.str(&crate::render::clean(name, crate::render::Charset::Unicode));
+        out.words(b"  ");
+    }
+    packets(shown, out);
+    if let Some(flaw) = shown.decoded.flaw {
+        out.words(b"  ! byte ");
+        out.number(flaw.offset);
+        out.words(b": ");
+        out.format(format_args!("{}", flaw.reason));
+    }
+    for remark in shown.remarks {
+        out.words(b"  # ");
+        out.str(&crate::render::clean(remark, crate::render::Charset::Unicode));
+    }
+    out.byte(b'\n');
+}
+
+fn packets(shown: &Shown<'_>, out: &mut Buffer) {
+    let count = shown.decoded.packets().count();
+    if count == 0 {
+        return without_network(shown, out);
+    }
+    let mut before = 0;
+    for (place, packet) in shown.decoded.packets().enumerate() {
+        let at = shown.decoded.layers.len() - packet.layers().len();
+        let between = shown.decoded.layers.get(before..at).unwrap_or_default();
+        before = at;
+        if count > MOST_PACKETS && place == 1 {
+            out.format(format_args!("({} more tunnels) | ", count - 2));
+        }
+        if count > MOST_PACKETS && place > 0 && place + 1 < count {
+            continue;
+        }
+        tags(shown.decoded.bytes, between, out);
+        one(&packet, place + 1 == count, out);
+    }
+}
+
+/// VLANs and labels before a packet.
+fn tags(bytes: &[u8], layers: &[Layer], out: &mut Buffer) {
+    for layer in layers {
+        let header = bytes.get(layer.start as usize..).unwrap_or_default();
+        match (layer.kind, header) {
+            (Kind::Vlan, [high, low, ..]) => {
+                out.words(b"vlan ");
+                out.number((u16::from_be_bytes([*high, *low]) & 0x0fff).into());
+                out.byte(b' ');
+            }
+            (Kind::Mpls, [a, b, c, ..]) => {
+                out.words(b"mpls ");
+                out.number(u32::from_be_bytes([0, *a, *b, *c]) >> 4);
+                out.byte(b' ');
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A packet that carries another one, or the innermost.
+fn one(packet: &Headers<'_>, is_last: bool, out: &mut Buffer) {
+    if packet.network().is_some_and(|layer| layer.kind == Kind::Arp) {
+        return arp(packet, out);
+    }
+    endpoints(packet, out);
+    out.byte(b' ');
+    if let Some(tunnel) = packet.tunnel().filter(|_| !is_last) {
+        out.str(tunnel.name);
+        if let Some(vni) = tunnel.vni {
+            out.byte(b' ');
+            out.number(vni);
+        }
+        return out.words(b" | ");
+    }
+    match protocol(packet) {
+        Name::Word(word) => out.str(word),
+        Name::Protocol(protocol) => out.format(format_args!("{protocol}")),
+    }
+    details(packet, out);
+}
+
+pub(super) fn endpoints(packet: &Headers<'_>, out: &mut Buffer) {
+    let (source_port, destination_port) = packet.ports().unzip();
+    endpoint(packet.source(), source_port, out);
+    out.words(b" > ");
+    endpoint(packet.destination(), destination_port, out);
+}
+
+fn endpoint(address: Option<std::net::IpAddr>, port: Option<u16>, out: &mut Buffer) {
+    let Some(address) = address else { return out.byte(b'?') };
+    let Some(port) = port else { return out.address(address) };
+    if address.is_ipv6() {
+        out.byte(b'[');
+    }
+    out.address(address);
+    if address.is_ipv6() {
+        out.byte(b']');
+    }
+    out.byte(b':');
+    out.number(port.into());
+}
+
+fn details(packet: &Headers<'_>, out: &mut Buffer) {
+    if let Some((offset, more)) = packet.fragment() {
+        out.words(b" fragment at ");
+        out.number(offset.into());
+        if more {
+            out.words(b", more follow");
+        }
+    }
+    if let Some(tcp) = packet.tcp() {
+        flags(tcp.flags, out);
+        out.words(b" seq ");
+        out.number(tcp.sequence);
+        if tcp.flags & 0x10 != 0 {
+            out.words(b" ack ");
+            out.number(tcp.acknowledgement);
+        }
+        out.words(b" win ");
+        out.number(tcp.window.into());
+    }
+    if let Some((kind, code)) = packet.icmp() {
+        message(packet, kind, code, out);
+    }
+    if let Some(layer) = packet.layers().iter().find(|layer| layer.kind == Kind::Dns) {
+        out.words(b" dns ");
+        dns(packet.bytes(), *layer, out);
+    }
+    let payload = packet.transport().map_or(0, Layer::carries);
+    out.words(b" length ");
+    out.number(payload);
+    quoted(packet, out);
+}
+
+/// The letters of TCP's flags.
+pub(super) fn flags(flags: u16, out: &mut Buffer) {
+    let mut separator = b' ';
+    for (bit, name) in TCP_FLAGS {
+        if flags & bit != 0 {
+            out.byte(separator);
+            out.str(name);
+            separator = b',';
+        }
+    }
+    if separator == b' ' {
+        out.words(b" no flags");
+    }
+}
+
+fn message(packet: &Headers<'_>, kind: u8, code: u8, out: &mut Buffer) {
+    let is_v6 = packet.transport().is_some_and(|layer| layer.kind == Kind::Icmpv6);
+    out.byte(b' ');
+    match if is_v6 { icmpv6(kind, code) } else { icmp(kind, code) } {
+        Some(words) => out.str(words),
+        None => out.format(format_args!("type {kind} code {code}")),
+    }
+    if let Some((id, sequence)) = packet.echo() {
+        out.words(b" id ");
+        out.number(id.into());
+        out.words(b" seq ");
+        out.number(sequence.into());
+    }
+}
+
+/// What an error is about.
+fn quoted(packet: &Headers<'_>, out: &mut Buffer) {
+    let layers = packet.layers();
+    let Some(at) = layers.iter().position(|layer| layer.kind == Kind::Quote) else { return };
+    let behind = layers.get(at..).unwrap_or_default();
+    let Some(network) = behind.iter().position(|layer| layer.kind.is_network()) else { return };
+    let quoted = packet.within(at + network);
+    out.words(b" about {");
+    endpoints(&quoted, out);
+    out.byte(b' ');
+    match protocol(&quoted) {
+        Name::Word(word) => out.str(word),
+        Name::Protocol(protocol) => out.format(format_args!("{protocol}")),
+    }
+    out.byte(b'}');
+}
+
+/// What a DNS message asks, and how its answer went.
+pub(super) fn dns(bytes: &[u8], layer: Layer, out: &mut Buffer) {
+    let to = (layer.end as usize).min(bytes.len());
+    let message = bytes.get(layer.start as usize..to).unwrap_or_default();
+    let Some(header) = DnsHeader::read(message) else { return };
+    out.words(b"0x");
+    out.hex16(header.id);
+    if header.is_answer() {
+        out.byte(b' ');
+        match dns_response(header.flags & 15) {
+            Some(word) => out.str(word),
+            None => out.format(format_args!("response {}", header.flags & 15)),
+        }
+        let [_, answers, ..] = header.counts;
+        out.format(format_args!(" {answers} answer{}", if answers == 1 { "" } else { "s" }));
+    }
+    let mut name = Buffer::default();
+    let mut names = Names::new(message);
+    let kind = names.question(|part| {
+        if !name.is_empty() {
+            name.byte(b'.');
+        }
+        label(part, &mut name);
+    });
+    let Some(kind) = kind else { return };
+    out.byte(b' ');
+    match dns_type(kind) {
+        Some(word) => out.str(word),
+        None => out.format(format_args!("type {kind}")),
+    }
+    out.words(b"? ");
+    out.bytes(if name.is_empty() { b"." } else { name.text() });
+}
+
+fn arp(packet: &Headers<'_>, out: &mut Buffer) {
+    let layer = packet.network().unwrap_or(Layer { kind: Kind::Arp, start: 0, body: 0, end: 0 });
+    let bytes = packet.bytes().get(layer.header()).unwrap_or_default();
+    let operation = bytes.get(6..8).map_or(0, |word| word.iter().fold(0, |sum, octet| sum << 8 | u16::from(*octet)));
+    let (Some(sender), Some(target)) = (packet.source(), packet.destination()) else {
+        return out.format(format_args!("arp operation {operation}"));
+    };
+    match (operation, bytes) {
+        (1, _) => out.format(format_args!("arp who has {target}? tell {sender}")),
+        (2, [_, _, _, _, 6, _, _, _, rest @ ..]) => {
+            let link = MacAddr(rest.first_chunk().copied().unwrap_or_default());
+            out.format(format_args!("arp {sender} is at {link}, tell {target}"));
+        }
+        _ => out.format(format_args!("arp operation {operation} {sender} > {target}")),
+    }
+}
+
+/// A packet of which no IP header is known.
+fn without_network(shown: &Shown<'_>, out: &mut Buffer) {
+    let decoded = &shown.decoded;
+    if let (Some(Layer { kind: Kind::Ethernet, .. }), Some(header)) =
+        (decoded.layers.first(), decoded.bytes.first_chunk::<12>())
+    {
+        let [d1, d2, d3, d4, d5, d6, s1, s2, s3, s4, s5, s6] = *header;
+        out.mac(MacAddr([s1, s2, s3, s4, s5, s6]));
+        out.words(b" > ");
+        out.mac(MacAddr([d1, d2, d3, d4, d5, d6]));
+        out.byte(b' ');
+    }
+    tags(decoded.bytes, decoded.layers, out);
+    match decoded.layers.last() {
+        Some(layer) => out.str(layer.kind.name()),
+        None => out.format(format_args!("link type {}", shown.frame.link_type)),
+    }
+    out.words(b" length ");
+    out.number(shown.frame.length);
+}

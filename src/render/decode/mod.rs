@@ -1,0 +1,121 @@
+//! What is shown of captured packets: a line, a tree, bytes, JSON, CSV, or the fields that were asked for.
+//!
+//! Every view writes into a [`Buffer`], so that several threads can each show a part of a capture.
+
+mod buffer;
+mod clock;
+mod field;
+mod hex;
+mod icmp;
+mod line;
+mod name;
+mod record;
+mod row;
+mod text;
+mod tree;
+
+pub use buffer::Buffer;
+pub use field::{Field, FieldFault, field_list};
+pub use record::Style as RecordStyle;
+
+use crate::wire::{Decoded, Frame};
+use clock::Clock;
+
+/// A packet that is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// The packet as captured.
+    pub frame: Frame<'a>,
+    /// Its headers.
+    pub decoded: Decoded<'a>,
+    /// The name of the capture point, where it has one.
+    pub interface: Option<&'a str>,
+    /// What is said of it beside: comments of a pcapng file, and the direction in which it passed.
+    pub remarks: &'a [String],
+}
+
+/// Which view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum View {
+    /// A line a packet.
+    Line,
+    /// A line for each header.
+    Tree,
+    /// A JSON object a packet: on a line each, or joined into one object.
+    Json(RecordStyle),
+    /// A row of comma-separated values a packet, below a row of names.
+    Csv,
+    /// The fields that were asked for.
+    Fields(Vec<Field>, Columns),
+}
+
+/// How fields stand beside each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Columns {
+    /// Tabs between them, as tshark prints them.
+    Tabs,
+    /// Commas between them, and names above.
+    Commas,
+}
+
+/// Shows packets, one after the other.
+#[derive(Clone, Debug)]
+pub struct Painter {
+    view: View,
+    with_bytes: bool,
+    clock: Clock,
+    row: row::Places,
+}
+
+impl Painter {
+    /// Shows packets so; with their bytes below each, where the view is for people.
+    #[must_use]
+    pub fn new(view: View, with_bytes: bool) -> Self {
+        Self { view, with_bytes, clock: Clock::default(), row: row::Places::default() }
+    }
+
+    /// What stands before the first packet.
+    pub fn head(&self, out: &mut Buffer) {
+        match &self.view {
+            View::Json(RecordStyle::Object) => out.words(b"{\n  \"schema\": \"flowtrace/decode/1\",\n  \"packets\": ["),
+            View::Csv => record::csv_head(out),
+            View::Fields(fields, Columns::Commas) => row::head(fields, out),
+            _ => {}
+        }
+    }
+
+    /// A packet.
+    #[inline]
+    pub fn packet(&mut self, shown: &Shown<'_>, out: &mut Buffer) {
+        match &self.view {
+            View::Fields(fields, columns) => row::row(fields, *columns, shown, &mut self.row, &mut self.clock, out),
+            View::Json(style) => record::json(shown, *style, &mut self.clock, out),
+            View::Csv => record::csv(shown, &mut self.clock, out),
+            View::Line => line::line(shown, out),
+            View::Tree => tree::tree(shown, &mut self.clock, out),
+        }
+        if self.with_bytes {
+            hex::dump(shown.frame.bytes, out);
+        }
+    }
+
+    /// How many bytes of the first packet's text separate it from one before it, and are left off.
+    #[must_use]
+    pub fn separator(&self) -> usize {
+        usize::from(self.view == View::Json(RecordStyle::Object))
+    }
+
+    /// What stands behind the last packet: what was wrong with the files.
+    pub fn tail(&self, notes: &[String], out: &mut Buffer) {
+        if self.view == View::Json(RecordStyle::Object) {
+            out.words(b"\n  ],\n  \"notes\": [");
+            for (place, note) in notes.iter().enumerate() {
+                if place > 0 {
+                    out.words(b", ");
+                }
+                text::json_string(note, out);
+            }
+            out.words(b"]\n}\n");
+        }
+    }
+}

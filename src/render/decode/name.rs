@@ -1,0 +1,71 @@
+//! Words for what a packet is.
+
+use crate::net::Protocol;
+use crate::wire::{Headers, Kind};
+
+/// The word for what a packet is: of its transport header, or of the protocol that its IP header names.
+pub(super) fn protocol(packet: &Headers<'_>) -> Name {
+    match packet.transport() {
+        Some(layer) if layer.kind != Kind::Fragment => Name::Word(layer.kind.name()),
+        _ => match packet.protocol() {
+            Some(protocol) => Name::Protocol(protocol),
+            None => Name::Word("arp"),
+        },
+    }
+}
+
+/// A word, or a protocol's number that has none here.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Name {
+    /// A word.
+    Word(&'static str),
+    /// A protocol; its number where it has no word.
+    Protocol(Protocol),
+}
+
+/// The types of DNS records that are met most, by their numbers.
+pub(super) fn dns_type(number: u16) -> Option<&'static str> {
+    Some(match number {
+        1 => "A",
+        2 => "NS",
+        5 => "CNAME",
+        6 => "SOA",
+        12 => "PTR",
+        15 => "MX",
+        16 => "TXT",
+        28 => "AAAA",
+        33 => "SRV",
+        35 => "NAPTR",
+        41 => "OPT",
+        64 => "SVCB",
+        65 => "HTTPS",
+        255 => "ANY",
+        _ => return None,
+    })
+}
+
+/// How a name server's answer went, by the response code.
+pub(super) fn dns_response(code: u16) -> Option<&'static str> {
+    Some(match code {
+        0 => "NOERROR",
+        1 => "FORMERR",
+        2 => "SERVFAIL",
+        3 => "NXDOMAIN",
+        4 => "NOTIMP",
+        5 => "REFUSED",
+        _ => return None,
+    })
+}
+
+/// The flags of a TCP header, as their letters.
+pub(super) const TCP_FLAGS: [(u16, &str); 9] = [
+    (0x002, "SYN"),
+    (0x010, "ACK"),
+    (0x001, "FIN"),
+    (0x004, "RST"),
+    (0x008, "PSH"),
+    (0x020, "URG"),
+    (0x040, "ECE"),
+    (0x080, "CWR"),
+    (0x100, "AE"),
+];

@@ -1,0 +1,295 @@
+//! A packet with a line for each of its headers.
+
+use etherparse::{TcpOptionElement, TcpOptionsIterator};
+
+use super::clock::Clock;
+use super::icmp::{icmp, icmpv6};
+use super::line::{dns, flags};
+use super::{Buffer, Shown};
+use crate::net::{MacAddr, Protocol};
+use crate::render::{Charset, clean};
+use crate::wire::{Kind, Layer};
+
+/// The packet's own line, and below it one for each header.
+pub(super) fn tree(shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
+    out.large(shown.frame.number);
+    out.words(b"  ");
+    match shown.frame.time {
+        Some(time) => clock.date(time, out),
+        None => out.words(b"no time"),
+    }
+    out.format(format_args!("  {} bytes", shown.frame.length));
+    if shown.frame.bytes.len() != shown.frame.length as usize {
+        out.format(format_args!(", {} captured", shown.frame.bytes.len()));
+    }
+    if let Some(name) = shown.interface {
+        out.words(b", on ");
+        out.str(&clean(name, Charset::Unicode));
+    }
+    out.byte(b'\n');
+    for remark in shown.remarks {
+        head("remark", out);
+        out.str(&clean(remark, Charset::Unicode));
+        out.byte(b'\n');
+    }
+    for layer in shown.decoded.layers {
+        head(layer.kind.name(), out);
+        let bytes = shown.decoded.bytes.get(layer.start as usize..).unwrap_or_default();
+        let size = ((layer.body - layer.start) as usize).min(bytes.len());
+        header(*layer, bytes.get(..size).unwrap_or(bytes), shown, out);
+        out.byte(b'\n');
+    }
+    payload(shown, out);
+    if let Some(flaw) = shown.decoded.flaw {
+        head("!", out);
+        out.format(format_args!("byte {}: {}\n", flaw.offset, flaw.reason));
+    }
+}
+
+fn head(name: &str, out: &mut Buffer) {
+    out.format(format_args!("    {name:<20} "));
+}
+
+/// What the innermost header carries.
+fn payload(shown: &Shown<'_>, out: &mut Buffer) {
+    let Some(last) = shown.decoded.layers.last() else { return };
+    let captured = shown.decoded.bytes.len();
+    if last.carries() > 0 && last.kind != Kind::Dns {
+        head("payload", out);
+        let there = (last.end as usize).min(captured).saturating_sub(last.body as usize);
+        out.format(format_args!("{} bytes at {}", last.carries(), last.body));
+        if there < last.carries() as usize {
+            out.format(format_args!(", {there} captured"));
+        }
+        out.byte(b'\n');
+    }
+}
+
+fn header(layer: Layer, bytes: &[u8], shown: &Shown<'_>, out: &mut Buffer) {
+    match layer.kind {
+        Kind::Ethernet => ethernet(bytes, out),
+        Kind::LinuxSll | Kind::LinuxSll2 => cooked(layer.kind, bytes, out),
+        Kind::Vlan => vlan(bytes, out),
+        Kind::Mpls => mpls(bytes, out),
+        Kind::Arp => out.format(format_args!("operation {}", number(bytes, 6))),
+        Kind::Ipv4 => ipv4(layer, bytes, out),
+        Kind::Ipv6 => ipv6(layer, bytes, out),
+        Kind::HopByHop | Kind::Routing | Kind::DestinationOptions | Kind::Mobility | Kind::Authentication => {
+            out.format(format_args!("{} bytes", bytes.len()));
+        }
+        Kind::FragmentHeader => {
+            let word = number(bytes, 2);
+            out.format(format_args!("id {:#010x}, at {}", word32(bytes, 4), word & 0xfff8));
+            out.str(if word & 1 == 1 { ", more follow" } else { "" });
+        }
+        Kind::Fragment | Kind::FlannelUdp | Kind::Teredo => out.format(format_args!("{} bytes", layer.carries())),
+        Kind::Icmp | Kind::Icmpv6 => message(layer.kind, bytes, out),
+        Kind::Igmp => out.format(format_args!("type {:#04x}", octet(bytes, 0))),
+        Kind::Tcp => tcp(layer, bytes, out),
+        Kind::Udp => {
+            let (source, destination) = (number(bytes, 0), number(bytes, 2));
+            out.format(format_args!("{source} > {destination}, length {}", layer.carries()));
+        }
+        Kind::Sctp => {
+            let (source, destination) = (number(bytes, 0), number(bytes, 2));
+            out.format(format_args!("{source} > {destination}, tag {:#010x}", word32(bytes, 4)));
+        }
+        Kind::Gre => gre(bytes, out),
+        Kind::Vxlan => vxlan(bytes, out),
+        Kind::Geneve => {
+            out.format(format_args!("vni {}, protocol {:#06x}", word32(bytes, 4) >> 8, number(bytes, 2)));
+            if bytes.len() > 8 {
+                out.format(format_args!(", {} bytes of options", bytes.len() - 8));
+            }
+        }
+        Kind::Esp => out.format(format_args!("spi {:#010x}, sequence {}", word32(bytes, 0), word32(bytes, 4))),
+        Kind::Wireguard => wireguard(bytes, out),
+        Kind::Dns => dns(shown.decoded.bytes, layer, out),
+        Kind::Loopback | Kind::Ppp | Kind::Pppoe | Kind::Llc | Kind::ControlWord | Kind::Erspan => {
+            bytes_of(bytes, out);
+        }
+        Kind::Quote => out.words(b"what the error is about:"),
+    }
+}
+
+fn bytes_of(bytes: &[u8], out: &mut Buffer) {
+    for octet in bytes {
+        out.hex(*octet);
+    }
+}
+
+fn octet(bytes: &[u8], at: usize) -> u8 {
+    bytes.get(at).copied().unwrap_or(0)
+}
+
+fn number(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([octet(bytes, at), octet(bytes, at + 1)])
+}
+
+fn word32(bytes: &[u8], at: usize) -> u32 {
+    u32::from(number(bytes, at)) << 16 | u32::from(number(bytes, at + 2))
+}
+
+fn mac(bytes: &[u8], at: usize) -> MacAddr {
+    MacAddr(bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default())
+}
+
+fn ethernet(bytes: &[u8], out: &mut Buffer) {
+    out.format(format_args!("{} > {}, ", mac(bytes, 6), mac(bytes, 0)));
+    match number(bytes, 12) {
+        length @ ..0x600 => out.format(format_args!("length {length}")),
+        number => out.format(format_args!("type {number:#06x}")),
+    }
+}
+
+/// A cooked header: which way, and who sent it.
+fn cooked(kind: Kind, bytes: &[u8], out: &mut Buffer) {
+    let (direction, device, size, address) = match kind {
+        Kind::LinuxSll => (number(bytes, 0), number(bytes, 2), number(bytes, 4), 6),
+        _ => (octet(bytes, 10).into(), number(bytes, 8), octet(bytes, 11).into(), 12),
+    };
+    out.str(match direction {
+        0 => "in",
+        1 => "in as broadcast",
+        2 => "in as multicast",
+        3 => "for another host",
+        4 => "out",
+        _ => "direction unknown",
+    });
+    out.format(format_args!(", device type {device}"));
+    if size == 6 {
+        out.format(format_args!(", from {}", mac(bytes, address)));
+    }
+    if kind == Kind::LinuxSll2 {
+        out.format(format_args!(", interface {}", word32(bytes, 4)));
+    }
+}
+
+fn vlan(bytes: &[u8], out: &mut Buffer) {
+    let tag = number(bytes, 0);
+    out.format(format_args!("{}, priority {}, type {:#06x}", tag & 0x0fff, tag >> 13, number(bytes, 2)));
+    out.str(if tag & 0x1000 != 0 { ", may be dropped" } else { "" });
+}
+
+fn mpls(bytes: &[u8], out: &mut Buffer) {
+    let entry = word32(bytes, 0);
+    out.format(format_args!("label {}, class {}, ttl {}", entry >> 12, entry >> 9 & 7, entry & 0xff));
+}
+
+fn ipv4(layer: Layer, bytes: &[u8], out: &mut Buffer) {
+    let address = |at: usize| std::net::Ipv4Addr::from_bits(word32(bytes, at));
+    let (flags, ttl, protocol) = (number(bytes, 6), octet(bytes, 8), Protocol(octet(bytes, 9)));
+    out.format(format_args!("{} > {}, {protocol}, ttl {ttl}", address(12), address(16)));
+    out.format(format_args!(", {} bytes, id {:#06x}", layer.end.saturating_sub(layer.start), number(bytes, 4)));
+    out.str(if flags & 0x4000 != 0 { ", DF" } else { "" });
+    if flags & 0x3fff != 0 {
+        out.format(format_args!(", fragment at {}", u32::from(flags & 0x1fff) * 8));
+        out.str(if flags & 0x2000 != 0 { ", more follow" } else { "" });
+    }
+    if octet(bytes, 1) != 0 {
+        out.format(format_args!(", tos {:#04x}", octet(bytes, 1)));
+    }
+    let options = bytes.get(20..).unwrap_or_default();
+    if !options.is_empty() {
+        out.words(b", options ");
+        bytes_of(options, out);
+    }
+}
+
+fn ipv6(layer: Layer, bytes: &[u8], out: &mut Buffer) {
+    let address = |at: usize| {
+        let octets: [u8; 16] = bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
+        std::net::Ipv6Addr::from(octets)
+    };
+    let protocol = Protocol(octet(bytes, 6));
+    out.format(format_args!("{} > {}, {protocol}, hop limit {}", address(8), address(24), octet(bytes, 7)));
+    out.format(format_args!(", {} bytes", layer.end.saturating_sub(layer.start)));
+    let first = word32(bytes, 0);
+    if first & 0x0fff_ffff != 0 {
+        out.format(format_args!(", class {:#04x}, flow {:#07x}", first >> 20 & 0xff, first & 0x000f_ffff));
+    }
+}
+
+fn message(kind: Kind, bytes: &[u8], out: &mut Buffer) {
+    let (number_of, code) = (octet(bytes, 0), octet(bytes, 1));
+    let words = if kind == Kind::Icmp { icmp(number_of, code) } else { icmpv6(number_of, code) };
+    out.format(format_args!("type {number_of} code {code}"));
+    if let Some(words) = words {
+        out.format(format_args!(", {words}"));
+    }
+    match (kind, number_of, code) {
+        (Kind::Icmp, 0 | 8, _) | (Kind::Icmpv6, 128 | 129, _) => {
+            out.format(format_args!(", id {}, seq {}", number(bytes, 4), number(bytes, 6)));
+        }
+        (Kind::Icmp, 3, 4) => out.format(format_args!(", mtu {}", number(bytes, 6))),
+        (Kind::Icmpv6, 2, _) => out.format(format_args!(", mtu {}", word32(bytes, 4))),
+        _ => {}
+    }
+}
+
+fn tcp(layer: Layer, bytes: &[u8], out: &mut Buffer) {
+    out.format(format_args!("{} > {}", number(bytes, 0), number(bytes, 2)));
+    if bytes.len() < 20 {
+        return;
+    }
+    flags(number(bytes, 12) & 0x0fff, out);
+    out.format(format_args!(", seq {}, ack {}, win {}", word32(bytes, 4), word32(bytes, 8), number(bytes, 14)));
+    out.format(format_args!(", length {}", layer.carries()));
+    for option in TcpOptionsIterator::from_slice(bytes.get(20..).unwrap_or_default()) {
+        match option {
+            Ok(TcpOptionElement::Noop) => {}
+            Ok(TcpOptionElement::MaximumSegmentSize(size)) => out.format(format_args!(", mss {size}")),
+            Ok(TcpOptionElement::WindowScale(shift)) => out.format(format_args!(", wscale {shift}")),
+            Ok(TcpOptionElement::SelectiveAcknowledgementPermitted) => out.words(b", sackOK"),
+            Ok(TcpOptionElement::SelectiveAcknowledgement(first, more)) => {
+                out.format(format_args!(", sack {}-{}", first.0, first.1));
+                for (from, to) in more.into_iter().flatten() {
+                    out.format(format_args!(" {from}-{to}"));
+                }
+            }
+            Ok(TcpOptionElement::Timestamp(sent, echoed)) => out.format(format_args!(", ts {sent} {echoed}")),
+            // The error names what is there.
+            Err(error) => return out.format(format_args!(", options: {error}")),
+        }
+    }
+}
+
+fn gre(bytes: &[u8], out: &mut Buffer) {
+    let (first, second) = (octet(bytes, 0), octet(bytes, 1));
+    out.format(format_args!("type {:#06x}", number(bytes, 2)));
+    let mut at = 4;
+    if second.is_multiple_of(8) && first & 0xc0 != 0 {
+        at += 4;
+    }
+    if first & 0x20 != 0 {
+        out.format(format_args!(", key {:#010x}", word32(bytes, at)));
+        at += 4;
+    }
+    if first & 0x10 != 0 {
+        out.format(format_args!(", sequence {}", word32(bytes, at)));
+    }
+}
+
+fn vxlan(bytes: &[u8], out: &mut Buffer) {
+    out.format(format_args!("vni {}", word32(bytes, 4) >> 8));
+    let flags = octet(bytes, 0);
+    if flags != 0x08 {
+        out.format(format_args!(", flags {flags:#04x}"));
+    }
+    // The group policy extension marks packets.
+    if flags & 0x80 != 0 {
+        out.format(format_args!(", group {}", number(bytes, 2)));
+    }
+}
+
+fn wireguard(bytes: &[u8], out: &mut Buffer) {
+    let kind = match octet(bytes, 0) {
+        1 => "handshake initiation",
+        2 => "handshake response",
+        3 => "cookie",
+        _ => "data",
+    };
+    let index = u32::from_le_bytes([octet(bytes, 4), octet(bytes, 5), octet(bytes, 6), octet(bytes, 7)]);
+    let whose = if octet(bytes, 0) == 1 { "sender" } else { "receiver" };
+    out.format(format_args!("{kind}, {whose} {index:#010x}"));
+}
