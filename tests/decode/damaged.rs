@@ -1,0 +1,104 @@
+//! Files and packets that nobody should have written.
+
+use serde_json::json;
+
+use super::built::{A, B, NODE_A, NODE_B, block, enhanced, file, ipv4, packets, pcap, section, udp};
+use super::{decode, decode_input, records};
+
+#[test]
+fn a_file_that_was_cut_is_read_up_to_its_last_whole_packet() {
+    let bytes = pcap(&packets());
+    let capture = file("cut", "a.pcap", &bytes[..bytes.len() - 3]);
+    let run = decode(&["-o", "jsonl", &capture]);
+    assert_eq!((run.code, run.out.lines().count()), (0, 5));
+    assert!(run.err.contains("a.pcap: the file ends within a packet"), "{}", run.err);
+    let json: serde_json::Value = serde_json::from_str(&decode(&["-o", "json", &capture]).out).unwrap();
+    assert_eq!((json["packets"].as_array().unwrap().len(), json["notes"].as_array().unwrap().len()), (5, 1));
+}
+
+#[test]
+fn what_is_no_capture_is_an_error() {
+    let text = file("none", "a.txt", b"hello, world; this is a text that is long enough");
+    let empty = file("none", "empty", b"");
+    for (args, words) in [
+        (&[text.as_str()][..], "neither a pcap nor a pcapng file: it begins with 68 65 6c 6c"),
+        (&[empty.as_str()], "the file is empty"),
+        (&["/nowhere/at/all.pcap"], "/nowhere/at/all.pcap"),
+        (&["/"], "directory"),
+    ] {
+        let run = decode(args);
+        assert_eq!((run.code, run.out.as_str()), (2, ""), "{args:?}");
+        assert!(run.err.split_whitespace().collect::<Vec<_>>().join(" ").contains(words), "{args:?}: {}", run.err);
+    }
+    let good = file("none", "good.pcap", &pcap(&packets()));
+    let run = decode(&[&text, &good]);
+    assert_eq!((run.code, run.out.lines().count()), (0, 6));
+    assert!(run.err.contains("note: ") && run.err.contains("a.txt"), "{}", run.err);
+}
+
+#[test]
+fn a_header_without_packets_is_a_capture() {
+    let run = decode_input(&["-"], &pcap(&[]));
+    assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (0, "", ""));
+}
+
+#[test]
+fn packets_of_no_length_and_of_unknown_links_are_told() {
+    let capture = file("odd", "a.pcap", &pcap(&[Vec::new(), vec![1, 2, 3]]));
+    let records = records(&["-o", "jsonl", &capture]);
+    let reason = json!("the packet ends within the ethernet header");
+    assert_eq!(records[0]["error"], json!({"offset": 0, "reason": reason}));
+    assert_eq!(records[1]["captured"], 3);
+    let mut bytes = pcap(&packets());
+    bytes[20] = 105;
+    let run = decode_input(&["-"], &bytes);
+    assert_eq!(run.out.lines().count(), 6);
+    assert!(run.out.lines().all(|line| line.ends_with("! byte 0: 802.11 frames are not supported")), "{}", run.out);
+}
+
+#[test]
+fn a_thousand_tunnels_within_each_other_are_opened() {
+    let mut packet = ipv4(&udp(b"x", 7, 9), 17, A, B);
+    for _ in 0..1000 {
+        packet = ipv4(&packet, 4, NODE_A, NODE_B);
+    }
+    let mut bytes = pcap(&[packet]);
+    bytes[20] = 101;
+    let capture = file("deep", "a.pcap", &bytes);
+    let record = &records(&["-o", "jsonl", &capture])[0];
+    assert_eq!(record["layers"].as_array().unwrap().len(), 1002);
+    assert_eq!((&record["destination_port"], &record["error"]), (&json!(9), &json!(null)));
+    let run = decode(&[&capture]);
+    assert!(run.out.contains("192.0.2.11 > 192.0.2.12 ipip | (999 more tunnels) | 10.244.1.2:7"), "{}", run.out);
+    let run = decode(&["--fields", "ip.src", &capture]);
+    assert_eq!(run.out.trim().split(',').count(), 1001);
+}
+
+#[test]
+fn announced_gigabytes_cost_nothing() {
+    let mut bytes = section("eth0");
+    bytes.extend(enhanced(1, &packets()[0], &[]));
+    bytes.extend([6, 0, 0, 0, 0xfc, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
+    let run = decode_input(&["-o", "jsonl", "-"], &bytes);
+    assert_eq!((run.code, run.out.lines().count()), (0, 1));
+    assert!(run.err.contains("4294967292 bytes"), "{}", run.err);
+}
+
+#[test]
+fn an_interface_that_nobody_described_is_told() {
+    let head = [0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255];
+    let bytes = [block(0x0a0d_0d0a, &head), enhanced(1, &packets()[0], &[])].concat();
+    let run = decode_input(&["-"], &bytes);
+    assert!(run.out.ends_with("! byte 0: link type 65535 is not supported\n"), "{}", run.out);
+    assert!(run.err.contains("interface 0, which is not described"), "{}", run.err);
+}
+
+#[test]
+fn a_simple_packet_has_no_time() {
+    let packet = &packets()[3];
+    let simple = [&u32::try_from(packet.len()).unwrap().to_le_bytes()[..], packet].concat();
+    let bytes = [section("eth0"), block(3, &simple)].concat();
+    let run = decode_input(&["-o", "jsonl", "-"], &bytes);
+    let record: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!((&record["time"], &record["source_port"]), (&json!(null), &json!(40_000)));
+}

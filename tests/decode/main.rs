@@ -1,0 +1,245 @@
+//! `flowtrace decode` on captures that are built here.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests may panic")]
+
+mod built;
+mod damaged;
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use built::{file, packets, pcap};
+
+struct Run {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn decode(args: &[&str]) -> Run {
+    decode_input(args, b"")
+}
+
+fn decode_input(args: &[&str], input: &[u8]) -> Run {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowtrace"));
+    let command = command.arg("decode").args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    // Who reads no input closes it.
+    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Run { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+fn records(args: &[&str]) -> Vec<Value> {
+    let run = decode(args);
+    assert_eq!(run.code, 0, "{}", run.err);
+    run.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Lines without the blanks at their ends.
+fn lines(text: &str) -> Vec<&str> {
+    text.lines().map(str::trim_end).collect()
+}
+
+#[test]
+fn a_packet_is_a_line_outermost_first() {
+    let capture = file("line", "a.pcap", &pcap(&packets()));
+    let run = decode(&[&capture]);
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    let tunnel = "192.0.2.11:50000 > 192.0.2.12:8472 vxlan 1 | ";
+    let wanted = [
+        format!("     1  22:13:20.123456000  {tunnel}10.244.1.2:40000 > 10.244.2.3:80 tcp SYN seq 1000 win 64000 length 0"),
+        format!("     2  22:13:21.123456000  {tunnel}10.244.1.2:40000 > 10.244.2.3:53 udp dns 0x1234 A? web.shop.svc.cluster.local length 44"),
+        format!("     3  22:13:22.123456000  {tunnel}10.244.1.2 > 10.244.2.3 icmp echo request id 1 seq 2 length 5"),
+        "     4  22:13:23.123456000  10.244.1.2:40000 > 10.244.2.3:8080 tcp ACK,PSH seq 1000 ack 2000 win 64000 length 5".to_owned(),
+        "     5  22:13:24.123456000  10.244.1.2 > 10.244.2.3 icmp port unreachable length 28 about {10.244.2.3:1234 > 10.244.1.2:5678 udp}".to_owned(),
+        "     6  22:13:25.123456000  02:00:00:00:00:01 > ff:ff:ff:ff:ff:ff ethernet length 16  ! byte 14: ethernet type 0x88cc is not decoded".to_owned(),
+    ];
+    assert_eq!(lines(&run.out), wanted);
+}
+
+#[test]
+fn a_tree_has_a_line_for_each_header() {
+    let capture = file("tree", "a.pcap", &pcap(&packets()[..1]));
+    let run = decode(&["-v", &capture]);
+    let wanted = [
+        "1  2023-11-14T22:13:20.123456000Z  116 bytes",
+        "    ethernet             02:00:00:00:00:01 > 02:00:00:00:00:02, type 0x0800",
+        "    ipv4                 192.0.2.11 > 192.0.2.12, udp, ttl 64, 102 bytes, id 0x0001, DF",
+        "    udp                  50000 > 8472, length 74",
+        "    vxlan                vni 1",
+        "    ethernet             02:00:00:00:00:01 > 02:00:00:00:00:02, type 0x0800",
+        "    ipv4                 10.244.1.2 > 10.244.2.3, tcp, ttl 64, 52 bytes, id 0x0001, DF",
+        "    tcp                  40000 > 80 SYN, seq 1000, ack 2000, win 64000, length 0, mss 1460, wscale 7, sackOK",
+    ];
+    assert_eq!(lines(&run.out), wanted);
+    let run = decode(&["-x", &capture]);
+    assert_eq!(run.out.lines().count(), 1 + 116_usize.div_ceil(16));
+    let last = "        000070  04 02 01 01                                       ....";
+    assert_eq!(run.out.lines().last(), Some(last));
+}
+
+#[test]
+fn a_record_has_what_the_contract_says() {
+    let capture = file("record", "a.pcap", &pcap(&packets()));
+    let records = records(&["-o", "jsonl", &capture]);
+    assert_eq!(
+        records[1],
+        json!({
+            "n": 2, "time": "2023-11-14T22:13:21.123456000Z", "interface": null, "length": 136, "captured": 136,
+            "layers": ["ethernet", "ipv4", "udp", "vxlan", "ethernet", "ipv4", "udp", "dns"],
+            "protocol": "udp", "source": "10.244.1.2", "source_port": 40000,
+            "destination": "10.244.2.3", "destination_port": 53,
+            "outer": {
+                "protocol": "udp", "source": "192.0.2.11", "source_port": 50000,
+                "destination": "192.0.2.12", "destination_port": 8472, "tunnel": "vxlan", "vni": 1
+            },
+            "error": null
+        })
+    );
+    assert_eq!(
+        records[5],
+        json!({
+            "n": 6, "time": "2023-11-14T22:13:25.123456000Z", "interface": null, "length": 16, "captured": 16,
+            "layers": ["ethernet"], "protocol": null, "source": null, "source_port": null,
+            "destination": null, "destination_port": null, "outer": null,
+            "error": {"offset": 14, "reason": "ethernet type 0x88cc is not decoded"}
+        })
+    );
+    let whole: Value = serde_json::from_str(&decode(&["-o", "json", &capture]).out).unwrap();
+    assert_eq!((&whole["schema"], &whole["notes"]), (&json!("flowtrace/decode/1"), &json!([])));
+    assert_eq!(whole["packets"], json!(records));
+    let whole: Value = serde_json::from_str(&decode(&["-o", "json", &capture, "--since", "1700000099"]).out).unwrap();
+    assert_eq!(whole["packets"], json!([]));
+}
+
+#[test]
+fn csv_has_the_values_of_records_below_their_names() {
+    let capture = file("csv", "a.pcap", &pcap(&packets()));
+    let run = decode(&["-o", "csv", &capture]);
+    let rows = lines(&run.out);
+    assert_eq!(rows.len(), 7);
+    let columns = rows[0].split(',').count();
+    assert!(rows.iter().all(|row| row.split(',').count() == columns), "{}", run.out);
+    assert!(rows[1].ends_with("udp,192.0.2.11,50000,192.0.2.12,8472,vxlan,1,,"), "{}", rows[1]);
+    let run = decode(&["-o", "csv", "--fields", "n,ip.src", &capture]);
+    assert_eq!(lines(&run.out)[..3], ["n,ip.src", "1,\"192.0.2.11,10.244.1.2\"", "2,\"192.0.2.11,10.244.1.2\""]);
+}
+
+/// The fields for which tshark's output is known to be the same.
+const FIELDS: &str = "frame.number,frame.time_epoch,frame.len,ip.src,ip.dst,ip.proto,ip.ttl,udp.srcport,udp.dstport,\
+                      tcp.srcport,tcp.dstport,vxlan.vni,tcp.flags,icmp.type,dns.qry.name";
+
+#[test]
+fn fields_are_what_tshark_prints() {
+    let capture = file("fields", "a.pcap", &pcap(&packets()));
+    let run = decode(&["--fields", FIELDS, &capture]);
+    // As tshark 4.0.17 prints it: `tshark -n -d udp.port==8472,vxlan -T fields`, with the same fields.
+    let wanted = "\
+1\t1700000000.123456000\t116\t192.0.2.11,10.244.1.2\t192.0.2.12,10.244.2.3\t17,6\t64,64\t50000\t8472\t40000\t80\t1\t0x0002\t\t
+2\t1700000001.123456000\t136\t192.0.2.11,10.244.1.2\t192.0.2.12,10.244.2.3\t17,17\t64,64\t50000,40000\t8472,53\t\t\t1\t\t\tweb.shop.svc.cluster.local
+3\t1700000002.123456000\t97\t192.0.2.11,10.244.1.2\t192.0.2.12,10.244.2.3\t17,1\t64,64\t50000\t8472\t\t\t1\t\t8\t
+4\t1700000003.123456000\t71\t10.244.1.2\t10.244.2.3\t6\t64\t\t\t40000\t8080\t\t0x0018\t\t
+5\t1700000004.123456000\t70\t10.244.1.2,10.244.2.3\t10.244.2.3,10.244.1.2\t1,17\t64,64\t1234\t5678\t\t\t\t\t3\t
+6\t1700000005.123456000\t16\t\t\t\t\t\t\t\t\t\t\t\t
+";
+    assert_eq!(run.out, wanted);
+    let run = decode(&["--fields", "ip.sorce", &capture]);
+    assert_eq!((run.code, run.out.as_str()), (2, ""));
+    assert!(run.err.contains("ip.src"), "{}", run.err);
+}
+
+#[test]
+fn only_what_is_asked_for_is_shown() {
+    let capture = file("some", "a.pcap", &pcap(&packets()));
+    let numbers = |more: &[&str]| -> Vec<u64> {
+        let args = [&["-o", "jsonl", &capture][..], more].concat();
+        records(&args).iter().map(|record| record["n"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(numbers(&["-c", "2"]), [1, 2]);
+    assert_eq!(numbers(&["--since", "1700000003.123456"]), [4, 5, 6]);
+    assert_eq!(numbers(&["--until", "2023-11-14T22:13:21.2Z"]), [1, 2]);
+    assert_eq!(numbers(&["--since", "1700000001", "--until", "1700000004", "-c", "2"]), [2, 3]);
+}
+
+#[test]
+fn several_threads_keep_the_order() {
+    let packets: Vec<Vec<u8>> = packets().into_iter().cycle().take(20_000).collect();
+    let capture = file("threads", "a.pcap", &pcap(&packets));
+    let alone = decode(&["--threads", "1", "-o", "jsonl", &capture]);
+    assert_eq!(alone.out.lines().count(), 20_000);
+    for threads in ["2", "3", "8"] {
+        assert!(decode(&["--threads", threads, "-o", "jsonl", &capture]).out == alone.out, "{threads}");
+    }
+}
+
+#[test]
+fn the_standard_input_is_a_file_too() {
+    let bytes = pcap(&packets());
+    let capture = file("input", "a.pcap", &bytes);
+    assert_eq!(decode_input(&["-"], &bytes).out, decode(&[&capture]).out);
+}
+
+#[test]
+fn packed_files_are_unpacked() {
+    let bytes = pcap(&packets());
+    let capture = file("packed", "a.pcap", &bytes);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&bytes).unwrap();
+    let zstd = ruzstd::encoding::compress_to_vec(bytes.as_slice(), ruzstd::encoding::CompressionLevel::Fastest);
+    let plain = decode(&[&capture]).out;
+    for (name, packed) in [("a.gz", gzip.finish().unwrap()), ("b.zst", zstd)] {
+        let capture = file("packed", name, &packed);
+        assert_eq!(decode(&[&capture]).out, plain, "{name}");
+    }
+}
+
+#[test]
+fn a_port_can_be_vxlans() {
+    let inner = built::ethernet(&built::ipv4(&built::echo(b""), 1, built::A, built::B));
+    let frame = [&[8, 0, 0, 0, 0, 0, 7, 0][..], &inner].concat();
+    let packet = built::ethernet(&built::ipv4(&built::udp(&frame, 9, 9999), 17, built::NODE_A, built::NODE_B));
+    let capture = file("port", "a.pcap", &pcap(&[packet]));
+    assert_eq!(records(&["-o", "jsonl", &capture])[0]["protocol"], "udp");
+    let record = &records(&["-o", "jsonl", "--vxlan-port", "9999", &capture])[0];
+    assert_eq!((&record["protocol"], &record["outer"]["vni"]), (&json!("icmp"), &json!(7)));
+}
+
+#[test]
+fn several_files_are_one_capture() {
+    let all = packets();
+    let first = file("several", "n1.pcap", &pcap(&all));
+    let options = [built::option(1, b"the \x1b[31mfirst"), built::option(2, &[2, 0, 0, 0]), vec![0; 4]].concat();
+    let second = [built::section("cni0"), built::enhanced(1_700_000_001_000_000_000, &all[3], &options)].concat();
+    let second = file("several", "n2.pcapng", &second);
+    let run = decode(&[&first, &second]);
+    let rows = lines(&run.out);
+    assert_eq!(rows.len(), 7);
+    assert!(rows[0].contains("  n1.pcap  192.0.2.11"), "{}", rows[0]);
+    assert!(rows[1].starts_with("     2  22:13:21.000000000  cni0  10.244.1.2:40000"), "{}", rows[1]);
+    assert!(rows[1].ends_with("  # out  # the \\x1b[31mfirst"), "{}", rows[1]);
+    let records = records(&["-o", "jsonl", &first, &second]);
+    assert_eq!((&records[0]["interface"], &records[1]["interface"]), (&json!("n1.pcap"), &json!("cni0")));
+}
+
+#[test]
+fn options_that_contradict_each_other_are_refused() {
+    let capture = file("refused", "a.pcap", &pcap(&packets()));
+    for (args, words) in [
+        (&["-v", "-o", "jsonl"][..], "-v and -x are for text"),
+        (&["--fields", "n", "-o", "jsonl"], "--fields"),
+        (&["--since", "yesterday"], "seconds since 1970"),
+        (&["-c", "0"], "0 is not in 1.."),
+    ] {
+        let run = decode(&[args, &[capture.as_str()]].concat());
+        assert_eq!((run.code, run.out.as_str()), (2, ""), "{args:?}");
+        assert!(run.err.contains(words), "{args:?}: {}", run.err);
+    }
+    let run = decode(&["-", "-"]);
+    assert_eq!((run.code, run.out.as_str()), (2, ""));
+}
