@@ -1,6 +1,7 @@
 //! The walk from header to header.
 
 use super::headers::Headers;
+use super::tunnel::sieve;
 use super::{Flaw, Kind, Layer, LinkType, Reason};
 
 /// UDP ports whose payload is decoded further.
@@ -26,6 +27,7 @@ impl Default for Ports {
 #[derive(Debug)]
 pub struct Dissector {
     ports: Ports,
+    sieve: u64,
     layers: Vec<Layer>,
 }
 
@@ -33,7 +35,7 @@ impl Dissector {
     /// A decoder that knows tunnels by these ports.
     #[must_use]
     pub fn new(ports: Ports) -> Self {
-        Self { ports, layers: Vec::with_capacity(32) }
+        Self { sieve: sieve(&ports), ports, layers: Vec::with_capacity(32) }
     }
 
     /// Decodes a packet: its bytes as captured, and its length on the wire.
@@ -45,54 +47,45 @@ impl Dissector {
         let captured = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let mut walk = Walk {
             ports: &self.ports,
+            sieve: self.sieve,
             layers: &mut self.layers,
             data: bytes,
             at: 0,
             end: length.max(captured),
+            number: 0,
             flaw: None,
             is_partial: false,
         };
         let mut next = walk.link(link_type);
-        loop {
-            next = match next {
-                Ok(Next::Done) => break,
-                Ok(header) => walk.step(header),
-                Err(flaw) => {
-                    walk.flaw = walk.flaw.or(Some(flaw));
-                    break;
-                }
-            };
+        while next != Next::Done {
+            next = walk.step(next);
         }
         let flaw = walk.flaw;
         Decoded { bytes, layers: &self.layers, flaw }
     }
 }
 
-/// What comes next.
-#[derive(Clone, Copy, Debug)]
+/// What comes next. It fits into a register, and the usual headers follow each other without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Ethernet,
-    EtherType(u16),
+    /// What the Ethernet type in [`Walk::number`] announces.
+    EtherType,
+    /// What the IP protocol in [`Walk::number`] announces.
+    Protocol,
     Ppp,
     /// IPv4 or IPv6, as its first octet says.
     Ip,
     Ipv4,
     Ipv6,
-    Protocol(u8),
     Mpls,
-    /// The payload of UDP between two ports, the source's first.
-    UdpPayload(u16, u16),
-    /// The payload of TCP between two ports.
-    TcpPayload(u16, u16),
     Done,
 }
-
-/// What a step gives: what comes next, or what ends the walk.
-pub(super) type Step = Result<Next, Flaw>;
 
 /// The place at which the walk is.
 pub(super) struct Walk<'a> {
     pub(super) ports: &'a Ports,
+    pub(super) sieve: u64,
     pub(super) layers: &'a mut Vec<Layer>,
     /// The captured bytes, up to where the length fields met so far say that the packet ends.
     pub(super) data: &'a [u8],
@@ -100,7 +93,9 @@ pub(super) struct Walk<'a> {
     pub(super) at: u32,
     /// Where the length fields say that what is being read ends on the wire.
     pub(super) end: u32,
-    /// What is wrong though decoding goes on.
+    /// What announces the next header.
+    pub(super) number: u16,
+    /// The first thing that is wrong, or why the walk has ended.
     pub(super) flaw: Option<Flaw>,
     /// Whether this is the first part of a packet, or a quotation of one, so that what it carries says a larger length
     /// than it has.
@@ -109,20 +104,32 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     #[inline]
-    fn step(&mut self, next: Next) -> Step {
+    fn step(&mut self, next: Next) -> Next {
         match next {
             Next::Ethernet => self.ethernet(),
-            Next::EtherType(number) => self.ether_type(number),
+            Next::EtherType => self.ether_type(self.number),
+            Next::Protocol => self.protocol(self.number.to_be_bytes()[1]),
             Next::Ppp => self.ppp(),
             Next::Ip => self.ip(),
             Next::Ipv4 => self.ipv4(),
             Next::Ipv6 => self.ipv6(),
-            Next::Protocol(number) => self.protocol(number),
             Next::Mpls => self.mpls(),
-            Next::UdpPayload(source, destination) => self.udp_payload(source, destination),
-            Next::TcpPayload(source, destination) => Ok(self.tcp_payload(source, destination)),
-            Next::Done => Ok(Next::Done),
+            Next::Done => Next::Done,
         }
+    }
+
+    /// What an Ethernet type announces comes next.
+    #[inline]
+    pub(super) fn ether_type_next(&mut self, number: u16) -> Next {
+        self.number = number;
+        Next::EtherType
+    }
+
+    /// What an IP protocol announces comes next.
+    #[inline]
+    pub(super) fn protocol_next(&mut self, number: u8) -> Next {
+        self.number = number.into();
+        Next::Protocol
     }
 
     /// What is left from here on.
@@ -139,8 +146,8 @@ impl<'a> Walk<'a> {
 
     /// The first bytes of a header.
     #[inline]
-    pub(super) fn header<const N: usize>(&self, kind: Kind) -> Result<&'a [u8; N], Flaw> {
-        self.rest().first_chunk().ok_or_else(|| self.ends(kind, N))
+    pub(super) fn header<const N: usize>(&self) -> Option<&'a [u8; N]> {
+        self.rest().first_chunk()
     }
 
     /// Notes a header of so many bytes and goes behind it.
@@ -151,17 +158,19 @@ impl<'a> Walk<'a> {
         self.at = body;
     }
 
-    /// As [`Self::pass`], for a header whose size is not known beforehand: all of it must be there.
+    /// As [`Self::pass`], for a header whose size is not known beforehand; false where not all of it is there, and the
+    /// walk ends.
     #[inline]
-    pub(super) fn pass_all(&mut self, kind: Kind, size: u32) -> Result<(), Flaw> {
-        if self.rest().len() < size as usize {
+    pub(super) fn pass_all(&mut self, kind: Kind, size: u32) -> bool {
+        let there = self.rest().len();
+        if there < size as usize {
+            self.ends(kind, size as usize);
             // What is there is still a header of its kind.
-            let flaw = self.ends(kind, size as usize);
-            self.pass(kind, u32::try_from(self.rest().len()).unwrap_or(size));
-            return Err(flaw);
+            self.pass(kind, u32::try_from(there).unwrap_or(size));
+            return false;
         }
         self.pass(kind, size);
-        Ok(())
+        true
     }
 
     /// Nothing behind this offset belongs to what follows.
@@ -173,24 +182,25 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What is told where a header of so many bytes is not all there.
+    /// Ends the walk where a header of so many bytes is not all there.
     #[cold]
-    pub(super) fn ends(&self, kind: Kind, size: usize) -> Flaw {
+    pub(super) fn ends(&mut self, kind: Kind, size: usize) -> Next {
         let has_it = self.left() as usize >= size;
-        let reason = if has_it { Reason::Cut(kind) } else { Reason::Short(kind) };
-        Flaw { offset: self.at, reason }
+        self.stop(0, if has_it { Reason::Cut(kind) } else { Reason::Short(kind) })
     }
 
-    /// A flaw that stands so many bytes behind the header's first.
+    /// Ends the walk because of what stands so many bytes behind the header's first.
     #[cold]
-    pub(super) fn flaw(&self, behind: u32, reason: Reason) -> Flaw {
-        Flaw { offset: self.at.saturating_add(behind), reason }
+    pub(super) fn stop(&mut self, behind: u32, reason: Reason) -> Next {
+        self.note(behind, reason);
+        Next::Done
     }
 
     /// Notes what is wrong though decoding goes on. The first flaw stands.
     #[cold]
     pub(super) fn note(&mut self, behind: u32, reason: Reason) {
-        self.flaw = self.flaw.or(Some(self.flaw(behind, reason)));
+        let offset = self.at.saturating_add(behind);
+        self.flaw = self.flaw.or(Some(Flaw { offset, reason }));
     }
 }
 

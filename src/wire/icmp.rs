@@ -1,21 +1,21 @@
 //! ICMP and ICMPv6, and what their errors quote.
 
 use super::Kind;
-use super::dissector::{Next, Step, Walk};
+use super::dissector::{Next, Walk};
 
 /// ICMPv6's redirect, which quotes in an option (RFC 4861).
 const REDIRECT: u8 = 137;
 const REDIRECTED_HEADER: u8 = 4;
 
 impl Walk<'_> {
-    pub(super) fn icmp(&mut self) -> Step {
-        let [kind, ..] = *self.header::<4>(Kind::Icmp)?;
+    pub(super) fn icmp(&mut self) -> Next {
+        let Some(&[kind, ..]) = self.header::<4>() else { return self.ends(Kind::Icmp, 4) };
         // Destination unreachable, source quench, redirect, time exceeded, parameter problem (RFC 792).
         self.message(Kind::Icmp, matches!(kind, 3 | 4 | 5 | 11 | 12))
     }
 
-    pub(super) fn icmpv6(&mut self) -> Step {
-        let [kind, ..] = *self.header::<4>(Kind::Icmpv6)?;
+    pub(super) fn icmpv6(&mut self) -> Next {
+        let Some(&[kind, ..]) = self.header::<4>() else { return self.ends(Kind::Icmpv6, 4) };
         if kind == REDIRECT {
             return self.redirect();
         }
@@ -24,18 +24,18 @@ impl Walk<'_> {
     }
 
     /// The header of eight bytes, and behind that of an error the packet that it is about.
-    fn message(&mut self, kind: Kind, is_error: bool) -> Step {
+    fn message(&mut self, kind: Kind, is_error: bool) -> Next {
         let size = self.rest().len().min(8);
         self.pass(kind, u32::try_from(size).unwrap_or(8));
         if !is_error || self.left() == 0 {
-            return Ok(Next::Done);
+            return Next::Done;
         }
         self.quote()
     }
 
     /// Behind the target and the destination stand options, their lengths in eights of octets.
-    fn redirect(&mut self) -> Step {
-        self.message(Kind::Icmpv6, false)?;
+    fn redirect(&mut self) -> Next {
+        self.message(Kind::Icmpv6, false);
         let mut at = 32;
         while let Some([kind, eights, ..]) = self.rest().get(at as usize..) {
             match (*kind, u32::from(*eights) * 8) {
@@ -47,13 +47,13 @@ impl Walk<'_> {
                 (_, size) => at += size,
             }
         }
-        Ok(Next::Done)
+        Next::Done
     }
 
-    fn quote(&mut self) -> Step {
+    fn quote(&mut self) -> Next {
         self.pass(Kind::Quote, 0);
         // What is quoted was cut, and says the length that it had.
         self.is_partial = true;
-        if self.rest().is_empty() { Err(self.ends(Kind::Ipv4, 1)) } else { Ok(Next::Ip) }
+        if self.rest().is_empty() { self.ends(Kind::Ipv4, 1) } else { Next::Ip }
     }
 }

@@ -1,6 +1,6 @@
 //! Link layers, and what stands between them and IP.
 
-use super::dissector::{Next, Step, Walk};
+use super::dissector::{Next, Walk};
 use super::{Kind, LinkType, Reason};
 
 const IPV4: u16 = 0x0800;
@@ -29,109 +29,116 @@ const ARPHRD_IEEE80211: [u16; 3] = [801, 802, 803];
 impl Walk<'_> {
     /// The first header.
     #[inline]
-    pub(super) fn link(&mut self, link_type: LinkType) -> Step {
+    pub(super) fn link(&mut self, link_type: LinkType) -> Next {
         match link_type {
-            LinkType::ETHERNET => Ok(Next::Ethernet),
-            LinkType::RAW | LinkType::RAW_BSD | LinkType::RAW_OPENBSD => Ok(Next::Ip),
-            LinkType::IPV4 => Ok(Next::Ipv4),
-            LinkType::IPV6 => Ok(Next::Ipv6),
+            LinkType::ETHERNET => Next::Ethernet,
+            LinkType::RAW | LinkType::RAW_BSD | LinkType::RAW_OPENBSD => Next::Ip,
+            LinkType::IPV4 => Next::Ipv4,
+            LinkType::IPV6 => Next::Ipv6,
             LinkType::LINUX_SLL => self.linux_sll(),
             LinkType::LINUX_SLL2 => self.linux_sll2(),
             LinkType::NULL | LinkType::LOOP => self.loopback(link_type),
-            LinkType::PPP | LinkType::PPP_HDLC => Ok(Next::Ppp),
+            LinkType::PPP | LinkType::PPP_HDLC => Next::Ppp,
             LinkType::PPP_ETHER => self.pppoe(),
-            _ => Err(self.flaw(0, Reason::Link(link_type))),
+            _ => self.stop(0, Reason::Link(link_type)),
         }
     }
 
     #[inline]
-    pub(super) fn ethernet(&mut self) -> Step {
-        let header = self.header::<14>(Kind::Ethernet)?;
+    pub(super) fn ethernet(&mut self) -> Next {
+        let Some(header) = self.header::<14>() else { return self.ends(Kind::Ethernet, 14) };
         let [.., high, low] = *header;
         let number = u16::from_be_bytes([high, low]);
         self.pass(Kind::Ethernet, 14);
+        if number == IPV4 {
+            return self.ipv4();
+        }
         if number < FIRST_TYPE {
             return self.length_and_llc(number);
         }
-        Ok(Next::EtherType(number))
+        self.ether_type_next(number)
     }
 
     #[inline]
-    pub(super) fn ether_type(&mut self, number: u16) -> Step {
+    pub(super) fn ether_type(&mut self, number: u16) -> Next {
         match number {
-            IPV4 => Ok(Next::Ipv4),
-            IPV6 => Ok(Next::Ipv6),
+            IPV4 => Next::Ipv4,
+            IPV6 => Next::Ipv6,
             ARP | RARP => self.arp(),
             VLAN | QINQ => self.vlan(),
-            MPLS | MPLS_MULTICAST => Ok(Next::Mpls),
-            TRANSPARENT_ETHERNET => Ok(Next::Ethernet),
+            MPLS | MPLS_MULTICAST => Next::Mpls,
+            TRANSPARENT_ETHERNET => Next::Ethernet,
             PPPOE_SESSION => self.pppoe(),
             number if QINQ_OLD.contains(&number) => self.vlan(),
             number if number < FIRST_TYPE => self.length_and_llc(number),
             // The field stands right before what it announces.
-            number => Err(self.flaw(0, Reason::EtherType(number))),
+            number => self.stop(0, Reason::EtherType(number)),
         }
     }
 
     /// What GRE carries is told by the same numbers, and by some of its own.
-    pub(super) fn gre_type(&mut self, number: u16, has_sequence: bool) -> Step {
+    pub(super) fn gre_type(&mut self, number: u16, has_sequence: bool) -> Next {
         match number {
             // Without a sequence number there is no ERSPAN header (type I).
-            ERSPAN_II if !has_sequence => Ok(Next::Ethernet),
+            ERSPAN_II if !has_sequence => Next::Ethernet,
             ERSPAN_II => self.erspan(8),
             ERSPAN_III => self.erspan_iii(),
-            0x880b => Ok(Next::Ppp),
-            number => Ok(Next::EtherType(number)),
+            0x880b => Next::Ppp,
+            number => self.ether_type_next(number),
         }
     }
 
-    fn erspan(&mut self, size: u32) -> Step {
-        self.pass_all(Kind::Erspan, size)?;
-        Ok(Next::Ethernet)
+    fn erspan(&mut self, size: u32) -> Next {
+        if !self.pass_all(Kind::Erspan, size) {
+            return Next::Done;
+        }
+        Next::Ethernet
     }
 
-    fn erspan_iii(&mut self) -> Step {
-        let [.., flags] = *self.header::<12>(Kind::Erspan)?;
+    fn erspan_iii(&mut self) -> Next {
+        let Some(&[.., flags]) = self.header::<12>() else { return self.ends(Kind::Erspan, 12) };
         // The last bit says that eight bytes of the platform follow.
         self.erspan(if flags & 1 == 1 { 20 } else { 12 })
     }
 
-    fn vlan(&mut self) -> Step {
-        let [_, _, high, low] = *self.header::<4>(Kind::Vlan)?;
+    fn vlan(&mut self) -> Next {
+        let Some(&[_, _, high, low]) = self.header::<4>() else { return self.ends(Kind::Vlan, 4) };
         self.pass(Kind::Vlan, 4);
-        Ok(Next::EtherType(u16::from_be_bytes([high, low])))
+        self.ether_type_next(u16::from_be_bytes([high, low]))
     }
 
     /// IEEE 802.3: the length, then an 802.2 header.
-    fn length_and_llc(&mut self, length: u16) -> Step {
+    fn length_and_llc(&mut self, length: u16) -> Next {
         let length = u32::from(length);
         if length <= self.left() {
             self.narrow(self.at.saturating_add(length));
         }
-        let [dsap, ssap, control] = *self.header::<3>(Kind::Llc)?;
+        let Some(&[dsap, ssap, control]) = self.header::<3>() else { return self.ends(Kind::Llc, 3) };
         if (dsap, ssap, control) != (0xaa, 0xaa, 3) {
             // Numbered information and supervision have two octets of control.
             let size = if control & 3 == 3 { 3 } else { 4 };
-            self.pass_all(Kind::Llc, size)?;
-            return Err(self.flaw(0, Reason::Unknown(Kind::Llc)));
+            if !self.pass_all(Kind::Llc, size) {
+                return Next::Done;
+            }
+            return self.stop(0, Reason::Unknown(Kind::Llc));
         }
-        let [.., o1, o2, o3, high, low] = *self.header::<8>(Kind::Llc)?;
+        let Some(&[.., o1, o2, o3, high, low]) = self.header::<8>() else { return self.ends(Kind::Llc, 8) };
         self.pass(Kind::Llc, 8);
         match [o1, o2, o3] {
-            [0, 0, 0] => Ok(Next::EtherType(u16::from_be_bytes([high, low]))),
-            _ => Err(self.flaw(0, Reason::Unknown(Kind::Llc))),
+            [0, 0, 0] => self.ether_type_next(u16::from_be_bytes([high, low])),
+            _ => self.stop(0, Reason::Unknown(Kind::Llc)),
         }
     }
 
-    fn linux_sll(&mut self) -> Step {
-        let header = self.header::<16>(Kind::LinuxSll)?;
+    fn linux_sll(&mut self) -> Next {
+        let Some(header) = self.header::<16>() else { return self.ends(Kind::LinuxSll, 16) };
         let [_, _, d1, d2, .., p1, p2] = *header;
         self.pass(Kind::LinuxSll, 16);
         self.cooked(u16::from_be_bytes([d1, d2]), u16::from_be_bytes([p1, p2]))
     }
 
-    fn linux_sll2(&mut self) -> Step {
-        let header = self.header::<20>(Kind::LinuxSll2)?;
+    fn linux_sll2(&mut self) -> Next {
+        let Some(header) = self.header::<20>() else { return self.ends(Kind::LinuxSll2, 20) };
         let [p1, p2, _, _, _, _, _, _, d1, d2, ..] = *header;
         self.pass(Kind::LinuxSll2, 20);
         self.cooked(u16::from_be_bytes([d1, d2]), u16::from_be_bytes([p1, p2]))
@@ -139,96 +146,106 @@ impl Walk<'_> {
 
     /// What a cooked header's device type and protocol announce
     /// (<https://www.tcpdump.org/linktypes/LINKTYPE_LINUX_SLL.html>).
-    fn cooked(&mut self, device: u16, protocol: u16) -> Step {
+    fn cooked(&mut self, device: u16, protocol: u16) -> Next {
         match device {
-            ARPHRD_NETLINK => Err(self.flaw(0, Reason::Device(device))),
+            ARPHRD_NETLINK => self.stop(0, Reason::Device(device)),
             ARPHRD_IPGRE => self.gre_type(protocol, false),
-            device if ARPHRD_IEEE80211.contains(&device) => Err(self.flaw(0, Reason::Link(LinkType::IEEE802_11))),
+            device if ARPHRD_IEEE80211.contains(&device) => self.stop(0, Reason::Link(LinkType::IEEE802_11)),
             _ => match protocol {
                 // A frame of IEEE 802.3 without a length before its 802.2 header.
                 4 => self.length_and_llc(u16::try_from(self.left()).unwrap_or(u16::MAX)),
                 // Frames of 802.3 that NetWare sends, and of CAN.
-                1 | 0x0c | 0x0d => Err(self.flaw(0, Reason::EtherType(protocol))),
-                protocol => Ok(Next::EtherType(protocol)),
+                1 | 0x0c | 0x0d => self.stop(0, Reason::EtherType(protocol)),
+                protocol => self.ether_type_next(protocol),
             },
         }
     }
 
     /// The address family, in the order of the machine that captured or of the network.
-    fn loopback(&mut self, link_type: LinkType) -> Step {
-        let header = *self.header::<4>(Kind::Loopback)?;
+    fn loopback(&mut self, link_type: LinkType) -> Next {
+        let Some(&header) = self.header::<4>() else { return self.ends(Kind::Loopback, 4) };
         let big = u32::from_be_bytes(header);
         // A family is a small number, so its bytes tell their order.
         let family = if link_type == LinkType::NULL && big > 0xffff { big.swap_bytes() } else { big };
-        let flaw = self.flaw(0, Reason::AddressFamily(family));
+        let at = self.at;
         self.pass(Kind::Loopback, 4);
         match family {
-            2 => Ok(Next::Ipv4),
+            2 => Next::Ipv4,
             // AF_INET6 of Linux, NetBSD and OpenBSD, FreeBSD, and Darwin.
-            10 | 24 | 28 | 30 => Ok(Next::Ipv6),
-            _ => Err(flaw),
+            10 | 24 | 28 | 30 => Next::Ipv6,
+            _ => {
+                self.at = at;
+                self.stop(0, Reason::AddressFamily(family))
+            }
         }
     }
 
-    fn pppoe(&mut self) -> Step {
-        let [version, _, _, _, high, low] = *self.header::<6>(Kind::Pppoe)?;
+    fn pppoe(&mut self) -> Next {
+        let Some(&[version, _, _, _, high, low]) = self.header::<6>() else { return self.ends(Kind::Pppoe, 6) };
         if version != 0x11 {
-            return Err(self.flaw(0, Reason::Version(Kind::Pppoe, version >> 4)));
+            return self.stop(0, Reason::Version(Kind::Pppoe, version >> 4));
         }
         let length = u32::from(u16::from_be_bytes([high, low]));
         self.pass(Kind::Pppoe, 6);
         if length <= self.left() {
             self.narrow(self.at.saturating_add(length));
         }
-        Ok(Next::Ppp)
+        Next::Ppp
     }
 
     /// PPP's protocol number, of one octet or two (RFC 1661), behind HDLC's address and control where they are there.
-    pub(super) fn ppp(&mut self) -> Step {
-        let first = *self.header::<2>(Kind::Ppp)?;
+    pub(super) fn ppp(&mut self) -> Next {
+        let Some(&first) = self.header::<2>() else { return self.ends(Kind::Ppp, 2) };
         let hdlc = if matches!(first, [0xff | 0x0f, 0 | 3]) { 2 } else { 0 };
         let rest = self.rest().get(hdlc as usize..).unwrap_or_default();
         let (number, size) = match *rest {
             [odd, ..] if odd & 1 == 1 => (u16::from(odd), 1),
             [high, low, ..] => (u16::from_be_bytes([high, low]), 2),
-            _ => return Err(self.ends(Kind::Ppp, 4)),
+            _ => return self.ends(Kind::Ppp, 4),
         };
-        let flaw = self.flaw(hdlc, Reason::PppProtocol(number));
+        let at = self.at;
         self.pass(Kind::Ppp, hdlc + size);
         match number {
-            0x21 => Ok(Next::Ipv4),
-            0x57 => Ok(Next::Ipv6),
-            0x281 | 0x283 => Ok(Next::Mpls),
+            0x21 => Next::Ipv4,
+            0x57 => Next::Ipv6,
+            0x281 | 0x283 => Next::Mpls,
             // Cisco HDLC has Ethernet types.
-            0x0800 | 0x86dd if hdlc == 2 => Ok(Next::EtherType(number)),
-            _ => Err(flaw),
+            0x0800 | 0x86dd if hdlc == 2 => self.ether_type_next(number),
+            _ => {
+                self.at = at;
+                self.stop(hdlc, Reason::PppProtocol(number))
+            }
         }
     }
 
     /// The stack of labels, one entry a step.
-    pub(super) fn mpls(&mut self) -> Step {
-        let [_, _, bottom, _] = *self.header::<4>(Kind::Mpls)?;
+    pub(super) fn mpls(&mut self) -> Next {
+        let Some(&[_, _, bottom, _]) = self.header::<4>() else { return self.ends(Kind::Mpls, 4) };
         self.pass(Kind::Mpls, 4);
         if bottom & 1 == 0 {
-            return Ok(Next::Mpls);
+            return Next::Mpls;
         }
         // Nothing says what follows the last label; its first half octet tells (RFC 4928).
         match self.rest().first().map(|octet| octet >> 4) {
-            Some(4) => Ok(Next::Ipv4),
-            Some(6) => Ok(Next::Ipv6),
+            Some(4) => Next::Ipv4,
+            Some(6) => Next::Ipv6,
             Some(0) => {
-                self.pass_all(Kind::ControlWord, 4)?;
-                Ok(Next::Ethernet)
+                if !self.pass_all(Kind::ControlWord, 4) {
+                    return Next::Done;
+                }
+                Next::Ethernet
             }
-            Some(_) => Ok(Next::Ethernet),
-            None => Err(self.ends(Kind::Mpls, 1)),
+            Some(_) => Next::Ethernet,
+            None => self.ends(Kind::Mpls, 1),
         }
     }
 
-    fn arp(&mut self) -> Step {
-        let [_, _, _, _, hardware, protocol, _, _] = *self.header::<8>(Kind::Arp)?;
+    fn arp(&mut self) -> Next {
+        let Some(&[_, _, _, _, hardware, protocol, _, _]) = self.header::<8>() else { return self.ends(Kind::Arp, 8) };
         let addresses = 2 * (u32::from(hardware) + u32::from(protocol));
-        self.pass_all(Kind::Arp, 8 + addresses)?;
-        Ok(Next::Done)
+        if !self.pass_all(Kind::Arp, 8 + addresses) {
+            return Next::Done;
+        }
+        Next::Done
     }
 }

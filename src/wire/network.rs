@@ -1,6 +1,6 @@
 //! IP, and the headers between it and the transport.
 
-use super::dissector::{Next, Step, Walk};
+use super::dissector::{Next, Walk};
 use super::{Kind, Reason};
 
 const HOP_BY_HOP: u8 = 0;
@@ -25,112 +25,124 @@ const MPLS: u8 = 137;
 
 impl Walk<'_> {
     /// IP of the version that its first octet says.
-    pub(super) fn ip(&mut self) -> Step {
-        let [first] = *self.header::<1>(Kind::Ipv4)?;
+    pub(super) fn ip(&mut self) -> Next {
+        let Some(&[first]) = self.header::<1>() else { return self.ends(Kind::Ipv4, 1) };
         match first >> 4 {
             4 => self.ipv4(),
             6 => self.ipv6(),
-            version => Err(self.flaw(0, Reason::Version(Kind::Ipv4, version))),
+            version => self.stop(0, Reason::Version(Kind::Ipv4, version)),
         }
     }
 
     #[inline]
-    pub(super) fn ipv4(&mut self) -> Step {
-        let header = self.header::<20>(Kind::Ipv4)?;
+    pub(super) fn ipv4(&mut self) -> Next {
+        let Some(header) = self.header::<20>() else { return self.ends(Kind::Ipv4, 20) };
         let [first, _, l1, l2, _, _, f1, f2, _, protocol, ..] = *header;
         if first >> 4 != 4 {
-            return Err(self.flaw(0, Reason::Version(Kind::Ipv4, first >> 4)));
+            return self.stop(0, Reason::Version(Kind::Ipv4, first >> 4));
         }
         let size = u32::from(first & 15) * 4;
         if size < 20 {
-            return Err(self.flaw(0, Reason::TooSmall(Kind::Ipv4, size)));
+            return self.stop(0, Reason::TooSmall(Kind::Ipv4, size));
         }
-        self.total(2, u16::from_be_bytes([l1, l2]).into(), Kind::Ipv4, size)?;
-        self.pass_all(Kind::Ipv4, size)?;
+        if !self.total(2, u16::from_be_bytes([l1, l2]).into(), Kind::Ipv4, size) {
+            return Next::Done;
+        }
+        if !self.pass_all(Kind::Ipv4, size) {
+            return Next::Done;
+        }
         let fragment = u16::from_be_bytes([f1, f2]);
         // Neither an offset nor more to come; the two upper bits say other things.
         if fragment.trailing_zeros() >= 14 {
-            return Ok(Next::Protocol(protocol));
+            return match protocol {
+                TCP => self.tcp(),
+                UDP => self.udp(false),
+                protocol => self.protocol(protocol),
+            };
         }
-        Ok(self.fragment(fragment & 0x1fff, protocol))
+        self.fragment(fragment & 0x1fff, protocol)
     }
 
     /// The packet's length as its header says it; the header has `size` bytes, and the field stands `behind` its first.
+    /// False where it can't be, and the walk ends.
     #[inline]
-    fn total(&mut self, behind: u32, total: u32, kind: Kind, size: u32) -> Result<(), super::Flaw> {
+    fn total(&mut self, behind: u32, total: u32, kind: Kind, size: u32) -> bool {
         // A device that splits packets, or a packet beyond 64 KiB, has no length yet (`iph_set_totlen` of the kernel).
         if total == 0 {
-            return Ok(());
+            return true;
         }
         if total < size {
-            return Err(self.flaw(behind, Reason::TooSmall(kind, total)));
+            self.stop(behind, Reason::TooSmall(kind, total));
+            return false;
         }
         let left = self.left();
         if total > left {
             if !self.is_partial {
                 self.note(behind, Reason::TooLarge(kind, total, left));
             }
-            return Ok(());
+            return true;
         }
         self.narrow(self.at.saturating_add(total));
-        Ok(())
+        true
     }
 
     /// A part of a packet: the first one still has the transport's header.
     fn fragment(&mut self, offset: u16, protocol: u8) -> Next {
         if offset == 0 {
             self.is_partial = true;
-            return Next::Protocol(protocol);
+            return self.protocol_next(protocol);
         }
         self.pass(Kind::Fragment, 0);
         Next::Done
     }
 
     #[inline]
-    pub(super) fn ipv6(&mut self) -> Step {
-        let header = self.header::<40>(Kind::Ipv6)?;
+    pub(super) fn ipv6(&mut self) -> Next {
+        let Some(header) = self.header::<40>() else { return self.ends(Kind::Ipv6, 40) };
         let [first, _, _, _, l1, l2, protocol, ..] = *header;
         if first >> 4 != 6 {
-            return Err(self.flaw(0, Reason::Version(Kind::Ipv6, first >> 4)));
+            return self.stop(0, Reason::Version(Kind::Ipv6, first >> 4));
         }
         let payload = u16::from_be_bytes([l1, l2]);
         // Zero: a jumbogram, or nothing behind the header. Which one, the next header tells.
-        if payload != 0 || protocol == NOTHING {
-            self.total(4, u32::from(payload) + 40, Kind::Ipv6, 40)?;
+        let says = payload != 0 || protocol == NOTHING;
+        if says && !self.total(4, u32::from(payload) + 40, Kind::Ipv6, 40) {
+            return Next::Done;
         }
         self.pass(Kind::Ipv6, 40);
-        Ok(Next::Protocol(protocol))
+        self.protocol_next(protocol)
     }
 
     #[inline]
-    pub(super) fn protocol(&mut self, number: u8) -> Step {
+    pub(super) fn protocol(&mut self, number: u8) -> Next {
         match number {
             TCP => self.tcp(),
             UDP | UDP_LITE => self.udp(number == UDP_LITE),
             ICMP => self.icmp(),
             ICMPV6 => self.icmpv6(),
             SCTP => self.sctp(),
-            IPV4 => Ok(Next::Ipv4),
-            IPV6 => Ok(Next::Ipv6),
+            IPV4 => Next::Ipv4,
+            IPV6 => Next::Ipv6,
             GRE => self.gre(),
-            MPLS => Ok(Next::Mpls),
-            IGMP => {
-                self.header::<8>(Kind::Igmp)?;
-                self.pass(Kind::Igmp, 8);
-                Ok(Next::Done)
-            }
-            ESP => {
-                self.header::<8>(Kind::Esp)?;
-                self.pass(Kind::Esp, 8);
-                Ok(Next::Done)
-            }
-            NOTHING => Ok(Next::Done),
+            MPLS => Next::Mpls,
+            IGMP => self.eight_bytes(Kind::Igmp),
+            ESP => self.eight_bytes(Kind::Esp),
+            NOTHING => Next::Done,
             _ => self.extension(number),
         }
     }
 
+    /// A header behind which nothing is decoded.
+    fn eight_bytes(&mut self, kind: Kind) -> Next {
+        if self.header::<8>().is_none() {
+            return self.ends(kind, 8);
+        }
+        self.pass(kind, 8);
+        Next::Done
+    }
+
     /// Headers of IPv6 (RFC 8200, 4302, 6275) that name the next one.
-    fn extension(&mut self, number: u8) -> Step {
+    fn extension(&mut self, number: u8) -> Next {
         let (kind, unit, least) = match number {
             HOP_BY_HOP => (Kind::HopByHop, 8, 8),
             ROUTING => (Kind::Routing, 8, 8),
@@ -139,24 +151,26 @@ impl Walk<'_> {
             AUTHENTICATION => (Kind::Authentication, 4, 8),
             FRAGMENT => return self.fragment_header(),
             // The field that announces it stands in the header before; this is what can't be decoded.
-            _ => return Err(self.flaw(0, Reason::Protocol(number))),
+            _ => return self.stop(0, Reason::Protocol(number)),
         };
-        let [next, length] = *self.header::<2>(kind)?;
-        self.pass_all(kind, u32::from(length) * unit + least)?;
+        let Some(&[next, length]) = self.header::<2>() else { return self.ends(kind, 2) };
+        if !self.pass_all(kind, u32::from(length) * unit + least) {
+            return Next::Done;
+        }
         match kind {
-            Kind::Mobility => Ok(Next::Done),
-            _ => Ok(Next::Protocol(next)),
+            Kind::Mobility => Next::Done,
+            _ => self.protocol_next(next),
         }
     }
 
-    fn fragment_header(&mut self) -> Step {
-        let [next, _, high, low, ..] = *self.header::<8>(Kind::FragmentHeader)?;
+    fn fragment_header(&mut self) -> Next {
+        let Some(&[next, _, high, low, ..]) = self.header::<8>() else { return self.ends(Kind::FragmentHeader, 8) };
         self.pass(Kind::FragmentHeader, 8);
         let field = u16::from_be_bytes([high, low]);
         // Neither an offset nor more to come: an atomic fragment (RFC 6946).
         if field & 0xfff9 == 0 {
-            return Ok(Next::Protocol(next));
+            return self.protocol_next(next);
         }
-        Ok(self.fragment(field >> 3, next))
+        self.fragment(field >> 3, next)
     }
 }

@@ -1,25 +1,27 @@
 //! Transport headers.
 
-use super::dissector::{Next, Step, Walk};
+use super::dissector::{Next, Walk};
 use super::{Kind, Reason};
 
 impl Walk<'_> {
     #[inline]
-    pub(super) fn tcp(&mut self) -> Step {
+    pub(super) fn tcp(&mut self) -> Next {
         let Some(header) = self.rest().first_chunk::<20>() else { return self.cut_transport(Kind::Tcp, 20) };
         let [s1, s2, d1, d2, _, _, _, _, _, _, _, _, offset, ..] = *header;
         let size = u32::from(offset >> 4) * 4;
         if size < 20 {
-            let flaw = self.flaw(12, Reason::TooSmall(Kind::Tcp, size));
+            self.note(12, Reason::TooSmall(Kind::Tcp, size));
             self.pass(Kind::Tcp, 20);
-            return Err(flaw);
+            return Next::Done;
         }
-        self.pass_all(Kind::Tcp, size)?;
-        Ok(Next::TcpPayload(u16::from_be_bytes([s1, s2]), u16::from_be_bytes([d1, d2])))
+        if !self.pass_all(Kind::Tcp, size) {
+            return Next::Done;
+        }
+        self.tcp_payload(u16::from_be_bytes([s1, s2]), u16::from_be_bytes([d1, d2]))
     }
 
     #[inline]
-    pub(super) fn udp(&mut self, is_lite: bool) -> Step {
+    pub(super) fn udp(&mut self, is_lite: bool) -> Next {
         let Some(header) = self.rest().first_chunk::<8>() else { return self.cut_transport(Kind::Udp, 8) };
         let [s1, s2, d1, d2, l1, l2, ..] = *header;
         let length = u32::from(u16::from_be_bytes([l1, l2]));
@@ -27,9 +29,9 @@ impl Walk<'_> {
         if !is_lite && length != 0 {
             let left = self.left();
             if length < 8 {
-                let flaw = self.flaw(4, Reason::TooSmall(Kind::Udp, length));
+                self.note(4, Reason::TooSmall(Kind::Udp, length));
                 self.pass(Kind::Udp, 8);
-                return Err(flaw);
+                return Next::Done;
             }
             if length <= left {
                 self.narrow(self.at.saturating_add(length));
@@ -38,31 +40,31 @@ impl Walk<'_> {
             }
         }
         self.pass(Kind::Udp, 8);
-        Ok(Next::UdpPayload(u16::from_be_bytes([s1, s2]), u16::from_be_bytes([d1, d2])))
+        self.udp_payload(u16::from_be_bytes([s1, s2]), u16::from_be_bytes([d1, d2]))
     }
 
-    pub(super) fn sctp(&mut self) -> Step {
+    pub(super) fn sctp(&mut self) -> Next {
         if self.rest().len() < 12 {
             return self.cut_transport(Kind::Sctp, 12);
         }
         self.pass(Kind::Sctp, 12);
-        Ok(Next::Done)
+        Next::Done
     }
 
     /// A transport header that is not all there still has its ports, where these are: an ICMP error quotes no more.
     #[cold]
-    fn cut_transport(&mut self, kind: Kind, size: usize) -> Step {
-        let flaw = self.ends(kind, size);
+    fn cut_transport(&mut self, kind: Kind, size: usize) -> Next {
+        self.ends(kind, size);
         let there = self.rest().len();
         if there >= 4 {
             self.pass(kind, u32::try_from(there).unwrap_or(0));
         }
-        Err(flaw)
+        Next::Done
     }
 
     /// TCP carries nothing that tunnels; of what it carries DNS is decoded, where a message begins with a segment.
     #[inline]
-    pub(super) fn tcp_payload(&mut self, source: u16, destination: u16) -> Next {
+    fn tcp_payload(&mut self, source: u16, destination: u16) -> Next {
         if (source == 53 || destination == 53) && !self.is_partial {
             let rest = self.rest();
             // Each message has its length before it (RFC 1035, 4.2.2).

@@ -1,7 +1,7 @@
 //! Tunnels over UDP, and GRE.
 
-use super::dissector::{Next, Step, Walk};
-use super::{Kind, Reason};
+use super::dissector::{Next, Walk};
+use super::{Kind, Ports, Reason};
 
 /// The flag of VXLAN's first octet that makes the VNI valid (RFC 7348).
 const VALID_VNI: u8 = 0x08;
@@ -17,55 +17,72 @@ const ROUTING: u8 = 0x40;
 const KEY: u8 = 0x20;
 const SEQUENCE: u8 = 0x10;
 
+/// Whether a port is among a few; most often it is the first.
+#[inline]
+fn has(ports: &[u16], port: u16) -> bool {
+    ports.first() == Some(&port) || ports.contains(&port)
+}
+
+/// The ports whose datagrams are decoded, by their last six bits: of nearly all others these bits tell that they are
+/// not among them.
+pub(super) fn sieve(ports: &Ports) -> u64 {
+    let Ports { vxlan, geneve, wireguard, flannel_udp } = ports;
+    let asked = [vxlan, geneve, wireguard, flannel_udp].into_iter().flatten();
+    asked.chain(&DNS).chain(&[MPLS, TEREDO]).fold(0, |bits, port| bits | 1 << (port & 63))
+}
+
 impl Walk<'_> {
     /// The receiver's port tells what a datagram is; a sender's does where a name server answers.
     #[inline]
-    pub(super) fn udp_payload(&mut self, source: u16, destination: u16) -> Step {
-        if self.left() == 0 {
-            return Ok(Next::Done);
+    pub(super) fn udp_payload(&mut self, source: u16, destination: u16) -> Next {
+        let may_be = (self.sieve >> (destination & 63) | self.sieve >> (source & 63)) & 1 == 1;
+        if !may_be || self.left() == 0 {
+            return Next::Done;
         }
         let ports = self.ports;
-        if ports.vxlan.contains(&destination) {
+        if has(&ports.vxlan, destination) {
             return self.vxlan();
         }
         if DNS.contains(&destination) || DNS.contains(&source) {
-            return Ok(self.dns());
+            return self.dns();
         }
-        if ports.geneve.contains(&destination) {
+        if has(&ports.geneve, destination) {
             return self.geneve();
         }
-        if ports.flannel_udp.contains(&destination) {
-            return Ok(self.flannel_udp());
+        if has(&ports.flannel_udp, destination) {
+            return self.flannel_udp();
         }
-        if ports.wireguard.contains(&destination) || ports.wireguard.contains(&source) {
+        if has(&ports.wireguard, destination) || has(&ports.wireguard, source) {
             return self.wireguard();
         }
         if destination == MPLS {
-            return Ok(Next::Mpls);
+            return Next::Mpls;
         }
         if destination == TEREDO || source == TEREDO {
             return self.teredo();
         }
-        Ok(Next::Done)
+        Next::Done
     }
 
     #[inline]
-    fn vxlan(&mut self) -> Step {
-        let [flags, ..] = *self.header::<8>(Kind::Vxlan)?;
+    fn vxlan(&mut self) -> Next {
+        let Some(&[flags, ..]) = self.header::<8>() else { return self.ends(Kind::Vxlan, 8) };
         if flags & VALID_VNI == 0 {
-            return Err(self.flaw(0, Reason::NoVni));
+            return self.stop(0, Reason::NoVni);
         }
         self.pass(Kind::Vxlan, 8);
-        Ok(Next::Ethernet)
+        Next::Ethernet
     }
 
-    fn geneve(&mut self) -> Step {
-        let [first, _, p1, p2, ..] = *self.header::<8>(Kind::Geneve)?;
+    fn geneve(&mut self) -> Next {
+        let Some(&[first, _, p1, p2, ..]) = self.header::<8>() else { return self.ends(Kind::Geneve, 8) };
         if first >> 6 != 0 {
-            return Err(self.flaw(0, Reason::Version(Kind::Geneve, first >> 6)));
+            return self.stop(0, Reason::Version(Kind::Geneve, first >> 6));
         }
-        self.pass_all(Kind::Geneve, 8 + u32::from(first & 0x3f) * 4)?;
-        Ok(Next::EtherType(u16::from_be_bytes([p1, p2])))
+        if !self.pass_all(Kind::Geneve, 8 + u32::from(first & 0x3f) * 4) {
+            return Next::Done;
+        }
+        self.ether_type_next(u16::from_be_bytes([p1, p2]))
     }
 
     fn flannel_udp(&mut self) -> Next {
@@ -74,23 +91,25 @@ impl Walk<'_> {
     }
 
     /// The message's type and three octets of zero; what else comes to these ports is some other datagram.
-    fn wireguard(&mut self) -> Step {
+    fn wireguard(&mut self) -> Next {
         let sizes = match self.rest() {
             [1, 0, 0, 0, ..] => 148..=148,
             [2, 0, 0, 0, ..] => 92..=92,
             [3, 0, 0, 0, ..] => 64..=64,
             [4, 0, 0, 0, ..] => 32..=u32::MAX,
-            _ => return Ok(Next::Done),
+            _ => return Next::Done,
         };
         if sizes.contains(&self.left()) {
             // Type, reserved octets, and the index of the receiver (of the sender in the first message).
-            self.pass_all(Kind::Wireguard, 8)?;
+            if !self.pass_all(Kind::Wireguard, 8) {
+                return Next::Done;
+            }
         }
-        Ok(Next::Done)
+        Next::Done
     }
 
     /// An authentication (its lengths stand in it) and an origin may stand before the packet (RFC 4380, 5.1.1).
-    fn teredo(&mut self) -> Step {
+    fn teredo(&mut self) -> Next {
         let rest = self.rest();
         let authentication = match *rest {
             [0, 1, client, value, ..] => 13 + u32::from(client) + u32::from(value),
@@ -103,10 +122,12 @@ impl Walk<'_> {
         let size = authentication + origin;
         // What else comes to this port is some other datagram.
         if rest.get(size as usize).is_none_or(|octet| octet >> 4 != 6) {
-            return Ok(Next::Done);
+            return Next::Done;
         }
-        self.pass_all(Kind::Teredo, size)?;
-        Ok(Next::Ipv6)
+        if !self.pass_all(Kind::Teredo, size) {
+            return Next::Done;
+        }
+        Next::Ipv6
     }
 
     fn dns(&mut self) -> Next {
@@ -117,8 +138,8 @@ impl Walk<'_> {
     }
 
     /// GRE (RFC 2784, 2890), and its second version of PPTP (RFC 2637).
-    pub(super) fn gre(&mut self) -> Step {
-        let [flags, version, p1, p2] = *self.header::<4>(Kind::Gre)?;
+    pub(super) fn gre(&mut self) -> Next {
+        let Some(&[flags, version, p1, p2]) = self.header::<4>() else { return self.ends(Kind::Gre, 4) };
         let number = u16::from_be_bytes([p1, p2]);
         let has = |flag: u8| flags & flag != 0;
         let mut size = 4;
@@ -126,16 +147,18 @@ impl Walk<'_> {
             0 => size += if has(CHECKSUM) || has(ROUTING) { 4 } else { 0 },
             // The acknowledgement's number has its flag in the second octet.
             1 => size += u32::from(version >> 7) * 4,
-            version => return Err(self.flaw(1, Reason::Version(Kind::Gre, version))),
+            version => return self.stop(1, Reason::Version(Kind::Gre, version)),
         }
         size += u32::from(has(KEY)) * 4 + u32::from(has(SEQUENCE)) * 4;
-        self.pass_all(Kind::Gre, size)?;
+        if !self.pass_all(Kind::Gre, size) {
+            return Next::Done;
+        }
         if has(ROUTING) && version.is_multiple_of(8) {
-            return Err(self.flaw(0, Reason::Unknown(Kind::Gre)));
+            return self.stop(0, Reason::Unknown(Kind::Gre));
         }
         match (number, self.left()) {
             // A keepalive carries nothing.
-            (0, _) | (_, 0) => Ok(Next::Done),
+            (0, _) | (_, 0) => Next::Done,
             _ => self.gre_type(number, has(SEQUENCE)),
         }
     }

@@ -10,7 +10,7 @@ use crate::wire::Time;
 
 /// `flowtrace decode`.
 #[derive(Debug, Args)]
-#[command(after_help = DECODE_HELP, after_long_help = long_help())]
+#[command(after_help = help())]
 pub(in crate::cli) struct Decode {
     /// The captures: pcap or pcapng, as they are or packed with gzip or zstd; `-` is the standard input. Several are merged by time
     #[arg(required = true, value_name = "FILE")]
@@ -37,7 +37,7 @@ pub(in crate::cli) struct Decode {
     /// The packet's bytes below it
     #[arg(short = 'x', long = "hex", conflicts_with = "fields", help_heading = "Output")]
     pub(in crate::cli) bytes: bool,
-    /// Only these fields, joined by commas; --help lists them
+    /// Only these fields, joined by commas; they are listed below
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = field, help_heading = "Output")]
     pub(in crate::cli) fields: Vec<Field>,
     /// The output's format
@@ -70,19 +70,8 @@ pub(in crate::cli) enum DecodeFormat {
     Csv,
 }
 
-const DECODE_HELP: &str = "\
-Times are UTC. What can't be decoded is shown with the offset of its byte and the reason, and the next packet goes on. \
-What is wrong with a file is told on stderr.
-
-Examples:
-  flowtrace decode case.pcapng
-  flowtrace decode eth0.pcap.gz cni0.pcap.zst --since 2026-11-23T07:15:00Z -v
-  tcpdump -i eth0 -w - udp port 8472 | flowtrace decode -
-  flowtrace decode case.pcap -o jsonl | gzip > case.jsonl.gz
-  flowtrace decode case.pcap --fields frame.time_epoch,ip.src,ip.dst,vxlan.vni";
-
-/// The help with every field's name.
-fn long_help() -> String {
+/// What stands below the options: every field's name too.
+fn help() -> String {
     let mut names = String::new();
     let mut line = String::from(" ");
     for name in field_list() {
@@ -95,10 +84,21 @@ fn long_help() -> String {
         line.push_str(name);
     }
     format!(
-        "{DECODE_HELP}\n\n\
-         Fields of records, as -o jsonl and -o csv have them, and fields of headers by tshark's names. A header that stands \
-         several times in a packet has several values, outermost first, joined by commas; columns are joined by tabs, \
-         and by commas with -o csv. With `-d udp.port==8472,vxlan`, tshark -n -T fields prints the same:\n{names}{line}"
+        "\
+Times are UTC. What can't be decoded is shown with the offset of its byte and the reason, and the next packet goes on. \
+What is wrong with a file is told on stderr.
+
+Fields are those of records, as -o jsonl and -o csv have them, and those of headers by tshark's names. A header that stands \
+several times in a packet has several values, outermost first, joined by commas; columns are joined by tabs, and by commas \
+with -o csv. `tshark -n -d udp.port==8472,vxlan -T fields` prints the same.
+{names}{line}
+
+Examples:
+  flowtrace decode case.pcapng
+  flowtrace decode eth0.pcap.gz cni0.pcap.zst --since 2026-11-23T07:15:00Z -v
+  tcpdump -i eth0 -w - udp port 8472 | flowtrace decode -
+  flowtrace decode case.pcap -o jsonl | gzip > case.jsonl.gz
+  flowtrace decode case.pcap --fields frame.time_epoch,ip.src,ip.dst,vxlan.vni"
     )
 }
 
