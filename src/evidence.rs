@@ -5,7 +5,7 @@ mod text;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-pub use text::Text;
+pub use text::{Slice, Text};
 
 /// A file of the snapshot, as an index into [`Files`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

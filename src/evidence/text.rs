@@ -1,6 +1,6 @@
 //! The text of a file.
 
-use std::fmt::{self, Debug, Formatter};
+use std::fmt::{self, Debug, Display, Formatter};
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
@@ -70,3 +70,74 @@ impl PartialEq for Text {
 }
 
 impl Eq for Text {}
+
+/// A slice of a text, which it shares: a name or a comment of which a large file has very many.
+#[derive(Clone)]
+pub struct Slice {
+    text: Text,
+    start: u32,
+    len: u32,
+}
+
+impl Slice {
+    /// A part of a text. What is none of it is copied.
+    #[must_use]
+    pub fn of(text: &Text, part: &str) -> Self {
+        let start = part.as_ptr().addr().checked_sub(text.as_ptr().addr());
+        let start = start.filter(|start| text.len().checked_sub(*start).is_some_and(|rest| part.len() <= rest));
+        match (start.map(u32::try_from), u32::try_from(part.len())) {
+            (Some(Ok(start)), Ok(len)) => Self { text: text.clone(), start, len },
+            _ => Self::from(part),
+        }
+    }
+}
+
+impl From<&str> for Slice {
+    fn from(text: &str) -> Self {
+        Self { len: u32::try_from(text.len()).unwrap_or(u32::MAX), text: Text::from(text), start: 0 }
+    }
+}
+
+impl Deref for Slice {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        let start = self.start as usize;
+        self.text.get(start..start + self.len as usize).unwrap_or("")
+    }
+}
+
+impl Debug for Slice {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        Debug::fmt(&**self, f)
+    }
+}
+
+impl Display for Slice {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.pad(self)
+    }
+}
+
+impl PartialEq for Slice {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Slice {}
+
+#[cfg(test)]
+mod tests {
+    use super::{Slice, Text};
+
+    #[test]
+    fn a_part_of_a_text_is_shared_and_another_text_is_copied() {
+        let text = Text::from("one two three");
+        let two = Slice::of(&text, &text[4..7]);
+        assert_eq!((&*two, two.start), ("two", 4));
+        assert_eq!(&*Slice::of(&text, &text[13..]), "");
+        let own = String::from("two");
+        assert_eq!(Slice::of(&text, &own), two);
+    }
+}
