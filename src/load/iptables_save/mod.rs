@@ -6,6 +6,7 @@
 mod grammar;
 mod matches;
 pub(super) mod name;
+mod plain;
 mod print;
 mod rule;
 mod section;

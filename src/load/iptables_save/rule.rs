@@ -8,18 +8,21 @@ use crate::snapshot::{Match, Refused, Rule, RulePlace, Ruleset, Selector, Table,
 
 use super::grammar::{self, Extension, Refusal, Surroundings, Taken};
 use super::words::Words;
-use super::{matches, selector, targets};
+use super::{matches, plain, selector, targets};
 
 /// The longest rule that is read. `iptables-restore` takes lines of 10 KiB.
-const LONGEST: usize = 1 << 14;
+pub(super) const LONGEST: usize = 1 << 14;
 
 /// Reads one rule's line. What can't be read is kept in the rule as text, so that a walk that comes to it branches.
 pub(crate) fn read_rule(rule: &mut Rule, line: &str, place: RulePlace<'_>) {
-    let Rule { selector, matches, target, .. } = by_grammar(line, place.ruleset, place.table);
-    (rule.selector, rule.matches, rule.target) = (selector, matches, target);
+    if plain::read_rule(rule, line, place).is_none() {
+        let Rule { selector, matches, target, .. } = by_grammar(line, place.ruleset, place.table);
+        (rule.selector, rule.matches, rule.target) = (selector, matches, target);
+    }
 }
 
-fn by_grammar(line: &str, ruleset: &Ruleset, table: &Table) -> Rule {
+/// The same by the grammar alone.
+pub(super) fn by_grammar(line: &str, ruleset: &Ruleset, table: &Table) -> Rule {
     let too_long = line.len() > LONGEST;
     let end = (0..=line.len().min(LONGEST)).rev().find(|end| line.is_char_boundary(*end));
     let line = end.and_then(|end| line.get(..end)).unwrap_or("");

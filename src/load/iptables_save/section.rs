@@ -8,7 +8,7 @@ use crate::snapshot::{Chain, ChainId, ChainNames, ChainPolicy, RuleLine, Table};
 use super::rule::read_rule;
 
 /// The built-in chains.
-const BUILT_IN: &[&str] = &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
+pub(super) const BUILT_IN: &[&str] = &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
 
 pub(super) struct Section {
     name: Option<Arc<str>>,

@@ -52,10 +52,10 @@ fn range(given: &Given<'_, '_>, name: &str, with_base: bool) -> Result<NatRange,
     })
 }
 
-type NatTo = (Option<(IpAddr, IpAddr)>, Option<(u16, u16)>, Option<u16>);
+pub(in super::super) type NatTo = (Option<(IpAddr, IpAddr)>, Option<(u16, u16)>, Option<u16>);
 
 /// `[ADDR[-ADDR]][:PORT[-PORT[/BASE]]]`, an IPv6 address in brackets where ports follow.
-fn nat_to(text: &str, family: Family) -> Option<NatTo> {
+pub(in super::super) fn nat_to(text: &str, family: Family) -> Option<NatTo> {
     let (addrs, ports) = if let Some(rest) = text.strip_prefix('[') {
         let (addrs, after) = rest.split_once(']')?;
         (addrs, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
