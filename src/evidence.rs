@@ -1,8 +1,11 @@
 //! Where a statement comes from: a file of the snapshot and a line of it.
 
-use std::ops::Deref;
+mod text;
+
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
+
+pub use text::{Slice, Text};
 
 /// A file of the snapshot, as an index into [`Files`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,37 +76,6 @@ impl Gap {
     #[must_use]
     pub fn unread(what: impl Into<String>, row: Evidence) -> Self {
         Self { unread: true, ..Self::new(what, vec![row]) }
-    }
-}
-
-/// A file's text, shared by everything that points into it. It stays in the memory that it was read into: a large
-/// file's pages cost more than its parsing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text(Arc<String>);
-
-impl From<String> for Text {
-    fn from(text: String) -> Self {
-        Self(Arc::new(text))
-    }
-}
-
-impl From<&str> for Text {
-    fn from(text: &str) -> Self {
-        Self::from(text.to_owned())
-    }
-}
-
-impl From<Arc<str>> for Text {
-    fn from(text: Arc<str>) -> Self {
-        Self::from(&*text)
-    }
-}
-
-impl Deref for Text {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
     }
 }
 

@@ -191,7 +191,7 @@ fn netmap(walk: &mut Walk, to: &AddrMask, hook: Hook, because: Evidence) {
 }
 
 fn mapped(addr: IpAddr, to: &AddrMask) -> IpAddr {
-    match (addr, to.addr, to.mask) {
+    match (addr, to.addr(), to.mask()) {
         (IpAddr::V4(addr), IpAddr::V4(to), IpAddr::V4(mask)) => {
             let mask = mask.to_bits();
             IpAddr::from(((addr.to_bits() & !mask) | (to.to_bits() & mask)).to_be_bytes())

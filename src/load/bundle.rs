@@ -11,6 +11,7 @@ use tar::{Archive, Entry, EntryType};
 
 use crate::evidence::Text;
 
+use super::bytes::Bytes;
 use super::layout;
 use crate::unpack::{Packing, Zstd};
 
@@ -74,18 +75,21 @@ pub(super) enum Content {
 
 impl Content {
     /// The text in what was read. A byte order mark at its start is none of it.
-    pub(super) fn of(mut bytes: Vec<u8>) -> Self {
+    pub(super) fn of(bytes: Bytes) -> Self {
         if let Some(nul) = memchr::memchr(0, &bytes) {
             let before = memchr::memchr_iter(b'\n', bytes.get(..nul).unwrap_or_default()).count();
             return Self::Binary(u32::try_from(before + 1).unwrap_or(u32::MAX));
         }
-        if bytes.starts_with(b"\xef\xbb\xbf") {
-            bytes.drain(..3);
-        }
-        match String::from_utf8(bytes) {
-            Ok(text) => Self::Text(Text::from(text)),
-            Err(err) => Self::Lossy(Text::from(String::from_utf8_lossy(err.as_bytes()).into_owned())),
-        }
+        let start = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        let text = match bytes {
+            Bytes::Heap(mut bytes) => {
+                bytes.drain(..start);
+                let lossy = |bytes: &[u8]| Text::from(String::from_utf8_lossy(bytes).into_owned());
+                String::from_utf8(bytes).map(Text::from).map_err(|err| lossy(err.as_bytes()))
+            }
+            Bytes::Pages(pages, len) => Text::from_pages(pages, start..len),
+        };
+        text.map_or_else(Self::Lossy, Self::Text)
     }
 }
 
@@ -223,7 +227,7 @@ impl Bundle {
             self.refuse(path, TOO_LARGE, false);
             return Ok(());
         }
-        let content = Content::of(read_bounded(entry, limit)?);
+        let content = Content::of(Bytes::Heap(read_bounded(entry, limit)?));
         if self.files.insert(path.to_owned(), content).is_some() {
             self.refuse(path, "stands in the archive twice; the last one counts", false);
         }

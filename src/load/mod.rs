@@ -2,6 +2,7 @@
 
 mod assemble;
 mod bundle;
+mod bytes;
 mod derive;
 mod forms;
 mod layout;
@@ -38,7 +39,7 @@ mod unread;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -47,6 +48,7 @@ use crate::evidence::{Gap, SourceFile, Text};
 use crate::snapshot::Snapshot;
 
 use bundle::{Content, LIMITS};
+use bytes::Bytes;
 use layout::Slot;
 
 pub use comment::{service_at_in_rules, service_in_rules};
@@ -434,13 +436,8 @@ fn text(file: &SourceFile) -> Result<(Text, Option<String>), String> {
 }
 
 /// A file's content; `None` if it is too large.
-fn read_bounded(file: &Path) -> std::io::Result<Option<Vec<u8>>> {
+fn read_bounded(file: &Path) -> std::io::Result<Option<Bytes>> {
     let file = File::open(file)?;
     let len = file.metadata()?.len();
-    if len > LIMITS.file {
-        return Ok(None);
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
-    file.take(LIMITS.file + 1).read_to_end(&mut bytes)?;
-    Ok((bytes.len() as u64 <= LIMITS.file).then_some(bytes))
+    Bytes::read(file, len, LIMITS.file)
 }

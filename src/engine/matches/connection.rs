@@ -22,13 +22,13 @@ pub(super) fn conntrack_mt(walk: &Walk, asked: &ConntrackMatch) -> Answer {
     let Some(entry) = entry else { return Answer::from(asked.states.is_some()) };
     let direction = if conntrack::is_reply(walk) { Direction::Reply } else { Direction::Original };
     let addresses = [
-        (asked.orig_src, entry.original.source),
-        (asked.orig_dst, entry.original.destination),
-        (asked.repl_src, entry.reply.source),
-        (asked.repl_dst, entry.reply.destination),
+        (&asked.orig_src, entry.original.source),
+        (&asked.orig_dst, entry.original.destination),
+        (&asked.repl_src, entry.reply.source),
+        (&asked.repl_dst, entry.reply.destination),
     ];
     let known = asked.direction.is_none_or(|test| test.of(test.value == direction))
-        && addresses.into_iter().all(|(test, addr)| test.is_none_or(|test| test.matches(addr)))
+        && addresses.into_iter().all(|(test, addr)| test.as_ref().is_none_or(|test| test.matches(addr)))
         && asked.protocol.is_none_or(|test| test.of(test.value == entry.protocol))
         && asked.status.is_none_or(|test| maybe_assured(test, entry) || test.of(has_status(test, entry)));
     if !known {

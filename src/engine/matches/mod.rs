@@ -174,10 +174,9 @@ fn ip_packet_match(walk: &Walk, state: &HookState, selector: &Selector) -> bool 
     let indev = state.indev.as_ref().map(IfName::as_str);
     let outdev = state.outdev.as_ref().map(IfName::as_str);
     !selector.other_family
-        && selector.source.is_none_or(|source| source.matches(packet.ip.source))
-        && selector.destination.is_none_or(|destination| destination.matches(packet.ip.destination))
-        && selector.in_iface.as_ref().is_none_or(|iface| iface.matches(indev))
-        && selector.out_iface.as_ref().is_none_or(|iface| iface.matches(outdev))
+        && selector.source.as_ref().is_none_or(|source| source.matches(packet.ip.source))
+        && selector.destination.as_ref().is_none_or(|destination| destination.matches(packet.ip.destination))
+        && selector.devices.as_ref().is_none_or(|devices| devices.match_names(indev, outdev))
         && selector.protocol.is_none_or(|test| test.of(test.value == packet.protocol()))
 }
 

@@ -3,6 +3,7 @@
 //! Follows iptables' own option tables (`struct xt_option_entry` and `xtables_option_parse` in
 //! `libxtables/xtoptions.c`), and for tables and hooks the kernel's registrations (`struct xt_match`, `xt_target`).
 
+use crate::evidence::Text;
 use crate::net::{Family, Hook, Protocol};
 use crate::snapshot::{Match, Options, SavedOption, Target, Test};
 
@@ -168,6 +169,8 @@ pub(super) struct Refusal {
 #[derive(Clone, Copy)]
 pub(super) struct Surroundings<'r> {
     pub(super) family: Family,
+    /// The file's text.
+    pub(super) text: &'r Text,
     pub(super) table: &'r str,
     pub(super) protocol: Option<Test<Protocol>>,
     /// The hook, in a rule of a built-in chain.

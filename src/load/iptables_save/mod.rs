@@ -6,6 +6,7 @@
 mod grammar;
 mod matches;
 pub(super) mod name;
+mod plain;
 mod print;
 mod rule;
 mod section;
@@ -160,12 +161,12 @@ impl Reader<'_> {
         if !TABLES.contains(&name) {
             self.lose(format_args!("there is no table {}", quote(name)));
         }
-        self.section = Some(Section::new(Some(name), self.here(), self.ruleset.text.len()));
+        self.section = Some(Section::new(Some(name), self.here(), self.ruleset.text.clone()));
     }
 
     fn section(&mut self) -> &mut Section {
-        let (here, size) = (self.here(), self.ruleset.text.len());
-        self.section.get_or_insert_with(|| Section::new(None, here, size))
+        let here = self.here();
+        self.section.get_or_insert_with(|| Section::new(None, here, self.ruleset.text.clone()))
     }
 
     fn chain(&mut self, rest: &str) {
@@ -231,7 +232,7 @@ impl Reader<'_> {
     fn close(&mut self, cut: bool) {
         let Some(section) = self.section.take() else { return };
         let last = self.here();
-        let table = section.finish(cut.then_some(last), &self.ruleset.text);
+        let table = section.finish(cut.then_some(last));
         if let Some(why) = &table.assumed {
             self.notes.add(table.evidence, why);
             self.ruleset.partial.get_or_insert(table.evidence);

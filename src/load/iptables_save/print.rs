@@ -35,7 +35,7 @@ pub(super) fn hex<const DIGITS: usize>(text: &str, _: Family) -> Option<String> 
 
 /// `LOW:HIGH` of 32 bits, or one number.
 pub(super) fn span(text: &str, _: Family) -> Option<String> {
-    let (low, high) = range(text, ':', name::number, u32::MAX)?;
+    let (low, high) = range(text, b':', name::number, u32::MAX)?;
     Some(Span(low, high).to_string())
 }
 

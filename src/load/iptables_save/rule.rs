@@ -1,24 +1,35 @@
 //! One rule's line.
 
-use crate::evidence::{Evidence, FileId};
+use smallvec::SmallVec;
+
+use crate::evidence::Text;
 use crate::net::{Family, Hook, Protocol};
-use crate::snapshot::{Match, Refused, Rule, Selector, Table, Target};
+use crate::snapshot::{Match, Refused, Rule, RulePlace, Ruleset, Selector, Table, Target};
 
 use super::grammar::{self, Extension, Refusal, Surroundings, Taken};
 use super::words::Words;
-use super::{matches, selector, targets};
+use super::{matches, plain, selector, targets};
 
 /// The longest rule that is read. `iptables-restore` takes lines of 10 KiB.
-const LONGEST: usize = 1 << 14;
+pub(super) const LONGEST: usize = 1 << 14;
 
 /// Reads one rule's line. What can't be read is kept in the rule as text, so that a walk that comes to it branches.
-pub(crate) fn read_rule(line: &str, family: Family, table: &Table) -> Rule {
+pub(crate) fn read_rule(rule: &mut Rule, line: &str, place: RulePlace<'_>) {
+    if plain::read_rule(rule, line, place).is_none() {
+        let Rule { selector, matches, target, .. } = by_grammar(line, place.ruleset, place.table);
+        (rule.selector, rule.matches, rule.target) = (selector, matches, target);
+    }
+}
+
+/// The same by the grammar alone.
+pub(super) fn by_grammar(line: &str, ruleset: &Ruleset, table: &Table) -> Rule {
     let too_long = line.len() > LONGEST;
     let end = (0..=line.len().min(LONGEST)).rev().find(|end| line.is_char_boundary(*end));
     let line = end.and_then(|end| line.get(..end)).unwrap_or("");
     let mut reader = Reader {
         words: Words::new(if too_long { "" } else { line }),
-        family,
+        text: &ruleset.text,
+        family: ruleset.family,
         table,
         hook: None,
         selector: Selector::default(),
@@ -34,7 +45,7 @@ pub(crate) fn read_rule(line: &str, family: Family, table: &Table) -> Rule {
     let why = if too_long { "no rule is so long" } else { "this is no rule" };
     let refused = Refused { text: line.trim().into(), column: 1, why: why.into() };
     let target = Target::Unsupported(Box::new(refused));
-    Rule { matches: Vec::new(), target, ..reader.finish() }
+    Rule { matches: SmallVec::new(), target, ..reader.finish() }
 }
 
 /// Something that a rule has loaded (`-m`, `-j`, `-g`), and what it was given so far.
@@ -104,6 +115,7 @@ fn refused(words: &Words<'_>, (from, until): (usize, usize), refusal: Refusal) -
 
 struct Reader<'l, 't> {
     words: Words<'l>,
+    text: &'t Text,
     family: Family,
     table: &'t Table,
     /// The hook, in a rule of a built-in chain.
@@ -282,16 +294,15 @@ impl Reader<'_, '_> {
     }
 
     fn finish(self) -> Rule {
-        let Self { words, family, table, hook, selector, loaded, target, refused, .. } = self;
-        let around = Surroundings { family, table: &table.name, protocol: selector.protocol, hook };
+        let Self { words, text, family, table, hook, selector, loaded, target, refused, .. } = self;
+        let around = Surroundings { family, text, table: &table.name, protocol: selector.protocol, hook };
         let unsupported = |refused| Match::Unsupported(Box::new(refused));
-        // Collected in place they would keep the room of what was loaded, which is many times as much.
-        let mut matches = Vec::with_capacity(loaded.len() + refused.len());
-        matches.extend(loaded.into_iter().map(|loaded| loaded.read(&words, around).unwrap_or_else(unsupported)));
-        matches.extend(refused.into_iter().map(unsupported));
+        let loaded = loaded.into_iter().map(|loaded| loaded.read(&words, around).unwrap_or_else(unsupported));
+        let mut matches: SmallVec<_> = loaded.chain(refused.into_iter().map(unsupported)).collect();
+        matches.shrink_to_fit();
         let target = target.map_or(Target::Continue, |target| {
             target.read(&words, around).unwrap_or_else(|refused| Target::Unsupported(Box::new(refused)))
         });
-        Rule { index: 0, selector, matches, target, evidence: Evidence::line(FileId(0), 0), start: 0 }
+        Rule { selector, matches, target, ..Rule::default() }
     }
 }

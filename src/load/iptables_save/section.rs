@@ -1,29 +1,28 @@
 //! One table while it is read: its chains, and which line belongs to which.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::{Arc, OnceLock};
 
-use crate::evidence::Evidence;
-use crate::snapshot::{Chain, ChainId, ChainPolicy, RuleLine, Table};
+use crate::evidence::{Evidence, Slice, Text};
+use crate::snapshot::{Chain, ChainId, ChainNames, ChainPolicy, RuleLine, Table};
 
 use super::rule::read_rule;
 
 /// The built-in chains.
-const BUILT_IN: &[&str] = &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
+pub(super) const BUILT_IN: &[&str] = &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
 
 pub(super) struct Section {
     name: Option<Arc<str>>,
     evidence: Evidence,
     chains: Vec<Chain>,
-    names: HashMap<Arc<str>, ChainId, foldhash::quality::RandomState>,
-    /// Each rule's chain and line, in the order of the file.
-    rules: Vec<(ChainId, RuleLine)>,
+    names: ChainNames,
+    /// Each rule's chain, in the order of the file.
+    owners: Vec<ChainId>,
+    /// Their lines.
+    lines: Vec<RuleLine>,
     /// The first line since the last rule that nobody understands.
     garbage: Option<RuleLine>,
     declared: bool,
-    /// How many bytes the file has.
-    size: usize,
+    text: Text,
 }
 
 /// How a rule's chain was found.
@@ -37,16 +36,17 @@ pub(super) enum Found {
 }
 
 impl Section {
-    pub(super) fn new(name: Option<&str>, evidence: Evidence, size: usize) -> Self {
+    pub(super) fn new(name: Option<&str>, evidence: Evidence, text: Text) -> Self {
         Self {
             name: name.map(Arc::from),
             evidence,
             chains: Vec::new(),
-            names: HashMap::default(),
-            rules: Vec::new(),
+            names: ChainNames::default(),
+            owners: Vec::new(),
+            lines: Vec::new(),
             garbage: None,
             declared: false,
-            size,
+            text,
         }
     }
 
@@ -72,10 +72,10 @@ impl Section {
 
     /// A rule's line, and how its chain was found.
     pub(super) fn rule(&mut self, chain: &str, at: RuleLine, evidence: Evidence) -> Found {
-        let known = self.chain_nearby(chain).or_else(|| self.names.get(chain).copied());
+        let known = self.chain_nearby(chain).or_else(|| self.names.find(chain, &self.chains));
         let id = known.unwrap_or_else(|| self.add(chain, evidence));
         let untold = self.garbage.take().and_then(|garbage| self.garbage_before(id, garbage));
-        self.rules.push((id, at));
+        self.push(id, at);
         match untold {
             _ if known.is_none() && self.declared => Found::Undeclared,
             Some(garbage) => Found::Anywhere(garbage),
@@ -87,7 +87,7 @@ impl Section {
     /// to the beginning of the next rule's. Gives the line where there are too many to tell.
     fn garbage_before(&mut self, next: ChainId, garbage: RuleLine) -> Option<Evidence> {
         const MOST: usize = 64;
-        let last = self.rules.last().map_or(0, |(id, _)| id.0 as usize);
+        let last = self.owners.last().map_or(0, |id| id.0 as usize);
         if next.0 as usize == last {
             return None;
         }
@@ -95,7 +95,7 @@ impl Section {
         let between = self.chains.get_mut(last + 1..next.0 as usize).unwrap_or_default();
         let many = between.len() > MOST;
         between.iter_mut().take(MOST).for_each(|chain| chain.open = Some(line));
-        self.rules.push((next, garbage));
+        self.push(next, garbage);
         many.then_some(line)
     }
 
@@ -103,17 +103,22 @@ impl Section {
     /// prints the rules in the order of the declarations.
     fn chain_nearby(&self, name: &str) -> Option<ChainId> {
         const NEARBY: u32 = 4;
-        let last = self.rules.last().map_or(0, |(id, _)| id.0);
+        let last = self.owners.last().map_or(0, |id| id.0);
         let mut ids = (last..last.saturating_add(NEARBY)).map(ChainId);
         ids.find(|id| self.chain(*id).is_some_and(|chain| &*chain.name == name))
     }
 
     /// A line that stands for a rule of the chain above it. False where no rule stands above it.
     pub(super) fn placeholder(&mut self, at: RuleLine) -> bool {
-        let Some((id, _)) = self.rules.last() else { return false };
-        self.rules.push((*id, at));
+        let Some(id) = self.owners.last() else { return false };
+        self.push(*id, at);
         self.garbage.get_or_insert(at);
         true
+    }
+
+    fn push(&mut self, id: ChainId, at: RuleLine) {
+        self.owners.push(id);
+        self.lines.push(at);
     }
 
     fn chain(&self, id: ChainId) -> Option<&Chain> {
@@ -125,31 +130,31 @@ impl Section {
     fn make_room(&mut self) {
         const LARGE: usize = 1000;
         const BYTES_A_CHAIN: usize = 400;
-        // A file may have many such tables, each of which pays for its room.
-        const MOST: usize = 60 * LARGE;
+        // A file may have many such tables, each of which pays for its room. So many names fill a table of 2^16 places.
+        const MOST: usize = 56 * LARGE;
         if self.chains.len() == LARGE {
-            let chains = (self.size / BYTES_A_CHAIN).min(MOST);
+            let chains = (self.text.len() / BYTES_A_CHAIN).min(MOST);
             self.chains.reserve(chains);
-            self.names.reserve(chains);
-            self.rules.reserve(3 * chains);
+            self.names.reserve(chains, &self.chains);
+            self.owners.reserve(3 * chains);
+            self.lines.reserve(3 * chains);
         }
     }
 
     fn add(&mut self, name: &str, evidence: Evidence) -> ChainId {
         self.make_room();
-        let name: Arc<str> = Arc::from(name);
         let id = ChainId(u32::try_from(self.chains.len()).unwrap_or(u32::MAX));
-        match self.names.entry(Arc::clone(&name)) {
-            Entry::Occupied(known) => return *known.get(),
-            Entry::Vacant(free) => free.insert(id),
-        };
-        let policy = if BUILT_IN.contains(&&*name) { ChainPolicy::Unknown } else { ChainPolicy::Return };
+        if let Some(known) = self.names.find_or_add(name, id, &self.chains) {
+            return known;
+        }
+        let policy = if BUILT_IN.contains(&name) { ChainPolicy::Unknown } else { ChainPolicy::Return };
+        let name = Slice::of(&self.text, name);
         self.chains.push(Chain { name, policy, open: None, evidence, lines: (0, 0), rules: OnceLock::new() });
         id
     }
 
     /// The table. `cut` is the last line of one that has no end.
-    pub(super) fn finish(mut self, cut: Option<Evidence>, text: &str) -> Table {
+    pub(super) fn finish(mut self, cut: Option<Evidence>) -> Table {
         if let Some(cut) = cut {
             self.open_from_last(cut);
         } else if !self.declared {
@@ -159,38 +164,49 @@ impl Section {
         if let Some(garbage) = self.garbage.take() {
             self.open_from_last(Evidence::line(self.evidence.file, garbage.line));
         }
-        let lines = self.group();
+        self.group();
         let (name, assumed) = match self.name.take() {
             Some(name) => (name, None),
-            None => self.guess(text),
+            None => self.guess(&self.text),
         };
-        Table { name, chains: self.chains, assumed, evidence: self.evidence, names: self.names, lines, read: read_rule }
+        Table {
+            name,
+            chains: self.chains,
+            assumed,
+            evidence: self.evidence,
+            names: self.names,
+            lines: self.lines,
+            read: read_rule,
+        }
     }
 
     fn evidence_of_last(&self) -> Option<Evidence> {
-        self.rules.last().map(|(_, at)| Evidence::line(self.evidence.file, at.line))
+        self.lines.last().map(|at| Evidence::line(self.evidence.file, at.line))
     }
 
     /// `iptables-save` prints the rules chain by chain, in the order of the declarations: what is cut off belongs to
     /// the last chain that has rules or to one after it.
     fn open_from_last(&mut self, cut: Evidence) {
-        let last = self.rules.iter().map(|(id, _)| *id).max().map_or(0, |id| id.0 as usize);
+        let last = self.owners.iter().max().map_or(0, |id| id.0 as usize);
         self.chains.iter_mut().skip(last).for_each(|chain| chain.open = Some(cut));
     }
 
     /// Puts the lines of each chain together, in their order.
-    fn group(&mut self) -> Vec<RuleLine> {
-        self.rules.sort_by_key(|(id, _)| *id);
+    fn group(&mut self) {
+        if !self.owners.is_sorted() {
+            let mut rules: Vec<_> = self.owners.drain(..).zip(self.lines.drain(..)).collect();
+            rules.sort_by_key(|(id, _)| *id);
+            (self.owners, self.lines) = rules.into_iter().unzip();
+        }
         let mut from = 0u32;
-        for group in self.rules.chunk_by(|(a, _), (b, _)| a == b) {
+        for group in self.owners.chunk_by(ChainId::eq) {
             let to = from + u32::try_from(group.len()).unwrap_or(u32::MAX - from);
-            let chain = group.first().and_then(|(id, _)| self.chains.get_mut(id.0 as usize));
+            let chain = group.first().and_then(|id| self.chains.get_mut(id.0 as usize));
             if let Some(chain) = chain {
                 chain.lines = (from, to);
             }
             from = to;
         }
-        self.rules.iter().map(|(_, at)| *at).collect()
     }
 
     /// The table that rules without a `*table` line must be of, by what only one table can hold (`.table` of the
@@ -212,7 +228,7 @@ impl Section {
             (&["PREROUTING", "OUTPUT"], "raw"),
             (&["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"], "mangle"),
         ];
-        let has = |name: &str| self.names.contains_key(name);
+        let has = |name: &str| self.names.find(name, &self.chains).is_some();
         let built_in: Vec<&&str> = BUILT_IN.iter().filter(|name| has(name)).collect();
         if self.declared
             && let Some((_, name)) = CHAINS.iter().find(|(chains, _)| chains.iter().eq(built_in.iter().copied()))

@@ -31,11 +31,11 @@ pub(super) fn option(
         }
         "-i" | "--in-interface" => {
             let device = device(words, invert)?;
-            once(selector.in_iface.replace(device).is_some(), place)?;
+            once(selector.devices.get_or_insert_default().input.replace(device).is_some(), place)?;
         }
         "-o" | "--out-interface" => {
             let device = device(words, invert)?;
-            once(selector.out_iface.replace(device).is_some(), place)?;
+            once(selector.devices.get_or_insert_default().output.replace(device).is_some(), place)?;
         }
         "-p" | "--protocol" | "--proto" => protocol(selector, words, invert)?,
         "-f" | "--fragment" if family == Family::Inet => {

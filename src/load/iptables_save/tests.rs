@@ -92,7 +92,7 @@ fn a_rule_keeps_its_line_and_its_text() {
 fn selectors_matches_and_jumps_are_read() {
     let ruleset = whole(SAVED);
     let rule = &rules(&ruleset, "nat", "KUBE-SERVICES")[0];
-    assert_eq!(rule.selector.destination.unwrap().exact(), Some("10.96.0.10".parse().unwrap()));
+    assert_eq!(rule.selector.destination.as_ref().unwrap().exact(), Some("10.96.0.10".parse().unwrap()));
     assert_eq!(rule.selector.protocol.unwrap().value, Protocol::UDP);
     assert!(matches!(rule.matches[..], [Match::Comment(_), Match::Udp(_)]));
     assert_eq!(port(rule), Some(53));
@@ -195,7 +195,7 @@ fn rules_without_a_table_are_of_the_one_that_their_targets_need() {
 fn negation_is_read_before_and_after_an_option() {
     let new = rule(Family::Inet, "! -s 10.0.0.0/8 -p tcp -m tcp ! --dport 1:1023 -j DROP");
     let old = rule(Family::Inet, "-s ! 10.0.0.0/8 -p tcp -m tcp --dport ! 1:1023 -j DROP");
-    assert!(new.selector.source.unwrap().invert);
+    assert!(new.selector.source.as_ref().unwrap().invert());
     assert_eq!((&new.selector, &new.matches), (&old.selector, &old.matches));
 }
 
@@ -265,4 +265,9 @@ fn a_line_that_may_be_of_any_chain_is_blamed_and_not_the_rule_below_it() {
     let line = text.lines().position(|line| line == "garbage").unwrap() + 1;
     let (ruleset, _) = read(&text);
     assert_eq!(ruleset.unread.map(|unread| unread.line.line as usize), Some(line));
+}
+
+#[test]
+fn a_rule_is_small_because_a_large_cluster_has_very_many() {
+    assert!(size_of::<Match>() <= 24 && size_of::<Target>() <= 16 && size_of::<Rule>() <= 144);
 }

@@ -7,32 +7,43 @@ use crate::snapshot::{ADDR_TYPES, AddrMask, AddrType, ConntrackStatus, CtStates,
 
 use super::name;
 
+/// What stands before and after a sign. Values are short, and there are very many of them.
+pub(super) fn split(text: &str, sign: u8) -> Option<(&str, &str)> {
+    let at = memchr::memchr(sign, text.as_bytes())?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+/// An address of a family.
+pub(super) fn address(text: &str, family: Family) -> Option<IpAddr> {
+    match family {
+        Family::Inet => text.parse().ok().map(IpAddr::V4),
+        Family::Inet6 => text.parse().ok().map(IpAddr::V6),
+    }
+}
+
 /// `ADDR`, `ADDR/LENGTH` or `ADDR/MASK`.
 pub(super) fn addr_mask(family: Family, text: &str, invert: bool) -> Option<AddrMask> {
-    let (addr, mask) = text.split_once('/').map_or((text, None), |(addr, mask)| (addr, Some(mask)));
-    let addr: IpAddr = addr.parse().ok()?;
-    if Family::of(addr) != family {
-        return None;
-    }
+    let (addr, mask) = split(text, b'/').map_or((text, None), |(addr, mask)| (addr, Some(mask)));
+    let addr = address(addr, family)?;
     let mask = match mask {
         None => name::prefix_mask(family, family.bits())?,
         Some(mask) => match mask.parse() {
             Ok(length) => name::prefix_mask(family, length)?,
-            Err(_) => mask.parse().ok().filter(|mask| Family::of(*mask) == family)?,
+            Err(_) => address(mask, family)?,
         },
     };
-    Some(AddrMask { addr, mask, invert })
+    AddrMask::new(addr, mask, invert)
 }
 
 /// The same, without the bits that don't count, as the kernel keeps it.
 pub(super) fn masked_addr(family: Family, text: &str, invert: bool) -> Option<AddrMask> {
-    let AddrMask { addr, mask, invert } = addr_mask(family, text, invert)?;
-    let addr = match (addr, mask) {
+    let found = addr_mask(family, text, invert)?;
+    let addr = match (found.addr(), found.mask()) {
         (IpAddr::V4(addr), IpAddr::V4(mask)) => IpAddr::V4(addr & mask),
         (IpAddr::V6(addr), IpAddr::V6(mask)) => IpAddr::V6(addr & mask),
-        _ => addr,
+        (addr, _) => addr,
     };
-    Some(AddrMask { addr, mask, invert })
+    AddrMask::new(addr, found.mask(), invert)
 }
 
 /// A device's name; a `+` at its end stands for anything.
@@ -51,11 +62,11 @@ pub(super) fn small(text: &str) -> Option<u8> {
 /// `LOW:HIGH` with either end left out, or one value.
 pub(super) fn range<T: Copy + Default>(
     text: &str,
-    between: char,
+    between: u8,
     read: impl Fn(&str) -> Option<T>,
     highest: T,
 ) -> Option<(T, T)> {
-    let Some((low, high)) = text.split_once(between) else {
+    let Some((low, high)) = split(text, between) else {
         let value = read(text)?;
         return Some((value, value));
     };
@@ -65,8 +76,8 @@ pub(super) fn range<T: Copy + Default>(
 }
 
 /// `LOW-HIGH`, or one value.
-pub(super) fn ranged<T: Copy>(text: &str, between: char, read: impl Fn(&str) -> Option<T>) -> Option<(T, T)> {
-    match text.split_once(between) {
+pub(super) fn ranged<T: Copy>(text: &str, between: u8, read: impl Fn(&str) -> Option<T>) -> Option<(T, T)> {
+    match split(text, between) {
         Some((low, high)) => Some((read(low)?, read(high)?)),
         None => read(text).map(|value| (value, value)),
     }
@@ -74,7 +85,7 @@ pub(super) fn ranged<T: Copy>(text: &str, between: char, read: impl Fn(&str) -> 
 
 /// `PORT` or `LOW:HIGH`.
 pub(super) fn port_range(text: &str) -> Option<PortRange> {
-    range(text, ':', name::port, u16::MAX).map(|(low, high)| PortRange { low, high })
+    range(text, b':', name::port, u16::MAX).map(|(low, high)| PortRange { low, high })
 }
 
 /// Address types with commas between them.

@@ -1,15 +1,19 @@
 //! Tables and chains, and the index that finds the rules of a chain that can match a packet.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
-use crate::evidence::Evidence;
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use crate::evidence::{Evidence, Slice};
 use crate::net::Hook;
 use crate::net::Protocol;
 
 use super::Ruleset;
-use super::rule::{ReadRule, Rule};
+use super::rule::{ReadRule, Rule, RulePlace};
 
 /// A chain of a table, as an index into [`Table::chains`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,7 +30,7 @@ pub struct Table {
     pub assumed: Option<String>,
     /// The line that names it, or its first rule.
     pub evidence: Evidence,
-    pub(crate) names: HashMap<Arc<str>, ChainId, foldhash::quality::RandomState>,
+    pub(crate) names: ChainNames,
     /// The lines of the rules, those of a chain together and in their order.
     pub(crate) lines: Vec<RuleLine>,
     pub(crate) read: ReadRule,
@@ -58,7 +62,7 @@ pub enum ChainPolicy {
 #[derive(Debug)]
 pub struct Chain {
     /// Its name.
-    pub name: Arc<str>,
+    pub name: Slice,
     /// What becomes of a packet at its end.
     pub policy: ChainPolicy,
     /// Set where the file may lack rules at the chain's end (it was cut short, or is an excerpt): the last line.
@@ -67,8 +71,40 @@ pub struct Chain {
     pub evidence: Evidence,
     /// Its lines, as a range of [`Table::lines`].
     pub(crate) lines: (u32, u32),
-    /// Boxed, because most chains of a large cluster are never asked.
-    pub(crate) rules: OnceLock<Box<Rules>>,
+    pub(crate) rules: OnceLock<Rules>,
+}
+
+/// The chains of a table by their names, which stand in the chains themselves.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ChainNames {
+    ids: HashTable<ChainId>,
+    hasher: RandomState,
+}
+
+impl ChainNames {
+    /// The id of the chain with this name, among those that were added.
+    pub(crate) fn find(&self, name: &str, chains: &[Chain]) -> Option<ChainId> {
+        self.ids.find(self.hasher.hash_one(name), |id| *name_of(*id, chains) == *name).copied()
+    }
+
+    /// The chain with this name, if it is among those that were added. Otherwise this one gets the name, and is added.
+    pub(crate) fn find_or_add(&mut self, name: &str, id: ChainId, chains: &[Chain]) -> Option<ChainId> {
+        let hash = |id: &ChainId| self.hasher.hash_one(name_of(*id, chains));
+        match self.ids.entry(self.hasher.hash_one(name), |id| *name_of(*id, chains) == *name, hash) {
+            Entry::Occupied(known) => return Some(*known.get()),
+            Entry::Vacant(free) => free.insert(id),
+        };
+        None
+    }
+
+    /// Makes room for so many more.
+    pub(crate) fn reserve(&mut self, more: usize, chains: &[Chain]) {
+        self.ids.reserve(more, |id| self.hasher.hash_one(name_of(*id, chains)));
+    }
+}
+
+fn name_of(id: ChainId, chains: &[Chain]) -> &str {
+    chains.get(id.0 as usize).map_or("", |chain| &chain.name)
 }
 
 impl Table {
@@ -81,7 +117,7 @@ impl Table {
     /// The id of the chain with this name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<ChainId> {
-        self.names.get(name).copied()
+        self.names.find(name, &self.chains)
     }
 
     /// The built-in chain at a hook; `None` where the table has none.
@@ -124,22 +160,29 @@ impl Chain {
     pub(super) fn rules<'c>(&'c self, ruleset: &Ruleset, table: &Table) -> &'c Rules {
         self.rules.get_or_init(|| {
             let lines = table.lines.get(self.lines.0 as usize..self.lines.1 as usize).unwrap_or(&[]);
-            let read = (1u32..).zip(lines).map(|(index, at)| read_rule(ruleset, table, index, *at));
-            Box::new(Rules::new(read.collect()))
+            let mut rules = Vec::with_capacity(lines.len());
+            for (index, at) in (1u32..).zip(lines) {
+                let evidence = Evidence::line(ruleset.file, at.line);
+                // It is filled where it stays: to move so many rules takes its time.
+                rules.push(Rule { index, evidence, start: at.start, ..Rule::default() });
+                if let Some(rule) = rules.last_mut() {
+                    read_rule(rule, RulePlace { ruleset, table, chain: self });
+                }
+            }
+            Rules::new(rules)
         })
     }
 }
 
-fn read_rule(ruleset: &Ruleset, table: &Table, index: u32, at: RuleLine) -> Rule {
-    let rest = ruleset.text.as_bytes().get(at.start as usize..).unwrap_or(&[]);
-    let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-    let line = ruleset.text.get(at.start as usize..at.start as usize + end).unwrap_or("");
-    let mut rule = (table.read)(line, ruleset.family, table);
-    rule.index = index;
-    rule.start = at.start;
-    rule.evidence = Evidence::line(ruleset.file, at.line);
-    rule.indent(indent(&ruleset.text, at.start as usize));
-    rule
+fn read_rule(rule: &mut Rule, place: RulePlace<'_>) {
+    let text = &*place.ruleset.text;
+    let start = rule.start as usize;
+    let rest = text.get(start..).unwrap_or("");
+    let end = memchr::memchr(b'\n', rest.as_bytes()).unwrap_or(rest.len());
+    (place.table.read)(rule, rest.get(..end).unwrap_or(""), place);
+    if rule.refused().next().is_some() {
+        rule.indent(indent(text, start));
+    }
 }
 
 /// How many characters stand in its line before a place.
@@ -164,10 +207,13 @@ pub struct PacketKey {
 
 /// A chain's rules, read, with an index over those that only one address or one port can match.
 #[derive(Debug)]
-pub struct Rules {
-    list: Box<[Rule]>,
-    /// Boxed, because most chains are short and have none.
-    index: Option<Box<Index>>,
+pub struct Rules(Listed);
+
+/// Most chains are short and have no index.
+#[derive(Debug)]
+enum Listed {
+    Short(Box<[Rule]>),
+    Long(Box<(Box<[Rule]>, Index)>),
 }
 
 /// The places of rules by what they alone can match.
@@ -186,25 +232,32 @@ impl Rules {
     /// Indexes rules.
     #[must_use]
     pub fn new(rules: Vec<Rule>) -> Self {
-        let index = (rules.len() > Self::SCANNED).then(|| Box::new(Index::new(&rules)));
-        Self { list: rules.into_boxed_slice(), index }
+        let rules = rules.into_boxed_slice();
+        if rules.len() <= Self::SCANNED {
+            return Self(Listed::Short(rules));
+        }
+        let index = Index::new(&rules);
+        Self(Listed::Long(Box::new((rules, index))))
     }
 
     /// Every rule, in order.
     #[must_use]
     pub fn all(&self) -> &[Rule] {
-        &self.list
+        match &self.0 {
+            Listed::Short(rules) => rules,
+            Listed::Long(indexed) => &indexed.0,
+        }
     }
 
     /// The first rule at or after a place (from 0) that the index can't rule out for a packet. What it leaves out
     /// can't match.
     #[must_use]
     pub fn next(&self, from: u32, key: &PacketKey) -> Option<&Rule> {
-        let place = match &self.index {
-            Some(index) if !key.port_is_unknown() => index.next(from, key)?,
+        let place = match &self.0 {
+            Listed::Long(indexed) if !key.port_is_unknown() => indexed.1.next(from, key)?,
             _ => from,
         };
-        self.list.get(place as usize)
+        self.all().get(place as usize)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The rule sets of netfilter: what `iptables-save` prints, and nft's own tables.
 
+mod address;
 mod chain;
 mod hooks;
 mod matching;
@@ -14,6 +15,8 @@ use crate::evidence::{Evidence, FileId, Text};
 use crate::net::Family;
 use crate::net::Hook;
 
+pub use address::AddrMask;
+pub(crate) use chain::ChainNames;
 pub use chain::{Chain, ChainId, ChainPolicy, PacketKey, RuleLine, Rules, Table};
 use hooks::HookEntries;
 pub use hooks::{HookEntry, HookFn};
@@ -26,7 +29,7 @@ pub use matching::{
 };
 use nft::ChainPlace;
 pub use nft::{Nft, NftChain, NftFamily, NftHook, NftRule, NftTable};
-pub use rule::{AddrMask, IfPattern, ReadRule, Rule, Selector, Test};
+pub use rule::{Devices, IfPattern, ReadRule, Rule, RulePlace, Selector, Test};
 pub use saved::{Options, Quoted, Refused, SavedOption, Span, prefix_length};
 pub(crate) use target::REJECT_TYPES;
 pub use target::{

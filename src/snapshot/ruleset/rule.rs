@@ -1,18 +1,30 @@
 //! One rule: what every packet is asked first, further matches, and the target.
 
 use std::fmt::{self, Display, Formatter};
-use std::net::IpAddr;
+
+use smallvec::SmallVec;
 
 use crate::evidence::Evidence;
-use crate::net::{Family, Protocol};
+use crate::net::Protocol;
 
 use super::matching::device;
 use super::saved::{flag, negation};
-use super::{Match, Refused, Table, Target};
+use super::{AddrMask, Chain, Match, Refused, Ruleset, Table, Target};
 
-/// Reads one rule's line. [`crate::load`] puts it into the tables, so that a chain is read when a packet first comes
-/// to it.
-pub type ReadRule = fn(line: &str, family: Family, table: &Table) -> Rule;
+/// Reads one rule's line into a rule that asks and does nothing yet. [`crate::load`] puts it into the tables, so that a
+/// chain is read when a packet first comes to it.
+pub type ReadRule = fn(rule: &mut Rule, line: &str, place: RulePlace<'_>);
+
+/// Where a rule stands.
+#[derive(Clone, Copy, Debug)]
+pub struct RulePlace<'r> {
+    /// What its file holds.
+    pub ruleset: &'r Ruleset,
+    /// Its table.
+    pub table: &'r Table,
+    /// Its chain.
+    pub chain: &'r Chain,
+}
 
 /// A rule of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,14 +33,28 @@ pub struct Rule {
     pub index: u32,
     /// What `iptables` itself asks.
     pub selector: Selector,
-    /// What its extensions ask, in order.
-    pub matches: Vec<Match>,
+    /// What its extensions ask, in order. Hardly any rule of a large cluster has more than two.
+    pub matches: SmallVec<[Match; 2]>,
     /// What it does.
     pub target: Target,
     /// The line that says so.
     pub evidence: Evidence,
     /// The offset of its line in the file.
     pub(crate) start: u32,
+}
+
+impl Default for Rule {
+    /// A rule that asks nothing and does nothing, of no line.
+    fn default() -> Self {
+        Self {
+            index: 0,
+            selector: Selector::default(),
+            matches: SmallVec::new(),
+            target: Target::Continue,
+            evidence: Evidence::NONE,
+            start: 0,
+        }
+    }
 }
 
 impl Rule {
@@ -107,10 +133,8 @@ pub struct Selector {
     pub source: Option<AddrMask>,
     /// `-d`.
     pub destination: Option<AddrMask>,
-    /// `-i`.
-    pub in_iface: Option<IfPattern>,
-    /// `-o`.
-    pub out_iface: Option<IfPattern>,
+    /// `-i` and `-o`, which few rules of a large cluster have.
+    pub devices: Option<Box<Devices>>,
     /// `-p`.
     pub protocol: Option<Test<Protocol>>,
     /// `-f`: second and further fragments. Holds whether it is negated.
@@ -119,12 +143,32 @@ pub struct Selector {
     pub other_family: bool,
 }
 
+/// The devices that a packet comes by and leaves by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Devices {
+    /// `-i`.
+    pub input: Option<IfPattern>,
+    /// `-o`.
+    pub output: Option<IfPattern>,
+}
+
+impl Devices {
+    /// Whether a packet's devices match. Where the hook lacks one, its name is empty.
+    #[must_use]
+    pub fn match_names(&self, input: Option<&str>, output: Option<&str>) -> bool {
+        self.input.as_ref().is_none_or(|pattern| pattern.matches(input))
+            && self.output.as_ref().is_none_or(|pattern| pattern.matches(output))
+    }
+}
+
 impl Display for Selector {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         address(f, "-s", self.source.as_ref())?;
         address(f, "-d", self.destination.as_ref())?;
-        device(f, "-i", self.in_iface.as_ref())?;
-        device(f, "-o", self.out_iface.as_ref())?;
+        if let Some(devices) = &self.devices {
+            device(f, "-i", devices.input.as_ref())?;
+            device(f, "-o", devices.output.as_ref())?;
+        }
         if let Some(Test { value, invert }) = self.protocol {
             negation(f, invert)?;
             match protocol_name(value) {
@@ -138,8 +182,8 @@ impl Display for Selector {
 
 /// `0.0.0.0/0` asks nothing, so it isn't printed.
 fn address(f: &mut Formatter<'_>, name: &str, addr: Option<&AddrMask>) -> fmt::Result {
-    let Some(addr) = addr.filter(|addr| addr.invert || !addr.mask.is_unspecified()) else { return Ok(()) };
-    negation(f, addr.invert)?;
+    let Some(addr) = addr.filter(|addr| addr.invert() || !addr.mask().is_unspecified()) else { return Ok(()) };
+    negation(f, addr.invert())?;
     write!(f, " {name} {}", addr.full())
 }
 
@@ -205,40 +249,6 @@ const PROTOCOLS: &[(u8, &str)] = &[
 #[must_use]
 pub fn protocol_name(protocol: Protocol) -> Option<&'static str> {
     PROTOCOLS.iter().find(|(number, _)| *number == protocol.0).map(|(_, name)| *name)
-}
-
-/// An address under a mask, which need not be a prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AddrMask {
-    /// The address.
-    pub addr: IpAddr,
-    /// The bits that count.
-    pub mask: IpAddr,
-    /// Whether it must not match.
-    pub invert: bool,
-}
-
-impl AddrMask {
-    /// Whether a packet with this address matches.
-    #[must_use]
-    pub fn matches(&self, addr: IpAddr) -> bool {
-        let same = match (addr, self.addr, self.mask) {
-            (IpAddr::V4(a), IpAddr::V4(b), IpAddr::V4(mask)) => (a.to_bits() ^ b.to_bits()) & mask.to_bits() == 0,
-            (IpAddr::V6(a), IpAddr::V6(b), IpAddr::V6(mask)) => (a.to_bits() ^ b.to_bits()) & mask.to_bits() == 0,
-            _ => false,
-        };
-        same != self.invert
-    }
-
-    /// The one address that matches, if there is only one.
-    #[must_use]
-    pub fn exact(&self) -> Option<IpAddr> {
-        let full = match self.mask {
-            IpAddr::V4(mask) => mask.to_bits() == u32::MAX,
-            IpAddr::V6(mask) => mask.to_bits() == u128::MAX,
-        };
-        (full && !self.invert).then_some(self.addr)
-    }
 }
 
 /// A device's name, or with `+` at its end the start of one.

@@ -156,23 +156,23 @@ pub fn prefix_length(mask: IpAddr) -> Option<u32> {
 impl AddrMask {
     /// The mask as a prefix length, or as an address where it is no prefix.
     fn written_mask(&self) -> String {
-        prefix_length(self.mask).map_or_else(|| self.mask.to_string(), |length| length.to_string())
+        prefix_length(self.mask()).map_or_else(|| self.mask().to_string(), |length| length.to_string())
     }
 
     /// `ADDR/MASK`, with the mask in any case.
     pub(super) fn full(&self) -> String {
-        format!("{}/{}", self.addr, self.written_mask())
+        format!("{}/{}", self.addr(), self.written_mask())
     }
 }
 
 /// `ADDR`, with `/MASK` where not every bit counts.
 impl Display for AddrMask {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let width = if self.addr.is_ipv4() { 32 } else { 128 };
-        if prefix_length(self.mask) == Some(width) {
-            return write!(f, "{}", self.addr);
+        let width = if self.addr().is_ipv4() { 32 } else { 128 };
+        if prefix_length(self.mask()) == Some(width) {
+            return write!(f, "{}", self.addr());
         }
-        write!(f, "{}/{}", self.addr, self.written_mask())
+        write!(f, "{}/{}", self.addr(), self.written_mask())
     }
 }
 

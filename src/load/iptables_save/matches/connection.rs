@@ -51,7 +51,7 @@ fn conntrack(given: &Given<'_, '_>) -> Result<Match, Refusal> {
         repl_src_port: given.test("--ctreplsrcport", port_range)?,
         repl_dst_port: given.test("--ctrepldstport", port_range)?,
         direction: given.test("--ctdir", direction)?,
-        expires: given.test("--ctexpire", |text| range(text, ':', name::number, u32::MAX))?,
+        expires: given.test("--ctexpire", |text| range(text, b':', name::number, u32::MAX))?,
     };
     let no_protocol = |test: &Test<crate::net::Protocol>| test.value.0 == 0 && test.invert;
     if found.protocol.as_ref().is_some_and(no_protocol) {
@@ -63,7 +63,7 @@ fn conntrack(given: &Given<'_, '_>) -> Result<Match, Refusal> {
 fn addr(given: &Given<'_, '_>, name: &str) -> Result<Option<AddrMask>, Refusal> {
     let family = given.around.family;
     let found = given.test(name, |text| addr_mask(family, text, false))?;
-    Ok(found.map(|test| AddrMask { invert: test.invert, ..test.value }))
+    Ok(found.map(|test| test.value.inverted(test.invert)))
 }
 
 fn direction(text: &str) -> Option<Direction> {
@@ -106,7 +106,7 @@ pub(super) static CONNBYTES: Extension<Match> = Extension::new(
 fn connbytes(given: &Given<'_, '_>) -> Result<Match, Refusal> {
     let Test { value: (low, high), invert } = given.must_test("--connbytes", |text| {
         let (low, high) = match text.split_once(':') {
-            Some(_) => range(text, ':', name::number64, u64::MAX)?,
+            Some(_) => range(text, b':', name::number64, u64::MAX)?,
             None => (name::number64(text)?, u64::MAX),
         };
         (low <= high).then_some((low, high))
@@ -164,6 +164,6 @@ fn connlimit(given: &Given<'_, '_>) -> Result<Match, Refusal> {
 /// A mask, as the number of bits that it leaves.
 fn mask_bits(text: &str, family: Family) -> Option<u32> {
     let unspecified = family.unspecified();
-    let mask = addr_mask(family, &format!("{unspecified}/{text}"), false)?.mask;
+    let mask = addr_mask(family, &format!("{unspecified}/{text}"), false)?.mask();
     crate::snapshot::prefix_length(mask)
 }

@@ -1,5 +1,6 @@
 //! Fields of the packet, and what the kernel keeps beside it.
 
+use crate::evidence::Slice;
 use crate::net::{Family, Hook};
 use crate::snapshot::{EcnMatch, IcmpType, MarkTest, Match, PktType, Test, TosTest, TtlTest};
 
@@ -9,7 +10,7 @@ use super::super::value::{range, small};
 
 pub(super) static COMMENT: Extension<Match> =
     Extension::new("comment", &[Opt::value("--comment", "a text of 255 bytes at most").must()], |given| {
-        let text = |text: &str| (text.len() < 256).then(|| text.into());
+        let text = |text: &str| (text.len() < 256).then(|| Slice::of(given.around.text, text));
         Ok(Match::Comment(given.must("--comment", text)?))
     });
 
@@ -54,7 +55,7 @@ pub(super) static LENGTH: Extension<Match> = Extension::new(
     &[Opt::value("--length", "a number of 16 bits, or two with a colon between them").not().must()],
     |given| {
         let bytes = |text: &str| u16::try_from(name::number(text)?).ok();
-        Ok(Match::Length(given.must_test("--length", |text| range(text, ':', bytes, u16::MAX))?))
+        Ok(Match::Length(given.must_test("--length", |text| range(text, b':', bytes, u16::MAX))?))
     },
 );
 

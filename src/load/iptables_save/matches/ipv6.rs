@@ -195,7 +195,7 @@ static SRH: Extension<Match> = Extension::kept(
 /// An address with its prefix length in any case.
 fn prefix(text: &str, family: crate::net::Family) -> Option<String> {
     let found = addr_mask(family, text, false)?;
-    Some(format!("{}/{}", found.addr, crate::snapshot::prefix_length(found.mask)?))
+    Some(format!("{}/{}", found.addr(), crate::snapshot::prefix_length(found.mask())?))
 }
 
 static IPV6HEADER: Extension<Match> = Extension::new(

@@ -116,7 +116,7 @@ pub(super) static TCPMSS: Extension<Match> = Extension::kept(
     "tcpmss",
     &[Opt::value("--mss", "a number of 16 bits, or two with a colon between them").not().must().prints(|text, _| {
         let number = |text: &str| u16::try_from(name::number(text)?).ok();
-        let (low, high) = range(text, ':', number, u16::MAX)?;
+        let (low, high) = range(text, b':', number, u16::MAX)?;
         (low <= high).then(|| Span(low, high).to_string())
     })],
 )

@@ -190,7 +190,8 @@ fn multiport(given: &Given<'_, '_>) -> Result<Match, Refusal> {
     ];
     for (name, side) in sides {
         if let Some(test) = given.test(name, port_list)? {
-            return Ok(Match::Multiport(Test { value: Multiport { side, ranges: test.value }, invert: test.invert }));
+            let multiport = Test { value: Multiport { side, ranges: test.value }, invert: test.invert };
+            return Ok(Match::Multiport(multiport.into()));
         }
     }
     Err(given.refuse_all("multiport needs an option"))

@@ -28,18 +28,18 @@ fn owner(given: &Given<'_, '_>) -> Result<Match, Refusal> {
     {
         return Err(given.refuse("--suppl-groups", "--suppl-groups needs --gid-owner before it"));
     }
-    Ok(Match::Owner(OwnerMatch {
+    Ok(Match::Owner(Box::new(OwnerMatch {
         uid: given.test("--uid-owner", ids)?,
         gid: given.test("--gid-owner", ids)?,
         socket: given.flag("--socket-exists"),
         suppl_groups: given.has("--suppl-groups"),
-    }))
+    })))
 }
 
 /// A user's or group's number; of the names only that of the one that every system has.
 fn ids(text: &str) -> Option<(u32, u32)> {
     let id = |text: &str| if text == "root" { Some(0) } else { name::number(text).filter(|id| *id < u32::MAX) };
-    ranged(text, '-', id).filter(|(low, high)| low <= high)
+    ranged(text, b'-', id).filter(|(low, high)| low <= high)
 }
 
 pub(super) static SOCKET: Extension<Match> =

@@ -186,5 +186,5 @@ fn hmark_place(name: &str) -> usize {
 /// A mask, as the number of bits that it leaves.
 fn mask_bits(text: &str, family: crate::net::Family) -> Option<String> {
     let unspecified = family.unspecified();
-    prefix_length(addr_mask(family, &format!("{unspecified}/{text}"), false)?.mask).map(|bits| bits.to_string())
+    prefix_length(addr_mask(family, &format!("{unspecified}/{text}"), false)?.mask()).map(|bits| bits.to_string())
 }

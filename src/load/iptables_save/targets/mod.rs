@@ -4,7 +4,7 @@ mod connection;
 mod log;
 mod mangle;
 mod mark;
-mod nat;
+pub(super) mod nat;
 mod verdict;
 
 use crate::net::Family;

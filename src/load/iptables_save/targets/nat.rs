@@ -8,7 +8,7 @@ use crate::snapshot::{AddrMask, NatRange, Target, prefix_length};
 use super::super::grammar::{Extension, Given, Opt, Refusal};
 use super::super::name;
 use super::super::print::{U32, number, one_of};
-use super::super::value::{addr_mask, masked_addr, ranged};
+use super::super::value::{addr_mask, address, masked_addr, ranged, split};
 
 const TO: &str = "addresses, and ports after a colon (an IPv6 address with ports in brackets)";
 /// The protocols that have ports to choose from (`xtables_main` in `libxt_NAT.c`).
@@ -17,7 +17,7 @@ const WITH_PORTS: &[u8] = &[6, 17, 132, 33, 1, 58];
 pub(super) static DNAT: Extension<Target> = Extension::new(
     "DNAT",
     &[Opt::value("--to-destination", TO).must(), Opt::flag("--random"), Opt::flag("--persistent")],
-    |given| Ok(Target::Dnat(range(given, "--to-destination", true)?)),
+    |given| Ok(Target::Dnat(range(given, "--to-destination", true)?.into())),
 )
 .tables(&["nat"])
 .hooks(&[Hook::Prerouting, Hook::Output]);
@@ -30,7 +30,7 @@ pub(super) static SNAT: Extension<Target> = Extension::new(
         Opt::flag("--random-fully"),
         Opt::flag("--persistent"),
     ],
-    |given| Ok(Target::Snat(range(given, "--to-source", false)?)),
+    |given| Ok(Target::Snat(range(given, "--to-source", false)?.into())),
 )
 .tables(&["nat"])
 .hooks(&[Hook::Postrouting, Hook::Input]);
@@ -52,22 +52,20 @@ fn range(given: &Given<'_, '_>, name: &str, with_base: bool) -> Result<NatRange,
     })
 }
 
-type NatTo = (Option<(IpAddr, IpAddr)>, Option<(u16, u16)>, Option<u16>);
+pub(in super::super) type NatTo = (Option<(IpAddr, IpAddr)>, Option<(u16, u16)>, Option<u16>);
 
 /// `[ADDR[-ADDR]][:PORT[-PORT[/BASE]]]`, an IPv6 address in brackets where ports follow.
-fn nat_to(text: &str, family: Family) -> Option<NatTo> {
+pub(in super::super) fn nat_to(text: &str, family: Family) -> Option<NatTo> {
     let (addrs, ports) = if let Some(rest) = text.strip_prefix('[') {
         let (addrs, after) = rest.split_once(']')?;
         (addrs, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
-    } else if text.matches(':').count() > 1 {
-        (text, None)
     } else {
-        text.split_once(':').map_or((text, None), |(addrs, ports)| (addrs, Some(ports)))
+        let parts = split(text, b':').filter(|(_, ports)| !ports.contains(':'));
+        parts.map_or((text, None), |(addrs, ports)| (addrs, Some(ports)))
     };
-    let addr = |text: &str| text.parse().ok().filter(|addr| Family::of(*addr) == family);
-    let addrs = if addrs.is_empty() { None } else { Some(ranged(addrs, '-', addr)?) };
+    let addrs = if addrs.is_empty() { None } else { Some(ranged(addrs, b'-', |text| address(text, family))?) };
     let Some(ports) = ports else { return addrs.map(|addrs| (Some(addrs), None, None)) };
-    let (ports, base) = ports.split_once('/').map_or((ports, None), |(ports, base)| (ports, Some(base)));
+    let (ports, base) = split(ports, b'/').map_or((ports, None), |(ports, base)| (ports, Some(base)));
     let base = match base {
         Some(base) => Some(name::port(base).filter(|base| *base > 0)?),
         None => None,
@@ -85,7 +83,7 @@ pub(super) static MASQUERADE: Extension<Target> = Extension::new(
         Opt::flag("--random"),
         Opt::flag("--random-fully"),
     ],
-    |given| Ok(Target::Masquerade(own_address(given)?)),
+    |given| Ok(Target::Masquerade(own_address(given)?.into())),
 )
 .tables(&["nat"])
 .hooks(&[Hook::Postrouting]);
@@ -93,7 +91,7 @@ pub(super) static MASQUERADE: Extension<Target> = Extension::new(
 pub(super) static REDIRECT: Extension<Target> = Extension::new(
     "REDIRECT",
     &[Opt::value("--to-ports", "a port, or two with a dash between them"), Opt::flag("--random")],
-    |given| Ok(Target::Redirect(own_address(given)?)),
+    |given| Ok(Target::Redirect(own_address(given)?.into())),
 )
 .tables(&["nat"])
 .hooks(&[Hook::Prerouting, Hook::Output]);
@@ -112,14 +110,14 @@ fn dashed_ports(text: &str) -> Option<(u16, u16)> {
     if let Some(port) = name::port(text) {
         return Some((port, port));
     }
-    ranged(text, '-', |port| u16::try_from(name::number(port)?).ok())
+    ranged(text, b'-', |port| u16::try_from(name::number(port)?).ok())
 }
 
 pub(super) static NETMAP: Extension<Target> =
     Extension::new("NETMAP", &[Opt::value("--to", "an address, with or without a prefix length").must()], |given| {
         let family = given.around.family;
-        let whole = |found: &AddrMask| prefix_length(found.mask).is_some();
-        Ok(Target::Netmap(given.must("--to", |text| masked_addr(family, text, false).filter(whole))?))
+        let whole = |found: &AddrMask| prefix_length(found.mask()).is_some();
+        Ok(Target::Netmap(given.must("--to", |text| masked_addr(family, text, false).filter(whole))?.into()))
     })
     .tables(&["nat"])
     .hooks(&[Hook::Prerouting, Hook::Input, Hook::Output, Hook::Postrouting]);
@@ -129,8 +127,8 @@ const PREFIX: &str = "a network with its prefix length of 64 at most";
 /// A network, without bits of a host.
 fn network(text: &str, family: Family) -> Option<String> {
     let found = addr_mask(family, text, false)?;
-    let length = prefix_length(found.mask).filter(|length| *length <= 64)?;
-    (masked_addr(family, text, false)? == found).then(|| format!("{}/{length}", found.addr))
+    let length = prefix_length(found.mask()).filter(|length| *length <= 64)?;
+    (masked_addr(family, text, false)? == found).then(|| format!("{}/{length}", found.addr()))
 }
 
 pub(super) static DNPT: Extension<Target> = Extension::kept(

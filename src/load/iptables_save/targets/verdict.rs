@@ -53,7 +53,7 @@ pub(super) static NFQUEUE: Extension<Target> = Extension::new(
         let number = |text: &str| u16::try_from(name::number(text)?).ok();
         let one = given.value("--queue-num", number)?.unwrap_or(0);
         let balance = |text: &str| {
-            let (first, last) = range(text, ':', number, u16::MAX)?;
+            let (first, last) = range(text, b':', number, u16::MAX)?;
             (first < last && last < u16::MAX).then_some((first, last))
         };
         let (first, last) = given.value("--queue-balance", balance)?.unwrap_or((one, one));

@@ -121,11 +121,11 @@ impl Display for ConntrackMatch {
         option(f, "--ctstate", self.states.as_ref())?;
         let number = |test: Test<Protocol>| Test { value: test.value.0, invert: test.invert };
         option(f, "--ctproto", self.protocol.map(number).as_ref())?;
-        let tested = |addr: AddrMask| Test { value: addr, invert: addr.invert };
-        option(f, "--ctorigsrc", self.orig_src.map(tested).as_ref())?;
-        option(f, "--ctorigdst", self.orig_dst.map(tested).as_ref())?;
-        option(f, "--ctreplsrc", self.repl_src.map(tested).as_ref())?;
-        option(f, "--ctrepldst", self.repl_dst.map(tested).as_ref())?;
+        let tested = |addr: &AddrMask| Test { value: addr.clone(), invert: addr.invert() };
+        option(f, "--ctorigsrc", self.orig_src.as_ref().map(tested).as_ref())?;
+        option(f, "--ctorigdst", self.orig_dst.as_ref().map(tested).as_ref())?;
+        option(f, "--ctreplsrc", self.repl_src.as_ref().map(tested).as_ref())?;
+        option(f, "--ctrepldst", self.repl_dst.as_ref().map(tested).as_ref())?;
         option(f, "--ctorigsrcport", self.orig_src_port.as_ref())?;
         option(f, "--ctorigdstport", self.orig_dst_port.as_ref())?;
         option(f, "--ctreplsrcport", self.repl_src_port.as_ref())?;

@@ -8,6 +8,7 @@ mod recent;
 
 use std::fmt::{self, Display, Formatter};
 
+use crate::evidence::Slice;
 use crate::net::MacAddr;
 
 use super::saved::{Quoted, option};
@@ -28,7 +29,7 @@ use header::span;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Match {
     /// `comment`, which always matches.
-    Comment(Box<str>),
+    Comment(Slice),
     /// `tcp`.
     Tcp(TcpMatch),
     /// `udp`.
@@ -38,7 +39,7 @@ pub enum Match {
     /// `dccp`.
     Dccp(DccpMatch),
     /// `multiport`.
-    Multiport(Test<Multiport>),
+    Multiport(Box<Test<Multiport>>),
     /// `icmp`.
     Icmp(Test<IcmpType>),
     /// `icmp6`.
@@ -80,7 +81,7 @@ pub enum Match {
     /// `mac`.
     MacSource(Test<MacAddr>),
     /// `owner`.
-    Owner(OwnerMatch),
+    Owner(Box<OwnerMatch>),
     /// `rpfilter`.
     Rpfilter(RpfilterMatch),
     /// One of the others: what it asks no snapshot holds (a rate's bucket, a payload, the time), or no packet of a

@@ -30,15 +30,15 @@ pub enum Target {
     /// `REJECT`.
     Reject(RejectWith),
     /// `DNAT`.
-    Dnat(NatRange),
+    Dnat(Box<NatRange>),
     /// `SNAT`.
-    Snat(NatRange),
+    Snat(Box<NatRange>),
     /// `MASQUERADE`.
-    Masquerade(NatRange),
+    Masquerade(Box<NatRange>),
     /// `REDIRECT`.
-    Redirect(NatRange),
+    Redirect(Box<NatRange>),
     /// `NETMAP`: the masked bits of the address become those of this one.
-    Netmap(AddrMask),
+    Netmap(Box<AddrMask>),
     /// `MARK`.
     Mark(MarkChange),
     /// `CONNMARK`.
