@@ -23,45 +23,110 @@ impl Default for Ports {
     }
 }
 
+/// More than any capture has of a packet; what is longer is looked at up to here.
+const MOST: usize = 1 << 28;
+
 /// Decodes packets, one after the other.
 #[derive(Debug)]
 pub struct Dissector {
     ports: Ports,
     sieve: u64,
-    layers: Vec<Layer>,
+    layers: Stack,
 }
 
 impl Dissector {
     /// A decoder that knows tunnels by these ports.
     #[must_use]
     pub fn new(ports: Ports) -> Self {
-        Self { sieve: sieve(&ports), ports, layers: Vec::with_capacity(32) }
+        Self { sieve: sieve(&ports), ports, layers: Stack::default() }
     }
 
     /// Decodes a packet: its bytes as captured, and its length on the wire.
     #[inline]
     pub fn decode<'a>(&'a mut self, link_type: LinkType, bytes: &'a [u8], length: u32) -> Decoded<'a> {
-        self.layers.clear();
-        // A decoder that is asked for more than an offset can say looks at as much as it can.
-        let bytes = bytes.get(..u32::MAX as usize).unwrap_or(bytes);
-        let captured = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.walk(link_type, bytes, length, true)
+    }
+
+    /// As [`Self::decode`], strictly header by header.
+    #[cfg(test)]
+    pub(super) fn decode_slowly<'a>(&'a mut self, link_type: LinkType, bytes: &'a [u8], length: u32) -> Decoded<'a> {
+        self.walk(link_type, bytes, length, false)
+    }
+
+    #[inline]
+    fn walk<'a>(&'a mut self, link_type: LinkType, bytes: &'a [u8], length: u32, may_hurry: bool) -> Decoded<'a> {
+        self.layers.count = 0;
+        let rest = bytes.get(..MOST).unwrap_or(bytes);
+        // Neither is more than fits.
+        let captured = u32::try_from(rest.len()).unwrap_or(0);
+        let longest = u32::try_from(MOST).unwrap_or(u32::MAX);
         let mut walk = Walk {
             ports: &self.ports,
             sieve: self.sieve,
             layers: &mut self.layers,
-            data: bytes,
+            rest,
             at: 0,
-            end: length.max(captured),
+            end: length.clamp(captured, longest),
             number: 0,
             flaw: None,
             is_partial: false,
+            may_hurry,
         };
         let mut next = walk.link(link_type);
         while next != Next::Done {
             next = walk.step(next);
         }
         let flaw = walk.flaw;
-        Decoded { bytes, layers: &self.layers, flaw }
+        Decoded { bytes, layers: self.layers.list(), flaw }
+    }
+}
+
+/// A list of layers that keeps its memory.
+#[derive(Debug)]
+pub(super) struct Stack {
+    layers: Vec<Layer>,
+    count: usize,
+}
+
+impl Default for Stack {
+    fn default() -> Self {
+        let nothing = Layer { kind: Kind::Quote, start: 0, body: 0, end: 0 };
+        Self { layers: vec![nothing; 32], count: 0 }
+    }
+}
+
+impl Stack {
+    #[inline]
+    pub(super) fn add(&mut self, layer: Layer) {
+        match self.layers.get_mut(self.count) {
+            Some(place) => *place = layer,
+            None => self.grow(layer),
+        }
+        self.count += 1;
+    }
+
+    /// Adds several, with one look at the room.
+    #[inline]
+    pub(super) fn add_all<const N: usize>(&mut self, layers: [Layer; N]) {
+        match self.layers.get_mut(self.count..).and_then(<[Layer]>::first_chunk_mut) {
+            Some(places) => {
+                *places = layers;
+                self.count += N;
+            }
+            None => layers.into_iter().for_each(|layer| self.add(layer)),
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, layer: Layer) {
+        self.layers.push(layer);
+        let more = self.layers.len() * 2;
+        self.layers.resize(more, layer);
+    }
+
+    #[inline]
+    fn list(&self) -> &[Layer] {
+        self.layers.get(..self.count).unwrap_or(&self.layers)
     }
 }
 
@@ -86,10 +151,10 @@ pub(super) enum Next {
 pub(super) struct Walk<'a> {
     pub(super) ports: &'a Ports,
     pub(super) sieve: u64,
-    pub(super) layers: &'a mut Vec<Layer>,
-    /// The captured bytes, up to where the length fields met so far say that the packet ends.
-    pub(super) data: &'a [u8],
-    /// Where the next header begins.
+    pub(super) layers: &'a mut Stack,
+    /// The captured bytes from the next header on, up to where the length fields met so far say that the packet ends.
+    pub(super) rest: &'a [u8],
+    /// Where the next header begins; no more than `end`, which fits into 29 bits.
     pub(super) at: u32,
     /// Where the length fields say that what is being read ends on the wire.
     pub(super) end: u32,
@@ -100,6 +165,8 @@ pub(super) struct Walk<'a> {
     /// Whether this is the first part of a packet, or a quotation of one, so that what it carries says a larger length
     /// than it has.
     pub(super) is_partial: bool,
+    /// Whether headers may be passed several at once.
+    pub(super) may_hurry: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -132,37 +199,38 @@ impl<'a> Walk<'a> {
         Next::Protocol
     }
 
-    /// What is left from here on.
-    #[inline]
-    pub(super) fn rest(&self) -> &'a [u8] {
-        self.data.get(self.at as usize..).unwrap_or_default()
-    }
-
     /// How many bytes are left from here on, on the wire.
     #[inline]
     pub(super) fn left(&self) -> u32 {
-        self.end.saturating_sub(self.at)
+        self.end - self.at
     }
 
     /// The first bytes of a header.
     #[inline]
     pub(super) fn header<const N: usize>(&self) -> Option<&'a [u8; N]> {
-        self.rest().first_chunk()
+        self.rest.first_chunk()
     }
 
-    /// Notes a header of so many bytes and goes behind it.
+    /// Notes a header of so many bytes, which are there, and goes behind it.
     #[inline]
     pub(super) fn pass(&mut self, kind: Kind, size: u32) {
-        let body = self.at.saturating_add(size);
-        self.layers.push(Layer { kind, start: self.at, body, end: self.end });
-        self.at = body;
+        let body = self.at + size;
+        self.layers.add(Layer { kind, start: self.at, body, end: self.end });
+        self.skip(size);
+    }
+
+    /// Goes so many bytes further, which are there.
+    #[inline]
+    pub(super) fn skip(&mut self, size: u32) {
+        self.at += size;
+        self.rest = self.rest.get(size as usize..).unwrap_or_default();
     }
 
     /// As [`Self::pass`], for a header whose size is not known beforehand; false where not all of it is there, and the
     /// walk ends.
     #[inline]
     pub(super) fn pass_all(&mut self, kind: Kind, size: u32) -> bool {
-        let there = self.rest().len();
+        let there = self.rest.len();
         if there < size as usize {
             self.ends(kind, size as usize);
             // What is there is still a header of its kind.
@@ -173,13 +241,11 @@ impl<'a> Walk<'a> {
         true
     }
 
-    /// Nothing behind this offset belongs to what follows.
+    /// Nothing behind so many bytes belongs to what follows.
     #[inline]
-    pub(super) fn narrow(&mut self, end: u32) {
-        self.end = end;
-        if let Some(data) = self.data.get(..end as usize) {
-            self.data = data;
-        }
+    pub(super) fn narrow(&mut self, size: u32) {
+        self.end = self.at + size;
+        self.rest = self.rest.get(..size as usize).unwrap_or(self.rest);
     }
 
     /// Ends the walk where a header of so many bytes is not all there.
@@ -199,7 +265,7 @@ impl<'a> Walk<'a> {
     /// Notes what is wrong though decoding goes on. The first flaw stands.
     #[cold]
     pub(super) fn note(&mut self, behind: u32, reason: Reason) {
-        let offset = self.at.saturating_add(behind);
+        let offset = self.at + behind;
         self.flaw = self.flaw.or(Some(Flaw { offset, reason }));
     }
 }

@@ -25,7 +25,7 @@ impl Walk<'_> {
 
     /// The header of eight bytes, and behind that of an error the packet that it is about.
     fn message(&mut self, kind: Kind, is_error: bool) -> Next {
-        let size = self.rest().len().min(8);
+        let size = self.rest.len().min(8);
         self.pass(kind, u32::try_from(size).unwrap_or(8));
         if !is_error || self.left() == 0 {
             return Next::Done;
@@ -37,11 +37,14 @@ impl Walk<'_> {
     fn redirect(&mut self) -> Next {
         self.message(Kind::Icmpv6, false);
         let mut at = 32;
-        while let Some([kind, eights, ..]) = self.rest().get(at as usize..) {
+        while let Some([kind, eights, ..]) = self.rest.get(at as usize..) {
             match (*kind, u32::from(*eights) * 8) {
                 (_, 0) => break,
+                (REDIRECTED_HEADER, _) if self.rest.len() < at as usize + 8 => {
+                    return self.ends(Kind::Icmpv6, at as usize + 8);
+                }
                 (REDIRECTED_HEADER, _) => {
-                    self.at = self.at.saturating_add(at + 8);
+                    self.skip(at + 8);
                     return self.quote();
                 }
                 (_, size) => at += size,
@@ -54,6 +57,6 @@ impl Walk<'_> {
         self.pass(Kind::Quote, 0);
         // What is quoted was cut, and says the length that it had.
         self.is_partial = true;
-        if self.rest().is_empty() { self.ends(Kind::Ipv4, 1) } else { Next::Ip }
+        if self.rest.is_empty() { self.ends(Kind::Ipv4, 1) } else { Next::Ip }
     }
 }

@@ -46,13 +46,15 @@ impl Walk<'_> {
 
     #[inline]
     pub(super) fn ethernet(&mut self) -> Next {
+        if self.may_hurry
+            && let Some(next) = self.usual()
+        {
+            return next;
+        }
         let Some(header) = self.header::<14>() else { return self.ends(Kind::Ethernet, 14) };
         let [.., high, low] = *header;
         let number = u16::from_be_bytes([high, low]);
         self.pass(Kind::Ethernet, 14);
-        if number == IPV4 {
-            return self.ipv4();
-        }
         if number < FIRST_TYPE {
             return self.length_and_llc(number);
         }
@@ -111,7 +113,7 @@ impl Walk<'_> {
     fn length_and_llc(&mut self, length: u16) -> Next {
         let length = u32::from(length);
         if length <= self.left() {
-            self.narrow(self.at.saturating_add(length));
+            self.narrow(length);
         }
         let Some(&[dsap, ssap, control]) = self.header::<3>() else { return self.ends(Kind::Llc, 3) };
         if (dsap, ssap, control) != (0xaa, 0xaa, 3) {
@@ -167,17 +169,14 @@ impl Walk<'_> {
         let big = u32::from_be_bytes(header);
         // A family is a small number, so its bytes tell their order.
         let family = if link_type == LinkType::NULL && big > 0xffff { big.swap_bytes() } else { big };
-        let at = self.at;
-        self.pass(Kind::Loopback, 4);
-        match family {
+        let next = match family {
             2 => Next::Ipv4,
             // AF_INET6 of Linux, NetBSD and OpenBSD, FreeBSD, and Darwin.
             10 | 24 | 28 | 30 => Next::Ipv6,
-            _ => {
-                self.at = at;
-                self.stop(0, Reason::AddressFamily(family))
-            }
-        }
+            _ => self.stop(0, Reason::AddressFamily(family)),
+        };
+        self.pass(Kind::Loopback, 4);
+        next
     }
 
     fn pppoe(&mut self) -> Next {
@@ -188,7 +187,7 @@ impl Walk<'_> {
         let length = u32::from(u16::from_be_bytes([high, low]));
         self.pass(Kind::Pppoe, 6);
         if length <= self.left() {
-            self.narrow(self.at.saturating_add(length));
+            self.narrow(length);
         }
         Next::Ppp
     }
@@ -197,25 +196,22 @@ impl Walk<'_> {
     pub(super) fn ppp(&mut self) -> Next {
         let Some(&first) = self.header::<2>() else { return self.ends(Kind::Ppp, 2) };
         let hdlc = if matches!(first, [0xff | 0x0f, 0 | 3]) { 2 } else { 0 };
-        let rest = self.rest().get(hdlc as usize..).unwrap_or_default();
+        let rest = self.rest.get(hdlc as usize..).unwrap_or_default();
         let (number, size) = match *rest {
             [odd, ..] if odd & 1 == 1 => (u16::from(odd), 1),
             [high, low, ..] => (u16::from_be_bytes([high, low]), 2),
             _ => return self.ends(Kind::Ppp, 4),
         };
-        let at = self.at;
-        self.pass(Kind::Ppp, hdlc + size);
-        match number {
+        let next = match number {
             0x21 => Next::Ipv4,
             0x57 => Next::Ipv6,
             0x281 | 0x283 => Next::Mpls,
             // Cisco HDLC has Ethernet types.
             0x0800 | 0x86dd if hdlc == 2 => self.ether_type_next(number),
-            _ => {
-                self.at = at;
-                self.stop(hdlc, Reason::PppProtocol(number))
-            }
-        }
+            _ => self.stop(hdlc, Reason::PppProtocol(number)),
+        };
+        self.pass(Kind::Ppp, hdlc + size);
+        next
     }
 
     /// The stack of labels, one entry a step.
@@ -226,7 +222,7 @@ impl Walk<'_> {
             return Next::Mpls;
         }
         // Nothing says what follows the last label; its first half octet tells (RFC 4928).
-        match self.rest().first().map(|octet| octet >> 4) {
+        match self.rest.first().map(|octet| octet >> 4) {
             Some(4) => Next::Ipv4,
             Some(6) => Next::Ipv6,
             Some(0) => {

@@ -42,6 +42,7 @@ mod stop;
 mod tests;
 mod transport;
 mod tunnel;
+mod usual;
 
 pub use dissector::{Decoded, Dissector, Ports, Tunnel};
 pub use dns::{DnsHeader, Names};

@@ -54,11 +54,7 @@ impl Walk<'_> {
         let fragment = u16::from_be_bytes([f1, f2]);
         // Neither an offset nor more to come; the two upper bits say other things.
         if fragment.trailing_zeros() >= 14 {
-            return match protocol {
-                TCP => self.tcp(),
-                UDP => self.udp(false),
-                protocol => self.protocol(protocol),
-            };
+            return self.protocol(protocol);
         }
         self.fragment(fragment & 0x1fff, protocol)
     }
@@ -82,7 +78,7 @@ impl Walk<'_> {
             }
             return true;
         }
-        self.narrow(self.at.saturating_add(total));
+        self.narrow(total);
         true
     }
 

@@ -362,3 +362,73 @@ fn timestamps_are_found_among_the_options() {
     let packet = dissector.decode(LinkType::RAW, &built.0, 0).innermost().unwrap();
     assert_eq!(packet.tcp_timestamps(), Some((5, 6)));
 }
+
+/// splitmix64.
+fn mixed(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ number >> 31
+}
+
+/// A packet of any kind, with some bytes changed, and cut somewhere.
+fn garbled(number: u64) -> (Vec<u8>, u32) {
+    let quoted = Built::new(&[]).udp(40_000, 53).ipv4(17, A, B);
+    let vlan = Built::new(b"x").udp(1, 2).ipv6(17).before(&[0, 1, 0x86, 0xdd]).ethernet(0x8100);
+    let kinds = [
+        flannel(),
+        Built::new(b"x").udp(1, 53).ipv4(17, A, B).ethernet(0x800),
+        quoted.before(&[3, 3, 0, 0, 0, 0, 0, 0]).ipv4(1, B, A).ethernet(0x800),
+        vlan.vxlan(3).ipv4(17, NODE_A, NODE_B).ethernet(0x800),
+        Built::new(b"abc").ipv4(4, A, B).before(&[0, 0, 8, 0]).ipv4(47, A, B).ethernet(0x800),
+        flannel().vxlan(2).ipv4(17, A, B).ethernet(0x800),
+    ];
+    let mut bytes = kinds[usize::try_from(number % 6).unwrap()].0.clone();
+    for round in 0..mixed(number) % 4 {
+        let random = mixed(number * 4 + round);
+        let at = usize::try_from(random >> 8).unwrap() % bytes.len();
+        bytes[at] = match random & 3 {
+            0 => 0,
+            1 => 0xff,
+            2 => bytes[at] ^ 1 << (random >> 2 & 7),
+            _ => (random >> 3 & 0xff) as u8,
+        };
+    }
+    let length = u32::try_from(bytes.len()).unwrap();
+    if mixed(!number).is_multiple_of(3) {
+        bytes.truncate(usize::try_from(mixed(number << 1)).unwrap() % (bytes.len() + 1));
+    }
+    (bytes, length)
+}
+
+#[test]
+fn hurrying_changes_nothing() {
+    let (mut fast, mut slow) = (Dissector::new(Ports::default()), Dissector::new(Ports::default()));
+    for number in 0..60_000 {
+        let (bytes, length) = garbled(number);
+        let hurried = fast.decode(LinkType::ETHERNET, &bytes, length);
+        let walked = slow.decode_slowly(LinkType::ETHERNET, &bytes, length);
+        assert_eq!((hurried.layers, hurried.flaw), (walked.layers, walked.flaw), "{number}: {bytes:02x?}");
+    }
+}
+
+#[test]
+fn whatever_the_bytes_are_every_layer_lies_within_the_packet() {
+    let mut dissector = Dissector::new(Ports::default());
+    let links =
+        [LinkType::ETHERNET, LinkType::RAW, LinkType::LINUX_SLL, LinkType::LINUX_SLL2, LinkType::NULL, LinkType::PPP];
+    for number in 0..60_000 {
+        let (bytes, length) = garbled(number);
+        let link_type = links[usize::try_from(mixed(number) >> 40).unwrap() % links.len()];
+        let decoded = dissector.decode(link_type, &bytes, length);
+        for layer in decoded.layers {
+            assert!(layer.start <= layer.body && layer.body as usize <= bytes.len() && layer.body <= layer.end);
+        }
+        assert!(decoded.flaw.is_none_or(|flaw| flaw.offset <= length + 64));
+        for packet in decoded.packets() {
+            let _ = (packet.source(), packet.destination(), packet.tcp(), packet.tcp_timestamps(), packet.payload());
+            let _ = (packet.fragment(), packet.identification(), packet.protocol(), packet.tunnel(), packet.echo());
+        }
+        let _ = (decoded.innermost_frame(), decoded.quoted());
+    }
+}

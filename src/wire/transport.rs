@@ -6,7 +6,7 @@ use super::{Kind, Reason};
 impl Walk<'_> {
     #[inline]
     pub(super) fn tcp(&mut self) -> Next {
-        let Some(header) = self.rest().first_chunk::<20>() else { return self.cut_transport(Kind::Tcp, 20) };
+        let Some(header) = self.rest.first_chunk::<20>() else { return self.cut_transport(Kind::Tcp, 20) };
         let [s1, s2, d1, d2, _, _, _, _, _, _, _, _, offset, ..] = *header;
         let size = u32::from(offset >> 4) * 4;
         if size < 20 {
@@ -22,7 +22,7 @@ impl Walk<'_> {
 
     #[inline]
     pub(super) fn udp(&mut self, is_lite: bool) -> Next {
-        let Some(header) = self.rest().first_chunk::<8>() else { return self.cut_transport(Kind::Udp, 8) };
+        let Some(header) = self.rest.first_chunk::<8>() else { return self.cut_transport(Kind::Udp, 8) };
         let [s1, s2, d1, d2, l1, l2, ..] = *header;
         let length = u32::from(u16::from_be_bytes([l1, l2]));
         // UDP-Lite has its checksum's coverage in this place (RFC 3828), and a jumbogram's length is 0 (RFC 2675).
@@ -34,7 +34,7 @@ impl Walk<'_> {
                 return Next::Done;
             }
             if length <= left {
-                self.narrow(self.at.saturating_add(length));
+                self.narrow(length);
             } else if !self.is_partial {
                 self.note(4, Reason::TooLarge(Kind::Udp, length, left));
             }
@@ -44,7 +44,7 @@ impl Walk<'_> {
     }
 
     pub(super) fn sctp(&mut self) -> Next {
-        if self.rest().len() < 12 {
+        if self.rest.len() < 12 {
             return self.cut_transport(Kind::Sctp, 12);
         }
         self.pass(Kind::Sctp, 12);
@@ -55,7 +55,7 @@ impl Walk<'_> {
     #[cold]
     fn cut_transport(&mut self, kind: Kind, size: usize) -> Next {
         self.ends(kind, size);
-        let there = self.rest().len();
+        let there = self.rest.len();
         if there >= 4 {
             self.pass(kind, u32::try_from(there).unwrap_or(0));
         }
@@ -64,15 +64,15 @@ impl Walk<'_> {
 
     /// TCP carries nothing that tunnels; of what it carries DNS is decoded, where a message begins with a segment.
     #[inline]
-    fn tcp_payload(&mut self, source: u16, destination: u16) -> Next {
+    pub(super) fn tcp_payload(&mut self, source: u16, destination: u16) -> Next {
         if (source == 53 || destination == 53) && !self.is_partial {
-            let rest = self.rest();
+            let rest = self.rest;
             // Each message has its length before it (RFC 1035, 4.2.2).
             if let [high, low, message @ ..] = rest
                 && super::dns::is_message(message)
                 && u32::from(u16::from_be_bytes([*high, *low])) + 2 == self.left()
             {
-                self.at = self.at.saturating_add(2);
+                self.skip(2);
                 self.pass(Kind::Dns, 12);
             }
         }

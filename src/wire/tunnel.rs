@@ -4,7 +4,7 @@ use super::dissector::{Next, Walk};
 use super::{Kind, Ports, Reason};
 
 /// The flag of VXLAN's first octet that makes the VNI valid (RFC 7348).
-const VALID_VNI: u8 = 0x08;
+pub(super) const VALID_VNI: u8 = 0x08;
 /// MPLS over UDP (RFC 7510).
 const MPLS: u16 = 6635;
 /// Teredo's servers and relays.
@@ -92,7 +92,7 @@ impl Walk<'_> {
 
     /// The message's type and three octets of zero; what else comes to these ports is some other datagram.
     fn wireguard(&mut self) -> Next {
-        let sizes = match self.rest() {
+        let sizes = match self.rest {
             [1, 0, 0, 0, ..] => 148..=148,
             [2, 0, 0, 0, ..] => 92..=92,
             [3, 0, 0, 0, ..] => 64..=64,
@@ -110,7 +110,7 @@ impl Walk<'_> {
 
     /// An authentication (its lengths stand in it) and an origin may stand before the packet (RFC 4380, 5.1.1).
     fn teredo(&mut self) -> Next {
-        let rest = self.rest();
+        let rest = self.rest;
         let authentication = match *rest {
             [0, 1, client, value, ..] => 13 + u32::from(client) + u32::from(value),
             _ => 0,
@@ -131,7 +131,7 @@ impl Walk<'_> {
     }
 
     fn dns(&mut self) -> Next {
-        if super::dns::is_message(self.rest()) {
+        if super::dns::is_message(self.rest) {
             self.pass(Kind::Dns, 12);
         }
         Next::Done

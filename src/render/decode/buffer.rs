@@ -4,16 +4,18 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::cursor::Cursor;
+
 use crate::net::MacAddr;
 
 /// Up to three characters and their count: of every number below 1,000 without leading zeros.
 static SHORT: [[u8; 4]; 1000] = numbers(false);
 /// Of every number below 1,000 with three digits.
-static PADDED: [[u8; 4]; 1000] = numbers(true);
+pub(super) static PADDED: [[u8; 4]; 1000] = numbers(true);
 /// Of every octet with a dot behind it: the characters, and above them the count.
-static OCTETS: [u64; 256] = octets();
+pub(super) static OCTETS: [u64; 256] = octets();
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
+pub(super) const HEX: &[u8; 16] = b"0123456789abcdef";
 
 #[expect(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "it runs while this is compiled")]
 const fn numbers(is_padded: bool) -> [[u8; 4]; 1000] {
@@ -90,11 +92,19 @@ impl Buffer {
         self.len = self.len.min(len);
     }
 
-    /// Puts another character in the place of the last one.
+    /// Puts in a line. What puts it in may be asked again, where there was too little room for the line.
     #[inline]
-    pub(super) fn replace_last(&mut self, byte: u8) {
-        self.len = self.len.saturating_sub(1);
-        self.byte(byte);
+    pub(super) fn line(&mut self, mut with: impl FnMut(&mut Cursor<'_>)) {
+        loop {
+            let mut cursor = Cursor::new(&mut self.bytes, self.len);
+            with(&mut cursor);
+            if let Some(end) = cursor.end() {
+                self.len = end;
+                return;
+            }
+            let size = (self.bytes.len() * 2).max(1 << 16);
+            self.bytes.resize(size, 0);
+        }
     }
 
     /// Puts blanks before what stands from a place on, so that it is so wide.

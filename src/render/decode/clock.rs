@@ -10,6 +10,9 @@ pub(super) struct Clock {
     seconds: Option<i64>,
     /// `2026-11-23T07:15:59.`
     date: [u8; 20],
+    /// The second whose digits are kept, and these with a dot behind them.
+    epoch: i64,
+    digits: ([u8; 16], usize),
 }
 
 impl Clock {
@@ -22,6 +25,23 @@ impl Clock {
         out.words(&self.date);
         out.nanoseconds(time.nanoseconds);
         out.byte(b'Z');
+    }
+
+    /// The digits of a second that is not before 1970, and a dot behind them.
+    #[inline]
+    pub(super) fn epoch(&mut self, seconds: i64) -> ([u8; 16], usize) {
+        if self.epoch != seconds || self.digits.1 == 0 {
+            self.count(seconds);
+        }
+        self.digits
+    }
+
+    #[cold]
+    fn count(&mut self, seconds: i64) {
+        let text = format!("{seconds}.");
+        self.epoch = seconds;
+        self.digits.1 = text.len().min(16);
+        self.digits.0.iter_mut().zip(text.bytes()).for_each(|(place, digit)| *place = digit);
     }
 
     /// Makes another second the last one; false where its year has not four digits.

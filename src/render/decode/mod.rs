@@ -4,11 +4,13 @@
 
 mod buffer;
 mod clock;
+mod cursor;
 mod field;
 mod hex;
 mod icmp;
 mod line;
 mod name;
+mod rare;
 mod record;
 mod row;
 mod text;
@@ -64,14 +66,18 @@ pub struct Painter {
     view: View,
     with_bytes: bool,
     clock: Clock,
-    row: row::Places,
+    row: row::Row,
 }
 
 impl Painter {
     /// Shows packets so; with their bytes below each, where the view is for people.
     #[must_use]
     pub fn new(view: View, with_bytes: bool) -> Self {
-        Self { view, with_bytes, clock: Clock::default(), row: row::Places::default() }
+        let row = match &view {
+            View::Fields(fields, columns) => row::Row::new(fields, *columns),
+            _ => row::Row::new(&[], Columns::Tabs),
+        };
+        Self { view, with_bytes, clock: Clock::default(), row }
     }
 
     /// What stands before the first packet.
@@ -79,7 +85,7 @@ impl Painter {
         match &self.view {
             View::Json(RecordStyle::Object) => out.words(b"{\n  \"schema\": \"flowtrace/decode/1\",\n  \"packets\": ["),
             View::Csv => record::csv_head(out),
-            View::Fields(fields, Columns::Commas) => row::head(fields, out),
+            View::Fields(..) => self.row.head(out),
             _ => {}
         }
     }
@@ -88,7 +94,7 @@ impl Painter {
     #[inline]
     pub fn packet(&mut self, shown: &Shown<'_>, out: &mut Buffer) {
         match &self.view {
-            View::Fields(fields, columns) => row::row(fields, *columns, shown, &mut self.row, &mut self.clock, out),
+            View::Fields(..) => self.row.put(shown, &mut self.clock, out),
             View::Json(style) => record::json(shown, *style, &mut self.clock, out),
             View::Csv => record::csv(shown, &mut self.clock, out),
             View::Line => line::line(shown, out),

@@ -1,229 +1,320 @@
 //! A row of the fields that were asked for.
 
 use super::clock::{Clock, epoch};
+use super::cursor::Cursor;
 use super::field::{Field, Part, Source};
-use super::record::value;
-use super::text::label;
+use super::rare::rare;
+use super::record::{Column, value};
+use super::text::is_plain;
 use super::{Buffer, Columns, Shown};
-use crate::net::MacAddr;
-use crate::wire::{Decoded, Kind, Layer, Names};
+use crate::wire::{Kind, Layer};
 
-/// Of each kind of header, in which places of the list of layers it stands, as bits; for packets of 64 layers at most.
+/// A row of fields as they are put in fast: of packets with few layers, between tabs.
 #[derive(Clone, Debug)]
-pub(super) struct Places {
-    bits: [u64; Kind::COUNT],
-    is_deep: bool,
+pub(super) struct Row {
+    fields: Vec<Field>,
+    columns: Columns,
+    cells: Vec<Cell>,
+    /// Of each kind of header, in which places of the list of layers it stands, as bits.
+    bits: [u32; Kind::COUNT],
+    /// For what is too rare to have a fast way.
+    scratch: Buffer,
 }
 
-impl Default for Places {
-    fn default() -> Self {
-        Self { bits: [0; Kind::COUNT], is_deep: false }
+/// So many layers have a bit.
+const MOST: usize = 32;
+
+/// A field as it is put in.
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    form: Form,
+    /// Whose header has it.
+    kind: Kind,
+    /// Where it stands there.
+    at: u8,
+    /// Which bits of the four bytes there are the value.
+    shift: u8,
+    mask: u32,
+    field: Field,
+}
+
+/// How a value is written.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    /// An address.
+    Ipv4,
+    /// An octet in decimal digits.
+    Octet,
+    /// A number in decimal digits.
+    Number,
+    /// Four hexadecimal digits.
+    Hex,
+    /// The name that a DNS message asks for.
+    DnsName,
+    /// Anything else of a header.
+    Rare,
+    /// What the capture says of the packet.
+    Frame,
+}
+
+impl Cell {
+    fn new(field: Field) -> Self {
+        let Source::Header(kind, part) = field.source else {
+            return Self { form: Form::Frame, kind: Kind::Quote, at: 0, shift: 0, mask: 0, field };
+        };
+        let (form, at, shift, mask) = match part {
+            Part::Ipv4(at) => (Form::Ipv4, at, 0, u32::MAX),
+            Part::U8(at) => (Form::Octet, at, 24, 0xff),
+            Part::U16(at) => (Form::Number, at, 16, 0xffff),
+            Part::U24(at) => (Form::Number, at, 8, 0x00ff_ffff),
+            Part::U32(at) => (Form::Number, at, 0, u32::MAX),
+            Part::Hex12(at) => (Form::Hex, at, 16, 0x0fff),
+            Part::Hex16(at) => (Form::Hex, at, 16, 0xffff),
+            Part::DnsName => (Form::DnsName, 0, 0, 0),
+            _ => (Form::Rare, 0, 0, 0),
+        };
+        Self { form, kind, at, shift, mask, field }
     }
 }
 
-impl Places {
-    /// Sorts a packet's layers.
-    #[inline]
-    fn sort(&mut self, layers: &[Layer]) {
-        self.bits = [0; Kind::COUNT];
-        self.is_deep = layers.len() > 64;
-        for (place, layer) in layers.iter().enumerate().take(64) {
-            if let Some(bits) = self.bits.get_mut(layer.kind as usize) {
-                *bits |= 1 << place;
+impl Row {
+    pub(super) fn new(fields: &[Field], columns: Columns) -> Self {
+        Self {
+            fields: fields.to_vec(),
+            columns,
+            cells: fields.iter().map(|field| Cell::new(*field)).collect(),
+            bits: [0; Kind::COUNT],
+            scratch: Buffer::default(),
+        }
+    }
+
+    /// The row of names.
+    pub(super) fn head(&self, out: &mut Buffer) {
+        if self.columns == Columns::Tabs {
+            return;
+        }
+        for (place, field) in self.fields.iter().enumerate() {
+            if place > 0 {
+                out.byte(b',');
             }
+            out.str(field.name);
         }
+        out.byte(b'\n');
     }
 
-    /// Hands every layer of a kind over, outermost first.
+    /// A packet's row. Several values of a field are joined by commas.
     #[inline]
-    fn each(&self, kind: Kind, layers: &[Layer], mut with: impl FnMut(Layer)) {
-        if self.is_deep {
-            return layers.iter().filter(|layer| layer.kind == kind).for_each(|layer| with(*layer));
+    pub(super) fn put(&mut self, shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
+        if self.columns == Columns::Commas || shown.decoded.layers.len() > MOST {
+            return slow_row(&self.fields, self.columns, shown, clock, out);
         }
-        let mut bits = self.bits.get(kind as usize).copied().unwrap_or(0);
-        while bits != 0 {
-            if let Some(layer) = layers.get(bits.trailing_zeros() as usize) {
+        let Self { cells, bits, scratch, .. } = self;
+        sort(bits, shown.decoded.layers);
+        out.line(|line| {
+            for cell in &*cells {
+                cell.put(bits, shown, clock, scratch, line);
+            }
+            // In the place of the tab behind the last field.
+            line.back_to(line.at().saturating_sub(1));
+            line.put([b'\n'], 1);
+        });
+    }
+}
+
+/// Sorts a packet's layers.
+#[inline]
+fn sort(bits: &mut [u32; Kind::COUNT], layers: &[Layer]) {
+    *bits = [0; Kind::COUNT];
+    let mut bit = 1;
+    for layer in layers {
+        if let Some(bits) = bits.get_mut(layer.kind as usize) {
+            *bits |= bit;
+        }
+        bit <<= 1;
+    }
+}
+
+impl Cell {
+    /// Puts in the values of the field, and a tab behind them.
+    #[inline]
+    fn put(
+        &self,
+        bits: &[u32; Kind::COUNT],
+        shown: &Shown<'_>,
+        clock: &mut Clock,
+        scratch: &mut Buffer,
+        line: &mut Cursor<'_>,
+    ) {
+        let places = Places { bits: bits.get(self.kind as usize).copied().unwrap_or(0), layers: shown.decoded.layers };
+        let (start, bytes) = (line.at(), shown.decoded.bytes);
+        match self.form {
+            Form::Ipv4 => places.each(|layer| {
+                if let Some(word) = self.word(bytes, layer) {
+                    line.ipv4(word, b',');
+                }
+            }),
+            Form::Octet => places.each(|layer| {
+                let at = layer.start as usize + usize::from(self.at);
+                bytes.get(at).into_iter().for_each(|octet| line.octet(*octet, b','));
+            }),
+            Form::Number => places.each(|layer| match self.word(bytes, layer) {
+                Some(word) => line.number(word >> self.shift & self.mask, b','),
+                None => self.rare(bytes, layer, scratch, line),
+            }),
+            Form::Hex => places.each(|layer| match self.word(bytes, layer) {
+                Some(word) => line.hex16(word >> self.shift & self.mask, b','),
+                None => self.rare(bytes, layer, scratch, line),
+            }),
+            Form::DnsName => places.each(|layer| {
+                let message = bytes.get(layer.start as usize..(layer.end as usize).min(bytes.len()));
+                match name(message.unwrap_or_default(), line.room()) {
+                    Some(size) => line.forth(size),
+                    None => self.rare(bytes, layer, scratch, line),
+                }
+            }),
+            Form::Rare => places.each(|layer| self.rare(bytes, layer, scratch, line)),
+            Form::Frame => return frame(self.field.source, shown, clock, scratch, line),
+        }
+        // In the place of the comma behind the last value.
+        line.back_to(line.at() - usize::from(line.at() > start));
+        line.put([b'\t'], 1);
+    }
+
+    /// The four bytes from where the value stands.
+    #[inline]
+    fn word(&self, bytes: &[u8], layer: Layer) -> Option<u32> {
+        let at = layer.start as usize + usize::from(self.at);
+        bytes.get(at..)?.first_chunk().map(|word| u32::from_be_bytes(*word))
+    }
+
+    /// Puts in a value that has no fast way, or stands where the packet ends.
+    fn rare(&self, bytes: &[u8], layer: Layer, scratch: &mut Buffer, line: &mut Cursor<'_>) {
+        let Source::Header(_, part) = self.field.source else { return };
+        let bytes = bytes.get(layer.start as usize..).unwrap_or_default();
+        scratch.clear();
+        if rare(part, bytes, layer, scratch).is_some() {
+            scratch.byte(b',');
+            line.bytes(scratch.text());
+        }
+    }
+}
+
+/// Puts in the name of a DNS message's only question, and a comma behind it, and gives how many characters these are.
+/// `None` where the name is not as plain as nearly all are: printable, and without pointers.
+fn name(message: &[u8], room: &mut [u8]) -> Option<usize> {
+    let [_, _, _, _, 0, 1, _, _, _, _, _, _, rest @ ..] = message else { return None };
+    let (mut rest, mut at) = (rest, 0);
+    loop {
+        let size = match rest {
+            // Behind the last label stand the type and the class.
+            [0, _, _, ..] => break,
+            [size @ 1..=63, ..] => *size,
+            _ => return None,
+        };
+        // What stands behind a label is read with it, and stored over.
+        let (mut left, mut from) = (u32::from(size), rest.get(1..)?);
+        let mut to = room.get_mut(at..)?;
+        while left > 0 {
+            let chunk = *from.first_chunk::<8>()?;
+            is_plain(u64::from_le_bytes(chunk), left.min(8)).then_some(())?;
+            *to.first_chunk_mut()? = chunk;
+            left = left.saturating_sub(8);
+            from = from.get(8..)?;
+            to = to.get_mut(8..)?;
+        }
+        at += usize::from(size) + 1;
+        *room.get_mut(at - 1)? = b'.';
+        rest = rest.get(usize::from(size) + 1..)?;
+    }
+    // In the place of the dot behind the last label.
+    *room.get_mut(at.checked_sub(1)?)? = b',';
+    Some(at)
+}
+
+/// The layers of a kind.
+struct Places<'a> {
+    bits: u32,
+    layers: &'a [Layer],
+}
+
+impl Places<'_> {
+    /// Hands them over, outermost first.
+    #[inline]
+    fn each(mut self, mut with: impl FnMut(Layer)) {
+        while self.bits != 0 {
+            if let Some(layer) = self.layers.get(self.bits.trailing_zeros() as usize) {
                 with(*layer);
             }
-            bits &= bits - 1;
+            self.bits &= self.bits - 1;
         }
     }
 }
 
-/// The row of names.
-pub(super) fn head(fields: &[Field], out: &mut Buffer) {
+/// Puts in what the capture says of a packet, and a tab behind it.
+#[inline]
+fn frame(source: Source, shown: &Shown<'_>, clock: &mut Clock, scratch: &mut Buffer, line: &mut Cursor<'_>) {
+    match (source, shown.frame.time) {
+        (Source::Record(Column::Length), _) => line.number(shown.frame.length, b'\t'),
+        (Source::Record(Column::Number), _) if shown.frame.number <= u32::MAX.into() => {
+            line.number(u32::try_from(shown.frame.number).unwrap_or(0), b'\t');
+        }
+        (Source::Epoch, Some(time)) if (0..=u32::MAX.into()).contains(&time.seconds) => {
+            line.words(clock.epoch(time.seconds));
+            line.nanoseconds(time.nanoseconds, b'\t');
+        }
+        _ => {
+            scratch.clear();
+            said(source, shown, clock, scratch);
+            scratch.byte(b'\t');
+            line.bytes(scratch.text());
+        }
+    }
+}
+
+fn said(source: Source, shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
+    match source {
+        Source::Record(column) => value(column, shown, clock, out),
+        Source::Epoch => shown.frame.time.into_iter().for_each(|time| epoch(time, out)),
+        Source::Header(..) => {}
+    }
+}
+
+/// A row that has quotes, or is of a packet with more layers than there are bits.
+fn slow_row(fields: &[Field], columns: Columns, shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
+    let separator = if columns == Columns::Tabs { b'\t' } else { b',' };
     for (place, field) in fields.iter().enumerate() {
         if place > 0 {
-            out.byte(b',');
+            out.byte(separator);
         }
-        out.str(field.name);
+        match field.source {
+            Source::Header(kind, part) => slow_headers(kind, part, columns, shown, out),
+            source => said(source, shown, clock, out),
+        }
     }
     out.byte(b'\n');
 }
 
-/// A packet's row. Several values of a field are joined by commas.
-pub(super) fn row(
-    fields: &[Field],
-    columns: Columns,
-    shown: &Shown<'_>,
-    places: &mut Places,
-    clock: &mut Clock,
-    out: &mut Buffer,
-) {
-    let separator = if columns == Columns::Tabs { b'\t' } else { b',' };
-    places.sort(shown.decoded.layers);
-    for field in fields {
-        match field.source {
-            Source::Record(column) => value(column, shown, clock, out),
-            Source::Epoch => shown.frame.time.into_iter().for_each(|time| epoch(time, out)),
-            Source::Header(kind, part) => headers(kind, part, &shown.decoded, places, columns, out),
-        }
-        out.byte(separator);
-    }
-    out.replace_last(b'\n');
-}
-
-/// The values of a field of headers.
-#[inline]
-fn headers(kind: Kind, part: Part, decoded: &Decoded<'_>, places: &Places, columns: Columns, out: &mut Buffer) {
+fn slow_headers(kind: Kind, part: Part, columns: Columns, shown: &Shown<'_>, out: &mut Buffer) {
     let start = out.len();
     let mut count = 0;
-    places.each(kind, decoded.layers, |layer| {
+    for layer in shown.decoded.layers.iter().filter(|layer| layer.kind == kind) {
         let before = out.len();
         if count > 0 {
             out.byte(b',');
         }
-        let bytes = decoded.bytes.get(layer.start as usize..).unwrap_or_default();
-        match put(part, bytes, layer, out) {
+        let bytes = shown.decoded.bytes.get(layer.start as usize..).unwrap_or_default();
+        match rare(part, bytes, *layer, out) {
             Some(()) => count += 1,
             None => out.cut(before),
         }
-    });
+    }
     if count > 1 && columns == Columns::Commas {
         out.quote(start);
     }
 }
 
-/// Puts in the value that stands in a header; `None` where the header doesn't have it, or it was not captured.
+/// Some bytes of a header.
 #[inline]
-fn put(part: Part, bytes: &[u8], layer: Layer, out: &mut Buffer) -> Option<()> {
-    match part {
-        Part::Ipv4(at) => out.ipv4(take(bytes, at)?),
-        Part::U8(at) => out.number(take::<1>(bytes, at)?[0].into()),
-        Part::U16(at) => out.number(u16::from_be_bytes(take(bytes, at)?).into()),
-        Part::U24(at) => {
-            let [a, b, c] = take(bytes, at)?;
-            out.number(u32::from_be_bytes([0, a, b, c]));
-        }
-        Part::U32(at) => out.number(u32::from_be_bytes(take(bytes, at)?)),
-        Part::Hex12(at) => hex(u16::from_be_bytes(take(bytes, at)?) & 0x0fff, out),
-        Part::Hex16(at) => hex(u16::from_be_bytes(take(bytes, at)?), out),
-        Part::DnsName => return dns_names(bytes, layer, out),
-        other => return put_rare(other, bytes, layer, out),
-    }
-    Some(())
-}
-
-fn put_rare(part: Part, bytes: &[u8], layer: Layer, out: &mut Buffer) -> Option<()> {
-    match part {
-        Part::Bit(at, place) => out.number((take::<1>(bytes, at)?[0] >> place & 1).into()),
-        Part::Hex8(at) => {
-            let [octet] = take(bytes, at)?;
-            out.words(b"0x");
-            out.hex(octet);
-        }
-        Part::U12(at) => out.number((u16::from_be_bytes(take(bytes, at)?) & 0x0fff).into()),
-        Part::U20(at) => {
-            let [a, b, c] = take(bytes, at)?;
-            out.number(u32::from_be_bytes([0, a, b, c]) >> 4);
-        }
-        Part::Ipv6(at) => out.ipv6(take(bytes, at)?),
-        Part::Mac(at) => out.mac(MacAddr(take(bytes, at)?)),
-        Part::EtherType(at) => {
-            let number = u16::from_be_bytes(take(bytes, at)?);
-            (number >= 0x600).then_some(())?;
-            hex(number, out);
-        }
-        Part::Echo(at) => {
-            matches!(bytes.first(), Some(0 | 8)).then_some(())?;
-            out.number(u16::from_be_bytes(take(bytes, at)?).into());
-        }
-        Part::Payload => {
-            // The header says where it ends.
-            (layer.body - layer.start >= 20).then_some(())?;
-            out.number(layer.carries());
-        }
-        Part::ArpIpv4(which) => out.ipv4(take(bytes, arp(bytes, which)? + arp_link(bytes)?)?),
-        Part::ArpMac(which) => out.mac(MacAddr(take(bytes, arp(bytes, which)?)?)),
-        Part::DnsType => return dns_types(bytes, layer, out),
-        _ => return None,
-    }
-    Some(())
-}
-
-/// Where the addresses of ARP's sender or target begin, where they are of Ethernet and IPv4.
-fn arp(bytes: &[u8], which: u8) -> Option<u8> {
-    Some(8 + which * (arp_link(bytes)? + 4))
-}
-
-/// How long the link-layer addresses of an ARP packet are: six bytes, or it is not decoded.
-fn arp_link(bytes: &[u8]) -> Option<u8> {
-    matches!(bytes, [_, _, 0x08, 0x00, 6, 4, ..]).then_some(6)
-}
-
-#[inline]
-fn take<const N: usize>(bytes: &[u8], at: u8) -> Option<[u8; N]> {
+pub(super) fn take<const N: usize>(bytes: &[u8], at: u8) -> Option<[u8; N]> {
     bytes.get(usize::from(at)..)?.first_chunk().copied()
-}
-
-#[inline]
-fn hex(number: u16, out: &mut Buffer) {
-    out.words(b"0x");
-    out.hex16(number);
-}
-
-/// How many of the bytes from a layer on are of its message.
-fn message(layer: Layer, bytes: &[u8]) -> usize {
-    (layer.end.saturating_sub(layer.start) as usize).min(bytes.len())
-}
-
-/// The names that a DNS message asks for.
-fn dns_names(bytes: &[u8], layer: Layer, out: &mut Buffer) -> Option<()> {
-    let mut names = Names::new(bytes.get(..message(layer, bytes)).unwrap_or(bytes));
-    let mut count = 0;
-    loop {
-        let before = out.len();
-        if count > 0 {
-            out.byte(b',');
-        }
-        let start = out.len();
-        let question = names.question(|part| {
-            if out.len() > start {
-                out.byte(b'.');
-            }
-            label(part, out);
-        });
-        if question.is_none() {
-            out.cut(before);
-            return (count > 0).then_some(());
-        }
-        if out.len() == start {
-            out.words(b"<Root>");
-        }
-        count += 1;
-    }
-}
-
-/// The types of record that a DNS message asks for.
-fn dns_types(bytes: &[u8], layer: Layer, out: &mut Buffer) -> Option<()> {
-    let mut names = Names::new(bytes.get(..message(layer, bytes)).unwrap_or(bytes));
-    let mut count = 0;
-    while let Some(kind) = names.question(|_| ()) {
-        if count > 0 {
-            out.byte(b',');
-        }
-        out.number(kind.into());
-        count += 1;
-    }
-    (count > 0).then_some(())
 }

@@ -1,0 +1,126 @@
+//! The values of fields of every kind.
+
+use super::Buffer;
+use super::field::Part;
+use super::row::take;
+use super::text::label;
+use crate::net::MacAddr;
+use crate::wire::{Layer, Names};
+
+/// Puts in the value that stands in a header; `None` where the header doesn't have it, or it was not captured.
+pub(super) fn rare(part: Part, bytes: &[u8], layer: Layer, out: &mut Buffer) -> Option<()> {
+    match part {
+        Part::U8(at) => out.number(take::<1>(bytes, at)?[0].into()),
+        Part::U16(at) => out.number(u16::from_be_bytes(take(bytes, at)?).into()),
+        Part::U24(at) => {
+            let [a, b, c] = take(bytes, at)?;
+            out.number(u32::from_be_bytes([0, a, b, c]));
+        }
+        Part::U32(at) => out.number(u32::from_be_bytes(take(bytes, at)?)),
+        Part::Bit(at, place) => out.number((take::<1>(bytes, at)?[0] >> place & 1).into()),
+        Part::U12(at) => out.number((u16::from_be_bytes(take(bytes, at)?) & 0x0fff).into()),
+        Part::U20(at) => {
+            let [a, b, c] = take(bytes, at)?;
+            out.number(u32::from_be_bytes([0, a, b, c]) >> 4);
+        }
+        Part::Hex8(at) => {
+            let [octet] = take(bytes, at)?;
+            out.words(b"0x");
+            out.hex(octet);
+        }
+        Part::Hex12(at) => hex(u16::from_be_bytes(take(bytes, at)?) & 0x0fff, out),
+        Part::Hex16(at) => hex(u16::from_be_bytes(take(bytes, at)?), out),
+        Part::Ipv4(at) => out.ipv4(take(bytes, at)?),
+        Part::Ipv6(at) => out.ipv6(take(bytes, at)?),
+        Part::Mac(at) => out.mac(MacAddr(take(bytes, at)?)),
+        _ => return rarest(part, bytes, layer, out),
+    }
+    Some(())
+}
+
+/// What depends on more than its place.
+fn rarest(part: Part, bytes: &[u8], layer: Layer, out: &mut Buffer) -> Option<()> {
+    match part {
+        Part::EtherType(at) => {
+            let number = u16::from_be_bytes(take(bytes, at)?);
+            (number >= 0x600).then_some(())?;
+            hex(number, out);
+        }
+        Part::Echo(at) => {
+            matches!(bytes.first(), Some(0 | 8)).then_some(())?;
+            out.number(u16::from_be_bytes(take(bytes, at)?).into());
+        }
+        Part::Payload => {
+            // The header says where it ends.
+            (layer.body - layer.start >= 20).then_some(())?;
+            out.number(layer.carries());
+        }
+        Part::ArpIpv4(which) => out.ipv4(take(bytes, arp(bytes, which)? + arp_link(bytes)?)?),
+        Part::ArpMac(which) => out.mac(MacAddr(take(bytes, arp(bytes, which)?)?)),
+        Part::DnsName => return dns_names(message(layer, bytes), out),
+        Part::DnsType => return dns_types(message(layer, bytes), out),
+        _ => return None,
+    }
+    Some(())
+}
+
+/// Where the addresses of ARP's sender or target begin, where they are of Ethernet and IPv4.
+fn arp(bytes: &[u8], which: u8) -> Option<u8> {
+    Some(8 + which * (arp_link(bytes)? + 4))
+}
+
+/// How long the link-layer addresses of an ARP packet are: six bytes, or it is not decoded.
+fn arp_link(bytes: &[u8]) -> Option<u8> {
+    matches!(bytes, [_, _, 0x08, 0x00, 6, 4, ..]).then_some(6)
+}
+
+fn hex(number: u16, out: &mut Buffer) {
+    out.words(b"0x");
+    out.hex16(number);
+}
+
+/// The bytes from a layer on that are of its message.
+fn message(layer: Layer, bytes: &[u8]) -> &[u8] {
+    bytes.get(..layer.end.saturating_sub(layer.start) as usize).unwrap_or(bytes)
+}
+
+/// The names that a DNS message asks for.
+fn dns_names(message: &[u8], out: &mut Buffer) -> Option<()> {
+    let mut names = Names::new(message);
+    let mut count = 0;
+    loop {
+        let before = out.len();
+        if count > 0 {
+            out.byte(b',');
+        }
+        let start = out.len();
+        let question = names.question(|part| {
+            if out.len() > start {
+                out.byte(b'.');
+            }
+            label(part, out);
+        });
+        if question.is_none() {
+            out.cut(before);
+            return (count > 0).then_some(());
+        }
+        if out.len() == start {
+            out.words(b"<Root>");
+        }
+        count += 1;
+    }
+}
+
+/// The types of record that a DNS message asks for.
+fn dns_types(message: &[u8], out: &mut Buffer) -> Option<()> {
+    let mut names = Names::new(message);
+    let mut count = 0;
+    while let Some(kind) = names.question(|_| ()) {
+        if count > 0 {
+            out.byte(b',');
+        }
+        out.number(kind.into());
+        count += 1;
+    }
+    (count > 0).then_some(())
+}
