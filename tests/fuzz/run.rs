@@ -37,8 +37,10 @@ const GROWTH: usize = 10;
 /// What any input may take beside: the snapshot around it, the gaps that say what is wrong with it, of which a hundred
 /// are kept, and of a set what the ranges of a file may stand for.
 const ANY: [usize; 2] = [96 << 10, 2 << 20];
-/// What each rule, element or statement may take beside, however short it is written.
-const PIECE: usize = 600;
+/// What each row may take beside, however short it is.
+const ROW: usize = 200;
+/// The same of each object of JSON, which is a node of a tree while its row is read.
+const OBJECT: usize = 700;
 
 /// An input that broke a bound.
 #[derive(Debug)]
@@ -104,9 +106,15 @@ impl Run {
         }
         let [rules, sets] = ANY;
         let any = if self.target == Target::Ipset { sets } else { rules };
-        let most = GROWTH * input.len() + any + PIECE * pieces(input);
+        let most = GROWTH * input.len() + any + self.pieces(input);
         let grown = self.growth(input);
         (grown > most).then(|| format!("{} bytes take {grown} bytes of memory, more than {most}", input.len()))
+    }
+
+    /// What the rows or objects of an input may take at most.
+    fn pieces(&self, input: &str) -> usize {
+        let count = |signs: [u8; 2]| input.bytes().filter(|byte| signs.contains(byte)).count();
+        if self.target == Target::NftJson { OBJECT * count([b'{', b'[']) } else { ROW * count([b'\n', b';']) }
     }
 
     fn time(&self, input: &str) -> Duration {
@@ -122,11 +130,6 @@ impl Run {
         self.target.load(input).iter().for_each(read_all);
         MEMORY.peak_usage().saturating_sub(before)
     }
-}
-
-/// How many rules, elements or statements an input can have at most.
-fn pieces(input: &str) -> usize {
-    input.bytes().filter(|byte| matches!(byte, b'\n' | b';' | b',' | b'{' | b' ')).count()
 }
 
 /// Names the input that is being read where a panic or a hang ends the program.

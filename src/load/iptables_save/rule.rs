@@ -167,10 +167,14 @@ impl Reader<'_, '_> {
         true
     }
 
-    /// Keeps what nothing understood.
+    /// Keeps what nothing understood. One part is enough for the rule to be refused, and of a line that is no rule at all
+    /// the first ones stand for the others.
     fn keep(&mut self, start: usize, refusal: Refusal) {
-        let range = (start, self.words.place());
-        self.refused.push(refused(&self.words, range, refusal));
+        const MOST: usize = 16;
+        if self.refused.len() < MOST {
+            let range = (start, self.words.place());
+            self.refused.push(refused(&self.words, range, refusal));
+        }
     }
 
     fn base_option(&mut self, start: usize, place: usize) -> Result<bool, Refusal> {
