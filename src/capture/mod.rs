@@ -5,10 +5,12 @@
 //! | --- | --- |
 //! | `live` | reads several devices at once |
 //! | `run` | a capture from its start to its end |
+//! | [`filter`] | which packets are meant, in the language of pcap-filter(7) |
 //! | [`merge`] | puts their packets in the order of their times |
 //! | [`pcapng`] | writes the blocks of a pcapng file |
 //! | [`ring`] | begins a new file where one is full |
 
+pub mod filter;
 #[cfg(all(feature = "capture", target_os = "linux"))]
 pub mod live;
 pub mod merge;
