@@ -115,7 +115,7 @@ fn ppp(ether_type: u16) -> Option<u16> {
 }
 
 fn cooked(addresses: &[u8], ether_type: u16, is_second: bool) -> Vec<u8> {
-    let direction = if addresses[5] % 2 == 0 { 4 } else { addresses[5] % 4 };
+    let direction = if addresses[5].is_multiple_of(2) { 4 } else { addresses[5] % 4 };
     let ether_type = if ether_type <= 1500 { 4_u16 } else { ether_type }.to_be_bytes();
     let address = [&addresses[6..12], &[0, 0][..]].concat();
     if is_second {

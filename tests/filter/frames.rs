@@ -2,8 +2,7 @@
 
 use crate::capture::{Capture, Packet};
 
-const MACS: [[u8; 6]; 4] =
-    [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2], [0xff; 6], [1, 0, 0x5e, 0, 0, 0xfb]];
+const MACS: [[u8; 6]; 4] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2], [0xff; 6], [1, 0, 0x5e, 0, 0, 0xfb]];
 
 /// Addresses that the packets have, for filters.
 pub const ADDRESSES: [&str; 5] = ["10.0.0.1", "10.0.0.2", "10.244.1.5", "192.168.7.9", "224.0.0.251"];
@@ -30,7 +29,7 @@ fn v6(address: usize) -> [u8; 16] {
 fn ip(proto: u8, from: usize, to: usize, options: &[u8], fragment: u16, payload: &[u8]) -> Vec<u8> {
     let header = u8::try_from(20 + options.len()).unwrap();
     let length = u16::try_from(usize::from(header) + payload.len()).unwrap();
-    let mut bytes = vec![0x40 | header / 4, 0];
+    let mut bytes = vec![0x40 | (header / 4), 0];
     bytes.extend(length.to_be_bytes());
     bytes.extend([0x12, 0x34]);
     bytes.extend(fragment.to_be_bytes());
@@ -120,7 +119,7 @@ fn without_ports() -> Vec<Vec<u8>> {
 fn tagged() -> Vec<Vec<u8>> {
     let inner = plain(6, 0, 1, &tcp(40_000, 80, 2, b""));
     let inner6 = ip6(17, 0, 1, &udp(53, 53, b""));
-    let label = |label: u32, last: u32| (label << 12 | last << 8 | 64).to_be_bytes();
+    let label = |label: u32, last: u32| ((label << 12) | (last << 8) | 64).to_be_bytes();
     vec![
         ethernet(0x8100, &[&[0, 100, 8, 0], &inner[..]].concat()),
         ethernet(0x8100, &[&[0xa0, 200, 0x86, 0xdd], &inner6[..]].concat()),

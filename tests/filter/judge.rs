@@ -49,7 +49,11 @@ type Answer = Result<Vec<usize>, String>;
 
 /// tcpdump's answer. Times tell the packets apart: each has its place as its second.
 fn theirs(capture: &Capture, args: &[&str]) -> Answer {
-    let output = tcpdump(args, &capture.file())?;
+    let output = match tcpdump(args, &capture.file()) {
+        // The optimizer has found out, which is an answer.
+        Err(words) if words.ends_with("expression rejects all packets") => return Ok(Vec::new()),
+        output => output?,
+    };
     let (_, packets) = Capture::read(&output).ok_or("what tcpdump writes is no capture")?;
     Ok(packets.iter().map(|(second, _)| *second as usize).collect())
 }
@@ -71,7 +75,7 @@ fn ours(capture: &Capture, filter: &str) -> Answer {
 pub enum Verdict {
     /// The same packets pass, so many.
     Same(usize),
-    /// Both refuse it.
+    /// Both refuse it, or one does for a reason that is known.
     Refused,
     /// The same packets pass as without libpcap's optimizer, and others with it: it moves tests about, and a test that
     /// reads too far may come earlier or later.
@@ -83,12 +87,12 @@ pub enum Verdict {
 /// Asks both.
 pub fn judge(capture: &Capture, filter: &str) -> Verdict {
     let ours = ours(capture, filter);
-    let theirs_first = theirs(capture, &[filter]);
+    let theirs_first = theirs(capture, &["--", filter]);
     match (&ours, &theirs_first) {
         (Ok(ours), Ok(theirs)) if ours == theirs => Verdict::Same(ours.len()),
         (Err(_), Err(_)) => Verdict::Refused,
         (Ok(found), Ok(other)) => {
-            if theirs(capture, &["-O", filter]).as_ref() == Ok(found) {
+            if theirs(capture, &["-O", "--", filter]).as_ref() == Ok(found) {
                 return Verdict::Unoptimized;
             }
             let only = |first: &[usize], second: &[usize]| -> Vec<usize> {
@@ -103,6 +107,16 @@ pub fn judge(capture: &Capture, filter: &str) -> Verdict {
                 example.unwrap_or_default()
             ))
         }
+        // The optimizer at times refuses what it has made itself.
+        (Ok(_), Err(_)) if theirs(capture, &["-O", "--", filter]) == ours => Verdict::Unoptimized,
+        // libpcap takes the first number of a sum for its result: in `8 / ip[0]` it divides by 0.
+        (Ok(_), Err(words)) if ["by zero", "more than 31 bits"].iter().any(|end| words.ends_with(end)) => {
+            Verdict::Refused
+        }
+        // What it finds only in the optimizer, and not where that has dropped the sum before.
+        (Err(words), Ok(_)) if words.contains("by 0") || words.contains("by 31 at most") => Verdict::Refused,
+        // libpcap's next version refuses numbers that no packet can have, as we do.
+        (Err(words), Ok(_)) if words.ends_with(" is the last") => Verdict::Refused,
         (Ok(_), Err(words)) => Verdict::Differ(format!("{}: {filter:?}: tcpdump refuses it: {words}", capture.name)),
         (Err(words), Ok(_)) => Verdict::Differ(format!("{}: {filter:?}: we refuse it: {words}", capture.name)),
     }

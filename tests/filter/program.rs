@@ -4,7 +4,13 @@
 //! link layer are asked together, whole and cut off, and those of Ethernet also in other link layers; each is asked every
 //! filter of `tests/filter/filters.txt` and N random ones. The exit code is 0 where the same packets pass as through
 //! `tcpdump -r FILE -w - FILTER`, 1 where they do not, and 2 where the run could not begin.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test's program")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test's program"
+)]
 #![allow(missing_docs, reason = "a test's program")]
 
 mod capture;

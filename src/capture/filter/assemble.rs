@@ -9,17 +9,19 @@ use super::refusal::Refusal;
 use super::syntax::{Ask, Carrier, Join, Node, Proto, Size, Test};
 
 /// Tests that belong together: where they begin, and which jumps are still open.
+#[derive(Clone, Copy)]
 pub(super) struct Block {
     start: Target,
-    yes: Vec<Jump>,
-    no: Vec<Jump>,
+    yes: Jumps,
+    no: Jumps,
 }
 
-/// A jump: that of an instruction if its test holds, or if it does not.
+/// Jumps that are to lead to one target, from the first to the last: each holds the number of the next in place of its
+/// target until that is known. An instruction has two jumps, numbered one behind the other.
 #[derive(Clone, Copy)]
-struct Jump {
-    from: u32,
-    holds: bool,
+struct Jumps {
+    first: u32,
+    last: u32,
 }
 
 /// Why a question can't be asked of a link layer.
@@ -27,19 +29,17 @@ pub(super) type Why = String;
 
 /// A program in the making.
 pub(super) struct Assembly<'a> {
-    program: Program,
+    pub(super) program: Program,
     pub(super) layout: Layout,
     pub(super) vxlan_ports: &'a [u16],
-    /// The next register for a tunnel.
-    pub(super) register: u8,
 }
 
 /// The program of a filter for a link layer.
 pub(super) fn assemble(node: &Node, link: Link, vxlan_ports: &[u16]) -> Result<Program, Refusal> {
-    let mut assembly = Assembly { program: Program::everything(), layout: Layout::new(link), vxlan_ports, register: 1 };
+    let mut assembly = Assembly { program: Program::everything(), layout: Layout::new(link), vxlan_ports };
     let block = assembly.node(node)?;
-    assembly.lead(&block.yes, PASS);
-    assembly.lead(&block.no, DROP);
+    assembly.lead(block.yes, PASS);
+    assembly.lead(block.no, DROP);
     assembly.program.start = block.start;
     Ok(assembly.program)
 }
@@ -87,14 +87,14 @@ impl Assembly<'_> {
 
     /// The second is asked only where the first holds.
     pub(super) fn and(&mut self, first: Block, second: Block) -> Block {
-        self.lead(&first.yes, second.start);
-        Block { start: first.start, yes: second.yes, no: joined(first.no, second.no) }
+        self.lead(first.yes, second.start);
+        Block { start: first.start, yes: second.yes, no: self.joined(first.no, second.no) }
     }
 
     /// The second is asked only where the first does not hold.
     pub(super) fn or(&mut self, first: Block, second: Block) -> Block {
-        self.lead(&first.no, second.start);
-        Block { start: first.start, yes: joined(first.yes, second.yes), no: second.no }
+        self.lead(first.no, second.start);
+        Block { start: first.start, yes: self.joined(first.yes, second.yes), no: second.no }
     }
 
     /// Both of an optional first and a second.
@@ -105,23 +105,38 @@ impl Assembly<'_> {
         }
     }
 
-    fn lead(&mut self, jumps: &[Jump], target: Target) {
-        for jump in jumps {
-            if let Some(instruction) = self.program.instructions.get_mut(jump.from as usize) {
-                if jump.holds {
-                    instruction.yes = target;
-                } else {
-                    instruction.no = target;
-                }
+    /// Leads jumps to a target.
+    fn lead(&mut self, jumps: Jumps, target: Target) {
+        let mut number = jumps.first;
+        while let Some(jump) = self.jump(number) {
+            let next = std::mem::replace(jump, target);
+            if number == jumps.last {
+                break;
             }
+            number = next;
         }
+    }
+
+    fn joined(&mut self, first: Jumps, second: Jumps) -> Jumps {
+        if let Some(jump) = self.jump(first.last) {
+            *jump = second.first;
+        }
+        Jumps { first: first.first, last: second.last }
+    }
+
+    /// A jump by its number.
+    fn jump(&mut self, number: u32) -> Option<&mut Target> {
+        let instruction = self.program.instructions.get_mut((number / 2) as usize)?;
+        Some(if number.is_multiple_of(2) { &mut instruction.yes } else { &mut instruction.no })
     }
 
     /// One test.
     pub(super) fn test(&mut self, act: Act) -> Block {
-        let from = u32::try_from(self.program.instructions.len()).unwrap_or(DROP);
+        // A filter's length bounds how many there are.
+        let start = u32::try_from(self.program.instructions.len()).unwrap_or(DROP);
         self.program.instructions.push(Instruction { act, yes: PASS, no: DROP });
-        Block { start: from, yes: vec![Jump { from, holds: true }], no: vec![Jump { from, holds: false }] }
+        let [yes, no] = [start * 2, start * 2 + 1].map(|number| Jumps { first: number, last: number });
+        Block { start, yes, no }
     }
 
     /// A test of sums whose steps are put in by `fill`.
@@ -137,8 +152,12 @@ impl Assembly<'_> {
         self.test(Act::Field { field, mask: u32::MAX, test: Test::Equal, number })
     }
 
-    /// Whether bits of a field are those of a number.
+    /// Whether bits of a field are those of a number. Of no bits it is known, and nothing is read: so it is after
+    /// libpcap's optimizer.
     pub(super) fn masked(&mut self, field: Field, number: u32, mask: u32) -> Block {
+        if mask == 0 {
+            return self.always(number == 0);
+        }
         self.test(Act::Field { field, mask, test: Test::Equal, number })
     }
 
@@ -246,14 +265,6 @@ pub(super) fn not(block: Block) -> Block {
 /// A place some bytes on.
 pub(super) fn plus(place: Place, at: u32) -> Place {
     Place { at: place.at.wrapping_add(at), ..place }
-}
-
-fn joined(mut first: Vec<Jump>, second: Vec<Jump>) -> Vec<Jump> {
-    if first.is_empty() {
-        return second;
-    }
-    first.extend(second);
-    first
 }
 
 fn refusal(at: &Range<usize>, why: Why) -> Refusal {

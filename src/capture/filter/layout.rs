@@ -91,8 +91,8 @@ pub(super) struct Layout {
     pub(super) network: u32,
     /// Whether there are MPLS labels.
     pub(super) is_labelled: bool,
-    /// The register of the link layer and that of what it carries, in a tunnel.
-    pub(super) tunnel: Option<(u8, u8)>,
+    /// The innermost tunnel.
+    pub(super) tunnel: Option<u8>,
 }
 
 impl Layout {
@@ -117,6 +117,17 @@ impl Layout {
             network: 0,
             is_labelled: false,
             tunnel: None,
+        }
+    }
+
+    /// The places of the link layer, of the type of what it carries and of that. Where the type is not Ethernet's, they are
+    /// beyond any packet: what is asked by them can't be answered.
+    pub(super) fn places(&self) -> [Place; 3] {
+        match self.link {
+            Link::Ethernet | Link::Cooked | Link::Cooked2 if !self.is_labelled => {
+                [self.header, self.link_type, self.payload]
+            }
+            _ => [Place { base: ZERO, at: u32::MAX }; 3],
         }
     }
 

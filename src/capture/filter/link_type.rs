@@ -174,8 +174,8 @@ impl Assembly<'_> {
 
     /// In a tunnel: whether its packet begins with a link layer (`gen_geneve_ll_check`).
     pub(super) fn has_link(&mut self) -> Option<Block> {
-        let (header, payload) = self.layout.tunnel?;
-        Some(self.test(Act::HasLink { header, payload }))
+        let tunnel = self.layout.tunnel?;
+        Some(self.test(Act::HasLink(tunnel)))
     }
 }
 

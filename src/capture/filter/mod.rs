@@ -5,13 +5,16 @@
 //!
 //! - `and` and `or` bind equally strong, and are read from left to right; `%` and `^` take over all that follows them.
 //! - A value takes over the words before the last one: `tcp port 80 or 443`.
-//! - `vlan`, `mpls`, `pppoes`, `geneve` and `vxlan` change what all the rest of the filter is asked of, also behind `or`.
+//! - `vlan`, `mpls`, `pppoes`, `geneve` and `vxlan` change what all the rest of the filter is asked of, also behind `or`:
+//!   what follows `vlan` is asked 4 bytes further on, even of packets without a tag.
 //! - A test that reads beyond the captured bytes ends the filter: the packet does not pass, whatever else is asked.
 //! - `port` and `tcp[…]` know the first fragment only; of IPv6, `port` knows packets without extension headers, and
 //!   `tcp[…]` none. Of a sum, only what stands leftmost says which protocol the packet has to be of.
 //!
-//! What differs: `vxlan [VNI]` is libpcap's only from its next version on; names are not looked up in the system, but
-//! there are tables of services and protocols; a loopback capture (`Null`) is read in either order of its bytes.
+//! What differs: `vxlan [VNI]` is libpcap's only from its next version on; what follows `geneve` or `vxlan` is asked outside
+//! of packets that are in no such tunnel (`not vxlan and tcp`), where libpcap reads memory that nobody has set; names are
+//! not looked up in the system, but there are tables of services and protocols; a loopback capture (`Null`) is read in
+//! either order of its bytes; numbers that no packet can have (`proto 300`) are refused, as by libpcap's next version.
 //! Not supported is what asks about 802.11, ATM, SS7, OSI routing and BSD's packet filter, and `llc`, `protochain` and
 //! `gateway`: a [`Refusal`] says so, and where.
 //!
@@ -83,7 +86,7 @@ impl Default for Settings<'_> {
 /// assert_eq!(refusal.to_string(), "flowtrace knows no service `80x`: write its port");
 /// assert_eq!(refusal.marked(text), "tcp port 80x\n         ^^^");
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Filter {
     /// Nothing lets every packet pass.
     node: Option<Node>,

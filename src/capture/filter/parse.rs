@@ -20,6 +20,8 @@ const LONGEST: usize = 1 << 16;
 enum Item {
     /// A part of a filter, and the words that the next value takes over.
     Node(Node, Option<Qualifier>),
+    /// A value, which takes over the words before it.
+    Value(Node),
     /// A part of a sum; a number alone may be a value too.
     Operand(Operand),
 }
@@ -63,6 +65,7 @@ impl Cursor<'_> {
         let (_, is_negated) = self.take_nots();
         let start = self.place();
         let (node, after) = match self.item(before, may_be_value)? {
+            Item::Value(node) => (node, before),
             Item::Operand(Operand::Number(number)) if may_be_value => {
                 (number_value(before, number, self.since(start))?, before)
             }
@@ -71,11 +74,11 @@ impl Cursor<'_> {
         Ok((negate(node, is_negated), after))
     }
 
-    /// A part of a filter, where a part of a sum can't stand alone.
+    /// A part of a filter, where no value and no part of a sum can stand alone.
     fn settled(&self, item: Item, start: usize) -> Result<(Node, Option<Qualifier>), Refusal> {
         match item {
             Item::Node(node, after) => Ok((node, after)),
-            Item::Operand(Operand::Number(_)) => Err(Refusal::new(
+            Item::Value(_) | Item::Operand(Operand::Number(_)) => Err(Refusal::new(
                 self.since(start),
                 "a number alone asks nothing: `port`, `host`, `net` or `proto` stands before it, or a comparison \
                  (`=`, `>`, …) behind it",
@@ -90,10 +93,10 @@ impl Cursor<'_> {
         let operand = match self.peek() {
             Some(Token::Sign("(")) => match self.brackets(before, may_be_value)? {
                 Item::Operand(operand) => operand,
-                item @ Item::Node(..) => return Ok(item),
+                item => return Ok(item),
             },
             _ if self.is_operand() => self.operand()?,
-            Some(token) if may_be_value && is_value(token) => return Ok(Item::Node(self.value(before)?, before)),
+            Some(token) if may_be_value && is_value(token) => return Ok(Item::Value(self.value(before)?)),
             _ => {
                 let (node, after) = self.question()?;
                 return Ok(Item::Node(node, after));
@@ -127,16 +130,13 @@ impl Cursor<'_> {
         self.advance();
         let (has_not, is_negated) = self.take_nots();
         let start = self.place();
-        // A list does not begin with `not`, nor with a list.
-        let may_be_list = may_be_value && !has_not;
-        if may_be_list && self.peek().is_some_and(is_value) {
-            let first = self.value(before)?;
-            return Ok(Item::Node(self.list(first, before)?, before));
-        }
-        let item = match self.item(before, false)? {
-            Item::Operand(Operand::Number(number)) if may_be_list && self.is_join() => {
+        // A list does not begin with a list.
+        let may_be_list = may_be_value && (has_not || self.peek() != Some(Token::Sign("(")));
+        let item = match self.item(before, may_be_list)? {
+            Item::Value(first) => return self.list(negate(first, is_negated), before),
+            Item::Operand(Operand::Number(number)) if may_be_value && (has_not || self.is_join()) => {
                 let first = number_value(before, number, self.since(start))?;
-                return Ok(Item::Node(self.list(first, before)?, before));
+                return self.list(negate(first, is_negated), before);
             }
             item @ Item::Operand(_) if !has_not && self.peek() == Some(Token::Sign(")")) => item,
             item => {
@@ -153,13 +153,13 @@ impl Cursor<'_> {
     }
 
     /// The rest of a list of values in brackets, and the bracket behind it.
-    fn list(&mut self, first: Node, qualifier: Option<Qualifier>) -> Result<Node, Refusal> {
+    fn list(&mut self, first: Node, qualifier: Option<Qualifier>) -> Result<Item, Refusal> {
         let mut parts = Vec::new();
         while let Some(join) = self.join() {
             parts.push((join, self.values(qualifier)?));
         }
         self.close()?;
-        Ok(chain(first, parts))
+        Ok(Item::Value(chain(first, parts)))
     }
 
     /// A value, `not` a value, or a list of values in brackets.
@@ -182,9 +182,14 @@ impl Cursor<'_> {
         let start = self.place();
         let first = match self.take_bracketed_number()? {
             Some(number) => number_value(qualifier, number, self.since(start))?,
-            None => self.value(qualifier)?,
+            // A list does not begin with a list.
+            None if self.peek() != Some(Token::Sign("(")) => self.values(qualifier)?,
+            None => return Err(self.missing("a value")),
         };
-        self.list(first, qualifier)
+        match self.list(first, qualifier)? {
+            Item::Value(node) | Item::Node(node, _) => Ok(node),
+            Item::Operand(_) => Err(self.stray()),
+        }
     }
 
     /// What a word of the language begins that is no value and no sum.
@@ -206,7 +211,12 @@ impl Cursor<'_> {
             self.advance();
         }
         if let Some(qualifier) = self.qualifier(proto)? {
-            return Ok((self.values(Some(qualifier))?, Some(qualifier)));
+            let node = match self.values(Some(qualifier))? {
+                // The words before a single value belong to its question.
+                Node::Ask(ask, _) => Node::Ask(ask, self.since(start)),
+                node => node,
+            };
+            return Ok((node, Some(qualifier)));
         }
         let ask = match self.kind(proto)? {
             Some(ask) => ask,

@@ -16,8 +16,18 @@ pub(super) const DROP: Target = u32::MAX - 1;
 /// The register that is always 0: what begins at it begins at a fixed place.
 pub(super) const ZERO: u8 = 0;
 
-/// How many registers there are, [`ZERO`] included. Each tunnel that a filter looks into takes three.
-pub(super) const REGISTERS: usize = 16;
+/// How many tunnels a filter looks into at most.
+pub(super) const TUNNELS: u8 = 5;
+
+/// The registers of a tunnel, which are counted from 0: where its packet's link layer begins, where the
+/// type of what that carries stands, and where that begins.
+pub(super) const fn registers(tunnel: u8) -> [u8; 3] {
+    let first = 1 + 3 * tunnel;
+    [first, first + 1, first + 2]
+}
+
+/// How many registers there are, [`ZERO`] included.
+const REGISTERS: usize = 1 + 3 * TUNNELS as usize;
 
 /// A place in the packet that may depend on the tunnels before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,12 +71,12 @@ pub(super) enum Act {
     /// What is the same for every packet.
     Always(bool),
     /// Whether a tunnel's packet begins with a link layer: its header and what it carries begin at different places.
-    HasLink { header: u8, payload: u8 },
+    HasLink(u8),
     /// Goes into a tunnel, which is always true.
     Enter(Tunnel),
 }
 
-/// A tunnel, its UDP header, and the registers for what is in it.
+/// A tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tunnel {
     pub(super) kind: TunnelKind,
@@ -74,12 +84,8 @@ pub(super) struct Tunnel {
     pub(super) ip: Place,
     /// Whether that is one of IPv6, whose extension headers are not passed.
     pub(super) is_v6: bool,
-    /// The register for where the inner link layer begins.
-    pub(super) header: u8,
-    /// The register for where the type of what it carries stands.
-    pub(super) link_type: u8,
-    /// The register for where that begins.
-    pub(super) payload: u8,
+    /// Its place among the tunnels.
+    pub(super) number: u8,
 }
 
 /// How a tunnel's header is built.
@@ -105,18 +111,22 @@ pub(super) struct Program {
     pub(super) instructions: Vec<Instruction>,
     /// The sums of all tests.
     pub(super) steps: Vec<Step>,
+    /// What the registers of each tunnel hold for packets that are not in it: the places before the tunnel, so that the
+    /// rest of the filter is asked there. libpcap reads what happens to be in its memory then.
+    pub(super) outside: Vec<[Place; 3]>,
 }
 
 impl Program {
     /// The program that every packet passes.
     pub(super) fn everything() -> Self {
-        Self { start: PASS, instructions: Vec::new(), steps: Vec::new() }
+        Self { start: PASS, instructions: Vec::new(), steps: Vec::new(), outside: Vec::new() }
     }
 
     /// Whether a packet passes.
     #[inline]
     pub(super) fn passes(&self, frame: &[u8], wire_length: u32) -> bool {
         let mut packet = Packet { frame, wire_length, registers: [0; REGISTERS] };
+        packet.stay_outside(&self.outside, 0);
         let mut next = self.start;
         while let Some(instruction) = self.instructions.get(next as usize) {
             let Some(holds) = self.holds(instruction.act, &mut packet) else { return false };
@@ -136,8 +146,15 @@ impl Program {
                 Some(test.holds(left, right))
             }
             Act::Always(holds) => Some(holds),
-            Act::HasLink { header, payload } => Some(packet.register(header) != packet.register(payload)),
-            Act::Enter(tunnel) => packet.enter(tunnel).map(|()| true),
+            Act::HasLink(tunnel) => {
+                let [header, _, payload] = registers(tunnel);
+                Some(packet.register(header) != packet.register(payload))
+            }
+            Act::Enter(tunnel) => {
+                packet.enter(tunnel)?;
+                packet.stay_outside(&self.outside, tunnel.number + 1);
+                Some(true)
+            }
         }
     }
 }
@@ -158,9 +175,12 @@ impl Packet<'_> {
         self.registers.get(usize::from(register)).copied().unwrap_or(0)
     }
 
-    fn set(&mut self, register: u8, value: u32) {
-        if let Some(slot) = self.registers.get_mut(usize::from(register)) {
-            *slot = value;
+    /// Sets the registers of a tunnel.
+    fn set(&mut self, tunnel: u8, places: [u32; 3]) {
+        for (register, place) in registers(tunnel).into_iter().zip(places) {
+            if let Some(slot) = self.registers.get_mut(usize::from(register)) {
+                *slot = place;
+            }
         }
     }
 
@@ -239,16 +259,18 @@ impl Packet<'_> {
                 (outer.wrapping_add(GENEVE_HEADER + options * 4), carried == BRIDGED_ETHERNET)
             }
         };
-        self.set(tunnel.header, header);
-        if has_link {
-            self.set(tunnel.link_type, header.wrapping_add(12));
-            self.set(tunnel.payload, header.wrapping_add(14));
-        } else {
-            // What Geneve carries without Ethernet has its type in Geneve's own header.
-            self.set(tunnel.link_type, outer.wrapping_add(2));
-            self.set(tunnel.payload, header);
-        }
+        // What Geneve carries without Ethernet has its type in Geneve's own header.
+        let (link_type, payload) = if has_link { (header.wrapping_add(12), 14) } else { (outer.wrapping_add(2), 0) };
+        self.set(tunnel.number, [header, link_type, header.wrapping_add(payload)]);
         Some(())
+    }
+
+    /// Notes for all tunnels from one on that the packet is not in them.
+    #[inline]
+    fn stay_outside(&mut self, outside: &[[Place; 3]], from: u8) {
+        for (number, places) in (0..).zip(outside).skip(usize::from(from)) {
+            self.set(number, places.map(|place| self.register(place.base).saturating_add(place.at)));
+        }
     }
 }
 

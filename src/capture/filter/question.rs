@@ -74,7 +74,13 @@ impl Cursor<'_> {
                 };
                 self.advance();
                 let byte = Sum::load(Proto::Link, Size::Byte, Sum::number(number));
-                compared(byte, test, is_negated, self.number()?)
+                let start = self.place();
+                let value = self.number()?;
+                if value > 0xff {
+                    let what = format!("{value} is too large for a byte: 255 is the last");
+                    return Err(Refusal::new(self.since(start), what));
+                }
+                compared(byte, test, is_negated, value)
             }
         })
     }

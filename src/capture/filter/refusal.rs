@@ -32,23 +32,27 @@ impl Refusal {
     pub fn marked(&self, text: &str) -> String {
         let (before, at) = text.split_at_checked(self.at.start).unwrap_or((text, ""));
         let (at, after) = at.split_at_checked(self.at.len()).unwrap_or((at, ""));
-        let (before, at, after) = (spelt(before), spelt(at), spelt(after));
+        let mut before: Vec<Piece> = before.chars().rev().take(WIDEST + 1).map(piece).collect();
+        before.reverse();
+        let mut rest: Vec<Piece> = at.chars().take(WIDEST + 1).map(piece).collect();
+        let marks = width(&rest);
+        rest.extend(after.chars().take(WIDEST + 1).map(piece));
         let mut shown = String::new();
-        let skipped = if before.len() + at.len() > WIDEST { before.len().saturating_sub(BEFORE) } else { 0 };
-        if skipped > 0 {
+        if width(&before) + marks > WIDEST && before.len() > BEFORE {
+            before.drain(..before.len() - BEFORE);
             shown.push('…');
         }
-        let start = usize::from(skipped > 0) + before.iter().skip(skipped).map(|piece| piece.width).sum::<usize>();
-        let marks = at.iter().map(|piece| piece.width).sum::<usize>().clamp(1, WIDEST - BEFORE);
-        let mut width = usize::from(skipped > 0);
-        for piece in before.iter().skip(skipped).chain(&at).chain(&after) {
-            width += piece.width;
-            if width > WIDEST {
+        let start = width(&before) + usize::from(!shown.is_empty());
+        let mut end = usize::from(!shown.is_empty());
+        for piece in before.iter().chain(&rest) {
+            end += piece.width;
+            if end > WIDEST {
                 shown.push('…');
                 break;
             }
             shown.push_str(&piece.text);
         }
+        let marks = marks.clamp(1, WIDEST.saturating_sub(start).max(1));
         format!("{shown}\n{:start$}{}", "", "^".repeat(marks))
     }
 }
@@ -60,8 +64,8 @@ struct Piece {
     width: usize,
 }
 
-fn spelt(text: &str) -> Vec<Piece> {
-    text.chars().map(piece).collect()
+fn width(pieces: &[Piece]) -> usize {
+    pieces.iter().map(|piece| piece.width).sum()
 }
 
 fn piece(c: char) -> Piece {

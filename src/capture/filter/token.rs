@@ -160,8 +160,10 @@ fn number(text: &str) -> Result<u32, String> {
 
 /// An address with colons at the beginning of a text, the longest that is one.
 fn address(text: &str) -> Option<(Token<'_>, usize)> {
-    let run = text.find(|c: char| !c.is_ascii_hexdigit() && !matches!(c, ':' | '.')).unwrap_or(text.len());
-    let run = text.get(..run.min(LONGEST_ADDRESS)).filter(|run| run.contains(':'))?;
+    let is_part = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
+    let length = text.bytes().take(LONGEST_ADDRESS).take_while(is_part).count();
+    let run = text.get(..length).filter(|run| run.contains(':'))?;
+    let run = run.find(":::").and_then(|end| run.get(..end + 2)).unwrap_or(run);
     (2..=run.len()).rev().find_map(|end| {
         let text = run.get(..end)?;
         let token = mac(text).map(Token::Mac).or_else(|| text.parse().map(Token::V6).ok())?;

@@ -1,9 +1,10 @@
 //! What is asked behind a tag, a label or in a tunnel. From such a word on, everything is asked there, to the end of
-//! the filter: also behind an `or`, and also for packets that have no such tag. That is libpcap's rule.
+//! the filter: also behind an `or`, and also of packets that have no such tag. That is libpcap's rule. Only of packets
+//! that are in no tunnel, what follows the word for one is asked outside; in libpcap, that is undefined.
 
 use super::assemble::{Assembly, Block, Why, plus};
 use super::layout::{Layout, Link};
-use super::program::{Act, Field, Place, REGISTERS, Tunnel, TunnelKind};
+use super::program::{Act, Field, Place, TUNNELS, Tunnel, TunnelKind, registers};
 use super::syntax::{Side, Size};
 
 /// Types of VLAN tags: 802.1Q, 802.1ad and the older one for the outer of two tags.
@@ -87,10 +88,10 @@ impl Assembly<'_> {
 
     /// Whether a packet is in a tunnel with some bits of its first byte and a VNI, and what is asked from here on.
     fn tunnel(&mut self, kind: TunnelKind, ports: &[u16], flags: (u32, u32), vni: Option<u32>) -> Result<Block, Why> {
-        let [header, link_type, payload] = self.registers()?;
+        let number = self.enclose()?;
         let mut found = None;
         for is_v6 in [false, true] {
-            let tunnel = Tunnel { kind, ip: self.layout.network(0), is_v6, header, link_type, payload };
+            let tunnel = Tunnel { kind, ip: self.layout.network(0), is_v6, number };
             let mut block = self.destination_port(ports, is_v6)?;
             let first = self.masked(self.behind(is_v6, 8, Size::Byte), flags.1, flags.0);
             block = self.and(block, first);
@@ -105,16 +106,9 @@ impl Assembly<'_> {
                 None => block,
             });
         }
-        let place = |base| Place { base, at: 0 };
-        self.layout = Layout {
-            link: Link::Ethernet,
-            header: place(header),
-            link_type: place(link_type),
-            payload: place(payload),
-            network: 0,
-            tunnel: Some((header, payload)),
-            ..self.layout
-        };
+        let [header, link_type, payload] = registers(number).map(|base| Place { base, at: 0 });
+        let tunnel = Some(number);
+        self.layout = Layout { link: Link::Ethernet, header, link_type, payload, network: 0, tunnel, ..self.layout };
         Ok(found.unwrap_or_else(|| self.always(false)))
     }
 
@@ -142,12 +136,13 @@ impl Assembly<'_> {
         if is_v6 { self.behind_ip6(at, size) } else { self.behind_ip(at, size) }
     }
 
-    fn registers(&mut self) -> Result<[u8; 3], Why> {
-        let first = self.register;
-        if usize::from(first) + 3 > REGISTERS {
-            return Err(format!("a filter looks into {} tunnels at most", (REGISTERS - 1) / 3));
+    /// The number of a new tunnel, and where packets are looked at that are not in it.
+    fn enclose(&mut self) -> Result<u8, Why> {
+        let number = u8::try_from(self.program.outside.len()).unwrap_or(u8::MAX);
+        if number >= TUNNELS {
+            return Err(format!("a filter looks into {TUNNELS} tunnels at most"));
         }
-        self.register += 3;
-        Ok([first, first + 1, first + 2])
+        self.program.outside.push(self.layout.places());
+        Ok(number)
     }
 }

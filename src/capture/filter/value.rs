@@ -370,6 +370,11 @@ fn protocol(qualifier: Qualifier, number: u32, at: &Range<usize>) -> Result<Ask,
         return Err(Refusal::new(at.clone(), what));
     };
     let last = if carrier == Carrier::Link { 0xffff } else { 0xff };
+    if carrier == Carrier::Link && (0x100..=1500).contains(&number) {
+        let what =
+            format!("{number} is neither a type, which is above 1500, nor a DSAP of LLC, of which 255 is the last");
+        return Err(Refusal::new(at.clone(), what));
+    }
     if number > last {
         return Err(Refusal::new(at.clone(), format!("{number} is no protocol here: {last} is the last")));
     }
