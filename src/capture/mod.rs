@@ -9,6 +9,7 @@
 //! | [`pcapng`] | finds those of pcapng files, and writes such files |
 //! | `live` | reads several devices at once |
 //! | `run` | a capture from its start to its end |
+//! | [`filter`] | which packets are meant, in the language of pcap-filter(7) |
 //! | [`merge`] | puts live packets in the order of their times |
 //! | [`ring`] | begins a new file where one is full |
 //!
@@ -26,6 +27,7 @@
 //! ```
 
 pub mod batch;
+pub mod filter;
 #[cfg(all(feature = "capture", target_os = "linux"))]
 pub mod live;
 pub mod merge;

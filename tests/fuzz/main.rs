@@ -16,7 +16,7 @@ const BOUNDS: Bounds = Bounds { start: Duration::from_millis(200), byte: Duratio
 
 /// One test, because memory is counted for the whole program.
 #[test]
-fn no_input_makes_a_reader_of_rules_panic_hang_or_grow() {
+fn no_input_makes_a_reader_panic_hang_or_grow() {
     name_ends(1).unwrap();
     for target in Target::ALL {
         let seeds = target.seeds().unwrap();

@@ -1,4 +1,4 @@
-//! The readers of rules on inputs that no tool prints:
+//! The readers of rules, and of filters, on inputs that no tool prints:
 //! `cargo run --release --example fuzz -- iptables --inputs 1000000`.
 //!
 //! Inputs are made of the bundled files, or of other ones that are named: their lines with words taken out, put in,

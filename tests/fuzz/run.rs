@@ -8,7 +8,7 @@ use peak_alloc::PeakAlloc;
 
 use crate::input::Source;
 use crate::random::Random;
-use crate::target::{Target, read_all};
+use crate::target::Target;
 
 /// Counts what is allocated.
 #[global_allocator]
@@ -32,15 +32,9 @@ pub struct Bounds {
     pub byte: Duration,
 }
 
-/// How many times its size an input may take in memory.
-const GROWTH: usize = 10;
 /// What any input may take beside: the snapshot around it, the gaps that say what is wrong with it, of which a hundred
 /// are kept, and of a set what the ranges of a file may stand for.
 const ANY: [usize; 2] = [96 << 10, 2 << 20];
-/// What each row may take beside, however short it is.
-const ROW: usize = 200;
-/// The same of each object of JSON, which is a node of a tree while its row is read.
-const OBJECT: usize = 700;
 
 /// An input that broke a bound.
 #[derive(Debug)]
@@ -106,20 +100,14 @@ impl Run {
         }
         let [rules, sets] = ANY;
         let any = if self.target == Target::Ipset { sets } else { rules };
-        let most = GROWTH * input.len() + any + self.pieces(input);
+        let most = self.target.growth() * input.len() + any + self.target.pieces(input);
         let grown = self.growth(input);
         (grown > most).then(|| format!("{} bytes take {grown} bytes of memory, more than {most}", input.len()))
     }
 
-    /// What the rows or objects of an input may take at most.
-    fn pieces(&self, input: &str) -> usize {
-        let count = |signs: [u8; 2]| input.bytes().filter(|byte| signs.contains(byte)).count();
-        if self.target == Target::NftJson { OBJECT * count([b'{', b'[']) } else { ROW * count([b'\n', b';']) }
-    }
-
     fn time(&self, input: &str) -> Duration {
         let start = Instant::now();
-        self.target.load(input).iter().for_each(read_all);
+        self.target.read(input);
         start.elapsed()
     }
 
@@ -127,7 +115,7 @@ impl Run {
     fn growth(&self, input: &str) -> usize {
         let before = MEMORY.current_usage();
         MEMORY.reset_peak_usage();
-        self.target.load(input).iter().for_each(read_all);
+        self.target.read(input);
         MEMORY.peak_usage().saturating_sub(before)
     }
 }

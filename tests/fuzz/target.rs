@@ -6,6 +6,7 @@ use std::hint::black_box;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use flowtrace::capture::filter::Filter;
 use flowtrace::engine::{certainty, nft_certainty, nft_unmodelled};
 use flowtrace::load::load_files;
 use flowtrace::net::Family;
@@ -22,6 +23,8 @@ pub enum Target {
     NftJson,
     /// That of `ipset save`.
     Ipset,
+    /// That of filters, which are then asked about packets.
+    Filter,
 }
 
 /// Values at the ends of what fits, and what splits or joins words.
@@ -78,7 +81,7 @@ const ODD: [&str; 48] = [
 
 impl Target {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Iptables, Self::Nft, Self::NftJson, Self::Ipset];
+    pub const ALL: [Self; 5] = [Self::Iptables, Self::Nft, Self::NftJson, Self::Ipset, Self::Filter];
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
@@ -87,16 +90,18 @@ impl Target {
             Self::Nft => "nft",
             Self::NftJson => "nft-json",
             Self::Ipset => "ipset",
+            Self::Filter => "filter",
         }
     }
 
-    /// The file of a snapshot that it reads.
+    /// The file of a snapshot that it reads; a filter comes from the command line, and has none.
     fn file(self) -> &'static str {
         match self {
             Self::Iptables => "iptables-save",
             Self::Nft => "nft.txt",
             Self::NftJson => "nft.json",
             Self::Ipset => "ipset",
+            Self::Filter => "filter",
         }
     }
 
@@ -113,6 +118,7 @@ impl Target {
                 "{\"metainfo\": {}}]}\n",
             ),
             Self::Ipset => ("create a hash:ip family inet\ncreate p hash:ip,port\n", ""),
+            Self::Filter => ("tcp or ", ""),
         }
     }
 
@@ -125,6 +131,9 @@ impl Target {
     pub fn seeds(self) -> io::Result<Vec<String>> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut seeds = Vec::new();
+        if self == Self::Filter {
+            return Ok(vec![fs::read_to_string(root.join("tests/filter/filters.txt"))?]);
+        }
         if self == Self::Iptables {
             seeds.push(rules_of_extensions(&fs::read_to_string(root.join("tests/extensions/cases.txt"))?));
         } else {
@@ -139,9 +148,52 @@ impl Target {
         Ok(seeds)
     }
 
-    /// Reads an input as the file of a snapshot.
-    pub fn load(self, input: &str) -> Option<Snapshot> {
-        load_files([(format!("nodes/n1/host/{}", self.file()), input.into())]).ok()
+    /// Reads an input, and asks for all that is read only once it is asked for.
+    pub fn read(self, input: &str) {
+        if self == Self::Filter {
+            return filter(input);
+        }
+        let snapshot = load_files([(format!("nodes/n1/host/{}", self.file()), input.into())]);
+        snapshot.iter().for_each(read_all);
+    }
+
+    /// How many times its size an input may take in memory.
+    pub fn growth(self) -> usize {
+        // In a filter, which is no longer than a command line, every second sign may be a test or more.
+        if self == Self::Filter { 512 } else { 10 }
+    }
+
+    /// What the rows of an input may take beside, however short they are, in bytes.
+    pub fn pieces(self, input: &str) -> usize {
+        let count = |signs: &[u8]| input.bytes().filter(|byte| signs.contains(byte)).count();
+        match self {
+            // A word such as `port` stands for two dozen tests of each link layer that is asked about.
+            Self::Filter => (8 << 10) * count(b"\n;,{ "),
+            // An object is a node of a tree while its row is read.
+            Self::NftJson => 700 * count(b"{["),
+            _ => 200 * count(b"\n;"),
+        }
+    }
+}
+
+/// Reads a filter, and asks it about packets of two link layers, which are made of the filter's own text: more than one
+/// would only do the same again.
+fn filter(input: &str) {
+    match Filter::parse(input) {
+        Ok(filter) => {
+            let mut frame = [&[0; 12][..], &[8, 0, 0x45], input.as_bytes()].concat();
+            frame.resize(200, 6);
+            for length in [0, 13, 14, 40, 60, 200] {
+                let whole = frame.get(..length).unwrap_or_default();
+                let inner = frame.get(14.min(length)..length).unwrap_or_default();
+                black_box((filter.matches(1, whole, 200), filter.matches(101, inner, 60)));
+            }
+        }
+        Err(refusal) => {
+            assert!(input.get(refusal.at.clone()).is_some(), "{refusal:?}");
+            let marked = refusal.marked(input);
+            assert!(!marked.chars().any(|c| c != '\n' && c.is_control()), "{marked:?}");
+        }
     }
 }
 
@@ -171,7 +223,7 @@ fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Asks a snapshot for all that is read only once it is asked for: each rule, how it is printed, and what a set holds.
-pub fn read_all(snapshot: &Snapshot) {
+fn read_all(snapshot: &Snapshot) {
     for (_, netns) in snapshot.netns_ids() {
         for ruleset in [Family::Inet, Family::Inet6].into_iter().flat_map(|family| netns.netfilter.rulesets(family)) {
             for table in &ruleset.tables {
