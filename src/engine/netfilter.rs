@@ -40,6 +40,9 @@ pub(super) fn nf_hook(walk: &mut Walk, hook: Hook, indev: Option<&IfName>, outde
     let family = walk.packet().family();
     let state = HookState { hook, family, indev: indev.cloned(), outdev: outdev.cloned() };
     let netns = walk.netns();
+    if matches!(hook, Hook::Prerouting | Hook::Output) && netns.netfilter.needs_defrag(family) {
+        walk.take_fragment_header();
+    }
     walk.skb.in_pieces = sees_pieces(walk, &state);
     note_missing(walk, family);
     if hook == Hook::Postrouting {

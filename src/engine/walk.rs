@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use crate::evidence::{Evidence, Gap};
-use crate::net::{Family, IfName, Link, Packet};
+use crate::net::{ExtHeader, ExtHeaders, Family, IfName, IpOptions, Link, Packet};
 use crate::snapshot::{Netns, NetnsId, Snapshot};
 use crate::trace::{Decision, Place, Step};
 
@@ -214,6 +214,21 @@ impl<'s> Walk<'s> {
         from_bridge && self.packet.fragments.is_some() && self.netns().netfilter.needs_conntrack(self.packet.family())
     }
 
+    /// The stack reads the packet's IPv4 options, and writes into them: the next step shows it.
+    pub(super) fn write_options(&mut self, options: IpOptions) {
+        self.packet.options = options;
+    }
+
+    /// Connection tracking takes a whole packet's fragment header off (`nf_ct_frag6_reasm` in
+    /// `net/ipv6/netfilter/nf_conntrack_reasm.c`): the next step shows it.
+    pub(super) fn take_fragment_header(&mut self) {
+        let headers = self.packet.extensions.list();
+        let kept: Vec<ExtHeader> = headers.iter().filter(|one| one.kind() != ExtHeader::FRAGMENT).cloned().collect();
+        let before = self.packet.extensions.length();
+        self.packet.extensions = ExtHeaders::new(kept);
+        self.packet.length -= before - self.packet.extensions.length();
+    }
+
     /// Whether the packet has been at this device before and looked the same.
     pub(super) fn is_loop(&mut self, netns: NetnsId, device: &IfName) -> bool {
         // A loop needs more steps than a straight way has; until then nothing is worth remembering.
@@ -322,6 +337,7 @@ impl<'s> Walk<'s> {
                 self.place.device = Some(device.clone());
             }
             Decision::Route { source: Some(source), .. } => self.packet.ip.source = *source,
+            Decision::SourceRoute { destination } => self.packet.ip.destination = *destination,
             Decision::Forward(forwarded) => self.packet.ip.ttl = forwarded.ttl,
             Decision::Rule { mark, tos, ttl, flags, length, .. } => {
                 self.packet.mark = mark.unwrap_or(self.packet.mark);

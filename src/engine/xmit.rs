@@ -104,5 +104,6 @@ pub(super) fn arrive(walk: &mut Walk, netns: NetnsId, dev: IfName) -> Next {
     walk.skb.nf_bridge = None;
     walk.skb.ignore_df = false;
     walk.skb.came_back = None;
+    walk.skb.options = None;
     Next::Receive(netns, dev)
 }

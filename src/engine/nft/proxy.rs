@@ -13,7 +13,7 @@ impl Run<'_> {
     pub(super) fn tproxy(&mut self, walk: &mut Walk, family: Option<Family>, text: &str) -> Flow {
         let packet = self.packet(walk);
         let fits = family.is_none_or(|family| family == packet.family());
-        if !fits || !matches!(packet.protocol(), Protocol::TCP | Protocol::UDP) {
+        if !fits || !matches!(packet.nft_protocol(), Protocol::TCP | Protocol::UDP) {
             return Flow::Break;
         }
         walk.ask_piece(Asked::First);
@@ -26,6 +26,9 @@ impl Run<'_> {
     /// has ACK for an answer to its cookie.
     pub(super) fn synproxy(&mut self, walk: &mut Walk) -> Stage<Flow> {
         let Transport::Tcp { flags, .. } = self.packet(walk).transport else { return Ok(Flow::Break) };
+        if self.packet(walk).nft_protocol() != Protocol::TCP {
+            return Ok(Flow::Break);
+        }
         self.checksum(walk)?;
         let (opens, answers) = (flags & 0x02 != 0, flags & 0x10 != 0);
         if !opens && !answers {

@@ -1,7 +1,7 @@
 //! Runs one rule's statements over a packet, as `nft_do_chain` runs its expressions.
 
 use crate::evidence::Evidence;
-use crate::net::{Mark, Packet, Transport};
+use crate::net::{Mark, Packet, Protocol, Transport};
 use crate::snapshot::Direction;
 use crate::snapshot::nft::{Data, Expr, NftAside, NftQuota, NftReject, NftVerdict, SetRef, Statement};
 use crate::snapshot::{NftChain, NftRule};
@@ -299,7 +299,7 @@ impl<'a> Run<'a> {
     /// `reject` (`nft_reject_ipv4.c`, `nft_reject_ipv6.c`, `nft_reject_inet.c`).
     fn reject(&mut self, walk: &mut Walk, with: NftReject) -> Stage<Flow> {
         let four = self.packet(walk).ip.destination.is_ipv4();
-        let tcp = matches!(self.packet(walk).transport, Transport::Tcp { .. });
+        let tcp = self.packet(walk).nft_protocol() == Protocol::TCP;
         let end = match with {
             NftReject::TcpReset if !tcp => return Ok(Flow::Break),
             NftReject::Icmp(..) if !four => return Ok(Flow::Break),

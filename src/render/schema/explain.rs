@@ -110,6 +110,11 @@ fn packet() -> Value {
     let optional = [
         ("tcp_flags", count()),
         ("icmp", icmp()),
+        (
+            "ip_options",
+            json!({"type": "string", "description": "the options of the IPv4 header in hexadecimal, ?? where one is not known"}),
+        ),
+        ("ext_headers", list(&object(&[("header", words(&EXT_HEADERS, "")), ("bytes", text())]))),
         ("fragments", object(&[("count", count()), ("largest", count())])),
         ("link", object(&[("source", text()), ("destination", text())])),
         ("tunnel", words(&["vxlan", "relay"], "on an outer packet: what carries the inner one")),
@@ -119,6 +124,9 @@ fn packet() -> Value {
     add_optional(&mut packet, optional);
     packet
 }
+
+/// As `--ext-headers` has them.
+const EXT_HEADERS: [&str; 5] = ["hop", "dst", "route", "frag", "ah"];
 
 /// A step is one of its kinds; what every kind has stands beside that.
 fn step() -> Value {
@@ -176,7 +184,7 @@ fn kinds() -> Vec<Kind> {
     kinds
 }
 
-fn routing_kinds() -> [Kind; 4] {
+fn routing_kinds() -> [Kind; 5] {
     [
         Kind::new(
             "route",
@@ -201,6 +209,7 @@ fn routing_kinds() -> [Kind; 4] {
                 ("passed", flag()),
             ],
         ),
+        Kind::new("source-route", [("destination", text())]),
         Kind::new("forward", [("mtu", json!({"type": ["integer", "null"]}))]),
         Kind::new("fragment", [("mtu", count()), ("count", count()), ("largest", count())]),
     ]
