@@ -75,6 +75,7 @@ pub(super) fn ip_rcv(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
         Some(dst) => dst,
         None => ip_route_input(walk, dev).map_err(|end| options::refused(walk, dev, end))?,
     };
+    walk.skb.dst = Some(dst.clone());
     let dst = ip_rcv_options(walk, dev, dst)?;
     walk.skb.dst = Some(dst.clone());
     if dst.local { ip_local_deliver(walk, dev) } else { ip_forward(walk, dev, &dst) }

@@ -20,6 +20,8 @@ use super::walk::Walk;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kept {
     found: Compiled,
+    /// The stack has written into them, and the header's checksum is wrong until the packet goes on (`is_changed`).
+    changed: bool,
     /// Where a source route leads next that the stack has taken up, and the place of that address in it
     /// (`srr_is_hit`).
     hit: Option<(Ipv4Addr, usize)>,
@@ -52,8 +54,14 @@ fn read(walk: &mut Walk) -> Stage<Compiled> {
     let netns = walk.netns();
     let mut list = walk.packet().options.bytes().to_vec();
     let (found, wrong) = compile(&mut list, Reader::Stack(&|address| is_own(netns, address)));
+    let changed = list != walk.packet().options.bytes();
     walk.write_options(IpOptions::new(list));
-    walk.skb.options = Some(Kept { found, hit: None });
+    walk.skb.options = Some(Kept { found, changed, hit: None });
+    if wrong.is_some() && walk.packet().fragments.is_some() && !netns.netfilter.needs_defrag(Family::Inet) {
+        let what = "the packet comes in pieces, of which not all have the option that is wrong: the walk goes on as \
+                    the first piece does";
+        walk.doubt(what.to_owned(), None);
+    }
     match wrong {
         None => Ok(found),
         Some(Wrong::At(place)) => Err(parameter_problem(place)),
@@ -88,9 +96,10 @@ fn ip_options_rcv_srr(walk: &mut Walk, dev: &IfName, mut dst: Dst, found: Compil
         let Some(next) = next else { return Err(parameter_problem(20 + start + 2)) };
         dst = ip_route_input_srr(walk, dev, next.into()).map_err(unroutable)?;
         if !dst.local {
-            walk.skb.options = Some(Kept { found, hit: Some((next, pointer)) });
+            walk.skb.options = Some(Kept { found, changed: true, hit: Some((next, pointer)) });
             break;
         }
+        walk.skb.options = Some(Kept { found, changed: true, hit: None });
         walk.take(Decision::SourceRoute { destination: next.into() }, dst.because.clone());
         pointer += 4;
     }
@@ -152,9 +161,9 @@ pub(super) fn refuse_gateway(walk: &Walk, dst: &Dst) -> Stage<()> {
 /// The packet goes on: a source route that was taken up gives it its next destination (`ip_forward_options`). What else
 /// is written there, `compile` has made room for.
 pub(super) fn ip_forward_options(walk: &mut Walk, because: &[Evidence]) {
-    let Some(Kept { found: Compiled { srr: Some(start), .. }, hit: Some((next, pointer)) }) = walk.skb.options else {
-        return;
-    };
+    let Some(kept) = &mut walk.skb.options else { return };
+    kept.changed = false;
+    let Kept { found: Compiled { srr: Some(start), .. }, hit: Some((next, pointer)), .. } = *kept else { return };
     let mut list = walk.packet().options.bytes().to_vec();
     list.iter_mut().skip(start + pointer - 1).take(4).for_each(|byte| *byte = None);
     if let Some(byte) = list.get_mut(start + 2) {
@@ -162,6 +171,16 @@ pub(super) fn ip_forward_options(walk: &mut Walk, because: &[Evidence]) {
     }
     walk.write_options(IpOptions::new(list));
     walk.take(Decision::SourceRoute { destination: next.into() }, because.iter().copied());
+}
+
+/// Whether a rule that answers a packet finds its checksum right. It sums the IP header up too, which is wrong from the
+/// time that the stack writes into the options until the packet goes on; but what a device has checked, or a sender on
+/// the same machine leaves to it, it takes as it is (`nf_ip_checksum` in `net/netfilter/utils.c`).
+pub(super) fn sums_up(walk: &mut Walk, because: Evidence) -> bool {
+    let written = walk.skb.options.is_some_and(|kept| kept.changed);
+    let what = "a device has checked the packet's checksum, or its sender left that to it: the IP header, in which the \
+                stack has written options, sums up no more";
+    !written || walk.choose_unknown(what, Some(because))
 }
 
 /// The options of an answer to the walk's packet; none where it has none, or the stack has not read them.

@@ -4,6 +4,7 @@ use crate::net::{Family, Protocol, Transport};
 use crate::trace::{Reason, RuleVerdict};
 
 use super::super::end::{End, Stage};
+use super::super::options;
 use super::super::skb::Asked;
 use super::super::walk::Walk;
 use super::statement::{Flow, Run};
@@ -53,7 +54,11 @@ impl Run<'_> {
     fn checksum(&mut self, walk: &mut Walk) -> Stage<()> {
         let line = self.rule.evidence;
         let what = "a device has checked the segment's checksum, which synproxy takes for one of IPv4";
-        if self.packet(walk).family() == Family::Inet || walk.choose_unknown(what, Some(line)) {
+        let is_right = match self.packet(walk).family() {
+            Family::Inet => options::sums_up(walk, line),
+            Family::Inet6 => walk.choose_unknown(what, Some(line)),
+        };
+        if is_right {
             return Ok(());
         }
         self.record(walk, RuleVerdict::Drop);

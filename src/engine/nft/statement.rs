@@ -11,8 +11,9 @@ use super::super::conntrack;
 use super::super::conntrack_tuple::{destination_endpoint, source_endpoint};
 use super::super::conntrack_zone::Zone;
 use super::super::end::{End, ErrorReply, Stage};
+use super::super::options;
 use super::super::skb::Asked;
-use super::super::targets::pass_program;
+use super::super::targets::{pass_program, sums_up};
 use super::super::walk::{Walk, Why};
 use super::Pktinfo;
 use super::doubt::{Doubt, Holds, May};
@@ -316,6 +317,11 @@ impl<'a> Run<'a> {
             }
         };
         self.record(walk, RuleVerdict::Reject);
+        let sums_up = match end.error {
+            Some(ErrorReply::TcpReset) => options::sums_up(walk, self.rule.evidence),
+            _ => sums_up(walk, self.rule.evidence),
+        };
+        let end = if sums_up { end } else { End::dropped(Reason::Rule) };
         if walk.skb.in_pieces {
             // No error is sent about a later piece, and about the first only if its checksum is that of the piece.
             walk.part_pieces(self.rule.evidence);
