@@ -38,7 +38,9 @@ pub(super) fn netif_receive_skb(walk: &mut Walk, netns: NetnsId, dev: &IfName) -
     let came_back = walk.skb.came_back.as_mut();
     walk.skb.to_host = came_back.is_some_and(|back| !std::mem::replace(&mut back.is_received, true));
     unread::doubt_link(walk, dev);
-    nft::nf_device(walk, Hook::Ingress, dev)?;
+    if let Some(other) = nft::nf_device(walk, Hook::Ingress, dev)? {
+        return Ok(Next::Xmit(other));
+    }
     let link = walk.netns().link(dev);
     let Some(master) = link.and_then(|link| link.master.as_ref()) else { return ip_rcv(walk, dev) };
     match walk.netns().link(master).map(|link| &link.kind) {

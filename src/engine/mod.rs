@@ -40,6 +40,7 @@ mod netfilter;
 mod nft;
 mod obstacle;
 mod options;
+mod order;
 mod output;
 mod reply;
 mod route;

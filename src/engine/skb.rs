@@ -52,6 +52,10 @@ pub(super) struct Skb {
     pub echo_dev: Option<IfName>,
     /// What the stack keeps of the packet's IPv4 options, once it has read them.
     pub options: Option<Kept>,
+    /// A rule has taken the packet and sends it by this device (`NF_STOLEN`).
+    pub send_by: Option<IfName>,
+    /// How often rules have done so while the packet is being sent.
+    pub sent_on: u8,
     /// Bridge netfilter routed the packet and the route was an error, which the IP layer will act on.
     pub dst_error: Option<Box<End>>,
 }

@@ -50,6 +50,11 @@ impl Choices {
     pub(super) fn new(script: Vec<usize>) -> Self {
         Self { script, taken: Vec::new() }
     }
+
+    /// Forgets what is prescribed for the choices to come.
+    pub(super) fn forget_script(&mut self) {
+        self.script.truncate(self.taken.len());
+    }
 }
 
 /// Something that may decide, and is missing or could not be read.
@@ -68,6 +73,7 @@ pub(super) struct Finished {
 }
 
 /// A packet on its way through a snapshot.
+#[derive(Clone)]
 pub(super) struct Walk<'s> {
     pub snapshot: &'s Snapshot,
     packet: Packet,
@@ -217,6 +223,11 @@ impl<'s> Walk<'s> {
     /// The stack reads the packet's IPv4 options, and writes into them: the next step shows it.
     pub(super) fn write_options(&mut self, options: IpOptions) {
         self.packet.options = options;
+    }
+
+    /// The frame keeps the addresses that it had before a neighbour was asked for.
+    pub(super) fn keep_link(&mut self, link: Option<Link>) {
+        self.packet.link = link;
     }
 
     /// Connection tracking takes a whole packet's fragment header off (`nf_ct_frag6_reasm` in

@@ -239,6 +239,7 @@ pub enum RuleVerdict {
     Jump,
     Goto,
     Queue,
+    Stolen,
 }
 
 impl RuleVerdict {
@@ -254,6 +255,7 @@ impl RuleVerdict {
             Self::Jump => "jump",
             Self::Goto => "goto",
             Self::Queue => "queue",
+            Self::Stolen => "stolen",
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Fields of the packet's headers (`nft_payload.c`). What a rule asks of a header that the packet doesn't have ends the
 //! rule, as the condition does that nft puts before it (`src/payload.c` of nftables).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::net::{Packet, Protocol, Transport};
+use crate::net::{Family, Packet, Protocol, Transport};
 use crate::snapshot::LinkKind;
 use crate::snapshot::nft::{Header, HeaderField, PayloadBase};
 
@@ -107,6 +107,14 @@ pub(super) fn has_header(packet: &Packet, header: Header) -> bool {
         Header::Comp => Protocol(108),
     };
     packet.nft_protocol() == protocol
+}
+
+/// The address that a number is.
+pub(super) fn address(value: u128, family: Family) -> IpAddr {
+    match family {
+        Family::Inet => Ipv4Addr::from_bits(u32::try_from(value & u128::from(u32::MAX)).unwrap_or(0)).into(),
+        Family::Inet6 => Ipv6Addr::from_bits(value).into(),
+    }
 }
 
 /// An address as a number.

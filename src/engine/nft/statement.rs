@@ -133,6 +133,7 @@ impl<'a> Run<'a> {
             Statement::Aside(aside) => self.aside(walk, aside).into(),
             Statement::Tproxy { family, text } => self.tproxy(walk, *family, text),
             Statement::Synproxy => return self.synproxy(walk),
+            Statement::Fwd(fwd) => return self.fwd(walk, fwd),
             Statement::FlowAdd(text) => self.flow_add(walk, text),
             Statement::Unmodelled(text) | Statement::Unread(text) => return self.unmodelled(walk, text),
         })

@@ -242,7 +242,7 @@ fn netfilter_kinds() -> [Kind; 4] {
 const HOOKS: [Hook; 7] =
     [Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Output, Hook::Postrouting, Hook::Ingress, Hook::Egress];
 
-const RULE_VERDICTS: [RuleVerdict; 8] = [
+const RULE_VERDICTS: [RuleVerdict; 9] = [
     RuleVerdict::Accept,
     RuleVerdict::Drop,
     RuleVerdict::Reject,
@@ -251,6 +251,7 @@ const RULE_VERDICTS: [RuleVerdict; 8] = [
     RuleVerdict::Jump,
     RuleVerdict::Goto,
     RuleVerdict::Queue,
+    RuleVerdict::Stolen,
 ];
 
 fn link_kinds() -> [Kind; 6] {
