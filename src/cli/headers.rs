@@ -70,7 +70,7 @@ pub(super) fn ext_headers(typed: &str) -> Result<ExtHeaders, Error> {
 
 fn ext_header(word: &str) -> Result<ExtHeader, String> {
     let (name, value) = word.split_once(':').map_or((word, None), |(name, value)| (name, Some(value)));
-    let number = |what: &str| match value.map(|text| text.parse::<u32>()) {
+    let number = |what: &str| match value.map(str::parse::<u32>) {
         None => Ok([0; 4]),
         Some(Ok(number)) => Ok(number.to_be_bytes()),
         Some(Err(_)) => Err(format!("{word}: {what}, a number, is wanted")),
@@ -82,7 +82,9 @@ fn ext_header(word: &str) -> Result<ExtHeader, String> {
         "frag" => (ExtHeader::FRAGMENT, [&[0; 3][..], &number("an identification")?].concat()),
         // With an empty value of 12 bytes behind its sequence number, as the usual algorithms have.
         "ah" => (ExtHeader::AUTH, [&[4, 0, 0][..], &number("an index (SPI)")?, &[0, 0, 0, 1], &[0; 12]].concat()),
-        "esp" => return Err("esp: what stands behind an ESP header is encrypted, and no rule can ask for it".to_owned()),
+        "esp" => {
+            return Err("esp: what stands behind an ESP header is encrypted, and no rule can ask for it".to_owned());
+        }
         _ => {
             return Err(format!(
                 "{word}: one of hop[:OPTIONS], dst[:OPTIONS], route[:TYPE/LEFT[/IP...]], frag[:ID], ah[:SPI] is wanted"

@@ -77,7 +77,8 @@ fn ip6_parse_tlv(walk: &Walk, bytes: &[u8], start: usize, of: Of) -> Stage<()> {
         Of::Hop => "net.ipv6.max_hbh_opts_number",
         Of::Destination => "net.ipv6.max_dst_opts_number",
     };
-    let (most, line) = sysctl::number(walk.netns(), key).map_or((MOST_OPTIONS, None), |(most, line)| (most, Some(line)));
+    let (most, line) =
+        sysctl::number(walk.netns(), key).map_or((MOST_OPTIONS, None), |(most, line)| (most, Some(line)));
     let (mut count, mut padding, mut end) = (0, 0, 2);
     for (at, option) in options(bytes) {
         let kind = option.first().copied().unwrap_or(PAD1);

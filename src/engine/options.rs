@@ -118,7 +118,8 @@ fn unroutable(mut end: Box<End>) -> Box<End> {
 /// its own say so.
 fn accept_source_route(walk: &mut Walk, dev: &IfName) -> Stage<()> {
     let word = "accept_source_route";
-    for (key, otherwise) in [("all", 0), (dev.as_str(), 1)].map(|(of, value)| (conf_key(Family::Inet, of, word), value)) {
+    for (key, otherwise) in [("all", 0), (dev.as_str(), 1)].map(|(of, value)| (conf_key(Family::Inet, of, word), value))
+    {
         let (value, line) = sysctl::decisive(walk, &key, otherwise);
         if value == 0 {
             let detail = format!("{key} is 0: what comes in by {dev} can't choose its own way");

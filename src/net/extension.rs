@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Protocol;
+use super::{Protocol, options};
 
 /// One extension header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +121,14 @@ impl ExtHeaders {
             [next.0].into_iter().chain(header.bytes.iter().skip(1).copied()).collect::<Vec<u8>>()
         };
         self.list().iter().zip(kinds).flat_map(with_next).collect()
+    }
+
+    /// Each header's word and its bytes in hexadecimal, in front of a header of a protocol.
+    #[must_use]
+    pub fn hex(&self, last: Protocol) -> Vec<(&'static str, String)> {
+        let mut bytes = self.bytes(last).into_iter().map(Some);
+        let mut own = |header: &ExtHeader| bytes.by_ref().take(header.bytes.len()).collect::<Vec<_>>();
+        self.list().iter().map(|header| (header.word(), options::hex(&own(header)))).collect()
     }
 
     /// How many of the headers each piece of a split packet has, since routers look at them: those up to a routing

@@ -1,5 +1,6 @@
 //! Options of an IPv4 header (RFC 791; `include/uapi/linux/ip.h`).
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// The options behind an IPv4 header's fixed part, as bytes: a multiple of four, at most 40. A byte of `None` is one
@@ -62,8 +63,20 @@ impl IpOptions {
     /// The bytes in hexadecimal, `??` where one is not known.
     #[must_use]
     pub fn hex(&self) -> String {
-        self.bytes().iter().map(|byte| byte.map_or("??".to_owned(), |byte| format!("{byte:02x}"))).collect()
+        hex(self.bytes())
     }
+}
+
+/// Bytes in hexadecimal, `??` where one is not known.
+pub(super) fn hex(bytes: &[Option<u8>]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // A string takes whatever is written.
+        let _ = match byte {
+            Some(byte) => write!(text, "{byte:02x}"),
+            None => write!(text, "??"),
+        };
+        text
+    })
 }
 
 #[cfg(test)]

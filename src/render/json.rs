@@ -355,13 +355,8 @@ fn evidence<'a>(lines: &[Evidence], files: &'a Files) -> Vec<EvidenceJson<'a>> {
 
 /// The extension headers, each with the number of what comes next in its first byte.
 fn ext_headers(packet: &Packet) -> Vec<ExtHeaderJson> {
-    let (mut bytes, headers) = (packet.extensions.bytes(packet.protocol()).into_iter(), packet.extensions.list().iter());
-    headers
-        .map(|header| {
-            let own = bytes.by_ref().take(header.bytes().len());
-            ExtHeaderJson { header: header.word(), bytes: own.map(|byte| format!("{byte:02x}")).collect() }
-        })
-        .collect()
+    let headers = packet.extensions.hex(packet.protocol()).into_iter();
+    headers.map(|(header, bytes)| ExtHeaderJson { header, bytes }).collect()
 }
 
 impl PacketJson {

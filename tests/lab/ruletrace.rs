@@ -163,7 +163,8 @@ impl RuleTrace {
                 _ => {}
             }
             // Nor has it the extension headers, by which the transport's would be known.
-            if bytes.first().is_none_or(|first| first >> 4 != 6) || !matches!(bytes.get(6), Some(0 | 43 | 44 | 51 | 60)) {
+            if bytes.first().is_none_or(|first| first >> 4 != 6) || !matches!(bytes.get(6), Some(0 | 43 | 44 | 51 | 60))
+            {
                 bytes.extend_from_slice(behind);
             }
             match Header::from_ip(&bytes) {

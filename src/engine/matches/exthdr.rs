@@ -73,7 +73,7 @@ fn frag_mt6(header: &ExtHeader, options: &Options) -> bool {
     passes(options, "--fragid", field(header, 4, 4))
         && !(has(options, "--fragres") && reserved)
         && !(has(options, "--fragfirst") && offset != 0)
-        && !(has(options, "--fragmore") && !more)
+        && (more || !has(options, "--fragmore"))
         && !(has(options, "--fraglast") && more)
 }
 

@@ -16,12 +16,10 @@ pub(super) fn nft_exthdr(walk: &Walk, packet: &Packet, of: Exthdr, asks: Asks, t
     let doubt = || Ok(Err(Doubt::fact(format!("`{text}` of {}", flow(packet)))));
     match (there(walk, packet, of), asks) {
         // Of a packet of the other family nothing is asked.
-        (There::OtherFamily, _) => Err(Break),
-        (There::Maybe, _) => doubt(),
         (There::No, Asks::Presence) => Ok(Ok(0)),
-        (There::No, _) => Err(Break),
+        (There::OtherFamily | There::No, _) => Err(Break),
         (There::At(_), Asks::Presence) => Ok(Ok(1)),
-        (There::At(_), Asks::Field) => doubt(),
+        (There::Maybe, _) | (There::At(_), Asks::Field) => doubt(),
         (There::At(place), Asks::Bits { offset, length }) => {
             let (bytes, from) = (Bytes::of_packet(walk, packet), place * 8 + offset);
             if !bytes.has_bits(from, length) {

@@ -36,7 +36,7 @@ pub(super) fn nft_payload(walk: &Walk, run: &Run<'_>, header: Header, field: Hea
         return Ok(if of_piece { Ok(meta::piece_length(walk, behind)) } else { meta::length(walk, behind) });
     }
     if header == Header::Th && packet.nft_transport() != packet.header_length() {
-        return behind_authentication(walk, packet, field);
+        return Ok(behind_authentication(walk, packet, field));
     }
     let value = match header {
         Header::Ip | Header::Ip6 if field == HeaderField::FragOff && walk.skb.in_pieces => None,
@@ -53,10 +53,11 @@ pub(super) fn nft_payload(walk: &Walk, run: &Run<'_>, header: Header, field: Hea
 }
 
 /// The bytes that would be ports, where nf_tables takes an authentication header for the transport's.
-fn behind_authentication(walk: &Walk, packet: &Packet, field: HeaderField) -> Result<Field, Break> {
+fn behind_authentication(walk: &Walk, packet: &Packet, field: HeaderField) -> Field {
     let from = packet.nft_transport() * 8 + if field == HeaderField::Dport { 16 } else { 0 };
-    let bits = Bytes::of_packet(walk, packet).bits(from, 16);
-    Ok(bits.filter(|_| matches!(field, HeaderField::Sport | HeaderField::Dport)).ok_or_else(|| unknown(packet, Header::Th, field)))
+    let is_port = matches!(field, HeaderField::Sport | HeaderField::Dport);
+    let bits = Bytes::of_packet(walk, packet).bits(from, 16).filter(|_| is_port);
+    bits.ok_or_else(|| unknown(packet, Header::Th, field))
 }
 
 /// What stands behind the IPv6 header of a piece: the fragment header.

@@ -7,9 +7,9 @@ use crate::snapshot::nft::{
 };
 
 use super::constant::{Datatype, integer};
-use super::{exthdr, field};
 use super::scope::Reader;
 use super::token::{Parsed, Token};
+use super::{exthdr, field};
 
 /// Expressions inside each other beyond this are no listing.
 const MAX_DEPTH: u32 = 32;
@@ -179,7 +179,7 @@ impl Reader<'_, '_> {
                 let fault = self.cursor.expected("an extension header");
                 let name = self.cursor.name("an extension header")?;
                 let of = exthdr::extension(name).ok_or(fault)?;
-                self.exthdr(of, name, start)
+                Ok(self.exthdr(of, name, start))
             }
             "frag" | "hbh" | "dst" | "mh" | "srh" => {
                 let field = self.cursor.name("a field")?;
@@ -314,7 +314,7 @@ impl Reader<'_, '_> {
                 Header::Dccp => Some(Exthdr::Dccp),
                 _ => None,
             };
-            return self.exthdr(of.ok_or(fault)?, name, start);
+            return Ok(self.exthdr(of.ok_or(fault)?, name, start));
         }
         let fault = self.cursor.expected("a field of the header");
         let (name, datatype) = self.cursor.peek_word().and_then(|word| field::field(header, word)).ok_or(fault)?;
@@ -323,17 +323,17 @@ impl Reader<'_, '_> {
     }
 
     /// An option, a chunk or an extension header, and a field of it where one stands there.
-    fn exthdr(&mut self, of: Exthdr, name: &str, start: usize) -> Parsed<Typed> {
+    fn exthdr(&mut self, of: Exthdr, name: &str, start: usize) -> Typed {
         const FIELDS: &[&str] = &[
             "size", "count", "left", "right", "length", "tsval", "tsecr", "kind", "type", "value", "ptr", "addr",
             "flags", "tsn", "stream", "ssn", "ppid",
         ];
         if let Some(word) = self.cursor.peek_word().filter(|word| FIELDS.contains(word)) {
             self.cursor.next();
-            return Ok(self.header_field(of, (name, word), start));
+            return self.header_field(of, (name, word), start);
         }
         let text = self.cursor.text(start, self.cursor.last_end());
-        Ok(Typed::new(Expr::Exthdr(of, Asks::Presence, text.into()), Datatype::Boolean))
+        Typed::new(Expr::Exthdr(of, Asks::Presence, text.into()), Datatype::Boolean)
     }
 
     /// A field of an option or header of a name.

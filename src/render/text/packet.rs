@@ -52,10 +52,10 @@ pub(super) fn tunnel(packet: &Packet) -> String {
 /// What stands between the IP header and the transport's, in words.
 pub(super) fn between(packet: &Packet) -> Option<String> {
     let words: Vec<&str> = packet.extensions.list().iter().map(ExtHeader::word).collect();
-    match packet.options.is_empty() {
-        false => Some(format!("options {}", packet.options.hex())),
-        true => (!words.is_empty()).then(|| format!("headers {}", words.join(","))),
+    if packet.options.is_empty() {
+        return (!words.is_empty()).then(|| format!("headers {}", words.join(",")));
     }
+    Some(format!("options {}", packet.options.hex()))
 }
 
 /// What the packet is: its protocol, and for ICMP which message.

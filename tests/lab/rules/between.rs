@@ -20,7 +20,10 @@ const OPTIONS: &[&[u8]] = &[
     &[7, 7, 4, 0, 0, 0, 0, 0],
     &[7, 11, 8, 198, 51, 100, 9, 0, 0, 0, 0, 1],
     &[7, 7, 8, 192, 0, 2, 99, 0],
-    &[7, 39, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    &[
+        7, 39, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0, 0, 0,
+    ],
     // Timestamps: times, addresses before them, for the router itself and for another, full ones.
     &[68, 8, 5, 0, 0, 0, 0, 0],
     &[68, 12, 5, 1, 0, 0, 0, 0, 0, 0, 0, 0],
@@ -80,12 +83,12 @@ const EXTENSIONS: &[&[Extension]] = &[
 
 /// Options for a packet, mostly none.
 pub fn options(rng: &mut Rng) -> &'static [u8] {
-    if rng.percent(18) { *rng.pick(OPTIONS) } else { &[] }
+    if rng.percent(18) { rng.pick::<&[u8]>(OPTIONS) } else { &[] }
 }
 
 /// Extension headers for a packet, mostly none. One that comes in pieces has no other fragment header.
 pub fn extensions(pieces: bool, rng: &mut Rng) -> &'static [Extension] {
-    let list = if rng.percent(30) { *rng.pick(EXTENSIONS) } else { &[] };
+    let list = if rng.percent(30) { rng.pick::<&[Extension]>(EXTENSIONS) } else { &[] };
     if pieces && list.iter().any(|(kind, _)| *kind == 44) { &[] } else { list }
 }
 

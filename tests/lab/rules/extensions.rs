@@ -61,12 +61,27 @@ fn headers(at: At, rng: &mut Rng) -> Option<String> {
     }
     let not = rng.negation(25);
     Some(match rng.below(14) {
-        7 => format!("-m hbh {}", rng.word(&["--hbh-len 8", "--hbh-opts 5:2", "--hbh-opts 1:4", "--hbh-opts 5,1", "! --hbh-len 8"])),
+        7 => format!(
+            "-m hbh {}",
+            rng.word(&["--hbh-len 8", "--hbh-opts 5:2", "--hbh-opts 1:4", "--hbh-opts 5,1", "! --hbh-len 8"])
+        ),
         8 => format!("-m dst {}", rng.word(&["--dst-len 8", "--dst-opts 1", "! --dst-len 8", "--dst-opts 222:4"])),
-        9 => format!("-m rt {}", rng.word(&["--rt-segsleft 1", "! --rt-segsleft 1", "--rt-len 24", "--rt-type 0 --rt-0-res", "--rt-type 0 --rt-0-addrs 2001:db8:2::7"])),
+        9 => format!(
+            "-m rt {}",
+            rng.word(&[
+                "--rt-segsleft 1",
+                "! --rt-segsleft 1",
+                "--rt-len 24",
+                "--rt-type 0 --rt-0-res",
+                "--rt-type 0 --rt-0-addrs 2001:db8:2::7"
+            ])
+        ),
         10 => format!("-m ah {}", rng.word(&["", "--ahspi 7", "! --ahspi 7", "--ahspi 0:8"])).trim_end().to_owned(),
         11 => format!("-m frag {}", rng.word(&["--fragid 7", "--fragfirst", "--fraglast", "! --fragid 7 --fragres"])),
-        12 => format!("-m ipv6header {not}--header {}", rng.word(&["hop,prot", "hop,dst,prot", "dst", "auth,prot", "route"])),
+        12 => format!(
+            "-m ipv6header {not}--header {}",
+            rng.word(&["hop,prot", "hop,dst,prot", "dst", "auth,prot", "route"])
+        ),
         13 => format!("-m ipv6header {not}--header {} --soft", rng.word(&["hop", "hop,dst", "auth", "route", "prot"])),
         5 => format!("-m frag --fragid 1:9 {}", rng.word(&["--fragfirst", "--fraglast", "--fragmore --fragres"])),
         6 => format!("-m dst {not}--dst-len 8"),

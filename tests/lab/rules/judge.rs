@@ -349,9 +349,10 @@ fn packet_difference(packet: &Packet, seen: &Header) -> Option<&'static str> {
 
 /// Whether what stands between the headers is the same, as far as it is known.
 fn same_between(packet: &Packet, seen: &Header) -> bool {
-    let known: Vec<Option<u8>> = match packet.ip.destination.is_ipv4() {
-        true => packet.options.bytes().to_vec(),
-        false => packet.extensions.bytes(packet.protocol()).into_iter().map(Some).collect(),
+    let known: Vec<Option<u8>> = if packet.ip.destination.is_ipv4() {
+        packet.options.bytes().to_vec()
+    } else {
+        packet.extensions.bytes(packet.protocol()).into_iter().map(Some).collect()
     };
     let same = |(known, seen): (&Option<u8>, &u8)| known.is_none_or(|known| known == *seen);
     known.len() == seen.between.len() && known.iter().zip(&seen.between).all(same)
