@@ -21,7 +21,8 @@ pub(super) fn nft_exthdr(walk: &Walk, packet: &Packet, of: Exthdr, asks: Asks, t
         (There::At(_), Asks::Presence) => Ok(Ok(1)),
         (There::Maybe, _) | (There::At(_), Asks::Field) => doubt(),
         (There::At(place), Asks::Bits { offset, length }) => {
-            let (bytes, from) = (Bytes::of_packet(walk, packet), place * 8 + offset);
+            let (from, length) = (place * 8 + u32::from(offset), u32::from(length));
+            let bytes = Bytes::of_packet(walk, packet);
             if !bytes.has_bits(from, length) {
                 return Err(Break);
             }

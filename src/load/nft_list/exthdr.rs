@@ -42,7 +42,7 @@ pub(super) fn field(of: Exthdr, name: &str, word: &str) -> (Asks, Datatype) {
 }
 
 /// The first bit of a field, how many it has, and the type.
-type Place = (u32, u32, Datatype);
+type Place = (u8, u8, Datatype);
 
 fn option_field(word: &str) -> Option<Place> {
     Some(match word {

@@ -88,7 +88,7 @@ pub fn options(rng: &mut Rng) -> &'static [u8] {
 
 /// Extension headers for a packet, mostly none. One that comes in pieces has no other fragment header.
 pub fn extensions(pieces: bool, rng: &mut Rng) -> &'static [Extension] {
-    let list = if rng.percent(30) { rng.pick::<&[Extension]>(EXTENSIONS) } else { &[] };
+    let list = if rng.percent(30) { *rng.pick::<&[Extension]>(EXTENSIONS) } else { &[] };
     if pieces && list.iter().any(|(kind, _)| *kind == 44) { &[] } else { list }
 }
 

@@ -83,9 +83,9 @@ pub enum Asks {
     /// The value of some of its bits.
     Bits {
         /// The first one, from the start of the header or option.
-        offset: u32,
+        offset: u8,
         /// How many.
-        length: u32,
+        length: u8,
     },
     /// The value of a field that is not modelled.
     Field,
