@@ -322,7 +322,9 @@ Examples:
   flowtrace explain --snapshot case/ shop/client svc/shop/web:80
   flowtrace explain --snapshot case.tar.gz pod1 kube-dns.kube-system.svc:53
   flowtrace explain --snapshot case/ 203.0.113.9 192.0.2.11:30080 -o json
-  flowtrace explain --snapshot case/ node/n1 10.244.2.7 --size 1500 --df -v";
+  flowtrace explain --snapshot case/ node/n1 10.244.2.7 --size 1500 --df -v
+  flowtrace explain --snapshot case/ pod1 10.244.2.7:53 --proto udp --ip-options ra,rr:3
+  flowtrace explain --snapshot case/ -6 pod1 pod2:80 --ext-headers hop:ra,dst";
 
 /// What the packet looks like.
 #[derive(Clone, Debug, Default, Args)]
@@ -347,7 +349,8 @@ pub(super) struct PacketOptions {
     /// The address that the sender's socket is bound to
     #[arg(long, value_name = "IP")]
     pub(super) source: Option<IpAddr>,
-    /// The IP packet's total length [default: 84 for ICMP, 60 for the others]
+    /// The IP packet's total length [default: 84 for ICMP, 60 for the others, and the headers of --ip-options or
+    /// --ext-headers]
     #[arg(long, value_name = "BYTES")]
     pub(super) size: Option<u32>,
     /// Set "don't fragment" (always so in IPv6)
@@ -374,6 +377,15 @@ pub(super) struct PacketOptions {
     /// What the packet carries behind its transport header, for rules that look into it
     #[arg(long, value_name = "HEX|@FILE")]
     pub(super) payload: Option<String>,
+    /// Options in the IPv4 header: nop, end, ra (router alert), rr[:PLACES] (record route), ts[:PLACES] and
+    /// tsaddr[:PLACES] (timestamps), lsrr:IP/IP and ssrr:IP/IP (source routes), joined by commas, or bytes in
+    /// hexadecimal; as on the wire, where TO is the present destination
+    #[arg(long, value_name = "OPTION[,...]|HEX")]
+    pub(super) ip_options: Option<String>,
+    /// Extension headers of IPv6, in their order: hop[:ra|:HEX], dst[:HEX] (options in hexadecimal),
+    /// route[:TYPE/LEFT[/IP...]], frag[:ID] (a fragment header that splits nothing), ah[:SPI]
+    #[arg(long, value_name = "HEADER[,...]")]
+    pub(super) ext_headers: Option<String>,
     /// When the packet is sent, for rules that ask for the time: 2026-11-23T07:15:59Z
     #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     pub(super) time: Option<i64>,

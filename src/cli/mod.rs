@@ -8,6 +8,7 @@ mod demo;
 mod entry;
 mod exit;
 mod explain;
+mod headers;
 mod manual;
 mod missing;
 mod names;

@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use crate::error::Error;
-use crate::net::{Ip, Mark, Packet, Protocol, Transport};
+use crate::net::{ExtHeaders, Ip, IpOptions, Mark, Packet, Protocol, Transport};
 
 use super::args::{PacketOptions, Proto, State};
+use super::headers;
 
 /// What names give to the packet: its addresses, and what a service or a port in TO says.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +39,8 @@ pub(super) fn packet(ends: Ends<'_>, options: &PacketOptions, state: State) -> R
     let port = port(ends, options, protocol)?;
     refuse_foreign(protocol, options)?;
     let transport = transport(protocol, port, flags, options, ends.destination.is_ipv6());
-    let length = length(protocol, options, ends)?;
+    let (ip_options, extensions) = headers(options, ends.destination.is_ipv6())?;
+    let length = length(protocol, options, ends, ip_options.length() + extensions.length())?;
     let ip = Ip {
         source: ends.source,
         destination: ends.destination,
@@ -47,9 +49,21 @@ pub(super) fn packet(ends: Ends<'_>, options: &PacketOptions, state: State) -> R
         df: options.df || ends.destination.is_ipv6(),
     };
     let mut packet = Packet::new(ip, transport, length);
+    (packet.options, packet.extensions) = (ip_options, extensions);
     packet.mark = Mark(options.mark.unwrap_or(0));
     quote(&mut packet, ends.payload);
     Ok(packet)
+}
+
+/// What stands between the IP header and the transport's, of the packet's family.
+fn headers(options: &PacketOptions, v6: bool) -> Result<(IpOptions, ExtHeaders), Error> {
+    let ip_options = options.ip_options.as_deref().map(headers::ip_options).transpose()?;
+    let extensions = options.ext_headers.as_deref().map(headers::ext_headers).transpose()?;
+    match (&ip_options, &extensions) {
+        (Some(_), _) if v6 => Err(usage("--ip-options is for IPv4, and this packet is of IPv6 (see --ext-headers)")),
+        (_, Some(_)) if !v6 => Err(usage("--ext-headers is for IPv6, and this packet is of IPv4 (see --ip-options)")),
+        _ => Ok((ip_options.unwrap_or_default(), extensions.unwrap_or_default())),
+    }
 }
 
 /// An ICMP error quotes the packet that its payload begins with.
@@ -115,7 +129,8 @@ fn transport(protocol: Proto, destination: Option<u16>, flags: u8, options: &Pac
     }
 }
 
-fn length(protocol: Proto, options: &PacketOptions, ends: Ends) -> Result<u32, Error> {
+/// The whole packet's length, with so many bytes of options or extension headers.
+fn length(protocol: Proto, options: &PacketOptions, ends: Ends, between: u32) -> Result<u32, Error> {
     let v6 = ends.destination.is_ipv6();
     let (default, header) = match protocol {
         Proto::Icmp => (84, 8),
@@ -124,14 +139,14 @@ fn length(protocol: Proto, options: &PacketOptions, ends: Ends) -> Result<u32, E
         Proto::Sctp => (60, 12),
     };
     let carried = ends.payload.map(|payload| u32::try_from(payload.len()).unwrap_or(u32::MAX));
-    let least = header + if v6 { 40 } else { 20 } + carried.unwrap_or(0);
+    let least = header + between + if v6 { 40 } else { 20 } + carried.unwrap_or(0);
     // What fits into the header's 16-bit length.
     let most = 65535 + if v6 { 40 } else { 0 };
     // A TCP header may have options.
     let options_end = if protocol == Proto::Tcp { least + 40 } else { least };
     match (options.size, carried) {
         (None, Some(_)) if least > most => Err(usage("--payload: it doesn't fit into a packet")),
-        (None, None) => Ok(default),
+        (None, None) => Ok(default + between),
         (None, Some(_)) => Ok(least),
         (Some(size), Some(_)) if !(least..=options_end).contains(&size) || !(size - least).is_multiple_of(4) => {
             Err(usage(format!("--size {size}: with this payload the packet has {least} bytes")))

@@ -31,7 +31,7 @@ fn file(path: &str) -> Result<Vec<u8>, Error> {
 }
 
 /// Pairs of digits, with blanks or colons between them or without.
-fn hex(text: &str) -> Option<Vec<u8>> {
+pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u32> =
         text.chars().filter(|c| !matches!(c, ' ' | ':')).map(|c| c.to_digit(16)).collect::<Option<_>>()?;
     let pairs = digits.chunks_exact(2);

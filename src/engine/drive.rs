@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::evidence::Evidence;
-use crate::net::{Fragments, IfName, Packet, Transport};
+use crate::net::{ExtHeader, Fragments, IfName, Packet, Transport};
 use crate::snapshot::{NetnsId, Snapshot};
 use crate::trace::{Answer, Decision, EndCause, Path, Reason, Trace, Verdict};
 
@@ -13,6 +12,8 @@ use super::end::{End, Next, Stage};
 use super::error::{self, Cause};
 use super::gaps::Gaps;
 use super::input::{is_answered, netif_receive_skb};
+use super::ip_options::Echo;
+use super::options;
 use super::output::{ip_local_out, pieces, send, send_kernel};
 use super::reply;
 use super::route::ip_route_output;
@@ -119,6 +120,8 @@ pub(super) struct Leg {
     pub cause: Option<Cause>,
     /// What came first of all that leaves it open.
     pub doubt: Option<Doubt>,
+    /// Its IPv4 options in an answer; `None` where nobody has read them yet.
+    pub echo: Option<Echo>,
 }
 
 fn walk_once(snapshot: &Snapshot, question: &Question, script: Vec<usize>) -> Walked {
@@ -255,10 +258,9 @@ impl<'s> Course<'s, '_> {
         })
     }
 
-    /// The kernel of a namespace leaves an echo unanswered, as a setting tells it.
-    pub(super) fn ignore_echo(&mut self, netns: NetnsId, packet: Packet, key: &str, because: Evidence) -> Leg {
-        let cause = EndCause::EchoesIgnored(key.to_owned());
-        self.run(netns, packet, |_| Err(End::dropped(Reason::EchoIgnored).cause(cause).because([because])))
+    /// An answer that ends before it is sent.
+    pub(super) fn unanswered(&mut self, netns: NetnsId, packet: Packet, end: Box<End>) -> Leg {
+        self.run(netns, packet, |_| Err(end))
     }
 
     /// The kernel of a namespace answers an ICMPv6 echo that came in by a device (`icmpv6_echo_reply` in
@@ -345,7 +347,7 @@ impl<'s> Course<'s, '_> {
                 end.because.clone(),
             );
         }
-        let cause = end.error.map(|error| Cause::of(&walk, error));
+        let cause = end.error.map(|error| Cause::of(&walk, error, end.reason));
         let (icmp, tcp_reset) = error::fields(end.error);
         let decision = Decision::End {
             verdict: end.verdict,
@@ -362,17 +364,20 @@ impl<'s> Course<'s, '_> {
         let packet = walk.packet().clone();
         let place = walk.place().clone();
         let doubt = walk.doubts.first().cloned();
+        let echo = options::echo(&walk);
         let Finished { steps, tracker, choices, gaps, .. } = walk.finish();
         (self.tracker, self.choices) = (tracker, choices);
         self.gaps.extend(gaps.into_list());
         let trace = Trace { steps, verdict: end.verdict, reason: end.reason };
-        Leg { trace, packet, netns: place.netns, unknown_port, cause, doubt }
+        Leg { trace, packet, netns: place.netns, unknown_port, cause, doubt, echo }
     }
 }
 
 /// What is larger than the device takes has come in pieces, where they are allowed: IPv6's sender makes them itself.
 fn as_it_arrives(mut packet: Packet, mtu: Option<u32>) -> Packet {
-    let may_split = packet.ip.destination.is_ipv6() || !packet.ip.df;
+    // A fragment header of its own says that it is whole.
+    let is_whole = packet.extensions.find(ExtHeader::FRAGMENT).is_some();
+    let may_split = (packet.ip.destination.is_ipv6() || !packet.ip.df) && !is_whole;
     if let Some(mtu) = mtu.filter(|mtu| packet.length > *mtu && may_split && packet.fragments.is_none()) {
         let (count, largest) = pieces(&packet, mtu);
         packet.fragments = Some(Fragments { count, largest });

@@ -4,14 +4,16 @@
 
 use std::net::IpAddr;
 
-use crate::net::{Family, IfName, Ip, Mark, Packet, RouteType, Transport};
+use crate::net::{Family, IfName, Ip, IpOptions, Mark, Packet, RouteType, Transport};
 use crate::snapshot::Netns;
-use crate::trace::{Decision, Trace, Verdict};
+use crate::trace::{Decision, Reason, Trace, Verdict};
 
 use super::address::ipv6_dev_get_saddr;
 use super::conntrack::{CtRef, Nfct, UnknownPort};
 use super::drive::{Course, Leg, is_reset};
 use super::end::ErrorReply;
+use super::ip_options::Echo;
+use super::options;
 use super::sysctl;
 use super::walk::Walk;
 use crate::trace::CtState;
@@ -32,20 +34,35 @@ pub(super) struct Cause {
     device: Option<IfName>,
     /// Which of the ports that nobody knows the packet's is.
     unknown_port: UnknownPort,
+    /// The packet's IPv4 options in an error; `None` where they are wrong, and no error is made.
+    echo: Option<Echo>,
 }
 
 impl Cause {
-    pub(super) fn of(walk: &Walk, error: ErrorReply) -> Self {
+    pub(super) fn of(walk: &Walk, error: ErrorReply, reason: Option<Reason>) -> Self {
+        let read_anew = reason == Some(Reason::NeighborFailed) && !walk.packet().options.is_empty();
+        let none = || Echo::Options(IpOptions::default());
         Self {
             error,
             nfct: walk.skb.nfct,
-            local: walk.skb.dst.as_ref().is_some_and(|dst| dst.local),
+            local: walk.skb.dst.as_ref().is_some_and(|dst| dst.local) || is_for_own_address(walk),
             physin: walk.skb.nf_bridge.as_ref().and_then(|nf_bridge| nf_bridge.physin.clone()),
             iif: inward_device(walk),
             device: walk.place().device.clone(),
             unknown_port: walk.skb.unknown_port,
+            echo: if read_anew {
+                options::echo_of(walk.packet(), walk.netns())
+            } else {
+                Some(options::echo(walk).unwrap_or_else(none))
+            },
         }
     }
+}
+
+/// ICMPv6 looks the destination up by itself, also where the packet has no route yet (`icmp6_send`).
+fn is_for_own_address(walk: &Walk) -> bool {
+    let destination = walk.packet().ip.destination;
+    destination.is_ipv6() && walk.netns().addr(destination).is_some()
 }
 
 /// A packet that is being bridged came in by the bridge (`brnf_get_logical_dev`).
@@ -75,6 +92,11 @@ pub(super) fn walk(course: &mut Course, mut forward: Leg, sent: &Packet) -> (Leg
         // The sender's own call failed: it knows at once.
         return (forward, None, Some(true));
     };
+    if cause.echo == Some(Echo::SourceRoute) && matches!(cause.error, ErrorReply::Icmp { .. }) {
+        let packet = forward.packet.clone();
+        let back = course.unanswered(forward.netns, packet, options::by_source_route());
+        return (forward, Some(back.trace), None);
+    }
     let Some(packet) = error_packet(course, &forward, &cause) else {
         return unsent_error(forward);
     };
@@ -191,14 +213,17 @@ fn error_packet(course: &Course, forward: &Leg, cause: &Cause) -> Option<Packet>
         ErrorReply::TcpReset => reset(original),
         ErrorReply::Relay { source } => return Some(relay_error(original, source)),
         ErrorReply::Icmp { .. } if original.gets_no_icmp_error() => return None,
-        ErrorReply::Icmp { kind, code, .. } => icmp_error(original, kind, code, source),
+        ErrorReply::Icmp { kind, code, .. } => {
+            let Some(Echo::Options(options)) = &cause.echo else { return None };
+            icmp_error(original, kind, code, source, options)
+        }
     };
     packet.ip.ttl = ttl;
     packet.mark = mark;
     Some(packet)
 }
 
-fn icmp_error(original: &Packet, kind: u8, code: u8, source: IpAddr) -> Packet {
+fn icmp_error(original: &Packet, kind: u8, code: u8, source: IpAddr, options: &IpOptions) -> Packet {
     let inet = original.family() == Family::Inet;
     // The kernel quotes as much as fits a packet that everybody must take.
     let (header, most) = if inet { (28, 576) } else { (48, 1280) };
@@ -206,13 +231,15 @@ fn icmp_error(original: &Packet, kind: u8, code: u8, source: IpAddr) -> Packet {
     let ip = Ip { source, destination: original.ip.source, ttl: 64, tos, df: !inet };
     let mut quoted = original.clone();
     (quoted.link, quoted.inner, quoted.encapsulation) = (None, None, None);
-    let length = (original.length + header).min(most);
-    Packet::new(ip, Transport::Icmp { kind, code, id: None, quoted: Some(Box::new(quoted)) }, length)
+    let length = (original.length + header + options.length()).min(most);
+    let mut error = Packet::new(ip, Transport::Icmp { kind, code, id: None, quoted: Some(Box::new(quoted)) }, length);
+    error.options = options.clone();
+    error
 }
 
 /// `send_net_unreachable` in flannel's proxy_amd64.c.
 fn relay_error(original: &Packet, source: IpAddr) -> Packet {
-    let mut packet = icmp_error(original, 3, 0, source);
+    let mut packet = icmp_error(original, 3, 0, source, &IpOptions::default());
     (packet.ip.ttl, packet.ip.tos, packet.length) = (8, 0, 56);
     packet
 }

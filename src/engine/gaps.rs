@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::evidence::Gap;
 
 /// Gaps, each of them once, in the order in which they were met. A rule set can have thousands.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Gaps {
     list: Vec<Gap>,
     met: HashSet<Gap, foldhash::quality::RandomState>,

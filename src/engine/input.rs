@@ -13,8 +13,10 @@ use crate::trace::{Decision, EndCause, Forwarded, Hook, Reason, Verdict};
 use super::br_netfilter;
 use super::bridge;
 use super::end::{End, Next, Stage};
+use super::exthdrs::{self, ipv6_parse_hopopts};
 use super::netfilter::nf_hook;
 use super::nft;
+use super::options::{self, ip_rcv_options};
 use super::output::{Mtu, ip_output, mtu_to_forward, too_big};
 use super::route::{Dst, ip_route_input};
 use super::sysctl;
@@ -32,10 +34,13 @@ pub(super) fn netif_receive_skb(walk: &mut Walk, netns: NetnsId, dev: &IfName) -
     }
     walk.skb.iif = Some(dev.clone());
     walk.skb.next_hop = None;
+    walk.skb.options = None;
     let came_back = walk.skb.came_back.as_mut();
     walk.skb.to_host = came_back.is_some_and(|back| !std::mem::replace(&mut back.is_received, true));
     unread::doubt_link(walk, dev);
-    nft::nf_device(walk, Hook::Ingress, dev)?;
+    if let Some(other) = nft::nf_device(walk, Hook::Ingress, dev)? {
+        return Ok(Next::Xmit(other));
+    }
     let link = walk.netns().link(dev);
     let Some(master) = link.and_then(|link| link.master.as_ref()) else { return ip_rcv(walk, dev) };
     match walk.netns().link(master).map(|link| &link.kind) {
@@ -60,17 +65,20 @@ pub(super) fn ip_rcv(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
     if let Some(line) = ipv6_is_off(walk, dev) {
         return Err(End::dropped(Reason::NotForwarding).cause(EndCause::Ipv6Disabled(dev.clone())).because([line]));
     }
+    ipv6_parse_hopopts(walk)?;
     let sabotaged = walk.skb.nf_bridge.as_mut().is_some_and(|nf_bridge| std::mem::take(&mut nf_bridge.sabotage));
     if !sabotaged {
         nf_hook(walk, Hook::Prerouting, Some(dev), None)?;
     }
     if let Some(error) = walk.skb.dst_error.take() {
-        return Err(error);
+        return Err(options::refused(walk, dev, error));
     }
     let dst = match walk.skb.dst.clone() {
         Some(dst) => dst,
-        None => ip_route_input(walk, dev)?,
+        None => ip_route_input(walk, dev).map_err(|end| options::refused(walk, dev, end))?,
     };
+    walk.skb.dst = Some(dst.clone());
+    let dst = ip_rcv_options(walk, dev, dst)?;
     walk.skb.dst = Some(dst.clone());
     if dst.local { ip_local_deliver(walk, dev) } else { ip_forward(walk, dev, &dst) }
 }
@@ -121,6 +129,7 @@ fn ipv6_is_off(walk: &Walk, dev: &IfName) -> Option<Evidence> {
 /// To the namespace's own stack (`ip_local_deliver`, `ip6_input`), or to the tunnel that listens there.
 fn ip_local_deliver(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
     nf_hook(walk, Hook::Input, Some(dev), None)?;
+    exthdrs::deliver(walk)?;
     if let Some(next) = vxlan::vxlan_rcv(walk)? {
         return Ok(next);
     }
@@ -139,6 +148,8 @@ fn ip_forward(walk: &mut Walk, dev: &IfName, dst: &Dst) -> Stage<Next> {
             return Err(End::dropped(Reason::NotForwarding).detail("IPv6 forwarding is off").because(line));
         }
     }
+    options::note_router_alert(walk);
+    exthdrs::note_router_alert(walk);
     let ttl = walk.packet().ip.ttl;
     if ttl <= 1 {
         let (kind, code) = if family == Family::Inet { (11, 0) } else { (3, 0) };
@@ -159,11 +170,13 @@ fn ip_forward(walk: &mut Walk, dev: &IfName, dst: &Dst) -> Stage<Next> {
             End::icmp(Reason::MartianSource, 1, 2)
         });
     }
+    options::refuse_gateway(walk, dst)?;
     let mtu = mtu_to_forward(walk, dst);
     check_mtu(walk, mtu)?;
     let mtu = mtu.map(|(mtu, _)| mtu);
     walk.take(Decision::Forward(Forwarded { ttl: ttl - 1, mtu }), None);
     nf_hook(walk, Hook::Forward, Some(dev), Some(&dst.dev))?;
+    options::ip_forward_options(walk, &dst.because);
     ip_output(walk)
 }
 

@@ -4,8 +4,8 @@
 //! the chains of iptables-nft the same way.
 
 use crate::evidence::Evidence;
-use crate::net::{Family, Mark};
-use crate::snapshot::{Chain, ChainId, ChainPolicy, PacketKey, Rule, Ruleset, Table};
+use crate::net::{Family, Mark, Protocol};
+use crate::snapshot::{Backend, Chain, ChainId, ChainPolicy, PacketKey, Rule, Ruleset, Table};
 use crate::trace::{Decision, EndCause, Hook, Reason, RuleVerdict, Verdict};
 
 use super::end::{End, Stage};
@@ -60,7 +60,7 @@ impl Asked<'_> {
             return Err(End::new(Verdict::Undetermined, Reason::TooLong).cause(cause).because([self.chain.evidence]));
         }
         let rules = self.ruleset.rules(self.table, self.chain);
-        let Some(rule) = rules.next(self.place, &key(walk)) else {
+        let Some(rule) = rules.next(self.place, &key(walk, self.ruleset.backend)) else {
             self.pass_by(walk, u32::try_from(rules.all().len()).unwrap_or(u32::MAX));
             return self.end_of_chain(walk);
         };
@@ -205,12 +205,20 @@ fn family(family: Family) -> &'static str {
     }
 }
 
-fn key(walk: &Walk) -> PacketKey {
+/// The protocol as a backend has it: nf_tables takes an authentication header of IPv6 for it.
+pub(super) fn protocol(walk: &Walk, backend: Backend) -> Protocol {
+    match backend {
+        Backend::Nft => walk.packet().nft_protocol(),
+        Backend::Legacy => walk.packet().protocol(),
+    }
+}
+
+fn key(walk: &Walk, backend: Backend) -> PacketKey {
     let packet = walk.packet();
     PacketKey {
         source: packet.ip.source,
         destination: packet.ip.destination,
-        protocol: packet.protocol(),
+        protocol: protocol(walk, backend),
         destination_port: packet.destination_port(),
     }
 }

@@ -142,7 +142,7 @@ pub(super) fn too_big(walk: &Walk, (mtu, lines): Mtu<'_>) -> Box<End> {
 
 /// How many pieces a packet makes, and how large the largest is: payloads of a multiple of 8 bytes.
 pub(super) fn pieces(packet: &Packet, mtu: u32) -> (u32, u32) {
-    let (header, extra) = if packet.family() == Family::Inet { (20, 0) } else { (40, 8) };
+    let (header, extra) = packet.piece_headers();
     let room = (mtu.saturating_sub(header + extra) / 8 * 8).max(8);
     let payload = packet.length.saturating_sub(header);
     (payload.div_ceil(room), (room + header + extra).min(packet.length + extra))

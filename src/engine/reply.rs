@@ -1,11 +1,14 @@
 //! The answer: sent by the stack that the packet reached, or by the outside that it left for.
 
 use crate::evidence::Evidence;
-use crate::net::{Family, IfName, Mark, Packet, Protocol, Transport};
+use crate::net::{ExtHeaders, Family, IfName, IpOptions, Mark, Packet, Protocol, Transport};
 use crate::trace::{Decision, EndCause, Reason, Step, Trace, Verdict};
 
 use super::conntrack::UnknownPort;
 use super::drive::{Course, Leg};
+use super::end::End;
+use super::ip_options::Echo;
+use super::options;
 use super::sysctl;
 
 /// Walks the answer to a packet, and checks that its receiver takes it.
@@ -16,8 +19,13 @@ pub(super) fn walk(course: &mut Course, forward: &Leg, sent: &Packet) -> Trace {
         _ => !delivered_inside(&forward.trace),
     };
     let mut packet = answer_to(&forward.packet);
-    course.lengths = syn_ack_lengths(course, forward, arrived_outside);
+    let stopped = echo_options(course, forward, &mut packet, arrived_outside);
+    course.lengths = syn_ack_lengths(course, forward, &packet, arrived_outside);
     packet.length = course.lengths.map_or(packet.length, |(_, most)| most);
+    if let Some(end) = stopped {
+        course.lengths = None;
+        return course.unanswered(forward.netns, packet, end).trace;
+    }
     let mut leg = if arrived_outside {
         packet.link = None;
         from_outside(course, packet, forward.unknown_port)
@@ -26,7 +34,8 @@ pub(super) fn walk(course: &mut Course, forward: &Leg, sent: &Packet) -> Trace {
         packet.mark = reflected_mark(course, forward);
         let unknown = forward.unknown_port;
         if let Some((key, because)) = ignores_echo(course, forward) {
-            return course.ignore_echo(forward.netns, packet, key, because).trace;
+            let end = End::dropped(Reason::EchoIgnored).cause(EndCause::EchoesIgnored(key.to_owned()));
+            return course.unanswered(forward.netns, packet, end.because([because])).trace;
         }
         match packet.protocol() {
             Protocol::ICMPV6 => course.send_echo_reply(forward.netns, packet, unknown, came_in_by(&forward.trace)),
@@ -38,10 +47,35 @@ pub(super) fn walk(course: &mut Course, forward: &Leg, sent: &Packet) -> Trace {
     leg.trace
 }
 
+/// Gives an answer the options that its sender copies. The end where none is made of them.
+fn echo_options(course: &Course, forward: &Leg, answer: &mut Packet, outside: bool) -> Option<Box<End>> {
+    let packet = &forward.packet;
+    if packet.options.is_empty() || !options::are_copied(packet) {
+        return None;
+    }
+    // What the host outside does is not known: it is taken to be Linux.
+    let read = || options::echo_of(packet, course.snapshot.netns(forward.netns));
+    match if outside { read() } else { forward.echo.clone() } {
+        Some(Echo::Options(options)) => {
+            answer.length += options.length();
+            answer.options = options;
+            None
+        }
+        // TCP answers without them.
+        Some(Echo::Refused) if packet.protocol() == Protocol::TCP => None,
+        Some(Echo::Refused) => {
+            let detail = "the record or the timestamps have no place for the answer's own";
+            Some(End::dropped(Reason::BadHeader).detail(detail))
+        }
+        Some(Echo::SourceRoute) => Some(options::by_source_route()),
+        None => None,
+    }
+}
+
 /// How long the answer to a SYN is, at least and at most: it has the options that the SYN has and that the listener's
 /// settings allow, and always its segment size (`tcp_synack_options` in `net/ipv4/tcp_output.c`). A SYN's options are
 /// known by their length where it is one that Linux' own SYNs have (`tcp_syn_options`).
-fn syn_ack_lengths(course: &Course, forward: &Leg, outside: bool) -> Option<(u32, u32)> {
+fn syn_ack_lengths(course: &Course, forward: &Leg, answer: &Packet, outside: bool) -> Option<(u32, u32)> {
     let packet = &forward.packet;
     if !matches!(packet.transport, Transport::Tcp { flags, .. } if flags & 0x12 == 0x02) {
         return None;
@@ -54,10 +88,10 @@ fn syn_ack_lengths(course: &Course, forward: &Leg, outside: bool) -> Option<(u32
     let [scaling, stamps, sack] = ["tcp_window_scaling", "tcp_timestamps", "tcp_sack"].map(allows);
     let four = |allowed: bool| if allowed { 4 } else { 0 };
     let stamped = if stamps { (12, 12) } else { (0, four(sack)) };
-    let header = if packet.family() == Family::Inet { 40 } else { 60 };
+    let header = answer.header_length() + 20;
     let payload = course.question.given.payload.as_ref().filter(|_| !course.question.established);
     let carried = payload.map_or(0, |payload| u32::try_from(payload.len()).unwrap_or(u32::MAX));
-    let (least, most) = match packet.length.saturating_sub(header).saturating_sub(carried) {
+    let (least, most) = match packet.length.saturating_sub(packet.header_length() + 20).saturating_sub(carried) {
         // None, or the segment size.
         0 | 4 => (0, 0),
         8 | 12 | 16 | 20 if outside => (0, 16),
@@ -158,6 +192,8 @@ fn default_ttl(course: &Course, forward: &Leg) -> u8 {
 /// The packet that a listener sends back.
 fn answer_to(packet: &Packet) -> Packet {
     let mut answer = packet.clone();
+    answer.length -= packet.options.length() + packet.extensions.length();
+    (answer.options, answer.extensions) = (IpOptions::default(), ExtHeaders::default());
     (answer.link, answer.inner, answer.encapsulation, answer.fragments) = (None, None, None, None);
     answer.mark = Mark(0);
     std::mem::swap(&mut answer.ip.source, &mut answer.ip.destination);

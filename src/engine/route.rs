@@ -56,8 +56,21 @@ pub(super) fn ip_route_input(walk: &mut Walk, dev: &IfName) -> Stage<Dst> {
     } else {
         check_loopback(walk)?;
     }
+    let destination = walk.packet().ip.destination;
+    route_flow(walk, dev, destination)
+}
+
+/// The same for the next place of a source route (`ip_options_rcv_srr` in `net/ipv4/ip_options.c`).
+pub(super) fn ip_route_input_srr(walk: &mut Walk, dev: &IfName, destination: IpAddr) -> Stage<Dst> {
+    if destination.is_multicast() || destination == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) {
+        return Err(End::dropped(Reason::SourceRoute).detail(format!("the source route leads to {destination}")));
+    }
+    route_flow(walk, dev, destination)
+}
+
+fn route_flow(walk: &mut Walk, dev: &IfName, destination: IpAddr) -> Stage<Dst> {
     let mut flow = Flow::of(walk.packet(), dev.clone());
-    flow.sport_bounds = walk.skb.sport_bounds;
+    (flow.destination, flow.sport_bounds) = (destination, walk.skb.sport_bounds);
     let netns = walk.netns();
     let found = match fib::fib_lookup_for(walk, netns, &flow) {
         Lookup::Found(found) => found,

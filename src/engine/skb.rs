@@ -10,6 +10,7 @@ use crate::snapshot::NetnsId;
 use super::checksum::Checksum;
 use super::conntrack::{Nfct, UnknownPort};
 use super::end::End;
+use super::options::Kept;
 use super::route::Dst;
 
 /// What the kernel keeps beside the packet (`struct sk_buff`) and that is no part of its headers.
@@ -49,6 +50,12 @@ pub(super) struct Skb {
     pub came_back: Option<CameBack>,
     /// The device that an ICMPv6 echo came in by, which the lookup for the answer to it names.
     pub echo_dev: Option<IfName>,
+    /// What the stack keeps of the packet's IPv4 options, once it has read them.
+    pub options: Option<Kept>,
+    /// A rule has taken the packet and sends it by this device (`NF_STOLEN`).
+    pub send_by: Option<IfName>,
+    /// How often rules have done so while the packet is being sent.
+    pub sent_on: u8,
     /// Bridge netfilter routed the packet and the route was an error, which the IP layer will act on.
     pub dst_error: Option<Box<End>>,
 }

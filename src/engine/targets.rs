@@ -20,7 +20,7 @@ use super::end::{End, ErrorReply, Stage};
 use super::iptables::{Change, Record};
 use super::netfilter::HookState;
 use super::walk::{Walk, Why};
-use super::{conntrack, matches, nat};
+use super::{conntrack, matches, nat, options};
 
 /// How the walk through the chains goes on after a rule that matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,11 @@ pub(super) fn apply(walk: &mut Walk, state: &HookState, rule: &Rule, record: &Re
             let what = format!("what `{}` does is not modelled", target_text(record));
             unsupported(walk, (&what, None), rule, record)
         }
-        _ => {
+        target => {
+            if walk.skb.in_pieces && is_ecn_of_tcp(target) {
+                // A later piece is taken for a segment of its own, and dropped where it is too short for one.
+                walk.part_pieces(rule.evidence);
+            }
             let change = change(walk, &rule.target);
             record.take(walk, RuleVerdict::Continue, change);
             side_effect(walk, &rule.target);
@@ -133,7 +137,9 @@ fn reject(walk: &mut Walk, with: RejectWith, because: Evidence) -> Stage<Action>
     let end = match with {
         RejectWith::Icmp { .. } | RejectWith::Icmp6 { .. } if !sums_up(walk, because) => End::dropped(Reason::Rule),
         RejectWith::Icmp { kind, code } | RejectWith::Icmp6 { kind, code } => End::icmp(Reason::Rule, kind, code),
-        RejectWith::TcpReset if matches!(walk.packet().transport, Transport::Tcp { .. }) => {
+        RejectWith::TcpReset
+            if matches!(walk.packet().transport, Transport::Tcp { .. }) && options::sums_up(walk, because) =>
+        {
             let mut end = End::new(Verdict::Rejected, Reason::Rule);
             end.error = Some(ErrorReply::TcpReset);
             end
@@ -146,16 +152,18 @@ fn reject(walk: &mut Walk, with: RejectWith, because: Evidence) -> Stage<Action>
 /// Whether a packet's checksum is right, without which `REJECT` doesn't answer. Of a protocol that has none, or that
 /// nobody knows, the payload is summed up all the same (`nf_reject_verify_csum` in
 /// `include/net/netfilter/nf_reject.h`).
-fn sums_up(walk: &mut Walk, because: Evidence) -> bool {
-    match walk.packet().transport {
+pub(super) fn sums_up(walk: &mut Walk, because: Evidence) -> bool {
+    let unknown = match walk.packet().transport {
         // GRE, ESP, AH, DCCP, UDP-Lite.
-        Transport::Other(Protocol(33 | 47 | 50 | 51 | 136)) => true,
-        Transport::Other(protocol) => walk.choose_unknown(
-            format!("the payload of protocol {} sums up to 0, without which REJECT sends no error", protocol.0),
-            Some(because),
-        ),
-        _ => true,
-    }
+        Transport::Sctp { .. } | Transport::Other(Protocol(33 | 47 | 50 | 51 | 136)) => return true,
+        Transport::Other(protocol) => Some(protocol),
+        _ => None,
+    };
+    options::sums_up(walk, because)
+        && unknown.is_none_or(|protocol| {
+            let what = format!("the payload of protocol {} sums up to 0, without which no error is sent", protocol.0);
+            walk.choose_unknown(what, Some(because))
+        })
 }
 
 /// The targets of the nat table.
@@ -232,6 +240,12 @@ fn change(walk: &Walk, target: &Target) -> Change {
 fn ecn(tos: u8, options: &Options) -> Option<u8> {
     let bits: u8 = options.find("--ecn-ip-ect")?.value.parse().ok()?;
     Some((tos & !0x03) | bits)
+}
+
+/// Whether a target changes TCP's header (`ecn_tg` in `ipt_ECN.c`).
+fn is_ecn_of_tcp(target: &Target) -> bool {
+    let of_tcp = |name: &str| name.starts_with("--ecn-tcp");
+    matches!(target, Target::Other(options) if options.name == "ECN" && options.list.iter().any(|one| of_tcp(one.name)))
 }
 
 /// The flags ECE and CWR (`set_ect_tcp` in `ipt_ECN.c`).

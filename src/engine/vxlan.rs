@@ -178,6 +178,7 @@ fn route_outer(walk: &mut Walk, link: &Link, oif: Option<&IfName>) -> Stage<Next
     walk.skb.dst = None;
     walk.skb.nf_bridge = None;
     walk.skb.iif = None;
+    walk.skb.options = None;
     if is_foreign_source(walk, walk.packet()) {
         let source = walk.packet().ip.source;
         let detail = format!("{source}, the local address of {}, is not an address of this namespace", link.name);

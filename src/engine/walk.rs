@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use crate::evidence::{Evidence, Gap};
-use crate::net::{Family, IfName, Link, Packet};
+use crate::net::{ExtHeader, ExtHeaders, Family, IfName, IpOptions, Link, Packet};
 use crate::snapshot::{Netns, NetnsId, Snapshot};
 use crate::trace::{Decision, Place, Step};
 
@@ -50,6 +50,11 @@ impl Choices {
     pub(super) fn new(script: Vec<usize>) -> Self {
         Self { script, taken: Vec::new() }
     }
+
+    /// Forgets what is prescribed for the choices to come.
+    pub(super) fn forget_script(&mut self) {
+        self.script.truncate(self.taken.len());
+    }
 }
 
 /// Something that may decide, and is missing or could not be read.
@@ -68,6 +73,7 @@ pub(super) struct Finished {
 }
 
 /// A packet on its way through a snapshot.
+#[derive(Clone)]
 pub(super) struct Walk<'s> {
     pub snapshot: &'s Snapshot,
     packet: Packet,
@@ -214,6 +220,26 @@ impl<'s> Walk<'s> {
         from_bridge && self.packet.fragments.is_some() && self.netns().netfilter.needs_conntrack(self.packet.family())
     }
 
+    /// The stack reads the packet's IPv4 options, and writes into them: the next step shows it.
+    pub(super) fn write_options(&mut self, options: IpOptions) {
+        self.packet.options = options;
+    }
+
+    /// The frame keeps the addresses that it had before a neighbour was asked for.
+    pub(super) fn keep_link(&mut self, link: Option<Link>) {
+        self.packet.link = link;
+    }
+
+    /// Connection tracking takes a whole packet's fragment header off (`nf_ct_frag6_reasm` in
+    /// `net/ipv6/netfilter/nf_conntrack_reasm.c`): the next step shows it.
+    pub(super) fn take_fragment_header(&mut self) {
+        let headers = self.packet.extensions.list();
+        let kept: Vec<ExtHeader> = headers.iter().filter(|one| one.kind() != ExtHeader::FRAGMENT).cloned().collect();
+        let before = self.packet.extensions.length();
+        self.packet.extensions = ExtHeaders::new(kept);
+        self.packet.length -= before - self.packet.extensions.length();
+    }
+
     /// Whether the packet has been at this device before and looked the same.
     pub(super) fn is_loop(&mut self, netns: NetnsId, device: &IfName) -> bool {
         // A loop needs more steps than a straight way has; until then nothing is worth remembering.
@@ -322,6 +348,7 @@ impl<'s> Walk<'s> {
                 self.place.device = Some(device.clone());
             }
             Decision::Route { source: Some(source), .. } => self.packet.ip.source = *source,
+            Decision::SourceRoute { destination } => self.packet.ip.destination = *destination,
             Decision::Forward(forwarded) => self.packet.ip.ttl = forwarded.ttl,
             Decision::Rule { mark, tos, ttl, flags, length, .. } => {
                 self.packet.mark = mark.unwrap_or(self.packet.mark);

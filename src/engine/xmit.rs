@@ -28,7 +28,10 @@ pub(super) fn dev_queue_xmit(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
         return Err(End::dropped(Reason::DeviceDown).detail(format!("{dev} {what}")).because([link.evidence]));
     }
     unread::doubt_link(walk, dev);
-    nft::nf_device(walk, Hook::Egress, dev)?;
+    if let Some(other) = nft::nf_device(walk, Hook::Egress, dev)? {
+        return Ok(Next::Xmit(other));
+    }
+    walk.skb.sent_on = 0;
     walk.take(Decision::Transmit { device: dev.clone() }, None);
     match &link.kind {
         LinkKind::Loopback => Ok(Next::Receive(walk.netns_id(), dev.clone())),
@@ -104,5 +107,6 @@ pub(super) fn arrive(walk: &mut Walk, netns: NetnsId, dev: IfName) -> Next {
     walk.skb.nf_bridge = None;
     walk.skb.ignore_df = false;
     walk.skb.came_back = None;
+    walk.skb.options = None;
     Next::Receive(netns, dev)
 }

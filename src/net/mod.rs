@@ -2,14 +2,18 @@
 
 mod addr;
 pub mod calendar;
+mod extension;
 mod hook;
 mod netns;
+mod options;
 mod packet;
 mod quote;
 mod route;
 
 pub use addr::{Family, IfName, MacAddr, Mark, NodeName, PodName, TableId, Vni};
+pub use extension::{ExtHeader, ExtHeaders};
 pub use hook::Hook;
 pub use netns::{NetnsId, NetnsName};
+pub use options::IpOptions;
 pub use packet::{Encapsulation, Fragments, Ip, Link, Packet, Protocol, Transport};
 pub use route::{AddrScope, RouteScope, RouteType};

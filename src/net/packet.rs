@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::{Family, MacAddr, Mark, Vni};
+use super::{ExtHeader, ExtHeaders, Family, IpOptions, MacAddr, Mark, Vni};
 
 /// A packet as it is at one place: link, network and transport headers, and what the kernel keeps beside them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +12,11 @@ pub struct Packet {
     pub link: Option<Link>,
     /// The IP header.
     pub ip: Ip,
-    /// What follows the IP header.
+    /// The options of an IPv4 header.
+    pub options: IpOptions,
+    /// The extension headers of IPv6. Those that split packets are in [`Packet::fragments`] instead.
+    pub extensions: ExtHeaders,
+    /// What follows the IP header and its options or extensions.
     pub transport: Transport,
     /// `skb->mark`.
     pub mark: Mark,
@@ -161,7 +165,18 @@ impl Packet {
     /// A packet without link header, mark or tunnel.
     #[must_use]
     pub fn new(ip: Ip, transport: Transport, length: u32) -> Self {
-        Self { link: None, ip, transport, mark: Mark(0), length, fragments: None, inner: None, encapsulation: None }
+        Self {
+            link: None,
+            ip,
+            options: IpOptions::default(),
+            extensions: ExtHeaders::default(),
+            transport,
+            mark: Mark(0),
+            length,
+            fragments: None,
+            inner: None,
+            encapsulation: None,
+        }
     }
 
     /// The total length in bytes of the last piece of a packet that came in pieces, which is what the others leave
@@ -169,10 +184,51 @@ impl Packet {
     #[must_use]
     pub fn last_piece(&self) -> Option<u32> {
         let pieces = self.fragments?;
-        let (header, extra) = if self.ip.destination.is_ipv4() { (20, 0) } else { (40, 8) };
+        let (header, extra) = self.piece_headers();
         let full = pieces.largest.saturating_sub(header + extra);
         let rest = self.length.saturating_sub(header);
         Some(rest.saturating_sub(full.saturating_mul(pieces.count.saturating_sub(1))) + header + extra)
+    }
+
+    /// How many bytes stand in front of the transport header.
+    #[must_use]
+    pub fn header_length(&self) -> u32 {
+        match self.family() {
+            Family::Inet => 20 + self.options.length(),
+            Family::Inet6 => 40 + self.extensions.length(),
+        }
+    }
+
+    /// How many bytes of headers each piece has, and those of the fragment header among them, which the whole packet
+    /// doesn't have.
+    #[must_use]
+    pub fn piece_headers(&self) -> (u32, u32) {
+        match self.family() {
+            Family::Inet => (self.header_length(), 0),
+            Family::Inet6 => {
+                let each = self.extensions.list().iter().take(self.extensions.in_each_piece());
+                (40 + each.map(ExtHeader::length).sum::<u32>(), 8)
+            }
+        }
+    }
+
+    /// The number of what the IP header itself says comes next: the first extension header, or the transport's.
+    #[must_use]
+    pub fn next_header(&self) -> Protocol {
+        self.extensions.list().first().map_or_else(|| self.protocol(), ExtHeader::kind)
+    }
+
+    /// The transport protocol as nf_tables has it, which takes an authentication header of IPv6 for one
+    /// (`nft_set_pktinfo_ipv6` in `include/net/netfilter/nf_tables_ipv6.h` stops there).
+    #[must_use]
+    pub fn nft_protocol(&self) -> Protocol {
+        self.extensions.find(ExtHeader::AUTH).map_or_else(|| self.protocol(), |(_, header)| header.kind())
+    }
+
+    /// Where that one's header starts.
+    #[must_use]
+    pub fn nft_transport(&self) -> u32 {
+        self.extensions.find(ExtHeader::AUTH).map_or_else(|| self.header_length(), |(at, _)| 40 + at)
     }
 
     /// The address family, from the source address.

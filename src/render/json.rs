@@ -113,6 +113,10 @@ struct PacketJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     icmp: Option<[u8; 2]>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    ip_options: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ext_headers: Vec<ExtHeaderJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     fragments: Option<FragmentsJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<LinkJson>,
@@ -122,6 +126,13 @@ struct PacketJson {
     vni: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     outer: Option<Box<PacketJson>>,
+}
+
+/// An extension header of IPv6, its bytes in hexadecimal.
+#[derive(Serialize)]
+struct ExtHeaderJson {
+    header: &'static str,
+    bytes: String,
 }
 
 #[derive(Serialize)]
@@ -165,6 +176,9 @@ enum DecisionJson<'a> {
     },
     Forward {
         mtu: Option<u32>,
+    },
+    SourceRoute {
+        destination: IpAddr,
     },
     Rule {
         hook: &'static str,
@@ -339,6 +353,12 @@ fn evidence<'a>(lines: &[Evidence], files: &'a Files) -> Vec<EvidenceJson<'a>> {
     lines.iter().map(line).collect()
 }
 
+/// The extension headers, each with the number of what comes next in its first byte.
+fn ext_headers(packet: &Packet) -> Vec<ExtHeaderJson> {
+    let headers = packet.extensions.hex(packet.protocol()).into_iter();
+    headers.map(|(header, bytes)| ExtHeaderJson { header, bytes }).collect()
+}
+
 impl PacketJson {
     /// The innermost packet, with the outer ones as its `outer`.
     fn new(packet: &Packet) -> Self {
@@ -376,6 +396,8 @@ impl PacketJson {
             df: packet.ip.df,
             tcp_flags,
             icmp,
+            ip_options: Some(packet.options.hex()).filter(|hex| !hex.is_empty()),
+            ext_headers: ext_headers(packet),
             fragments: packet.fragments.map(|pieces| FragmentsJson { count: pieces.count, largest: pieces.largest }),
             link: packet
                 .link
@@ -448,6 +470,7 @@ impl<'a> DecisionJson<'a> {
             Decision::Userspace { device, program, ttl_cost } => {
                 Self::Userspace { device: device.as_str(), program, ttl_cost: *ttl_cost }
             }
+            Decision::SourceRoute { destination } => Self::SourceRoute { destination: *destination },
             Decision::Underlay { assumed, note, routers } => {
                 Self::Underlay { assumed: *assumed, note: note.as_deref(), routers: *routers }
             }

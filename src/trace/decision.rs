@@ -101,6 +101,11 @@ pub enum Decision {
         /// Accept or drop.
         verdict: RuleVerdict,
     },
+    /// A source route gives the packet its next destination.
+    SourceRoute {
+        /// The destination.
+        destination: IpAddr,
+    },
     /// Connection tracking looked.
     Conntrack {
         /// What it found.
@@ -234,6 +239,7 @@ pub enum RuleVerdict {
     Jump,
     Goto,
     Queue,
+    Stolen,
 }
 
 impl RuleVerdict {
@@ -249,6 +255,7 @@ impl RuleVerdict {
             Self::Jump => "jump",
             Self::Goto => "goto",
             Self::Queue => "queue",
+            Self::Stolen => "stolen",
         }
     }
 }
@@ -485,6 +492,10 @@ reasons! {
     ProtocolUnreachable = "protocol-unreachable",
     /// : the sender has no address to send from.
     NoAddress = "no-address",
+    /// : an IP option or an extension header that the kernel doesn't take.
+    BadHeader = "bad-header",
+    /// : the packet would choose its own way, which is not followed.
+    SourceRoute = "source-route",
     /// : a broadcast or multicast, which flowtrace doesn't walk.
     NotUnicast = "not-unicast",
 }

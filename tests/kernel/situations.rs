@@ -333,6 +333,12 @@ fn a_local_route_answers_for_its_address_and_a_device_without_arp_for_none() {
 }
 
 #[test]
+fn nft_sends_a_packet_on_by_another_device() {
+    must_agree(settings::sent_on(), "");
+    must_agree_but_for(settings::sent_on_without_ttl(), "whose TTL is used up");
+}
+
+#[test]
 fn of_two_that_have_an_address_either_may_answer() {
     must_agree_but_for(settings::duplicate_address(), "have 10.244.1.2");
 }

@@ -156,7 +156,17 @@ impl RuleTrace {
         // Only the first event of a base chain's run carries the packet.
         if let Some(network) = event.get(&NFTA_TRACE_NETWORK_HEADER) {
             let mut bytes = network.to_vec();
-            bytes.extend_from_slice(event.get(&NFTA_TRACE_TRANSPORT_HEADER).copied().unwrap_or_default());
+            let behind = event.get(&NFTA_TRACE_TRANSPORT_HEADER).copied().unwrap_or_default();
+            match bytes.first() {
+                // Of long options the event has only the start.
+                Some(first) if first >> 4 == 4 => bytes.resize(usize::from(first & 0x0f) * 4, 0),
+                _ => {}
+            }
+            // Nor has it the extension headers, by which the transport's would be known.
+            if bytes.first().is_none_or(|first| first >> 4 != 6) || !matches!(bytes.get(6), Some(0 | 43 | 44 | 51 | 60))
+            {
+                bytes.extend_from_slice(behind);
+            }
             match Header::from_ip(&bytes) {
                 Some(header) => self.headers.insert(id, header),
                 None => self.headers.remove(&id),

@@ -60,6 +60,61 @@ pub fn egress_hook() -> Scenario {
     scenario
 }
 
+/// nft sends packets on by another device as they come in or go out: to a neighbour of the other node, to one that
+/// nobody is, to another pod with the frame as it is, again and again.
+pub fn sent_on() -> Scenario {
+    let cluster = two_nodes("sent-on", FlannelBackend::Vxlan);
+    let veth = |name: &str| cluster.pods.iter().find(|pod| pod.full_name() == name).expect("a pod").veth();
+    let pod1 = veth(POD1);
+    let mut scenario = cluster.scenario();
+    let n1 = scenario.space("n1");
+    n1.late("neigh replace 10.244.1.3 lladdr 0a:58:0a:f4:01:03 dev cni0 nud permanent");
+    n1.nft.push_str(&format!(
+        "table netdev t {{
+ chain i {{
+  type filter hook ingress device \"{pod1}\" priority 0; policy accept;
+  meta protocol ip meta nftrace set 1
+  udp dport 7001 fwd ip to 192.0.2.12 device \"eth0\"
+  udp dport 7002 fwd to \"flannel.1\"
+  udp dport 7003 fwd ip6 to fd00::1 device \"eth0\"
+  udp dport 7005 fwd ip to 192.0.2.77 device \"eth0\"
+  udp dport 7009 fwd ip to ip daddr map {{ 10.244.2.2 : 192.0.2.12 }} device udp sport map {{ 41009 : \"eth0\" }}
+ }}
+ chain e {{
+  type filter hook egress device \"eth0\" priority 0; policy accept;
+  udp dport 7006 fwd ip to 10.244.1.3 device \"cni0\"
+  udp dport 7007 fwd to \"eth0\"
+  udp dport 7008 fwd ip to 10.244.1.4 device \"cni0\"
+ }}
+}}
+"
+    ));
+    let ask = |port: u16| Probe::ask(POD1, POD2, Proto::Udp, "10.244.2.2", port);
+    scenario.probe(ask(7000).answered_by(POD2));
+    scenario.probe(ask(7001).answered_by(POD2));
+    scenario.probe(ask(7001).ttl(2).sport(41_002));
+    scenario.probe(ask(7002).silent());
+    scenario.probe(ask(7003).answered_by(POD2));
+    scenario.probe(ask(7005).silent());
+    scenario.probe(ask(7009).sport(41_009).answered_by(POD2));
+    scenario.probe(ask(7009).sport(41_010).answered_by(POD2));
+    let host = |port: u16| Probe::ask("node/n1", "node/n2", Proto::Udp, "192.0.2.12", port);
+    for port in [7006, 7007, 7008] {
+        scenario.probe(host(port).silent());
+    }
+    scenario
+}
+
+/// nft sends on what has no TTL left, or doesn't: newer kernels look.
+pub fn sent_on_without_ttl() -> Scenario {
+    let mut scenario = two_pods("sent-on-ttl", FlannelBackend::Vxlan).scenario();
+    let hook = "type filter hook egress device \"eth0\" priority 0; policy accept;";
+    let fwd = "udp dport 7000 fwd ip to 10.244.1.2 device \"cni0\"";
+    scenario.space("n1").nft.push_str(&format!("table netdev t {{\n chain e {{\n  {hook}\n  {fwd}\n }}\n}}\n"));
+    scenario.probe(Probe::ask("node/n1", "node/n2", Proto::Udp, "192.0.2.12", 7000).ttl(1).silent());
+    scenario
+}
+
 /// Who answers no ARP request: a device without ARP, an address of another device, a node that is set to be silent.
 pub fn silent_owners() -> Scenario {
     let mut cluster = two_pods("silent-owners", FlannelBackend::Vxlan).pod("default/pod3", 1, 3);

@@ -36,6 +36,8 @@ pub struct Header {
     pub id: u16,
     /// Don't fragment.
     pub df: bool,
+    /// What stands between the IP header's fixed part and the transport header: options, or extension headers.
+    pub between: Vec<u8>,
     /// ICMP type and code.
     pub icmp: Option<(u8, u8)>,
     /// TCP's flag octet.
@@ -58,7 +60,7 @@ impl Header {
     /// Decodes an IP packet.
     pub fn from_ip(bytes: &[u8]) -> Option<Self> {
         let sliced = LaxSlicedPacket::from_ip(bytes).ok()?;
-        let payload = sliced.ip_payload()?;
+        let mut payload = sliced.ip_payload()?.payload;
         let mut header = match sliced.net.as_ref()? {
             LaxNetSlice::Ipv4(ip) => {
                 let ip = ip.header();
@@ -72,26 +74,31 @@ impl Header {
                     fragment: ip.is_fragmenting_payload().then(|| (ip.more_fragments(), offset)),
                     id: ip.identification(),
                     df: ip.dont_fragment(),
-                    ..Self::blank(payload.ip_number.0)
+                    between: bytes.get(20..usize::from(ip.ihl()) * 4).unwrap_or_default().to_vec(),
+                    ..Self::blank(bytes[9])
                 }
             }
             LaxNetSlice::Ipv6(ip) => {
                 let next = ip.header();
+                // Options for each hop may stand anywhere.
+                let (fragment, end, protocol) = extensions(bytes);
+                payload = bytes.get(end..).unwrap_or_default();
                 Self {
                     source: next.source_addr().into(),
                     destination: next.destination_addr().into(),
                     ttl: next.hop_limit(),
                     tos: next.traffic_class(),
                     length: u32::from(next.payload_length()) + 40,
-                    fragment: fragment6(bytes),
+                    fragment: fragment.and_then(|at| fragment6(bytes, at)),
                     df: true,
-                    ..Self::blank(payload.ip_number.0)
+                    between: bytes.get(40..end).unwrap_or_default().to_vec(),
+                    ..Self::blank(protocol)
                 }
             }
             LaxNetSlice::Arp(_) => return None,
         };
         if header.fragment.is_none_or(|(_, offset)| offset == 0) {
-            header.read_transport(payload.payload);
+            header.read_transport(payload);
         }
         Some(header)
     }
@@ -109,6 +116,7 @@ impl Header {
             fragment: None,
             id: 0,
             df: false,
+            between: Vec::new(),
             icmp: None,
             tcp_flags: None,
             quoted: None,
@@ -196,13 +204,32 @@ fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
-/// The fragment header, where it follows the IPv6 header at once.
-fn fragment6(bytes: &[u8]) -> Option<(bool, u32)> {
-    if *bytes.get(6)? != 44 {
-        return None;
+/// Where the fragment header of IPv6 stands, where the extension headers end, and what comes next.
+fn extensions(bytes: &[u8]) -> (Option<usize>, usize, u8) {
+    let (mut next, mut at, mut fragment) = (bytes.get(6).copied(), 40, None);
+    while let (Some(kind @ (0 | 43 | 44 | 51 | 60)), Some(length)) = (next, bytes.get(at + 1)) {
+        if kind == 44 {
+            fragment = Some(at);
+        }
+        next = bytes.get(at).copied();
+        at += match kind {
+            44 => 8,
+            51 => (usize::from(*length) + 2) * 4,
+            _ => (usize::from(*length) + 1) * 8,
+        };
+        let later = |place| bytes.get(place + 2..place + 4).is_some_and(|field| field[0] != 0 || field[1] & 0xf8 != 0);
+        // Behind the header of a later piece stands no other.
+        if fragment.is_some_and(later) {
+            break;
+        }
     }
-    let field = u16::from_be_bytes([*bytes.get(42)?, *bytes.get(43)?]);
-    Some((field & 1 == 1, u32::from(field & !7)))
+    (fragment, at, next.unwrap_or(59))
+}
+
+/// The fragment header of a piece; one that splits nothing makes none.
+fn fragment6(bytes: &[u8], at: usize) -> Option<(bool, u32)> {
+    let field = u16::from_be_bytes([*bytes.get(at + 2)?, *bytes.get(at + 3)?]);
+    (field & !6 != 0).then_some((field & 1 == 1, u32::from(field & !7)))
 }
 
 impl fmt::Display for Header {
@@ -237,6 +264,9 @@ impl fmt::Display for Header {
         }
         if let Some((_, offset)) = self.fragment {
             write!(f, " fragment {offset}")?;
+        }
+        if !self.between.is_empty() {
+            write!(f, " between {:02x?}", self.between)?;
         }
         Ok(())
     }

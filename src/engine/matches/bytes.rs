@@ -73,9 +73,7 @@ impl Word {
 /// The bytes.
 pub(in super::super) struct Bytes {
     list: Vec<Option<u8>>,
-    /// Where the transport header starts.
-    transport: usize,
-    /// Where it ends, if that is known.
+    /// Where the transport header ends, if that is known.
     inner: Option<usize>,
 }
 
@@ -108,12 +106,7 @@ impl Bytes {
         if let (Some(payload), Some(behind)) = (payload, behind) {
             list.iter_mut().skip(behind).zip(payload).for_each(|(place, byte)| *place = Some(*byte));
         }
-        Self { list, transport: start, inner: end }
-    }
-
-    /// Where the transport header starts.
-    pub(in super::super) fn transport(&self) -> u32 {
-        u32::try_from(self.transport).unwrap_or(u32::MAX)
+        Self { list, inner: end }
     }
 
     /// Where what the transport header carries starts, if that is known.
@@ -160,24 +153,25 @@ impl Bytes {
     }
 }
 
-/// Identification, checksum and flow label are nobody's to know. No question has IP options.
+/// Identification, checksum and flow label are nobody's to know.
 fn ip_header(packet: &Packet, in_pieces: bool) -> Vec<Option<u8>> {
     let ip = packet.ip;
     let some = |bytes: &[u8]| bytes.iter().copied().map(Some).collect::<Vec<_>>();
     let length = |length: u32| some(&u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes());
-    let protocol = packet.protocol().0;
     match (ip.source, ip.destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             let flags = if in_pieces { vec![None; 2] } else { some(&[if ip.df { 0x40 } else { 0 }, 0]) };
+            let words = u8::try_from(packet.header_length() / 4).unwrap_or(0);
             [
-                some(&[0x45, ip.tos]),
+                some(&[0x40 | words, ip.tos]),
                 length(packet.length),
                 vec![None; 2],
                 flags,
-                some(&[ip.ttl, protocol]),
+                some(&[ip.ttl, packet.protocol().0]),
                 vec![None; 2],
                 some(&source.octets()),
                 some(&destination.octets()),
+                packet.options.bytes().to_vec(),
             ]
             .concat()
         }
@@ -185,9 +179,10 @@ fn ip_header(packet: &Packet, in_pieces: bool) -> Vec<Option<u8>> {
             some(&[0x60 | ip.tos >> 4]),
             vec![None; 3],
             length(packet.length.saturating_sub(40)),
-            some(&[protocol, ip.ttl]),
+            some(&[packet.next_header().0, ip.ttl]),
             some(&source.octets()),
             some(&destination.octets()),
+            some(&packet.extensions.bytes(packet.protocol())),
         ]
         .concat(),
         _ => Vec::new(),

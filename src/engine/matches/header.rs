@@ -98,16 +98,14 @@ fn tcp_mt(walk: &Walk, tcp: &TcpMatch) -> Answer {
 
 /// Whether a segment is nothing but its header without options.
 pub(in super::super) fn has_no_options(packet: &Packet) -> bool {
-    let ip = if packet.ip.destination.is_ipv6() { 40 } else { 20 };
-    packet.length == ip + 20
+    packet.length == packet.header_length() + 20
 }
 
 /// Whether a segment's header has no options: there is nothing else but what it is said to carry.
 fn is_bare(walk: &Walk) -> bool {
     let carried = walk.given.payload.as_ref().filter(|_| walk.packet().inner.is_none());
     let carried = carried.map_or(0, |payload| u32::try_from(payload.len()).unwrap_or(u32::MAX));
-    let header = |packet: &Packet| if packet.ip.destination.is_ipv6() { 60 } else { 40 };
-    walk.packet().length.checked_sub(carried) == Some(header(walk.packet()))
+    walk.packet().length.checked_sub(carried) == Some(walk.packet().header_length() + 20)
 }
 
 /// `tcpmss_mt` in `net/netfilter/xt_tcpmss.c`: a segment without the option matches a negation alone.

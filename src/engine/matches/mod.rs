@@ -28,6 +28,7 @@ use crate::evidence::Evidence;
 use crate::net::IfName;
 use crate::snapshot::{Match, Refused, Rule, Ruleset, Selector};
 
+use super::iptables::protocol;
 use super::netfilter::HookState;
 use super::targets::has_no_effect;
 use super::walk::{Walk, Why};
@@ -122,7 +123,7 @@ impl From<bool> for Answer {
 /// Whether a rule matches: the lines that say so, or `None`. What can't be known is chosen, but only where everything
 /// else in the rule matches.
 pub(super) fn matches(walk: &mut Walk, ruleset: &Ruleset, state: &HookState, rule: &Rule) -> Option<Vec<Evidence>> {
-    if !ip_packet_match(walk, state, &rule.selector) {
+    if !ip_packet_match(walk, ruleset, state, &rule.selector) {
         return None;
     }
     if walk.skb.in_pieces && pieces::part(walk, state, rule) {
@@ -169,7 +170,7 @@ fn writes(walk: &Walk, one: &Match) -> bool {
 }
 
 /// The part of a rule that `iptables` itself knows.
-fn ip_packet_match(walk: &Walk, state: &HookState, selector: &Selector) -> bool {
+fn ip_packet_match(walk: &Walk, ruleset: &Ruleset, state: &HookState, selector: &Selector) -> bool {
     let packet = walk.packet();
     let indev = state.indev.as_ref().map(IfName::as_str);
     let outdev = state.outdev.as_ref().map(IfName::as_str);
@@ -177,7 +178,7 @@ fn ip_packet_match(walk: &Walk, state: &HookState, selector: &Selector) -> bool 
         && selector.source.as_ref().is_none_or(|source| source.matches(packet.ip.source))
         && selector.destination.as_ref().is_none_or(|destination| destination.matches(packet.ip.destination))
         && selector.devices.as_ref().is_none_or(|devices| devices.match_names(indev, outdev))
-        && selector.protocol.is_none_or(|test| test.of(test.value == packet.protocol()))
+        && selector.protocol.is_none_or(|test| test.of(test.value == protocol(walk, ruleset.backend)))
 }
 
 /// Chooses where an answer leaves it open.

@@ -38,6 +38,7 @@ fn branches(statement: &Statement) -> bool {
         Statement::SetMark(key) | Statement::SetCtMark(key) | Statement::SetCtZone(_, key) => open(key),
         Statement::SetPayload(_, _, value) | Statement::SetRaw(_, _, _, value) => open(value),
         Statement::Aside(aside) => aside.values.iter().any(|value| matches!(value, Expr::Map(key, _) if open(key))),
+        Statement::Fwd(fwd) => open(&fwd.device) || fwd.neighbor.as_ref().is_some_and(|(_, addr)| open(addr)),
         Statement::Nat(nat) => {
             [&nat.addr, &nat.port].into_iter().flatten().any(|(low, high)| open(low) || high.as_ref().is_some_and(open))
         }

@@ -1,47 +1,95 @@
-//! Options, chunks and extension headers (`nft_exthdr.c`). No packet of a walk has options of IPv4, and none has
-//! extension headers of IPv6 unless it is in pieces.
+//! Options, chunks and extension headers (`nft_exthdr.c`).
 
-use crate::net::{Family, Packet, Protocol};
+use crate::net::{Family, IpOptions, Packet, Protocol};
 use crate::snapshot::nft::{Asks, Exthdr};
 
+use super::super::ip_options::{Compiled, Reader, Wrong, compile};
+use super::super::matches::Bytes;
 use super::super::skb::Asked;
 use super::super::walk::Walk;
 use super::doubt::{Doubt, Field};
 use super::load::{Break, flow};
 
-/// Whether a packet has one, or the value of a field, which no question gives.
+/// Whether a packet has one, or the value of a field.
 pub(super) fn nft_exthdr(walk: &Walk, packet: &Packet, of: Exthdr, asks: Asks, text: &str) -> Result<Field, Break> {
-    walk.ask_piece(if matches!(of, Exthdr::Ip6) { Asked::Each } else { Asked::First });
-    match there(walk, packet, of) {
-        There::No if asks == Asks::Presence => Ok(Ok(0)),
+    walk.ask_piece(asked(of));
+    let doubt = || Ok(Err(Doubt::fact(format!("`{text}` of {}", flow(packet)))));
+    match (there(walk, packet, of), asks) {
         // Of a packet of the other family nothing is asked.
-        There::No | There::OtherFamily => Err(Break),
-        There::Maybe => Ok(Err(Doubt::fact(format!("`{text}` of {}", flow(packet))))),
+        (There::No, Asks::Presence) => Ok(Ok(0)),
+        (There::OtherFamily | There::No, _) => Err(Break),
+        (There::At(_), Asks::Presence) => Ok(Ok(1)),
+        (There::Maybe, _) | (There::At(_), Asks::Field) => doubt(),
+        (There::At(place), Asks::Bits { offset, length }) => {
+            let (from, length) = (place * 8 + u32::from(offset), u32::from(length));
+            let bytes = Bytes::of_packet(walk, packet);
+            if !bytes.has_bits(from, length) {
+                return Err(Break);
+            }
+            bytes.bits(from, length).map_or_else(doubt, |value| Ok(Ok(value)))
+        }
     }
 }
 
-/// Whether there can be any.
+/// What a piece of a packet is asked: each has an extension header of its own, and options that are copied
+/// (`IPOPT_COPY`); the other options, and what is behind, the first one has alone.
+fn asked(of: Exthdr) -> Asked {
+    match of {
+        Exthdr::Ip6(_) | Exthdr::Ip(IpOptions::RR) => Asked::Each,
+        Exthdr::Ip(_) => Asked::Common,
+        Exthdr::Tcp | Exthdr::Sctp | Exthdr::Dccp => Asked::First,
+    }
+}
+
+/// Whether there is one.
 enum There {
     No,
     Maybe,
+    /// At this place of the packet.
+    At(u32),
     OtherFamily,
 }
 
 fn there(walk: &Walk, packet: &Packet, of: Exthdr) -> There {
     let four = packet.family() == Family::Inet;
-    let only = |protocol: Protocol| if packet.protocol() == protocol { There::Maybe } else { There::No };
+    let only = |protocol: Protocol| if packet.nft_protocol() == protocol { There::Maybe } else { There::No };
     match of {
         Exthdr::Tcp => only(Protocol::TCP),
         Exthdr::Sctp => only(Protocol::SCTP),
         Exthdr::Dccp => only(Protocol(33)),
-        Exthdr::Ip if four => There::No,
-        Exthdr::Ip6 if !four && (is_extension(packet.protocol()) || walk.skb.in_pieces) => There::Maybe,
-        Exthdr::Ip6 if !four => There::No,
-        Exthdr::Ip | Exthdr::Ip6 => There::OtherFamily,
+        Exthdr::Ip(kind) if four => ipv4_find_option(packet, kind),
+        Exthdr::Ip6(kind) if !four => ipv6_find_hdr(walk, packet, Protocol(kind)),
+        Exthdr::Ip(_) | Exthdr::Ip6(_) => There::OtherFamily,
     }
 }
 
-/// What may stand between the header and what it carries, though a question names it as the protocol.
-fn is_extension(protocol: Protocol) -> bool {
-    matches!(protocol.0, 0 | 43 | 44 | 50 | 51 | 60 | 135 | 139 | 140)
+/// `ipv4_find_option`: the options are read as if a socket were to send them, so that a source route counts only as long
+/// as none of it is used, and with an option that needs a privilege it depends on whoever runs at the time.
+fn ipv4_find_option(packet: &Packet, kind: u8) -> There {
+    let mut list = packet.options.bytes().to_vec();
+    let Compiled { srr, rr, router_alert, is_strictroute, .. } = match compile(&mut list, Reader::Socket) {
+        (found, None) => found,
+        (_, Some(Wrong::Privileged)) => return There::Maybe,
+        (_, Some(_)) => return There::No,
+    };
+    let found = match kind {
+        IpOptions::RR => rr,
+        IpOptions::RA => router_alert,
+        IpOptions::LSRR => srr.filter(|_| !is_strictroute),
+        _ => srr.filter(|_| is_strictroute),
+    };
+    found.and_then(|at| u32::try_from(at).ok()).map_or(There::No, |at| There::At(20 + at))
+}
+
+/// `ipv6_find_hdr` in `net/ipv6/exthdrs_core.c`. Each piece has its own headers, of which nobody knows all.
+fn ipv6_find_hdr(walk: &Walk, packet: &Packet, kind: Protocol) -> There {
+    if walk.skb.in_pieces {
+        return There::Maybe;
+    }
+    match packet.extensions.find(kind) {
+        Some((at, _)) => There::At(40 + at),
+        // What may be one by the number that the question gives it.
+        None if packet.protocol() == kind => There::Maybe,
+        None => There::No,
+    }
 }

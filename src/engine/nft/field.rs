@@ -1,9 +1,9 @@
 //! Fields of the packet's headers (`nft_payload.c`). What a rule asks of a header that the packet doesn't have ends the
 //! rule, as the condition does that nft puts before it (`src/payload.c` of nftables).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::net::{Packet, Protocol, Transport};
+use crate::net::{Family, Packet, Protocol, Transport};
 use crate::snapshot::LinkKind;
 use crate::snapshot::nft::{Header, HeaderField, PayloadBase};
 
@@ -26,20 +26,38 @@ pub(super) fn nft_payload(walk: &Walk, run: &Run<'_>, header: Header, field: Hea
     }
     ask_piece(walk, header, field);
     if field == HeaderField::Length && has_length(header) {
-        let ip = if packet.ip.destination.is_ipv4() { 20 } else { 40 };
-        let behind = if header == Header::Ip { 0 } else { ip };
+        let behind = match header {
+            Header::Ip => 0,
+            Header::Ip6 => 40,
+            _ => packet.header_length(),
+        };
         // The header of a later protocol, which the first piece has, tells of the whole packet.
         let of_piece = walk.skb.in_pieces && matches!(header, Header::Ip | Header::Ip6);
         return Ok(if of_piece { Ok(meta::piece_length(walk, behind)) } else { meta::length(walk, behind) });
     }
+    if header == Header::Th && packet.nft_transport() != packet.header_length() {
+        return Ok(behind_authentication(walk, packet, field));
+    }
     let value = match header {
         Header::Ip | Header::Ip6 if field == HeaderField::FragOff && walk.skb.in_pieces => None,
-        Header::Ip6 if field == HeaderField::Protocol && walk.skb.in_pieces => Some(FRAGMENT),
+        Header::Ip6
+            if field == HeaderField::Protocol && walk.skb.in_pieces && packet.extensions.in_each_piece() == 0 =>
+        {
+            Some(FRAGMENT)
+        }
         Header::Ip | Header::Ip6 => network(packet, field),
         Header::Icmp | Header::Icmpv6 => icmp(packet, field),
         _ => transport(packet, header, field),
     };
     Ok(value.ok_or_else(|| unknown(packet, header, field)))
+}
+
+/// The bytes that would be ports, where nf_tables takes an authentication header for the transport's.
+fn behind_authentication(walk: &Walk, packet: &Packet, field: HeaderField) -> Field {
+    let from = packet.nft_transport() * 8 + if field == HeaderField::Dport { 16 } else { 0 };
+    let is_port = matches!(field, HeaderField::Sport | HeaderField::Dport);
+    let bits = Bytes::of_packet(walk, packet).bits(from, 16).filter(|_| is_port);
+    bits.ok_or_else(|| unknown(packet, Header::Th, field))
 }
 
 /// What stands behind the IPv6 header of a piece: the fragment header.
@@ -82,14 +100,22 @@ pub(super) fn has_header(packet: &Packet, header: Header) -> bool {
         Header::Udplite => Protocol(136),
         Header::Sctp => Protocol::SCTP,
         Header::Dccp => Protocol(33),
-        Header::Icmp => return packet.protocol() == Protocol::ICMP && packet.ip.destination.is_ipv4(),
-        Header::Icmpv6 => return packet.protocol() == Protocol::ICMPV6 && packet.ip.destination.is_ipv6(),
+        Header::Icmp => return packet.nft_protocol() == Protocol::ICMP && packet.ip.destination.is_ipv4(),
+        Header::Icmpv6 => return packet.nft_protocol() == Protocol::ICMPV6 && packet.ip.destination.is_ipv6(),
         Header::Igmp => Protocol(2),
         Header::Ah => Protocol(51),
         Header::Esp => Protocol(50),
         Header::Comp => Protocol(108),
     };
-    packet.protocol() == protocol
+    packet.nft_protocol() == protocol
+}
+
+/// The address that a number is.
+pub(super) fn address(value: u128, family: Family) -> IpAddr {
+    match family {
+        Family::Inet => Ipv4Addr::from_bits(u32::try_from(value & u128::from(u32::MAX)).unwrap_or(0)).into(),
+        Family::Inet6 => Ipv6Addr::from_bits(value).into(),
+    }
 }
 
 /// An address as a number.
@@ -109,7 +135,7 @@ fn network(packet: &Packet, field: HeaderField) -> Option<u128> {
         HeaderField::Ttl => u128::from(ip.ttl),
         HeaderField::Dscp => u128::from(ip.tos >> 2),
         HeaderField::Ecn => u128::from(ip.tos & 3),
-        HeaderField::Protocol => u128::from(packet.protocol().0),
+        HeaderField::Protocol => u128::from(packet.next_header().0),
         HeaderField::Version => {
             if four {
                 4
@@ -117,7 +143,7 @@ fn network(packet: &Packet, field: HeaderField) -> Option<u128> {
                 6
             }
         }
-        HeaderField::Hdrlength => 5,
+        HeaderField::Hdrlength => u128::from(packet.header_length() / 4),
         // A whole packet has no offset.
         HeaderField::FragOff => u128::from(u16::from(ip.df) << 14),
         _ => return None,
@@ -174,7 +200,7 @@ fn ether(walk: &Walk, run: &Run<'_>, field: HeaderField) -> Result<Field, Break>
 
 /// The field that raw bits are, where they are just one.
 pub(super) fn raw_field(packet: &Packet, base: PayloadBase, offset: u32, length: u32) -> Option<(Header, HeaderField)> {
-    let ports = packet.protocol().has_ports();
+    let ports = packet.nft_protocol().has_ports();
     Some(match (base, packet.ip.destination.is_ipv4(), offset, length) {
         (PayloadBase::Network, true, 64, 8) => (Header::Ip, HeaderField::Ttl),
         (PayloadBase::Network, true, 72, 8) => (Header::Ip, HeaderField::Protocol),
@@ -207,10 +233,11 @@ pub(super) fn raw(walk: &Walk, run: &Run<'_>, base: PayloadBase, offset: u32, le
     let start = match base {
         PayloadBase::Link => None,
         PayloadBase::Network => Some(0),
-        PayloadBase::Transport => Some(bytes.transport()),
+        PayloadBase::Transport => Some(packet.nft_transport()),
         // Which protocols have something inside is fixed (`nft_payload_inner_offset`).
         PayloadBase::Inner => match packet.transport {
             Transport::Icmp { .. } | Transport::Sctp { .. } => return Err(Break),
+            _ if packet.nft_transport() != packet.header_length() => return Err(Break),
             _ => bytes.inner(),
         },
     };

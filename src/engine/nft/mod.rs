@@ -10,6 +10,7 @@ mod doubt;
 mod exthdr;
 mod fib;
 mod field;
+mod fwd;
 mod hash;
 mod load;
 mod lookup;
@@ -55,11 +56,13 @@ pub(super) fn nft_do_chain(
 }
 
 /// The chains of a device: at ingress when it hands a packet up, at egress when it is given one.
-pub(super) fn nf_device(walk: &mut Walk, hook: Hook, dev: &IfName) -> Stage<()> {
+/// A rule there may take the packet and send it on by another device, which is the answer then.
+pub(super) fn nf_device(walk: &mut Walk, hook: Hook, dev: &IfName) -> Stage<Option<IfName>> {
     let (indev, outdev) = if hook == Hook::Ingress { (Some(dev), None) } else { (None, Some(dev)) };
     run(walk, &[NftFamily::Inet, NftFamily::Netdev], hook, (indev, outdev), |walk, table, chain| {
         is_on_device(walk, table, chain, dev)
-    })
+    })?;
+    Ok(walk.skb.send_by.take())
 }
 
 /// Whether a chain is one of a device's. nft 1.0.6 leaves the devices out of its JSON.
@@ -138,6 +141,9 @@ fn run(
     for (_, table, chain) in chains {
         if sees(walk, table, chain) {
             nft_do_chain(walk, nft, table, chain, &state)?;
+        }
+        if walk.skb.send_by.is_some() {
+            break;
         }
     }
     Ok(())

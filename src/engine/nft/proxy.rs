@@ -4,6 +4,7 @@ use crate::net::{Family, Protocol, Transport};
 use crate::trace::{Reason, RuleVerdict};
 
 use super::super::end::{End, Stage};
+use super::super::options;
 use super::super::skb::Asked;
 use super::super::walk::Walk;
 use super::statement::{Flow, Run};
@@ -13,7 +14,7 @@ impl Run<'_> {
     pub(super) fn tproxy(&mut self, walk: &mut Walk, family: Option<Family>, text: &str) -> Flow {
         let packet = self.packet(walk);
         let fits = family.is_none_or(|family| family == packet.family());
-        if !fits || !matches!(packet.protocol(), Protocol::TCP | Protocol::UDP) {
+        if !fits || !matches!(packet.nft_protocol(), Protocol::TCP | Protocol::UDP) {
             return Flow::Break;
         }
         walk.ask_piece(Asked::First);
@@ -26,6 +27,9 @@ impl Run<'_> {
     /// has ACK for an answer to its cookie.
     pub(super) fn synproxy(&mut self, walk: &mut Walk) -> Stage<Flow> {
         let Transport::Tcp { flags, .. } = self.packet(walk).transport else { return Ok(Flow::Break) };
+        if self.packet(walk).nft_protocol() != Protocol::TCP {
+            return Ok(Flow::Break);
+        }
         self.checksum(walk)?;
         let (opens, answers) = (flags & 0x02 != 0, flags & 0x10 != 0);
         if !opens && !answers {
@@ -50,7 +54,11 @@ impl Run<'_> {
     fn checksum(&mut self, walk: &mut Walk) -> Stage<()> {
         let line = self.rule.evidence;
         let what = "a device has checked the segment's checksum, which synproxy takes for one of IPv4";
-        if self.packet(walk).family() == Family::Inet || walk.choose_unknown(what, Some(line)) {
+        let is_right = match self.packet(walk).family() {
+            Family::Inet => options::sums_up(walk, line),
+            Family::Inet6 => walk.choose_unknown(what, Some(line)),
+        };
+        if is_right {
             return Ok(());
         }
         self.record(walk, RuleVerdict::Drop);

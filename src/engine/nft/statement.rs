@@ -1,7 +1,7 @@
 //! Runs one rule's statements over a packet, as `nft_do_chain` runs its expressions.
 
 use crate::evidence::Evidence;
-use crate::net::{Mark, Packet, Transport};
+use crate::net::{Mark, Packet, Protocol, Transport};
 use crate::snapshot::Direction;
 use crate::snapshot::nft::{Data, Expr, NftAside, NftQuota, NftReject, NftVerdict, SetRef, Statement};
 use crate::snapshot::{NftChain, NftRule};
@@ -11,8 +11,9 @@ use super::super::conntrack;
 use super::super::conntrack_tuple::{destination_endpoint, source_endpoint};
 use super::super::conntrack_zone::Zone;
 use super::super::end::{End, ErrorReply, Stage};
+use super::super::options;
 use super::super::skb::Asked;
-use super::super::targets::pass_program;
+use super::super::targets::{pass_program, sums_up};
 use super::super::walk::{Walk, Why};
 use super::Pktinfo;
 use super::doubt::{Doubt, Holds, May};
@@ -132,6 +133,7 @@ impl<'a> Run<'a> {
             Statement::Aside(aside) => self.aside(walk, aside).into(),
             Statement::Tproxy { family, text } => self.tproxy(walk, *family, text),
             Statement::Synproxy => return self.synproxy(walk),
+            Statement::Fwd(fwd) => return self.fwd(walk, fwd),
             Statement::FlowAdd(text) => self.flow_add(walk, text),
             Statement::Unmodelled(text) | Statement::Unread(text) => return self.unmodelled(walk, text),
         })
@@ -299,7 +301,7 @@ impl<'a> Run<'a> {
     /// `reject` (`nft_reject_ipv4.c`, `nft_reject_ipv6.c`, `nft_reject_inet.c`).
     fn reject(&mut self, walk: &mut Walk, with: NftReject) -> Stage<Flow> {
         let four = self.packet(walk).ip.destination.is_ipv4();
-        let tcp = matches!(self.packet(walk).transport, Transport::Tcp { .. });
+        let tcp = self.packet(walk).nft_protocol() == Protocol::TCP;
         let end = match with {
             NftReject::TcpReset if !tcp => return Ok(Flow::Break),
             NftReject::Icmp(..) if !four => return Ok(Flow::Break),
@@ -316,6 +318,11 @@ impl<'a> Run<'a> {
             }
         };
         self.record(walk, RuleVerdict::Reject);
+        let sums_up = match end.error {
+            Some(ErrorReply::TcpReset) => options::sums_up(walk, self.rule.evidence),
+            _ => sums_up(walk, self.rule.evidence),
+        };
+        let end = if sums_up { end } else { End::dropped(Reason::Rule) };
         if walk.skb.in_pieces {
             // No error is sent about a later piece, and about the first only if its checksum is that of the piece.
             walk.part_pieces(self.rule.evidence);

@@ -8,6 +8,7 @@ use crate::trace::{Reason, RuleVerdict};
 use super::super::end::{End, Stage};
 use super::super::iptables::{Change, Record};
 use super::super::matches::{has, masked, value};
+use super::super::options;
 use super::super::walk::{Walk, Why};
 use super::Action;
 
@@ -65,6 +66,10 @@ pub(super) fn synproxy(walk: &mut Walk, rule: &Rule, record: &Record<'_, '_>) ->
         record.take(walk, RuleVerdict::Continue, Change::default());
         return Ok(Action::Continue);
     };
+    if !options::sums_up(walk, rule.evidence) {
+        record.take(walk, RuleVerdict::Drop, Change::default());
+        return Err(End::dropped(Reason::Rule).because([rule.evidence]));
+    }
     let (opens, answers) = (flags & 0x17 == 0x02, flags & 0x17 == 0x10);
     if !opens && !answers {
         record.take(walk, RuleVerdict::Continue, Change::default());

@@ -1,7 +1,7 @@
 //! Statements that set something, or send the packet or a copy of it elsewhere.
 
 use crate::net::Family;
-use crate::snapshot::nft::{CtKey, Expr, Exthdr, Header, HeaderField, MetaKey, NftAside, Statement};
+use crate::snapshot::nft::{CtKey, Expr, Exthdr, Header, HeaderField, MetaKey, NftAside, NftFwd, Statement};
 
 use super::constant::Datatype;
 use super::expression::Typed;
@@ -113,13 +113,10 @@ impl Reader<'_, '_> {
         Statement::Aside(Box::new(NftAside { header, values: values.into(), elsewhere: false, text }))
     }
 
-    /// `dup to 192.0.2.9 device "eth0"`, `fwd ip to 192.0.2.9 device "eth0"`.
-    pub(super) fn sends(&mut self, word: &str) -> Parsed<Statement> {
+    /// `dup to 192.0.2.9 device "eth0"`, `dup to "eth1"`.
+    pub(super) fn dup(&mut self) -> Parsed<Statement> {
         let start = self.cursor.start();
         self.cursor.next();
-        if matches!(self.cursor.peek_word(), Some("ip" | "ip6")) {
-            self.cursor.next();
-        }
         if !self.cursor.word("to") {
             return Err(self.cursor.expected("`to`"));
         }
@@ -128,11 +125,41 @@ impl Reader<'_, '_> {
             values.push(self.opaque_value()?);
         }
         let text = self.cursor.text(start, self.cursor.last_end()).into();
-        Ok(if word == "fwd" {
-            Statement::Unmodelled(text)
-        } else {
-            Statement::Aside(Box::new(NftAside { header: None, values: values.into(), elsewhere: true, text }))
-        })
+        Ok(Statement::Aside(Box::new(NftAside { header: None, values: values.into(), elsewhere: true, text })))
+    }
+
+    /// `fwd to "eth1"`, `fwd ip to 192.0.2.9 device "eth0"`.
+    pub(super) fn fwd(&mut self) -> Parsed<Statement> {
+        self.cursor.next();
+        let family = match self.cursor.peek_word() {
+            Some("ip") => Some((Family::Inet, Datatype::Ipv4)),
+            Some("ip6") => Some((Family::Inet6, Datatype::Ipv6)),
+            _ => None,
+        };
+        if family.is_some() {
+            self.cursor.next();
+        }
+        if !self.cursor.word("to") {
+            return Err(self.cursor.expected("`to`"));
+        }
+        let Some((family, datatype)) = family else {
+            return Ok(Statement::Fwd(Box::new(NftFwd { neighbor: None, device: self.device_value()? })));
+        };
+        let address = self.typed_value(datatype)?;
+        if !self.cursor.word("device") {
+            return Err(self.cursor.expected("`device`"));
+        }
+        let device = self.device_value()?;
+        Ok(Statement::Fwd(Box::new(NftFwd { neighbor: Some((family, address)), device })))
+    }
+
+    /// A device's name stands in quotes; a word without them is the start of an expression, or a number.
+    fn device_value(&mut self) -> Parsed<Expr> {
+        if self.starts_expression() {
+            self.expected_data = vec![Datatype::Ifindex];
+            return Ok(self.expression()?.expr);
+        }
+        self.typed_value(Datatype::Ifindex)
     }
 
     /// `flow add @ft`.

@@ -1,14 +1,15 @@
 //! Expressions of `nft list ruleset` (`src/parser_bison.y` of nftables, as `src/expression.c` prints them).
 
+use crate::net::ExtHeader;
 use crate::snapshot::Direction;
 use crate::snapshot::nft::{
     Asks, BitOp, CtKey, Expr, Exthdr, Fib, FibResult, Header, NumgenMode, PayloadBase, RtKey, SetRef,
 };
 
 use super::constant::{Datatype, integer};
-use super::field;
 use super::scope::Reader;
 use super::token::{Parsed, Token};
+use super::{exthdr, field};
 
 /// Expressions inside each other beyond this are no listing.
 const MAX_DEPTH: u32 = 32;
@@ -174,10 +175,16 @@ impl Reader<'_, '_> {
             }
             "rt" => self.rt(start),
             "socket" | "osf" | "ipsec" => self.opaque(word, start),
-            "exthdr" => self.exthdr(Exthdr::Ip6, start),
+            "exthdr" => {
+                let fault = self.cursor.expected("an extension header");
+                let name = self.cursor.name("an extension header")?;
+                let of = exthdr::extension(name).ok_or(fault)?;
+                Ok(self.exthdr(of, name, start))
+            }
             "frag" | "hbh" | "dst" | "mh" | "srh" => {
-                self.cursor.name("a field")?;
-                Ok(self.header_field(Exthdr::Ip6, start))
+                let field = self.cursor.name("a field")?;
+                let of = exthdr::extension(word).ok_or(fault)?;
+                Ok(self.header_field(of, (word, field), start))
             }
             _ if word.starts_with('@') => raw(word).map(|expr| Typed::new(expr, Datatype::Integer)).ok_or(fault),
             _ => match field::header(word) {
@@ -298,13 +305,16 @@ impl Reader<'_, '_> {
     fn payload(&mut self, header: Header, start: usize) -> Parsed<Typed> {
         if matches!(self.cursor.peek_word(), Some("option" | "chunk")) {
             self.cursor.next();
-            return match header {
-                Header::Tcp => self.exthdr(Exthdr::Tcp, start),
-                Header::Ip => self.exthdr(Exthdr::Ip, start),
-                Header::Sctp => self.exthdr(Exthdr::Sctp, start),
-                Header::Dccp => self.exthdr(Exthdr::Dccp, start),
-                _ => Err(self.cursor.expected("a header with options")),
+            let fault = self.cursor.expected("an option of the header");
+            let name = self.cursor.name("an option")?;
+            let of = match header {
+                Header::Tcp => Some(Exthdr::Tcp),
+                Header::Ip => exthdr::ip_option(name),
+                Header::Sctp => Some(Exthdr::Sctp),
+                Header::Dccp => Some(Exthdr::Dccp),
+                _ => None,
             };
+            return Ok(self.exthdr(of.ok_or(fault)?, name, start));
         }
         let fault = self.cursor.expected("a field of the header");
         let (name, datatype) = self.cursor.peek_word().and_then(|word| field::field(header, word)).ok_or(fault)?;
@@ -313,23 +323,24 @@ impl Reader<'_, '_> {
     }
 
     /// An option, a chunk or an extension header, and a field of it where one stands there.
-    fn exthdr(&mut self, of: Exthdr, start: usize) -> Parsed<Typed> {
+    fn exthdr(&mut self, of: Exthdr, name: &str, start: usize) -> Typed {
         const FIELDS: &[&str] = &[
             "size", "count", "left", "right", "length", "tsval", "tsecr", "kind", "type", "value", "ptr", "addr",
             "flags", "tsn", "stream", "ssn", "ppid",
         ];
-        self.cursor.name("an option")?;
-        if self.cursor.peek_word().is_some_and(|word| FIELDS.contains(&word)) {
+        if let Some(word) = self.cursor.peek_word().filter(|word| FIELDS.contains(word)) {
             self.cursor.next();
-            return Ok(self.header_field(of, start));
+            return self.header_field(of, (name, word), start);
         }
         let text = self.cursor.text(start, self.cursor.last_end());
-        Ok(Typed::new(Expr::Exthdr(of, Asks::Presence, text.into()), Datatype::Boolean))
+        Typed::new(Expr::Exthdr(of, Asks::Presence, text.into()), Datatype::Boolean)
     }
 
-    fn header_field(&self, of: Exthdr, start: usize) -> Typed {
+    /// A field of an option or header of a name.
+    fn header_field(&self, of: Exthdr, (name, word): (&str, &str), start: usize) -> Typed {
         let text = self.cursor.text(start, self.cursor.last_end());
-        Typed::new(Expr::Exthdr(of, Asks::Field, text.into()), Datatype::Opaque)
+        let (asks, datatype) = exthdr::field(of, name, word);
+        Typed::new(Expr::Exthdr(of, asks, text.into()), datatype)
     }
 
     /// `rt classid`, `rt ip nexthop`; `rt type` and others are fields of IPv6's routing header.
@@ -347,7 +358,7 @@ impl Reader<'_, '_> {
             "nexthop" => (RtKey::Nexthop4, Datatype::Ipv4),
             "mtu" => (RtKey::Mtu, Datatype::Integer),
             "ipsec" => (RtKey::Ipsec, Datatype::Boolean),
-            _ => return Ok(self.header_field(Exthdr::Ip6, start)),
+            word => return Ok(self.header_field(Exthdr::Ip6(ExtHeader::ROUTING.0), ("rt", word), start)),
         };
         Ok(Typed::new(Expr::Rt(key), datatype))
     }

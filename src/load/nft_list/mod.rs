@@ -4,6 +4,7 @@
 mod assign;
 mod constant;
 mod expression;
+mod exthdr;
 mod field;
 mod nat;
 mod relation;

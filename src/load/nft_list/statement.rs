@@ -91,7 +91,8 @@ impl Reader<'_, '_> {
             }
             "add" | "update" | "delete" => self.dynset(word),
             "meter" => self.meter(start),
-            "dup" | "fwd" => self.sends(word),
+            "dup" => self.dup(),
+            "fwd" => self.fwd(),
             "flow" => self.flow_add(start),
             "tproxy" => self.tproxy(start),
             "synproxy" => self.synproxy(),

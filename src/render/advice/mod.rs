@@ -64,7 +64,7 @@ fn case_advice(case: &Case<'_>, at: &At<'_>) -> Option<String> {
 }
 
 fn rest_advice(at: &At<'_>, reason: Reason) -> String {
-    let At { place, node, device, source, destination, ip, .. } = at;
+    let At { place, node, device, source, destination, ip, is_v6, .. } = at;
     let (call, family) = if at.is_v6 { ("ip6tables", " -f ipv6") } else { ("iptables", "") };
     match reason {
         Reason::Policy => {
@@ -90,6 +90,18 @@ fn rest_advice(at: &At<'_>, reason: Reason) -> String {
         }
         Reason::NatFailed => format!("give {device} an address {place}: `{ip} addr show dev {device}`"),
         Reason::ProtocolUnreachable => "ask for the protocol that the receiver takes (`--proto`)".to_owned(),
+        Reason::BadHeader => {
+            "ask without that option or header, or with one that the kernel takes (`--ip-options`, `--ext-headers`)"
+                .to_owned()
+        }
+        Reason::SourceRoute if *is_v6 => "no kernel follows such a header any more: ask without it".to_owned(),
+        Reason::SourceRoute => {
+            let key = sysctl_word(device);
+            format!(
+                "`sysctl -w net.ipv4.conf.all.accept_source_route=1 net.ipv4.conf.{key}.accept_source_route=1` {place}, \
+                 or let the packet find its way without a source route"
+            )
+        }
         Reason::NotUnicast => "ask for a unicast address: flowtrace does not walk broadcasts and multicasts".to_owned(),
         _ => format!("`-v` shows every step up to here {place}"),
     }

@@ -110,6 +110,11 @@ fn packet() -> Value {
     let optional = [
         ("tcp_flags", count()),
         ("icmp", icmp()),
+        (
+            "ip_options",
+            json!({"type": "string", "description": "the options of the IPv4 header in hexadecimal, ?? where one is not known"}),
+        ),
+        ("ext_headers", list(&object(&[("header", words(&EXT_HEADERS, "")), ("bytes", text())]))),
         ("fragments", object(&[("count", count()), ("largest", count())])),
         ("link", object(&[("source", text()), ("destination", text())])),
         ("tunnel", words(&["vxlan", "relay"], "on an outer packet: what carries the inner one")),
@@ -119,6 +124,9 @@ fn packet() -> Value {
     add_optional(&mut packet, optional);
     packet
 }
+
+/// As `--ext-headers` has them.
+const EXT_HEADERS: [&str; 5] = ["hop", "dst", "route", "frag", "ah"];
 
 /// A step is one of its kinds; what every kind has stands beside that.
 fn step() -> Value {
@@ -176,7 +184,7 @@ fn kinds() -> Vec<Kind> {
     kinds
 }
 
-fn routing_kinds() -> [Kind; 4] {
+fn routing_kinds() -> [Kind; 5] {
     [
         Kind::new(
             "route",
@@ -201,6 +209,7 @@ fn routing_kinds() -> [Kind; 4] {
                 ("passed", flag()),
             ],
         ),
+        Kind::new("source-route", [("destination", text())]),
         Kind::new("forward", [("mtu", json!({"type": ["integer", "null"]}))]),
         Kind::new("fragment", [("mtu", count()), ("count", count()), ("largest", count())]),
     ]
@@ -233,7 +242,7 @@ fn netfilter_kinds() -> [Kind; 4] {
 const HOOKS: [Hook; 7] =
     [Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Output, Hook::Postrouting, Hook::Ingress, Hook::Egress];
 
-const RULE_VERDICTS: [RuleVerdict; 8] = [
+const RULE_VERDICTS: [RuleVerdict; 9] = [
     RuleVerdict::Accept,
     RuleVerdict::Drop,
     RuleVerdict::Reject,
@@ -242,6 +251,7 @@ const RULE_VERDICTS: [RuleVerdict; 8] = [
     RuleVerdict::Jump,
     RuleVerdict::Goto,
     RuleVerdict::Queue,
+    RuleVerdict::Stolen,
 ];
 
 fn link_kinds() -> [Kind; 6] {

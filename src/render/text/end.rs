@@ -183,7 +183,13 @@ fn words(reason: Option<Reason>) -> &'static [&'static str] {
         Some(Reason::Prohibit) => &["prohibit"],
         Some(Reason::Userspace) => &["-j ", " queue", " synproxy"],
         Some(Reason::NatFailed | Reason::Conntrack) => &["-j ", " masquerade", " redirect", " snat", " dnat"],
-        Some(Reason::RpFilter | Reason::NotForwarding | Reason::EchoIgnored | Reason::ReplyNotMatched) => &["= "],
+        Some(
+            Reason::RpFilter
+            | Reason::NotForwarding
+            | Reason::EchoIgnored
+            | Reason::ReplyNotMatched
+            | Reason::SourceRoute,
+        ) => &["= "],
         Some(Reason::FragmentationNeeded | Reason::TooBig) => &["mtu "],
         Some(Reason::NeighborFailed) => &[
             "FAILED",

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::net::{Encapsulation, Packet, Protocol, Transport};
+use crate::net::{Encapsulation, ExtHeader, Packet, Protocol, Transport};
 
 use super::super::endpoint;
 
@@ -49,6 +49,15 @@ pub(super) fn tunnel(packet: &Packet) -> String {
     }
 }
 
+/// What stands between the IP header and the transport's, in words.
+pub(super) fn between(packet: &Packet) -> Option<String> {
+    let words: Vec<&str> = packet.extensions.list().iter().map(ExtHeader::word).collect();
+    if packet.options.is_empty() {
+        return (!words.is_empty()).then(|| format!("headers {}", words.join(",")));
+    }
+    Some(format!("options {}", packet.options.hex()))
+}
+
 /// What the packet is: its protocol, and for ICMP which message.
 pub(super) fn protocol(packet: &Packet) -> String {
     let protocol = packet.protocol();
@@ -84,6 +93,8 @@ pub(super) fn icmp_error(family_v6: Version, kind: u8, code: u8) -> String {
         (Version::V4, 3, 9 | 10 | 13) | (Version::V6, 1, 1) => "administratively prohibited",
         (Version::V4, 11, 0) | (Version::V6, 3, 0) => "time exceeded",
         (Version::V6, 2, 0) => "packet too big",
+        (Version::V4, 3, 5) => "source route failed",
+        (Version::V4, 12, _) | (Version::V6, 4, _) => "parameter problem",
         _ => return format!("ICMP error {kind}/{code}"),
     };
     format!("ICMP {kind}/{code} ({name})")
@@ -140,6 +151,9 @@ fn header_changes(was: &Packet, is: &Packet, changes: &mut Vec<String>) {
     }
     if was.length != is.length {
         changes.push(format!("{} bytes", is.length));
+    }
+    if was.options != is.options || was.extensions != is.extensions {
+        changes.extend(between(is));
     }
     if let Some(pieces) = is.fragments
         && was.fragments != is.fragments

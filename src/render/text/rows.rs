@@ -196,6 +196,7 @@ impl<'a> Rows<'a> {
                 ("rp_filter", shown.then(|| format!("{} check of {} {word}", mode.as_str(), step.packet.ip.source))?)
             }
             Decision::Forward(forwarded) => ("forward", self.style.verbose.then(|| format!("ttl {}", forwarded.ttl))?),
+            Decision::SourceRoute { destination } => ("srr", format!("the source route leads to {destination} next")),
             Decision::Conntrack { state } => {
                 let plain = matches!(state, CtState::New | CtState::Established);
                 ("conntrack", (!plain || self.style.verbose).then(|| state.as_str().to_owned())?)
@@ -318,7 +319,8 @@ pub(super) fn answer(step: &Step) -> Option<String> {
 
 fn sent(packet: &Packet) -> String {
     let (protocol, inner) = (packet::protocol(packet), packet.innermost());
-    format!("{protocol} {}, ttl {}, {} bytes", packet::headers(packet), inner.ip.ttl, inner.length)
+    let between = packet::between(inner).map(|words| format!(", {words}")).unwrap_or_default();
+    format!("{protocol} {}, ttl {}, {} bytes{between}", packet::headers(packet), inner.ip.ttl, inner.length)
 }
 
 /// How a packet comes that its first device can't take whole.

@@ -57,7 +57,8 @@ pub(super) fn row(step: &Step, next: Option<&Step>, stack: &mut Stack, style: St
             stack.enter(key, chain, &step.because);
             let sets = sets(mark.map(|mark| mark.to_string()), *tos, *ttl);
             let rewritten = rewrites(text) && matches!(next.map(|next| &next.decision), Some(Decision::Nat { .. }));
-            let decides = matches!(verdict, RuleVerdict::Accept | RuleVerdict::Drop | RuleVerdict::Reject);
+            let decides =
+                matches!(verdict, RuleVerdict::Accept | RuleVerdict::Drop | RuleVerdict::Reject | RuleVerdict::Stolen);
             if !decides && *verdict != RuleVerdict::Queue && sets.is_none() && !rewritten {
                 return None;
             }

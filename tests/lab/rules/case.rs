@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::super::rng::Rng;
+use super::between;
 use super::craft::{Crafted, Payload};
 use super::router::Rules;
 use super::{iptables, nft};
@@ -124,5 +125,7 @@ fn packet(n: u16, rng: &mut Rng) -> Crafted {
         data,
         mss: rng.percent(80),
         mark: if local { *rng.pick(&[0, 0, 1, 0x10]) } else { 0 },
+        options: if v6 { &[] } else { between::options(rng) },
+        extensions: if v6 { between::extensions(pieces, rng) } else { &[] },
     }
 }

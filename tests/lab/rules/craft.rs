@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use flowtrace::net::{Ip, Mark, Packet, Protocol, Transport};
+use flowtrace::net::{Ip, IpOptions, Mark, Packet, Protocol, Transport};
+
+use super::between::{self, Extension};
 
 /// What the wire takes in one piece.
 const MTU: usize = 1500;
@@ -51,6 +53,10 @@ pub struct Crafted {
     pub mss: bool,
     /// The sending socket's mark, where the router itself sends.
     pub mark: u32,
+    /// The options of IPv4, in whole words.
+    pub options: &'static [u8],
+    /// The extension headers of IPv6.
+    pub extensions: &'static [Extension],
 }
 
 impl Crafted {
@@ -86,6 +92,8 @@ impl Crafted {
             Ip { source: self.source, destination: self.destination, ttl: self.ttl, tos: self.tos, df: self.df || v6 };
         let mut packet = Packet::new(ip, transport, self.bytes().len() as u32);
         packet.mark = Mark(self.mark);
+        packet.options = IpOptions::known(self.options);
+        packet.extensions = between::headers(self.extensions);
         packet
     }
 
@@ -96,7 +104,9 @@ impl Crafted {
             return vec![bytes];
         }
         let v6 = self.source.is_ipv6();
-        let (header, rest) = bytes.split_at(if v6 { 40 } else { 20 });
+        let each = between::headers(self.extensions).in_each_piece();
+        let each: usize = self.extensions.iter().take(each).map(|(_, behind)| behind.len() + 1).sum();
+        let (header, rest) = bytes.split_at(if v6 { 40 + each } else { 20 + self.options.len() });
         let room = (MTU - header.len() - if v6 { 8 } else { 0 }) / 8 * 8;
         let count = rest.len().div_ceil(room);
         let places = rest.chunks(room).enumerate();
@@ -113,22 +123,25 @@ impl Crafted {
         let body = self.body();
         let mut bytes = match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                let length = (20 + body.len()) as u16;
-                let mut header = vec![0x45, self.tos];
+                let length = (20 + self.options.len() + body.len()) as u16;
+                let mut header = vec![0x45 + (self.options.len() / 4) as u8, self.tos];
                 header.extend(length.to_be_bytes());
                 header.extend([0x12, 0x34, if self.df { 0x40 } else { 0 }, 0, self.ttl, self.protocol(), 0, 0]);
                 header.extend(source.octets());
                 header.extend(destination.octets());
+                header.extend(self.options);
                 let sum = checksum(&header, 0);
                 header[10..12].copy_from_slice(&sum.to_be_bytes());
                 header
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
                 let mut header = vec![0x60 | self.tos >> 4, self.tos << 4, 0, 0];
-                header.extend((body.len() as u16).to_be_bytes());
-                header.extend([self.protocol(), self.ttl]);
+                let between = between::headers(self.extensions);
+                header.extend(((between.length() as usize + body.len()) as u16).to_be_bytes());
+                header.extend([between.list().first().map_or(self.protocol(), |first| first.kind().0), self.ttl]);
                 header.extend(source.octets());
                 header.extend(destination.octets());
+                header.extend(between.bytes(Protocol(self.protocol())));
                 header
             }
             _ => panic!("{self:?} has two families"),
@@ -200,9 +213,28 @@ impl Crafted {
     }
 }
 
+/// The options of a later piece: those that are not copied have become ones without meaning (`ip_options_fragment` in
+/// `net/ipv4/ip_options.c`).
+fn copied_alone(options: &mut [u8]) {
+    let mut at = 0;
+    while at < options.len() && options[at] != 0 {
+        let length = if options[at] == 1 { 1 } else { usize::from(*options.get(at + 1).unwrap_or(&0)) };
+        if length == 0 || at + length > options.len() {
+            return;
+        }
+        if options[at] & 0x80 == 0 {
+            options[at..at + length].fill(1);
+        }
+        at += length;
+    }
+}
+
 /// A piece of an IPv4 packet; offsets are told in units of eight bytes.
 fn piece4(header: &[u8], piece: &[u8], offset: u16, more: u16) -> Vec<u8> {
     let mut bytes = header.to_vec();
+    if offset > 0 {
+        copied_alone(&mut bytes[20..]);
+    }
     bytes[2..4].copy_from_slice(&((header.len() + piece.len()) as u16).to_be_bytes());
     bytes[6..8].copy_from_slice(&((more << 13) | (offset / 8)).to_be_bytes());
     bytes[10..12].fill(0);
@@ -215,9 +247,16 @@ fn piece4(header: &[u8], piece: &[u8], offset: u16, more: u16) -> Vec<u8> {
 /// A piece of an IPv6 packet, behind a fragment header.
 fn piece6(header: &[u8], piece: &[u8], offset: u16, more: u16) -> Vec<u8> {
     let mut bytes = header.to_vec();
-    bytes[4..6].copy_from_slice(&((8 + piece.len()) as u16).to_be_bytes());
-    bytes[6] = 44;
-    bytes.extend([header[6], 0]);
+    bytes[4..6].copy_from_slice(&((header.len() - 40 + 8 + piece.len()) as u16).to_be_bytes());
+    // The last header of those that every piece has names the fragment header.
+    let mut last = 6;
+    let mut at = 40;
+    while at < header.len() {
+        last = at;
+        at += (usize::from(header[at + 1]) + 1) * 8;
+    }
+    bytes[last] = 44;
+    bytes.extend([header[last], 0]);
     bytes.extend((offset | more).to_be_bytes());
     bytes.extend([0, 0, 0x12, 0x34]);
     bytes.extend(piece);

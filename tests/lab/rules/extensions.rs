@@ -60,7 +60,29 @@ fn headers(at: At, rng: &mut Rng) -> Option<String> {
         return None;
     }
     let not = rng.negation(25);
-    Some(match rng.below(7) {
+    Some(match rng.below(14) {
+        7 => format!(
+            "-m hbh {}",
+            rng.word(&["--hbh-len 8", "--hbh-opts 5:2", "--hbh-opts 1:4", "--hbh-opts 5,1", "! --hbh-len 8"])
+        ),
+        8 => format!("-m dst {}", rng.word(&["--dst-len 8", "--dst-opts 1", "! --dst-len 8", "--dst-opts 222:4"])),
+        9 => format!(
+            "-m rt {}",
+            rng.word(&[
+                "--rt-segsleft 1",
+                "! --rt-segsleft 1",
+                "--rt-len 24",
+                "--rt-type 0 --rt-0-res",
+                "--rt-type 0 --rt-0-addrs 2001:db8:2::7"
+            ])
+        ),
+        10 => format!("-m ah {}", rng.word(&["", "--ahspi 7", "! --ahspi 7", "--ahspi 0:8"])).trim_end().to_owned(),
+        11 => format!("-m frag {}", rng.word(&["--fragid 7", "--fragfirst", "--fraglast", "! --fragid 7 --fragres"])),
+        12 => format!(
+            "-m ipv6header {not}--header {}",
+            rng.word(&["hop,prot", "hop,dst,prot", "dst", "auth,prot", "route"])
+        ),
+        13 => format!("-m ipv6header {not}--header {} --soft", rng.word(&["hop", "hop,dst", "auth", "route", "prot"])),
         5 => format!("-m frag --fragid 1:9 {}", rng.word(&["--fragfirst", "--fraglast", "--fragmore --fragres"])),
         6 => format!("-m dst {not}--dst-len 8"),
         0 => format!("-m ipv6header {not}--header {}", rng.word(&["prot", "frag", "hop,prot", "esp"])),
@@ -158,6 +180,11 @@ fn u32(_: At, rng: &mut Rng) -> Option<String> {
         "4>>16=0x1234",
         "8>>24=63,64",
         "1000=0",
+        "0>>24=0x46:0x4f",
+        "20>>24=7,68,131,148",
+        "20&0x0000ff00=0x0400,0x0800",
+        "4&0xff00=0,60,43",
+        "40>>24=17&&4&0xffff=8:255",
         "40=0x47455420&&6&0xff=0:255",
     ]);
     Some(format!("-m u32 {}--u32 \"{tests}\"", rng.negation(25)))
@@ -171,6 +198,7 @@ fn bpf(_: At, rng: &mut Rng) -> Option<String> {
         "5,177 0 0 0,72 0 0 2,53 0 1 1000,6 0 0 1,6 0 0 0",
         "7,128 0 0 0,20 0 0 4,7 0 0 0,64 0 0 0,69 0 1 255,6 0 0 1,6 0 0 0",
         "2,32 0 0 1000,6 0 0 1",
+        "4,48 0 0 20,21 0 1 148,6 0 0 1,6 0 0 0",
         "6,40 0 0 4,2 0 0 3,97 0 0 3,172 0 0 0,21 0 0 0,22 0 0 0",
     ]);
     Some(format!("-m bpf --bytecode \"{program}\""))

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use flowtrace::engine::{Given, Origin, Question, explain};
 use flowtrace::evidence::Evidence;
 use flowtrace::load::load_files;
-use flowtrace::net::{IfName, NetnsId, Packet, Transport};
+use flowtrace::net::{ExtHeader, IfName, NetnsId, Packet, RouteType, Transport};
 use flowtrace::snapshot::Snapshot;
-use flowtrace::trace::{Answer, Decision, Path, RuleVerdict, Step, Verdict};
+use flowtrace::trace::{Answer, Decision, Path, Reason, RuleVerdict, Step, Verdict};
 
 use super::super::ruletrace::RuleHit;
 use super::super::tap::{Direction, Sighting};
@@ -185,8 +185,20 @@ fn ask(snapshot: &Snapshot, crafted: &Crafted) -> Answer {
 
 /// The steps that the kernel shows for a way: with those of the error, but not those of an answer, which nobody sends.
 fn steps(path: &Path) -> impl Iterator<Item = &Step> {
-    let error = path.reply.as_ref().filter(|_| path.forward.verdict == Verdict::Rejected);
+    let error = path.reply.as_ref().filter(|_| path.forward.verdict == Verdict::Rejected && !ends_in_stack(path));
     path.forward.steps.iter().chain(error.into_iter().flat_map(|reply| &reply.steps))
+}
+
+/// Whether the stack refuses an extension header of a packet that is for the router, which the lab keeps from it.
+fn ends_in_stack(path: &Path) -> bool {
+    let refused =
+        matches!(path.forward.reason, Some(Reason::BadHeader | Reason::ProtocolUnreachable | Reason::SourceRoute));
+    let local = |step: &Step| matches!(step.decision, Decision::Route { kind: Some(RouteType::Local), .. });
+    let Some(last) = path.forward.steps.last().map(|step| &step.packet) else { return false };
+    // Options for each hop are read before any rule.
+    let early = path.forward.reason == Some(Reason::BadHeader)
+        && last.extensions.list().first().is_some_and(|first| first.kind() == ExtHeader::HOP);
+    refused && !early && last.ip.destination.is_ipv6() && path.forward.steps.iter().any(local)
 }
 
 /// The rules on a way that do nothing, and of which nobody knows whether they matched: they are taken to.
@@ -202,6 +214,7 @@ fn differences(path: &Path, seen: &Seen, open: &BTreeSet<String>) -> Vec<String>
         return prefix_differences(path, seen, open);
     }
     let mut found = Vec::new();
+    let delivered = path.forward.verdict == Verdict::Delivered || ends_in_stack(path);
     // The rules of an error, which IPv4 sends about the first piece alone, are counted with that piece's.
     let counted = path.forward.verdict == Verdict::Rejected && seen.hits.is_empty();
     if seen.parted && !counted {
@@ -227,7 +240,7 @@ fn differences(path: &Path, seen: &Seen, open: &BTreeSet<String>) -> Vec<String>
         }
     }
     found.extend(rule_difference(path, seen, open));
-    if (path.forward.verdict == Verdict::Delivered) != seen.delivered {
+    if delivered != seen.delivered {
         found.push(format!("explain says {:?}, the kernel delivered: {}", path.forward.verdict, seen.delivered));
     }
     found
@@ -243,7 +256,8 @@ fn prefix_differences(path: &Path, seen: &Seen, open: &BTreeSet<String>) -> Vec<
     let wanted = steps(path).filter_map(rule_of_step).map(|(_, rule)| rule);
     let wanted: Vec<String> = wanted.filter(|rule| !open.contains(rule)).collect();
     let rules = rules_of(seen, open);
-    let agrees = seen.hits.is_empty() || rules.starts_with(&wanted);
+    // Of pieces that part ways, those of the first one count, which ends where IPv4 puts them together.
+    let agrees = seen.hits.is_empty() || rules.starts_with(&wanted) || seen.parted && wanted.starts_with(&rules);
     if agrees { Vec::new() } else { vec!["explain knows less than the kernel, and other rules besides".to_owned()] }
 }
 
@@ -326,15 +340,27 @@ fn packet_difference(packet: &Packet, seen: &Header) -> Option<&'static str> {
         ("ttl", packet.ip.ttl == seen.ttl),
         ("tos", packet.ip.tos == seen.tos),
         ("length", packet.length == seen.length),
+        ("options or headers", seen.fragment.is_some() || same_between(packet, seen)),
         ("icmp", seen.icmp.is_none() || icmp == seen.icmp),
         ("flags", seen.tcp_flags.is_none() || flags == seen.tcp_flags),
     ];
     checks.into_iter().find(|(_, same)| !same).map(|(field, _)| field)
 }
 
+/// Whether what stands between the headers is the same, as far as it is known.
+fn same_between(packet: &Packet, seen: &Header) -> bool {
+    let known: Vec<Option<u8>> = if packet.ip.destination.is_ipv4() {
+        packet.options.bytes().to_vec()
+    } else {
+        packet.extensions.bytes(packet.protocol()).into_iter().map(Some).collect()
+    };
+    let same = |(known, seen): (&Option<u8>, &u8)| known.is_none_or(|known| known == *seen);
+    known.len() == seen.between.len() && known.iter().zip(&seen.between).all(same)
+}
+
 fn packet_text(packet: &Packet) -> String {
     format!(
-        "{} {}.{:?} > {}.{:?} ttl {} tos {:#x} length {}",
+        "{} {}.{:?} > {}.{:?} ttl {} tos {:#x} length {} {}",
         packet.protocol(),
         packet.ip.source,
         packet.source_port(),
@@ -342,7 +368,8 @@ fn packet_text(packet: &Packet) -> String {
         packet.destination_port(),
         packet.ip.ttl,
         packet.ip.tos,
-        packet.length
+        packet.length,
+        packet.options.hex()
     )
 }
 

@@ -5,6 +5,7 @@
 //! A case takes milliseconds, since nothing waits: packets are handed to one processor's queue in order, and a marker
 //! that comes after a packet tells that the kernel is done with it.
 
+pub mod between;
 pub mod case;
 pub mod craft;
 pub mod extensions;

@@ -304,14 +304,47 @@ fn rare(at: At, rng: &mut Rng) -> String {
         4 => format!("meta l4proto {}", rng.word(&["tcp", "{ tcp, udp }", "!= udp"])),
         5 => format!("meta pkttype {}", rng.word(&["host", "!= host"])),
         6 if at.family == "inet" => format!("meta nfproto {}", rng.word(&["ipv4", "ipv6"])),
-        9 if at.family != "ip" && rng.percent(40) => {
-            rng.word(&["frag frag-off 0", "frag more-fragments 1", "dst nexthdr tcp", "rt type 0"]).to_owned()
-        }
+        9 if at.family != "ip" && rng.percent(40) => rng
+            .word(&[
+                "frag frag-off 0",
+                "frag more-fragments 1",
+                "frag id 7",
+                "dst nexthdr tcp",
+                "dst hdrlength 0",
+                "rt type 0",
+                "rt seg-left 1",
+                "rt seg-left != 0",
+                "hbh nexthdr { tcp, udp, 60 }",
+                "hbh hdrlength > 0",
+                "ip6 nexthdr 0",
+                "@nh,320,8 60",
+                "@nh,336,8 5",
+            ])
+            .to_owned(),
         9 if at.family != "ip" => {
             let header = rng.word(&["frag", "hbh", "rt", "dst", "mh"]);
             format!("exthdr {header} {}", rng.word(&["exists", "missing"]))
         }
-        9 => rng.word(&["ip option rr exists", "ip option ra value 0", "ip hdrlength 5", "ip frag-off 0"]).to_owned(),
+        9 => rng
+            .word(&[
+                "ip option rr exists",
+                "ip option rr missing",
+                "ip option rr ptr 4",
+                "ip option rr ptr 8-40",
+                "ip option rr length 7",
+                "ip option rr addr 0.0.0.0",
+                "ip option ra value 0",
+                "ip option ra exists",
+                "ip option lsrr exists",
+                "ip option lsrr addr 198.51.100.7",
+                "ip option ssrr exists",
+                "ip hdrlength 5",
+                "ip hdrlength 6-15",
+                "ip frag-off 0",
+                "@nh,160,8 148",
+                "@nh,176,8 4",
+            ])
+            .to_owned(),
         // In a table of both families nft 1.0.6 prints neither this nor that the frame's type is asked for behind it, and
         // what the namespace itself sends has no frame.
         10 if rng.percent(25) && (inward || at.family != "inet") => "iiftype ether".to_owned(),

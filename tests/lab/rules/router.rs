@@ -291,6 +291,8 @@ impl Router {
             data: 0,
             mss: true,
             mark: 0,
+            options: &[],
+            extensions: &[],
         };
         self.send_frame(MARKER_MAC, &marker.bytes())?;
         let (mut sightings, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(5));
@@ -480,6 +482,7 @@ fn furnish() -> Result<(), String> {
     for dev in ["all", "default", "eth0", "eth1"] {
         write(&format!("ipv4/conf/{dev}/rp_filter"), "0")?;
         write(&format!("ipv4/conf/{dev}/send_redirects"), "0")?;
+        write(&format!("ipv4/conf/{dev}/accept_source_route"), "1")?;
         write(&format!("ipv6/conf/{dev}/accept_ra"), "0")?;
     }
     for dev in ["eth0", "eth1"] {

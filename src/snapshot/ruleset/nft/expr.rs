@@ -63,12 +63,12 @@ pub enum Expr {
 /// Of what a piece of a header is (`enum nft_exthdr_op`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exthdr {
-    /// An extension header of IPv6.
-    Ip6,
+    /// An extension header of IPv6, by its number.
+    Ip6(u8),
     /// An option of TCP.
     Tcp,
-    /// An option of IPv4.
-    Ip,
+    /// An option of IPv4, by its type.
+    Ip(u8),
     /// A chunk of SCTP.
     Sctp,
     /// An option of DCCP.
@@ -80,7 +80,14 @@ pub enum Exthdr {
 pub enum Asks {
     /// Whether it is there.
     Presence,
-    /// The value of a field.
+    /// The value of some of its bits.
+    Bits {
+        /// The first one, from the start of the header or option.
+        offset: u8,
+        /// How many.
+        length: u8,
+    },
+    /// The value of a field that is not modelled.
     Field,
 }
 

@@ -58,9 +58,11 @@ pub enum Statement {
     },
     /// `synproxy`.
     Synproxy,
+    /// `fwd`.
+    Fwd(Box<NftFwd>),
     /// `flow add`. As written.
     FlowAdd(Box<str>),
-    /// nft knows it, and it isn't modelled: `fwd`, an iptables extension. As written.
+    /// nft knows it, and it isn't modelled: an iptables extension. As written.
     Unmodelled(Box<str>),
     /// Not understood. As written.
     Unread(Box<str>),
@@ -100,6 +102,16 @@ pub struct NftAside {
     pub elsewhere: bool,
     /// As written.
     pub text: Box<str>,
+}
+
+/// By which device a packet is sent on (`nft_fwd_netdev.c`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct NftFwd {
+    /// The neighbour on it that gets the packet, and the family that the packet must be of; without one the frame goes
+    /// out as it is.
+    pub neighbor: Option<(Family, Expr)>,
+    /// The device.
+    pub device: Expr,
 }
 
 /// Where a packet goes on (`enum nft_verdicts`).
