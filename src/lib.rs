@@ -10,6 +10,7 @@
 //! | 2 readers, walker | [`load`], [`capture`], [`engine`] |
 //! | 3 judgement | [`diagnose`] |
 //! | 4 views | [`render`] |
+//! | 5 outside | [`collect`] |
 //! | 6 shell | [`cli`] |
 //!
 //! A module uses only what stands above it, with [`error`] beside them all. `engine` knows no Kubernetes and no
@@ -17,6 +18,7 @@
 
 pub mod capture;
 pub mod cli;
+pub mod collect;
 pub mod diagnose;
 pub mod engine;
 pub mod error;

@@ -35,7 +35,7 @@ fn after_help() -> String {
     };
     format!(
         "\
-Not built yet: correlate, collect, check, explain --pcap, explain -o html, capture --along, \
+Not built yet: correlate, check, explain --pcap, explain -o html, capture --along, \
 capture --pod, and asking a cluster itself (--context, --kubeconfig).{capture}
 
 Exit codes: 0 everything arrives, 1 something does not, 2 the question or the snapshot is wrong, 3 undetermined: the \
@@ -56,8 +56,8 @@ pub(super) enum Command {
     Decode(Box<Decode>),
     #[command(hide = true)]
     Correlate(Later),
-    #[command(hide = true)]
-    Collect(Later),
+    /// Take a snapshot of this node: its own network namespace and every pod's
+    Collect(Collect),
     /// Capture packets of several devices into one pcapng file
     #[cfg(all(feature = "capture", target_os = "linux"))]
     Capture(Box<Capture>),
@@ -136,6 +136,33 @@ impl Written {
         self.write.as_deref().filter(|path| *path != Path::new("-"))
     }
 }
+
+/// `flowtrace collect`.
+#[derive(Debug, Args)]
+#[command(after_help = COLLECT_HELP, override_usage = "flowtrace collect [OPTIONS] -w FOLDER|FILE.tar.gz")]
+pub(super) struct Collect {
+    /// The snapshot to write: a folder, or a .tar.gz; `-` is a .tar.gz on the standard output
+    #[arg(short, long = "write", value_name = "PATH", required_unless_present_any = ["print_script", "context", "kubeconfig"])]
+    pub(super) write: Option<PathBuf>,
+    /// The node's name [default: the kubelet's, or else the machine's]
+    #[arg(long, value_name = "NAME")]
+    pub(super) node: Option<String>,
+    /// Print a shell script that takes the same snapshot with iproute2 and iptables alone
+    #[arg(long, conflicts_with = "node")]
+    pub(super) print_script: bool,
+    #[command(flatten)]
+    pub(super) cluster: Cluster,
+}
+
+const COLLECT_HELP: &str = "\
+Needs root, and changes nothing on the node. What can't be taken costs its own file, and snapshot.json says why. \
+Kubernetes' objects are not among it: kubectl get nodes -A -o json > cluster/nodes.json, and so on, put them beside it. \
+Exit codes: 0 all of it was taken, 3 the snapshot lacks what the messages name, 2 there is none.
+
+Examples:
+  flowtrace collect -w n1.tar.gz
+  flowtrace collect --node n1 -w case/
+  flowtrace collect --print-script | ssh n1 sudo sh -s -- - > n1.tar.gz";
 
 /// `flowtrace rules`.
 #[derive(Debug, Args)]

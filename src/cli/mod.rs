@@ -3,6 +3,7 @@
 mod args;
 #[cfg(all(feature = "capture", target_os = "linux"))]
 mod capture;
+mod collect;
 mod decode;
 mod demo;
 mod entry;
@@ -73,7 +74,7 @@ fn command(command: &Command) -> Result<Outcome, Error> {
         Command::Schema(typed) => schema(typed),
         Command::Decode(typed) => decode::decode(typed),
         Command::Correlate(_) => Err(later("correlate")),
-        Command::Collect(_) => Err(later("collect")),
+        Command::Collect(typed) => collect::collect(typed),
         #[cfg(all(feature = "capture", target_os = "linux"))]
         Command::Capture(typed) => capture::capture(typed),
         #[cfg(not(all(feature = "capture", target_os = "linux")))]

@@ -1,7 +1,8 @@
 //! `snapshot.json`: when the snapshot was taken, by what, and what failed.
 //!
 //! `{"schema": "flowtrace/snapshot/1", "taken": "2026-01-31T12:00:00Z", "by": "flowtrace 0.1.0",
-//! "failed": [{"file": "nodes/n1/host/fdb.txt", "why": "bridge: not found"}]}`, of which every field may be missing.
+//! "failed": [{"file": "nodes/n1/host/fdb.txt", "why": "bridge: not found"}], "changed": ["nodes/n1/host/nft.txt"]}`, of
+//! which every field may be missing.
 
 use serde::Deserialize;
 
@@ -16,6 +17,8 @@ const SCHEMA: &str = "flowtrace/snapshot/1";
 struct Meta {
     schema: Option<String>,
     failed: Option<Vec<Failed>>,
+    /// Files that changed whenever they were read.
+    changed: Option<Vec<String>>,
 }
 
 /// A file that could not be taken.
@@ -43,6 +46,9 @@ pub(super) fn read(file: FileId, text: &str, gaps: &mut Vec<Gap>) {
         let why = why.map(|why| format!(": {}", quote(&why))).unwrap_or_default();
         notes.add(at, format_args!("{} could not be taken{why}", quote(&file)));
     }
+    for file in meta.changed.into_iter().flatten() {
+        notes.add(at, format_args!("{} changed while it was read: it may be of no one moment", quote(&file)));
+    }
 }
 
 fn line(err: &serde_json::Error) -> u32 {
@@ -68,6 +74,7 @@ mod tests {
             gaps(r#"{"failed": [{"file": "nodes/n1/host/fdb.txt", "why": "bridge: not found"}, {"file": "x"}]}"#);
         assert_eq!(failed[0], "`snapshot.json`: `nodes/n1/host/fdb.txt` could not be taken: `bridge: not found`");
         assert_eq!(failed.len(), 2);
+        assert!(gaps(r#"{"changed": ["nodes/n1/host/nft.txt"]}"#)[0].contains("nft.txt` changed while it was read"));
     }
 
     #[test]

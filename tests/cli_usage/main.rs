@@ -136,8 +136,31 @@ fn a_wrong_command_line_is_refused_with_a_hint() {
 }
 
 #[test]
+fn a_snapshot_goes_nowhere_but_where_it_was_sent() {
+    refused(&["collect"], &["-w", "Usage"]);
+    for name in ["a.zip", "a.tar", "a.tar.zst", "a.gz"] {
+        refused(&["collect", "-w", name], &[name, "as a folder or as .tar.gz"]);
+    }
+    refused(&["collect", "-w", "a", "--node", "../x"], &["--node", "a node's name"]);
+    refused(&["collect", "-w", "a", "--context", "x"], &["not built yet", "--context"]);
+    refused(&["collect", "--kubeconfig", "x"], &["not built yet", "--kubeconfig"]);
+    refused(&["collect", "-w", "/nonexistent/a.tar.gz"], &["/nonexistent/a.tar.gz", "can't be written"]);
+}
+
+#[test]
+fn the_script_is_printed_or_written() {
+    let printed = flowtrace(&["collect", "--print-script"]);
+    assert_eq!((printed.code, printed.err.as_str()), (0, ""));
+    assert!(printed.out.starts_with("#!/bin/sh\n"));
+    let file = folder("collect-script").join("collect.sh");
+    let written = flowtrace(&["collect", "--print-script", "-w", file.to_str().unwrap()]);
+    assert_eq!((written.code, written.out.as_str()), (0, ""));
+    assert_eq!(fs::read_to_string(file).unwrap(), printed.out);
+}
+
+#[test]
 fn what_is_not_built_yet_says_so() {
-    for command in ["correlate", "collect", "check"] {
+    for command in ["correlate", "check"] {
         refused(&[command], &["not built yet", command]);
         refused(&[command, "--some", "thing", "-o", "jsonl"], &["not built yet"]);
     }

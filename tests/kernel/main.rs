@@ -1,13 +1,15 @@
 //! Everything that is held against the Linux kernel, which is the judge. Needs root, and says loudly where it is
 //! skipped.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests may panic")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests may panic")]
 
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod collected;
 mod conntrack;
 mod ipset;
 mod mutations;
 mod random;
+mod rows;
 mod rules;
 mod situations;

@@ -19,6 +19,7 @@ pub mod faults;
 pub mod flannel;
 pub mod judge;
 pub mod kube_proxy;
+pub mod machine;
 pub mod mutation;
 pub mod mutations;
 pub mod netns;

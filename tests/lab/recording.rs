@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::build::Lab;
 use super::explain::set_program;
 use super::judge::{Folder, Verdict, check_want, hold_against, packets, question};
+use super::machine::Taker;
 use super::observe::{Observation, Observer};
 use super::probe::Probe;
 use super::scenario::Scenario;
@@ -16,18 +17,31 @@ use super::snapshot::Form;
 pub struct Recording {
     scenario: Scenario,
     snapshot: Folder,
+    /// The same moment's snapshots by others than the raw commands.
+    others: Vec<(Taker, Folder)>,
     seen: Vec<(Probe, Observation)>,
 }
 
 impl Recording {
-    /// Builds the scenario, takes its snapshot, and sends every packet.
+    /// Builds the scenario, takes its snapshot by the raw commands, and sends every packet.
     pub fn of(scenario: Scenario) -> Result<Self, String> {
+        Self::taken_by(scenario, &[])
+    }
+
+    /// The same with snapshots by others too.
+    pub fn taken_by(scenario: Scenario, takers: &[Taker]) -> Result<Self, String> {
         let lab = Lab::build(&scenario)?;
         let snapshot = Folder::new(&scenario.name);
         lab.snapshot(&snapshot.path, Form::Text)?;
+        let mut others = Vec::new();
+        for taker in takers {
+            let folder = Folder::new(&scenario.name);
+            lab.collect(&folder.path, *taker)?;
+            others.push((*taker, folder));
+        }
         let mut observer = Observer::open(&lab)?;
         let seen = packets(&scenario).map(|probe| (probe.clone(), observer.ask(&probe))).collect();
-        Ok(Self { scenario, snapshot, seen })
+        Ok(Self { scenario, snapshot, others, seen })
     }
 
     fn new(scenario: &Scenario) -> Result<Self, String> {
@@ -38,8 +52,8 @@ impl Recording {
     pub fn judge(&mut self) -> Verdict {
         let mut told = Verdict { asked: self.seen.len(), ..Verdict::default() };
         told.coverage.scenarios = 1;
-        let Self { scenario, snapshot, seen } = self;
-        for (probe, seen) in seen {
+        let Self { scenario, snapshot, others, seen } = self;
+        for (probe, seen) in &*seen {
             let agreed = check_want(probe, seen).and_then(|()| hold_against(scenario, probe, seen, &snapshot.path));
             match agreed {
                 Ok(Some((path, open))) => {
@@ -49,6 +63,20 @@ impl Recording {
                 Ok(None) => told.coverage.untold += 1,
                 Err(wrong) => told.wrong.push(format!("{}\n{wrong}", question(probe))),
             }
+        }
+        for (taker, folder) in others.iter_mut() {
+            for (probe, seen) in &*seen {
+                match hold_against(scenario, probe, seen, &folder.path) {
+                    Ok(answer) => told.open.extend(
+                        answer
+                            .into_iter()
+                            .flat_map(|(_, open)| open)
+                            .map(|open| format!("{}: {open}", question(probe))),
+                    ),
+                    Err(wrong) => told.wrong.push(format!("{taker:?}: {}\n{wrong}", question(probe))),
+                }
+            }
+            folder.keep = !told.wrong.is_empty();
         }
         if !told.wrong.is_empty() {
             snapshot.keep = true;

@@ -167,7 +167,8 @@ impl Lab {
         Ok(())
     }
 
-    fn write_objects(&self, folder: &Path) -> Result<(), String> {
+    /// Writes the Kubernetes objects, where there are any.
+    pub fn write_objects(&self, folder: &Path) -> Result<(), String> {
         let objects = &self.scenario.objects;
         if objects.nodes.is_empty() {
             return Ok(());
