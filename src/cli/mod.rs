@@ -3,6 +3,7 @@
 mod args;
 #[cfg(all(feature = "capture", target_os = "linux"))]
 mod capture;
+mod correlate;
 mod decode;
 mod demo;
 mod entry;
@@ -71,7 +72,7 @@ fn command(command: &Command) -> Result<Outcome, Error> {
         Command::Explain(typed) => explain::explain(typed),
         Command::Schema(typed) => schema(typed),
         Command::Decode(typed) => decode::decode(typed),
-        Command::Correlate(_) => Err(later("correlate")),
+        Command::Correlate(typed) => correlate::correlate(typed),
         Command::Collect(_) => Err(later("collect")),
         #[cfg(all(feature = "capture", target_os = "linux"))]
         Command::Capture(typed) => capture::capture(typed),

@@ -9,6 +9,8 @@ use super::sight::{FileId, PointId};
 pub struct Seen {
     /// When, by the reference's clock, in nanoseconds since 1970.
     pub time: i64,
+    /// When, by the clock of the point's node, as the capture has it.
+    pub stamp: i64,
     /// Its place in the file, from 1.
     pub number: u64,
     /// Where, and with which addresses.
@@ -26,6 +28,8 @@ pub struct Seen {
     pub ttl: u8,
     /// Whether it is a later fragment.
     pub(super) is_part: bool,
+    /// Whether it is one of those that were asked for.
+    pub(super) is_wanted: bool,
 }
 
 impl Timed for Seen {

@@ -7,6 +7,7 @@
 //! | module | does |
 //! | --- | --- |
 //! | [`sight`] | what a point saw of a packet: a [`Sight`] in a [`Lane`] |
+//! | [`point`] | capture points by name |
 //! | [`identity`] | what makes it the same packet elsewhere |
 //! | [`recognize()`] | makes a sight of a decoded packet |
 //! | [`survey`], [`clocks`], [`clock`] | the first pass, and what the clocks differ by |
@@ -27,6 +28,7 @@ pub mod lanes;
 pub mod onward;
 mod open;
 pub mod order;
+pub mod point;
 pub mod recognize;
 pub mod rewrite;
 mod segment;
@@ -43,6 +45,7 @@ pub use flow::{Ended, Flow, Flows, Hop};
 pub use journey::{End, Journey, Seen};
 pub use lanes::{FlowId, LaneId, Lanes};
 pub use onward::Onward;
+pub use point::{Named, Point};
 pub use recognize::{Origin, Unfit, depth, recognize};
 pub use rewrite::{Change, changes};
 pub use sight::{FileId, Lane, NodeId, Outer, PointId, Sight};

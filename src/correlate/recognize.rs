@@ -70,7 +70,16 @@ pub fn recognize(decoded: &Decoded<'_>, origin: Origin, depth: usize) -> Result<
         tunnel: inner.and_then(|_| tunnel(&outermost)),
     };
     let length = identity::length(&innermost);
-    Ok(Sight { lane, file: origin.file, number: origin.number, time: origin.time, ttl, length, identity })
+    Ok(Sight {
+        lane,
+        file: origin.file,
+        number: origin.number,
+        time: origin.time,
+        ttl,
+        length,
+        is_wanted: true,
+        identity,
+    })
 }
 
 /// Multicast, and the broadcast address of no network in particular.

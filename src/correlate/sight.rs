@@ -49,6 +49,8 @@ pub struct Sight {
     pub ttl: u8,
     /// The innermost packet's length on the wire in bytes, from its IP header on.
     pub length: u32,
+    /// Whether it is one of those that are asked for; packets of which no sight is are not handed on.
+    pub is_wanted: bool,
     /// What makes it the same packet elsewhere.
     pub identity: Identity,
 }

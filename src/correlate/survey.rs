@@ -45,7 +45,7 @@ pub struct Period {
 }
 
 /// What the first pass has learned.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Survey {
     /// The node of each point.
     nodes: Vec<NodeId>,
@@ -69,11 +69,11 @@ pub struct Learned {
 }
 
 impl Survey {
-    /// Nothing seen yet. The points are given by their nodes.
-    #[must_use]
-    pub fn new(nodes: Vec<NodeId>) -> Self {
-        let periods = vec![None; nodes.len()];
-        Self { nodes, lanes: Lanes::default(), samples: ByHash::default(), mask: 0, periods }
+    /// One more capture point, by its node.
+    pub fn add_point(&mut self, node: NodeId) -> PointId {
+        self.nodes.push(node);
+        self.periods.push(None);
+        PointId(u16::try_from(self.nodes.len() - 1).unwrap_or(u16::MAX))
     }
 
     /// A packet at a point. Packets come in any order.

@@ -83,7 +83,16 @@ impl Capture {
         *number += 1;
         let identity = Identity { key: made.key, id: made.id, form: made.form, datagram: None };
         let file = FileId(lane.point.0);
-        self.sights.push(Sight { lane, file, number: *number, time, ttl, length: made.length, identity });
+        self.sights.push(Sight {
+            lane,
+            file,
+            number: *number,
+            time,
+            ttl,
+            length: made.length,
+            is_wanted: true,
+            identity,
+        });
     }
 
     /// A packet that goes from the first to the last of some points, 10 µs from each to the next.
@@ -100,7 +109,10 @@ impl Capture {
     }
 
     fn correlate(&self) -> Told {
-        let mut survey = Survey::new(nodes());
+        let mut survey = Survey::default();
+        for node in nodes() {
+            survey.add_point(node);
+        }
         self.sights.iter().for_each(|sight| survey.add(sight));
         let learned = survey.learn();
         let clocks = learned.clocks().clone();

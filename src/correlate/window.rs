@@ -84,7 +84,9 @@ impl Window {
         let Identity { key, id, form, datagram } = sight.identity;
         let range = if let Form::Segment(from, to) = form { (from, to) } else { (0, 0) };
         let (file, number, length, ttl) = (sight.file, sight.number, sight.length, sight.ttl);
-        let seen = Seen { time, number, lane, range, id, length, file, ttl, is_part: form == Form::Tail };
+        let (stamp, is_wanted) = (sight.time, sight.is_wanted);
+        let seen =
+            Seen { time, stamp, is_wanted, number, lane, range, id, length, file, ttl, is_part: form == Form::Tail };
         match form {
             Form::Segment(..) => self.segment(key, seen, datagram),
             Form::Whole => {
@@ -260,6 +262,9 @@ impl Window {
             onward.went(lead, at, to);
         }
         let (Some(first), Some(last)) = (sights.first(), sights.last()) else { return };
+        if !sights.iter().chain(parts.iter()).any(|seen| seen.is_wanted) {
+            return;
+        }
         self.count += 1;
         let flow = self.flows.of(first.lane, lanes);
         let retransmission_of = if range.0 == range.1 { None } else { self.carried.again(flow, range.0, self.count) };

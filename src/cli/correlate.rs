@@ -1,0 +1,151 @@
+//! `flowtrace correlate`: one packet at several capture points.
+
+mod points;
+mod stream;
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use crate::correlate::{Journey, Lanes, Learned, Survey, Window, depth};
+use crate::error::Error;
+use crate::render::{self, Correlation};
+use crate::wire::Ports;
+
+use super::args::{Correlate, CorrelateFormat};
+use super::{Outcome, exit, explain, output};
+use points::Points;
+use stream::{Eyes, Merge, Skipped, Stream};
+
+/// Reads the captures twice, and shows what they have in common.
+pub(super) fn correlate(typed: &Correlate) -> Result<Outcome, Error> {
+    if let Some(path) = typed.files.iter().find(|path| path.as_path() == Path::new("-")) {
+        let why = "captures are read twice, and the standard input can be read once";
+        return Err(Error::Usage(format!("{}: {why}; write it to a file first", path.display())));
+    }
+    let mut points = Points::new(&typed.files, &typed.at, &[])?;
+    let (learned, depth) = survey(typed, &mut points)?;
+    follow(typed, &points, learned, depth)
+}
+
+/// The ports by which tunnels are known.
+fn ports(typed: &Correlate) -> Ports {
+    let mut ports = Ports::default();
+    ports.vxlan.extend(&typed.vxlan_port);
+    ports
+}
+
+/// The first pass: which points there are, what their clocks differ by, and how much of a payload all of them have kept.
+fn survey(typed: &Correlate, points: &mut Points) -> Result<(Learned, usize), Error> {
+    let mut streams = Stream::open(&typed.files)?;
+    let mut kept = u32::MAX;
+    for stream in &mut streams {
+        stream.fill();
+        let lengths = stream.batch.points().iter().map(|point| point.snap_length).filter(|length| *length > 0);
+        kept = kept.min(lengths.min().unwrap_or(u32::MAX));
+    }
+    let mut eyes = Eyes::new(ports(typed), depth(kept));
+    let mut survey = Survey::default();
+    for (file, stream) in streams.iter_mut().enumerate() {
+        while stream.fill() {
+            let described = stream.batch.points().to_vec();
+            let places = (0..).zip(&described).map(|(place, point)| points.meet(file, place, point, &mut survey));
+            let places = places.collect::<Result<Vec<_>, _>>()?;
+            while let Some(frame) = stream.next() {
+                let Some(point) = places.get(frame.interface as usize) else { continue };
+                if let Some(sight) = eyes.see(&frame, file, *point) {
+                    survey.add(&sight);
+                }
+            }
+        }
+        complain(typed, file, stream);
+    }
+    let depth = depth(eyes.cut.unwrap_or(u32::MAX).min(kept));
+    Ok((survey.learn(), depth))
+}
+
+/// What was wrong with a file.
+fn complain(typed: &Correlate, file: usize, stream: &mut Stream) {
+    let Some(path) = typed.files.get(file) else { return };
+    for note in stream.reader.notes() {
+        output::complain(&format!("{}: {note}", path.display()));
+    }
+}
+
+/// The second pass.
+fn follow(typed: &Correlate, points: &Points, learned: Learned, depth: usize) -> Result<Outcome, Error> {
+    let clocks = learned.clocks().clone();
+    let mut window = Window::new(learned.clone(), typed.window);
+    let eyes = Eyes::new(ports(typed), depth);
+    let mut merge = Merge::new(Stream::open(&typed.files)?, points, eyes, |point, time| learned.correct(point, time));
+    let files: Vec<String> = typed.files.iter().map(|path| path.display().to_string()).collect();
+    let names: Vec<String> = points.points.iter().map(ToString::to_string).collect();
+    let mut lines = Lines::new(typed, &files, &names)?;
+    let mut each = |journey: &Journey<'_>, lanes: &Lanes| lines.write(journey, lanes);
+    while let Some(sight) = merge.next() {
+        window.push(&sight, &mut each);
+    }
+    let summary = window.finish(&mut each);
+    lines.finish()?;
+    let Skipped { not_ip, groups, timeless } = merge.eyes.skipped;
+    let correlation = Correlation {
+        files: &files,
+        points: &names,
+        nodes: &points.nodes,
+        clocks: &clocks,
+        summary: &summary,
+        skipped: [not_ip, groups, timeless],
+    };
+    let code = if correlation.lost() > 0 { exit::FAILS } else { exit::ARRIVES };
+    let mut output = Vec::new();
+    let style = explain::style(typed.color, typed.ascii, &typed.written);
+    let written = match typed.output {
+        CorrelateFormat::Text => render::correlation_text(&correlation, style, &mut output),
+        CorrelateFormat::Json => render::correlation_json(&correlation, &mut output),
+        CorrelateFormat::Jsonl => return Ok(Outcome { output, file: None, code }),
+    };
+    written.map_err(|err| Error::Usage(format!("the answer can't be written: {err}")))?;
+    Ok(Outcome { output, file: typed.written.file().map(Path::to_owned), code })
+}
+
+/// Where lines of packets go, if any are wanted. The first error ends it.
+struct Lines<'a> {
+    out: Option<Box<dyn Write>>,
+    file: Option<&'a Path>,
+    line: render::JourneyLine,
+    failed: Option<io::Error>,
+}
+
+impl<'a> Lines<'a> {
+    fn new(typed: &'a Correlate, files: &[String], points: &[String]) -> Result<Self, Error> {
+        let file = typed.written.file();
+        let open = || -> Result<Box<dyn Write>, Error> {
+            Ok(match file {
+                Some(path) => {
+                    let created = std::fs::File::create(path).map_err(|err| output::unwritten(path, &err))?;
+                    Box::new(BufWriter::with_capacity(1 << 16, created))
+                }
+                None => Box::new(BufWriter::with_capacity(1 << 16, io::stdout())),
+            })
+        };
+        let out = (typed.output == CorrelateFormat::Jsonl).then(open).transpose()?;
+        Ok(Self { out, file, line: render::JourneyLine::new(files, points), failed: None })
+    }
+
+    fn write(&mut self, journey: &Journey<'_>, lanes: &Lanes) {
+        let Some(out) = &mut self.out else { return };
+        if self.failed.is_none() {
+            self.failed = out.write_all(self.line.of(journey, lanes).as_bytes()).err();
+        }
+    }
+
+    fn finish(mut self) -> Result<(), Error> {
+        let flushed = self.out.as_mut().and_then(|out| out.flush().err());
+        match (self.failed.or(flushed), self.file) {
+            // Whoever closes the pipe early has seen enough.
+            (Some(err), _) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            (Some(err), Some(path)) => Err(output::unwritten(path, &err)),
+            (Some(err), None) => Err(Error::Usage(format!("the output can't be written: {err}"))),
+            (None, _) => Ok(()),
+        }
+    }
+}
