@@ -24,7 +24,7 @@ pub(super) fn correlate(typed: &Correlate) -> Result<Outcome, Error> {
     }
     let mut points = Points::new(&typed.files, &typed.at, &[])?;
     let (learned, depth) = survey(typed, &mut points)?;
-    follow(typed, &points, learned, depth)
+    follow(typed, &points, &learned, depth)
 }
 
 /// The ports by which tunnels are known.
@@ -72,13 +72,13 @@ fn complain(typed: &Correlate, file: usize, stream: &mut Stream) {
 }
 
 /// The second pass.
-fn follow(typed: &Correlate, points: &Points, learned: Learned, depth: usize) -> Result<Outcome, Error> {
+fn follow(typed: &Correlate, points: &Points, learned: &Learned, depth: usize) -> Result<Outcome, Error> {
     let clocks = learned.clocks().clone();
     let mut window = Window::new(learned.clone(), typed.window);
     let eyes = Eyes::new(ports(typed), depth);
     let mut merge = Merge::new(Stream::open(&typed.files)?, points, eyes, |point, time| learned.correct(point, time));
     let files: Vec<String> = typed.files.iter().map(|path| path.display().to_string()).collect();
-    let names: Vec<String> = points.points.iter().map(ToString::to_string).collect();
+    let names: Vec<String> = points.list.iter().map(ToString::to_string).collect();
     let mut lines = Lines::new(typed, &files, &names)?;
     let mut each = |journey: &Journey<'_>, lanes: &Lanes| lines.write(journey, lanes);
     while let Some(sight) = merge.next() {

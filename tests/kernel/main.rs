@@ -6,6 +6,7 @@
 mod lab;
 
 mod conntrack;
+mod correlate;
 mod ipset;
 mod mutations;
 mod random;

@@ -13,7 +13,7 @@ use crate::net::{IfName, NodeName};
 pub(super) struct Points {
     /// By file: what its name, or `--at`, says.
     named: Vec<(PathBuf, Option<Named>)>,
-    pub(super) points: Vec<Point>,
+    pub(super) list: Vec<Point>,
     pub(super) nodes: Vec<NodeName>,
     /// By file and interface.
     places: BTreeMap<(usize, u32), PointId>,
@@ -32,7 +32,7 @@ impl Points {
         }
         match typed.into_keys().next() {
             Some(file) => Err(Error::Usage(format!("--at {}=...: no such file is read", file.display()))),
-            None => Ok(Self { named, points: Vec::new(), nodes: Vec::new(), places: BTreeMap::new() }),
+            None => Ok(Self { named, list: Vec::new(), nodes: Vec::new(), places: BTreeMap::new() }),
         }
     }
 
@@ -48,15 +48,15 @@ impl Points {
             return Ok(point);
         }
         let named = self.named(file, described)?;
-        let place = self.points.iter().position(|point| *point == named);
+        let place = self.list.iter().position(|point| *point == named);
         let point = match place {
             Some(place) => PointId(u16::try_from(place).unwrap_or(u16::MAX)),
-            None if self.points.len() >= usize::from(u16::MAX) => {
+            None if self.list.len() >= usize::from(u16::MAX) => {
                 return Err(Error::Usage(format!("more than {} capture points", u16::MAX)));
             }
             None => {
                 let node = self.node(&named.node);
-                self.points.push(named);
+                self.list.push(named);
                 survey.add_point(node)
             }
         };

@@ -145,8 +145,7 @@ impl JourneyLine {
 
     fn end(&mut self, end: End) {
         match end {
-            End::LastSeen(_) => self.text.push_str("null,\"last_seen\":"),
-            End::Outside(..) => self.text.push_str("null,\"last_seen\":"),
+            End::LastSeen(_) | End::Outside(..) => self.text.push_str("null,\"last_seen\":"),
             End::Lost(point) => {
                 self.point(point);
                 self.text.push_str(",\"last_seen\":");

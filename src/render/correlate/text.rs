@@ -1,5 +1,6 @@
 //! Flows for people: each hop with its delays and what it rewrites, and where packets were lost.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use owo_colors::OwoColorize as _;
@@ -136,17 +137,17 @@ impl Page<'_, '_> {
         let mut text = format!("{}: {}, {} bytes", flow_name(lane), counted(flow.packets, "packet"), flow.bytes);
         let lost = view.lost_of(flow);
         if lost > 0 {
-            text += &format!(", {lost} lost");
+            let _ = write!(text, ", {lost} lost");
         }
         if flow.retransmissions > 0 {
-            text += &format!(", {}", counted(flow.retransmissions, "retransmission"));
+            let _ = write!(text, ", {}", counted(flow.retransmissions, "retransmission"));
         }
         writeln!(self.out)?;
         let text = clean(&text, self.style.charset);
         if self.style.color {
-            writeln!(self.out, "{}", text.bold())?
+            writeln!(self.out, "{}", text.bold())?;
         } else {
-            writeln!(self.out, "{text}")?
+            writeln!(self.out, "{text}")?;
         }
         self.line(&format!("    {}", view.point(lane.point.index())))?;
         let losses = flow.losses(&view.summary.lanes, &view.summary.onward);
