@@ -155,12 +155,11 @@ impl Case {
                 record.line
             );
             told.extend(record.frames.iter().cloned());
-            match &record.lost_after {
-                Some(point) => *lost.entry(point.clone()).or_default() += 1,
-                None => {
-                    let here: BTreeSet<&String> = record.points.iter().collect();
-                    assert_eq!(here, everywhere, "{}", record.line);
-                }
+            if let Some(point) = &record.lost_after {
+                *lost.entry(point.clone()).or_default() += 1;
+            } else {
+                let here: BTreeSet<&String> = record.points.iter().collect();
+                assert_eq!(here, everywhere, "{}", record.line);
             }
         }
         let all = self.truth.iter().filter(|(_, carries)| carries.tag == tag);
@@ -294,7 +293,9 @@ fn hairpin(lab: &Lab, to: std::net::SocketAddr, listeners: [&str; 2], tag: u32) 
 /// Which offloads of a device are on.
 fn offload(lab: &Lab, space: &str, device: &str, features: &[&str], state: &str) -> Result<(), String> {
     let mut args = vec!["-K", device];
-    features.iter().for_each(|feature| args.extend([*feature, state]));
+    for feature in features {
+        args.extend([*feature, state]);
+    }
     lab.netns(space).enter(|| must("ethtool", &args, "")).map(drop)
 }
 
