@@ -137,7 +137,7 @@ fn a_wrong_command_line_is_refused_with_a_hint() {
 
 #[test]
 fn what_is_not_built_yet_says_so() {
-    for command in ["correlate", "collect", "check"] {
+    for command in ["collect", "check"] {
         refused(&[command], &["not built yet", command]);
         refused(&[command, "--some", "thing", "-o", "jsonl"], &["not built yet"]);
     }
