@@ -262,6 +262,15 @@ pub(super) struct Correlate {
     /// A further UDP port of VXLAN, beside 8472 and 4789
     #[arg(long, value_name = "PORT", value_delimiter = ',')]
     pub(super) vxlan_port: Vec<u16>,
+    /// The snapshot that the packets are held against: a folder, or a .tar, .tar.gz or .tar.zst of one
+    #[arg(long, value_name = "PATH")]
+    pub(super) snapshot: Option<PathBuf>,
+    /// A snapshot from before the captures, whose counters are compared with those of --after
+    #[arg(long, value_name = "PATH", requires = "after")]
+    pub(super) before: Option<PathBuf>,
+    /// A snapshot from after the captures; the packets are held against it where --snapshot names no other one
+    #[arg(long, value_name = "PATH", requires = "before", conflicts_with = "snapshot")]
+    pub(super) after: Option<PathBuf>,
     /// How long a packet may take from its first sight to its last
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = nanoseconds)]
     pub(super) window: i64,
@@ -283,11 +292,15 @@ A capture's point is what --at says, else what the capture says of its interface
 NODE.DEVICE.pcap, or NODE.NAMESPACE_POD.DEVICE.pcap for a device of a pod. Points of one node share a clock; what the \
 clocks of nodes differ by is found from packets that go both ways.
 
+With a snapshot, the path that it predicts for each flow is shown, and what of it the captures show.
+
 The exit code is 0 where no packet was lost between two points, and 1 where one was.
 
 Examples:
   flowtrace correlate n1.cni0.pcap n1.eth0.pcap n2.eth0.pcap n2.cni0.pcap
   flowtrace correlate n1.default_pod1.eth0.pcap n1.eth0.pcap -o jsonl -w packets.jsonl
+  flowtrace correlate --snapshot case/ n1.*.pcap n2.*.pcap
+  flowtrace correlate --before before/ --after after/ n1.*.pcap n2.*.pcap
   flowtrace correlate a.pcap b.pcap --at a.pcap=n1/eth0 --at b.pcap=n2/eth0";
 
 /// `-o` of `correlate`.

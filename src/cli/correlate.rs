@@ -6,13 +6,15 @@ mod stream;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use crate::correlate::{Journey, Lanes, Learned, Survey, Window, depth};
+use crate::correlate::{Journey, Lanes, Learned, Outlook, Predictor, Survey, Window, depth};
 use crate::error::Error;
-use crate::render::{self, Correlation};
+use crate::net::NodeName;
+use crate::render::{self, Correlation, Forecast, Foreseen};
+use crate::snapshot::Snapshot;
 use crate::wire::Ports;
 
 use super::args::{Correlate, CorrelateFormat};
-use super::{Outcome, exit, explain, output};
+use super::{Outcome, exit, explain, open, output};
 use points::Points;
 use stream::{Eyes, Merge, Skipped, Stream};
 
@@ -22,9 +24,29 @@ pub(super) fn correlate(typed: &Correlate) -> Result<Outcome, Error> {
         let why = "captures are read twice, and the standard input can be read once";
         return Err(Error::Usage(format!("{}: {why}; write it to a file first", path.display())));
     }
-    let mut points = Points::new(&typed.files, &typed.at, &[])?;
+    let model = Model::load(typed)?;
+    let nodes: Vec<NodeName> = model.snapshot.iter().flat_map(|snapshot| snapshot.nodes.keys().cloned()).collect();
+    let mut points = Points::new(&typed.files, &typed.at, &nodes)?;
     let (learned, depth) = survey(typed, &mut points)?;
-    follow(typed, &points, &learned, depth)
+    let outcome = follow(typed, &points, &learned, depth, &model);
+    // The program is about to end, which frees the tables of a large cluster at once.
+    std::mem::forget(model);
+    outcome
+}
+
+/// The snapshots that packets are held against.
+struct Model {
+    snapshot: Option<Snapshot>,
+    /// One from before the captures.
+    before: Option<Snapshot>,
+}
+
+impl Model {
+    fn load(typed: &Correlate) -> Result<Self, Error> {
+        let path = typed.snapshot.as_deref().or(typed.after.as_deref());
+        let load = |path: Option<&Path>| path.map(|path| open::open(Some(path), false)).transpose();
+        Ok(Self { snapshot: load(path)?, before: load(typed.before.as_deref())? })
+    }
 }
 
 /// The ports by which tunnels are known.
@@ -72,7 +94,13 @@ fn complain(typed: &Correlate, file: usize, stream: &mut Stream) {
 }
 
 /// The second pass.
-fn follow(typed: &Correlate, points: &Points, learned: &Learned, depth: usize) -> Result<Outcome, Error> {
+fn follow(
+    typed: &Correlate,
+    points: &Points,
+    learned: &Learned,
+    depth: usize,
+    model: &Model,
+) -> Result<Outcome, Error> {
     let clocks = learned.clocks().clone();
     let mut window = Window::new(learned.clone(), typed.window);
     let eyes = Eyes::new(ports(typed), depth);
@@ -80,7 +108,14 @@ fn follow(typed: &Correlate, points: &Points, learned: &Learned, depth: usize) -
     let files: Vec<String> = typed.files.iter().map(|path| path.display().to_string()).collect();
     let names: Vec<String> = points.list.iter().map(ToString::to_string).collect();
     let mut lines = Lines::new(typed, &files, &names)?;
-    let mut each = |journey: &Journey<'_>, lanes: &Lanes| lines.write(journey, lanes);
+    let mut predictor = model.snapshot.as_ref().map(|snapshot| Predictor::new(snapshot, &points.list));
+    let mut outlook = Outlook::default();
+    let mut each = |journey: &Journey<'_>, lanes: &Lanes| {
+        let predicted = predictor.as_mut().and_then(|predictor| predictor.of(journey, lanes));
+        outlook.add(journey, predicted.as_ref());
+        let files = model.snapshot.as_ref().map(|snapshot| &snapshot.files);
+        lines.write(journey, lanes, files.map(|files| Foreseen { predicted: predicted.as_deref(), files }));
+    };
     while let Some(sight) = merge.next() {
         window.push(&sight, &mut each);
     }
@@ -94,6 +129,11 @@ fn follow(typed: &Correlate, points: &Points, learned: &Learned, depth: usize) -
         clocks: &clocks,
         summary: &summary,
         skipped: [not_ip, groups, timeless],
+        forecast: model.snapshot.as_ref().map(|snapshot| Forecast {
+            outlook: &outlook,
+            files: &snapshot.files,
+            before: model.before.as_ref().map(|before| &before.files),
+        }),
     };
     let code = if correlation.lost() > 0 { exit::FAILS } else { exit::ARRIVES };
     let mut output = Vec::new();
@@ -131,10 +171,10 @@ impl<'a> Lines<'a> {
         Ok(Self { out, file, line: render::JourneyLine::new(files, points), failed: None })
     }
 
-    fn write(&mut self, journey: &Journey<'_>, lanes: &Lanes) {
+    fn write(&mut self, journey: &Journey<'_>, lanes: &Lanes, foreseen: Option<Foreseen<'_>>) {
         let Some(out) = &mut self.out else { return };
         if self.failed.is_none() {
-            self.failed = out.write_all(self.line.of(journey, lanes).as_bytes()).err();
+            self.failed = out.write_all(self.line.of(journey, lanes, foreseen).as_bytes()).err();
         }
     }
 

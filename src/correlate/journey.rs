@@ -26,6 +26,8 @@ pub struct Seen {
     pub file: FileId,
     /// Time to live.
     pub ttl: u8,
+    /// TCP's flags, or the type of an ICMP message.
+    pub flags: u8,
     /// Whether it is a later fragment.
     pub(super) is_part: bool,
     /// Whether it is one of those that were asked for.

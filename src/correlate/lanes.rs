@@ -104,7 +104,7 @@ impl Lanes {
 
     /// The flow whose first lane it is, if any packet was first seen there.
     #[must_use]
-    pub(super) fn flow(&self, id: LaneId) -> Option<FlowId> {
+    pub fn flow(&self, id: LaneId) -> Option<FlowId> {
         self.rows.get(id.0 as usize).and_then(|row| row.flow)
     }
 

@@ -15,11 +15,15 @@
 //! | [`window`] | the second pass |
 //! | [`flow`], [`delay`] | what the packets of a flow have in common |
 //! | [`rewrite`] | what changed between two sights |
+//! | [`predict`], [`compare`] | packets against the path that a snapshot predicts |
+//! | [`outlook`], [`counter`] | what that says of flows, and of the rules that lost packets |
 //!
 //! Nothing here reads a file or asks for the time: the packets are handed in.
 
 pub mod clock;
 pub mod clocks;
+pub mod compare;
+pub mod counter;
 pub mod delay;
 pub mod flow;
 pub mod identity;
@@ -28,7 +32,9 @@ pub mod lanes;
 pub mod onward;
 mod open;
 pub mod order;
+pub mod outlook;
 pub mod point;
+pub mod predict;
 pub mod recognize;
 pub mod rewrite;
 mod segment;
@@ -40,12 +46,16 @@ pub mod window;
 
 pub use clock::{Doubt, Line};
 pub use clocks::{Clock, Clocks};
+pub use compare::{Difference, Meaning};
+pub use counter::{Counted, counted};
 pub use delay::Delays;
 pub use flow::{Ended, Flow, Flows, Hop};
 pub use journey::{End, Journey, Seen};
 pub use lanes::{FlowId, LaneId, Lanes};
 pub use onward::Onward;
+pub use outlook::{Outlook, Told};
 pub use point::{Named, Point};
+pub use predict::{Predicted, PredictedHop, Predictor, State};
 pub use recognize::{Origin, Unfit, depth, recognize};
 pub use rewrite::{Change, changes};
 pub use sight::{FileId, Lane, NodeId, Outer, PointId, Sight};

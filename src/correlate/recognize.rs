@@ -70,12 +70,15 @@ pub fn recognize(decoded: &Decoded<'_>, origin: Origin, depth: usize) -> Result<
         tunnel: inner.and_then(|_| tunnel(&outermost)),
     };
     let length = identity::length(&innermost);
+    let [_, flags] = innermost.tcp().map_or(0, |tcp| tcp.flags).to_be_bytes();
+    let flags = innermost.icmp().map_or(flags, |(kind, _)| kind);
     Ok(Sight {
         lane,
         file: origin.file,
         number: origin.number,
         time: origin.time,
         ttl,
+        flags,
         length,
         is_wanted: true,
         identity,

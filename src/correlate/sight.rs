@@ -47,6 +47,8 @@ pub struct Sight {
     pub time: i64,
     /// Time to live, or hop limit, of the innermost packet.
     pub ttl: u8,
+    /// TCP's flags, or the type of an ICMP message.
+    pub flags: u8,
     /// The innermost packet's length on the wire in bytes, from its IP header on.
     pub length: u32,
     /// Whether it is one of those that are asked for; packets of which no sight is are not handed on.

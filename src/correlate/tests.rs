@@ -90,6 +90,7 @@ impl Capture {
             time,
             ttl,
             length: made.length,
+            flags: 0,
             is_wanted: true,
             identity,
         });

@@ -85,8 +85,20 @@ impl Window {
         let range = if let Form::Segment(from, to) = form { (from, to) } else { (0, 0) };
         let (file, number, length, ttl) = (sight.file, sight.number, sight.length, sight.ttl);
         let (stamp, is_wanted) = (sight.time, sight.is_wanted);
-        let seen =
-            Seen { time, stamp, is_wanted, number, lane, range, id, length, file, ttl, is_part: form == Form::Tail };
+        let seen = Seen {
+            time,
+            stamp,
+            is_wanted,
+            number,
+            lane,
+            range,
+            id,
+            length,
+            file,
+            ttl,
+            flags: sight.flags,
+            is_part: form == Form::Tail,
+        };
         match form {
             Form::Segment(..) => self.segment(key, seen, datagram),
             Form::Whole => {

@@ -5,11 +5,11 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::Serializer;
 
-use crate::correlate::{Delays, Doubt, Flow, Hop, Lane, LaneId, NodeId, changes};
+use crate::correlate::{Delays, Doubt, Flow, Hop, Lane, LaneId, NodeId, changes, counted};
 
 use super::super::escape::clean_json;
 use super::super::lines::Lines;
-use super::{Correlation, flow_name, moment};
+use super::{Correlation, Forecast, flow_name, moment, places};
 
 /// The name and version of the format.
 const SCHEMA: &str = "flowtrace/correlate/1";
@@ -32,6 +32,20 @@ struct CorrelationJson<'a> {
     skipped: SkippedJson,
     clocks: Vec<ClockJson<'a>>,
     flows: Vec<FlowJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    causes: Option<Vec<CauseJson>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unexplained: Option<u64>,
+}
+
+/// Lines of a snapshot that end packets where some were lost.
+#[derive(Serialize)]
+struct CauseJson {
+    evidence: Vec<String>,
+    packets: u64,
+    /// What the rule has counted between the snapshots.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counted: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -109,8 +123,20 @@ impl<'a> CorrelationJson<'a> {
                 .map(|(place, node)| clock(view, NodeId(place), node.as_str(), start))
                 .collect(),
             flows: flows().filter_map(|flow| FlowJson::new(view, flow)).collect(),
+            causes: view.forecast.map(causes),
+            unexplained: view.forecast.map(|forecast| forecast.outlook.unexplained),
         }
     }
+}
+
+fn causes(forecast: Forecast<'_>) -> Vec<CauseJson> {
+    let causes = forecast.outlook.causes.iter().map(|(because, packets)| {
+        let rule = because.first().zip(forecast.before);
+        let counted = rule.and_then(|(rule, before)| counted(*rule, forecast.files, before));
+        let counted = counted.and_then(|counted| counted.packets);
+        CauseJson { evidence: places(because, forecast.files), packets: *packets, counted }
+    });
+    causes.collect()
 }
 
 fn clock<'a>(view: &Correlation<'_>, node: NodeId, name: &'a str, start: i64) -> ClockJson<'a> {

@@ -3,10 +3,15 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use crate::correlate::{End, FlowId, Journey, Lane, LaneId, Lanes, PointId, Seen, changes};
+use serde_json::{Value, json};
+
+use crate::correlate::{
+    Difference, End, FlowId, Journey, Lane, LaneId, Lanes, PointId, Predicted, PredictedHop, Seen, State, changes,
+};
+use crate::evidence::Files;
 
 use super::super::escape::clean_json;
-use super::{flow_name, moment};
+use super::{cause, flow_name, moment, places};
 
 /// Writes records. It keeps what does not change from packet to packet, and its memory.
 pub struct JourneyLine {
@@ -43,7 +48,7 @@ impl JourneyLine {
     }
 
     /// The record of a packet, and the end of its line.
-    pub fn of(&mut self, journey: &Journey<'_>, lanes: &Lanes) -> &str {
+    pub fn of(&mut self, journey: &Journey<'_>, lanes: &Lanes, forecast: Option<Foreseen<'_>>) -> &str {
         self.text.clear();
         let _ = write!(self.text, "{{\"id\":{},\"flow\":", journey.id);
         self.flow(journey, lanes);
@@ -73,8 +78,32 @@ impl JourneyLine {
             self.text.push_str(if place > 0 { "," } else { "" });
             self.point(*point);
         }
-        self.text.push_str("]}\n");
+        self.text.push(']');
+        if let Some(Foreseen { predicted, files }) = forecast {
+            self.predicted(predicted, files);
+        }
+        self.text.push_str("}\n");
         &self.text
+    }
+
+    /// What a snapshot says of the packet, null where it says nothing.
+    fn predicted(&mut self, predicted: Option<&Predicted>, files: &Files) {
+        let Some(predicted) = predicted else {
+            self.text.push_str(",\"predicted\":null,\"cause\":null");
+            return;
+        };
+        let hops = predicted.hops.iter().map(|hop| hop_json(hop, files));
+        let elsewhere = predicted.elsewhere.iter().map(|point| {
+            let point = self.points.get(point.index()).map_or("null", String::as_str);
+            let differs =
+                "[{\"field\":\"point\",\"predicted\":null,\"seen\":null,\"means\":\"not on the predicted way\"}]";
+            format!("{{\"point\":{point},\"captured\":true,\"state\":\"differs\",\"differs\":{differs}}}")
+        });
+        let all: Vec<String> = hops.chain(elsewhere).collect();
+        let cause = cause(predicted)
+            .map(|(word, because)| json!({"verdict": word, "evidence": places(because, files)}).to_string());
+        let cause = cause.map_or_else(|| "null".to_owned(), |cause| clean_json(&cause));
+        let _ = write!(self.text, ",\"predicted\":[{}],\"cause\":{cause}", all.join(","));
     }
 
     fn flow(&mut self, journey: &Journey<'_>, lanes: &Lanes) {
@@ -159,6 +188,37 @@ impl JourneyLine {
             _ => self.text.push_str("null"),
         }
     }
+}
+
+/// What a snapshot says of a packet, if it says anything.
+#[derive(Clone, Copy, Debug)]
+pub struct Foreseen<'a> {
+    /// The way.
+    pub predicted: Option<&'a Predicted>,
+    /// The snapshot's files.
+    pub files: &'a Files,
+}
+
+fn hop_json(hop: &PredictedHop, files: &Files) -> String {
+    let (state, differences) = match &hop.state {
+        State::Seen => ("seen", [].as_slice()),
+        State::Unseen => ("unseen", [].as_slice()),
+        State::Differs(differences) => ("differs", differences.as_slice()),
+    };
+    let differs: Vec<Value> = differences.iter().map(|difference| difference_json(difference, files)).collect();
+    let (point, captured) = (hop.point.to_string(), hop.is_captured);
+    clean_json(&json!({"point": point, "captured": captured, "state": state, "differs": differs}).to_string())
+}
+
+fn difference_json(difference: &Difference, files: &Files) -> Value {
+    let because = difference.meaning.as_ref().map(|meaning| places(&meaning.because, files)).unwrap_or_default();
+    json!({
+        "field": difference.field,
+        "predicted": difference.predicted,
+        "seen": difference.seen,
+        "means": difference.to_string(),
+        "evidence": because,
+    })
 }
 
 fn tunnel(lane: &Lane) -> String {

@@ -6,11 +6,15 @@ mod text;
 
 use std::fmt::Write as _;
 
-use crate::correlate::{Clocks, Flow, Lane, Summary};
+use super::Style;
+use super::text::references;
+use crate::correlate::{Clocks, Flow, Lane, Outlook, Predicted, Summary};
+use crate::evidence::{Evidence, Files};
 use crate::net::{NodeName, Protocol, calendar};
+use crate::trace::Decision;
 
 pub use json::correlation_json;
-pub use line::JourneyLine;
+pub use line::{Foreseen, JourneyLine};
 pub use text::correlation_text;
 
 /// What is to be shown.
@@ -28,6 +32,19 @@ pub struct Correlation<'a> {
     pub summary: &'a Summary,
     /// How many packets were not looked for: not IP, to groups, without a time.
     pub skipped: [u64; 3],
+    /// What a snapshot says of them.
+    pub forecast: Option<Forecast<'a>>,
+}
+
+/// What a snapshot says of packets.
+#[derive(Clone, Copy, Debug)]
+pub struct Forecast<'a> {
+    /// By flow, and by cause of losses.
+    pub outlook: &'a Outlook,
+    /// The snapshot's files.
+    pub files: &'a Files,
+    /// Those of a snapshot that was taken before the captures.
+    pub before: Option<&'a Files>,
 }
 
 impl Correlation<'_> {
@@ -45,6 +62,19 @@ impl Correlation<'_> {
     fn point(&self, place: usize) -> &str {
         self.points.get(place).map_or("?", String::as_str)
     }
+}
+
+/// What ends packets of a flow in the model, in words: the verdict and its reason; and the lines that decide.
+fn cause(predicted: &Predicted) -> Option<(String, &[Evidence])> {
+    let step = predicted.trace.steps.get(predicted.cause?)?;
+    let Decision::End { verdict, reason, .. } = &step.decision else { return None };
+    let reason = reason.map(|reason| format!(", {reason}")).unwrap_or_default();
+    Some((format!("{}{reason}", verdict.as_str()), &step.because))
+}
+
+/// The places of lines, without a terminal in mind.
+fn places(lines: &[Evidence], files: &Files) -> Vec<String> {
+    references(lines, Style::default(), files)
 }
 
 /// What a flow is called: its protocol, and its ends as they were first seen.

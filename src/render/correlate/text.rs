@@ -5,11 +5,13 @@ use std::io::{self, Write};
 
 use owo_colors::OwoColorize as _;
 
-use crate::correlate::{Change, Doubt, Flow, Hop, LaneId, changes};
+use crate::correlate::{self, Change, Doubt, Flow, Hop, LaneId, Told, changes};
+use crate::evidence::Evidence;
 
 use super::super::escape::{Charset, clean};
+use super::super::text::marked;
 use super::super::{Style, wrapped};
-use super::{Correlation, flow_name};
+use super::{Correlation, Forecast, cause, flow_name, places};
 
 /// Writes what the captures have in common.
 pub fn correlation_text(view: &Correlation<'_>, style: Style, out: &mut dyn Write) -> io::Result<()> {
@@ -157,7 +159,75 @@ impl Page<'_, '_> {
             self.hop(hop)?;
             self.losses(&losses, hop.to, &mut told)?;
         }
-        self.ends(flow)
+        self.ends(flow)?;
+        self.predicted(flow)
+    }
+
+    /// The way that the model predicts for most of the flow's packets, and why it lost others.
+    fn predicted(&mut self, flow: &Flow) -> io::Result<()> {
+        let Some(forecast) = self.view.forecast else { return Ok(()) };
+        let Some(id) = self.view.summary.lanes.flow(flow.lane) else { return Ok(()) };
+        let told = forecast.outlook.of(id);
+        let Some(most) = told.iter().find(|told| told.lost_after.is_none()).or(told.first()) else {
+            return self.line("    the snapshot does not say where it comes from");
+        };
+        let [seen, unseen, differs] = [self.symbol("●", "@"), self.symbol("○", "o"), self.symbol("✖", "X")];
+        let what = format!(
+            "    predicted for {}: {seen} seen, {unseen} predicted only, {differs} differs",
+            counted(most.packets, "packet")
+        );
+        self.line(&what)?;
+        marked(&most.predicted, self.style, forecast.files, self.out)?;
+        for point in &most.predicted.elsewhere {
+            let point = self.view.point(point.index());
+            self.line(&format!("  {differs} seen at {point}, which is not on the predicted way"))?;
+        }
+        told.iter().filter(|told| told.lost_after.is_some()).try_for_each(|told| self.why(told, forecast))
+    }
+
+    /// Why packets were lost.
+    fn why(&mut self, told: &Told, forecast: Forecast<'_>) -> io::Result<()> {
+        let Some(point) = told.lost_after else { return Ok(()) };
+        let point = self.view.point(point.index());
+        let symbol = self.symbol("✗", "x");
+        let Some((word, because)) = cause(&told.predicted) else {
+            return self.line(&format!(
+                "  {symbol} {} lost after {point}: nothing in the snapshot ends packets there",
+                told.packets
+            ));
+        };
+        let places = places(because, forecast.files).join(" ");
+        self.line(&format!("  {symbol} {} lost after {point}: {word} by {places}", told.packets))?;
+        let rules = because.iter().filter(|line| line.is_some());
+        for line in rules {
+            self.line(&format!("      {}", forecast.files.text(*line).trim()))?;
+            let counted = forecast.before.and_then(|before| correlate::counted(*line, forecast.files, before));
+            if let Some(counted) = counted {
+                self.count(counted.packets, because, forecast)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A rule's counter beside the packets of all flows that it explains.
+    fn count(&mut self, packets: Option<u64>, because: &[Evidence], forecast: Forecast<'_>) -> io::Result<()> {
+        let lost = forecast.outlook.causes.get(because).copied().unwrap_or(0);
+        let text = match packets {
+            Some(packets) if packets == lost => {
+                format!(
+                    "the rule has counted {} between the snapshots, as many as were lost there",
+                    counted(packets, "packet")
+                )
+            }
+            Some(packets) => {
+                format!(
+                    "the rule has counted {} between the snapshots, and {lost} were lost there",
+                    counted(packets, "packet")
+                )
+            }
+            None => "the snapshot before has no such rule, or its counter was set back".to_owned(),
+        };
+        self.line(&format!("      {text}"))
     }
 
     /// What was lost behind a lane, once.
