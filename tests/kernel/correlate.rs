@@ -16,6 +16,7 @@ use crate::lab::judge::Folder;
 use crate::lab::netns::must;
 use crate::lab::ready;
 use crate::lab::situations::{POD1, two_nodes};
+use crate::lab::snapshot::Form;
 use crate::lab::traffic::{BACK, Datagrams, Received, Stream};
 
 /// What was captured, and what flowtrace makes of it.
@@ -468,4 +469,88 @@ impl Drop for Case {
             eprintln!("the captures are kept in {}", self.folder.path.display());
         }
     }
+}
+
+/// A snapshot of the cluster as it stands.
+fn snapshot(lab: &Lab, name: &str) -> Result<Folder, String> {
+    let folder = Folder::new(name);
+    lab.snapshot(&folder.path, Form::Text)?;
+    Ok(folder)
+}
+
+fn path(folder: &Folder) -> &str {
+    folder.path.to_str().expect("a path of text")
+}
+
+#[test]
+fn packets_take_the_way_that_a_snapshot_predicts() {
+    let send = |lab: &Lab| {
+        let taken = snapshot(lab, "predicted-snapshot")?;
+        datagrams("10.244.2.2:7000", "default/pod2", 7000, 0x40).send(lab)?;
+        datagrams("10.96.0.10:53", "kube-system/coredns", 53, 0x41).send(lab)?;
+        datagrams(&format!("{INTERNET4}:7000"), "world", 7000, 0x42).send(lab)?;
+        Ok(taken)
+    };
+    let Some((case, taken)) = captured("predicted", send) else { return };
+    let text = case.run(&["-o", "jsonl", "--snapshot", path(&taken)]);
+    let records: Vec<Record> = text.lines().map(record).collect();
+    for tag in [0x40, 0x41, 0x42].into_iter().flat_map(|tag| [tag, tag | BACK]) {
+        let of = case.of(tag, &records);
+        assert!(!of.is_empty());
+        for record in of {
+            let value: Value = serde_json::from_str(&record.line).expect("JSON");
+            let hops = value["predicted"].as_array().unwrap_or_else(|| panic!("no prediction: {}", record.line));
+            let wrong = hops.iter().find(|hop| hop["captured"] == true && hop["state"] != "seen");
+            assert!(wrong.is_none(), "{tag:#x}: {}", record.line);
+            let seen = hops.iter().filter(|hop| hop["state"] == "seen").count();
+            assert_eq!(seen, record.points.len(), "{tag:#x}: {}", record.line);
+        }
+    }
+    let text = case.run(&["--snapshot", path(&taken)]);
+    assert!(text.contains('●') && !text.contains("\n  ✖"), "{text}");
+}
+
+#[test]
+fn a_rule_that_does_nothing_is_named() {
+    let send = |lab: &Lab| {
+        let taken = snapshot(lab, "contradicted-snapshot")?;
+        let rules = lab.netns("n1").enter(|| must("iptables-nft-save", &["-t", "nat"], ""))?;
+        let rule = rules.lines().find(|rule| rule.contains("! -d 224.0.0.0/4")).ok_or("no rule that masquerades")?;
+        let delete = format!("iptables-nft -t nat {}", rule.replacen("-A", "-D", 1));
+        lab.netns("n1").enter(|| must("sh", &["-c", &delete], ""))?;
+        datagrams(&format!("{INTERNET4}:7000"), "world", 7000, 0x43).send(lab)?;
+        Ok(taken)
+    };
+    let Some((case, taken)) = captured("contradicted", send) else { return };
+    let text = case.run(&["--snapshot", path(&taken)]);
+    let wanted = "the model says MASQUERADE, the capture shows the source unchanged: 10.244.1.2";
+    let plain: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(plain.contains(wanted), "{text}");
+    assert!(text.contains("n1/host/iptables-save:"), "{text}");
+}
+
+#[test]
+fn losses_are_as_many_as_their_rule_has_counted() {
+    let rules =
+        LOSS.replace("counter name there drop", "counter drop").replace("counter name back drop", "counter drop");
+    let send = |lab: &Lab| {
+        lab.netns("n1").enter(|| must("nft", &["-f", "-"], &rules))?;
+        let before = snapshot(lab, "counted-before")?;
+        Datagrams { count: 1000, ..datagrams("10.244.2.2:7000", "default/pod2", 7000, 0x44) }.send(lab)?;
+        let after = snapshot(lab, "counted-after")?;
+        Ok((before, after))
+    };
+    let Some((case, (before, after))) = captured("counted", send) else { return };
+    let more = ["-o", "json", "--before", path(&before), "--after", path(&after)];
+    let value: Value = serde_json::from_str(&case.run(&more)).expect("JSON");
+    let causes = value["causes"].as_array().expect("causes");
+    assert_eq!(causes.len(), 2, "one rule for each direction: {causes:?}");
+    for cause in causes {
+        assert_eq!(cause["packets"], cause["counted"], "{cause}");
+        let place = cause["evidence"][0].as_str().expect("a line");
+        assert!(place.starts_with("n1/host/nft.txt:"), "{cause}");
+    }
+    assert_eq!(value["unexplained"], 0);
+    let total: u64 = causes.iter().filter_map(|cause| cause["packets"].as_u64()).sum();
+    assert_eq!(value["lost"].as_u64(), Some(total));
 }
