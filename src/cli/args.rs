@@ -271,6 +271,10 @@ pub(super) struct Correlate {
     /// A snapshot from after the captures; the packets are held against it where --snapshot names no other one
     #[arg(long, value_name = "PATH", requires = "before", conflicts_with = "snapshot")]
     pub(super) after: Option<PathBuf>,
+    /// Show every packet, and then the flows
+    // Twice says no more than once.
+    #[arg(short, long, overrides_with = "verbose")]
+    pub(super) verbose: bool,
     /// How long a packet may take from its first sight to its last
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = nanoseconds)]
     pub(super) window: i64,

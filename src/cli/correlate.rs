@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::correlate::{Journey, Lanes, Learned, Outlook, Predictor, Survey, Window, depth};
 use crate::error::Error;
 use crate::net::NodeName;
-use crate::render::{self, Correlation, Forecast, Foreseen};
+use crate::render::{self, Correlation, Forecast, Foreseen, Style};
 use crate::snapshot::Snapshot;
 use crate::wire::Ports;
 
@@ -68,7 +68,10 @@ fn survey(typed: &Correlate, points: &mut Points) -> Result<(Learned, usize), Er
     let mut eyes = Eyes::new(ports(typed), depth(kept));
     let mut survey = Survey::default();
     for (file, stream) in streams.iter_mut().enumerate() {
-        while stream.fill() {
+        // A capture without packets is a point, too.
+        let mut has_more = true;
+        while has_more {
+            has_more = stream.fill();
             let described = stream.batch.points().to_vec();
             let places = (0..).zip(&described).map(|(place, point)| points.meet(file, place, point, &mut survey));
             let places = places.collect::<Result<Vec<_>, _>>()?;
@@ -107,7 +110,8 @@ fn follow(
     let mut merge = Merge::new(Stream::open(&typed.files)?, points, eyes, |point, time| learned.correct(point, time));
     let files: Vec<String> = typed.files.iter().map(|path| path.display().to_string()).collect();
     let names: Vec<String> = points.list.iter().map(ToString::to_string).collect();
-    let mut lines = Lines::new(typed, &files, &names)?;
+    let style = explain::style(typed.color, typed.ascii, &typed.written);
+    let mut lines = Lines::new(typed, &files, &names, style)?;
     let mut predictor = model.snapshot.as_ref().map(|snapshot| Predictor::new(snapshot, &points.list));
     let mut outlook = Outlook::default();
     let mut each = |journey: &Journey<'_>, lanes: &Lanes| {
@@ -120,7 +124,6 @@ fn follow(
         window.push(&sight, &mut each);
     }
     let summary = window.finish(&mut each);
-    lines.finish()?;
     let Skipped { not_ip, groups, timeless } = merge.eyes.skipped;
     let correlation = Correlation {
         files: &files,
@@ -136,27 +139,35 @@ fn follow(
         }),
     };
     let code = if correlation.lost() > 0 { exit::FAILS } else { exit::ARRIVES };
-    let mut output = Vec::new();
-    let style = explain::style(typed.color, typed.ascii, &typed.written);
+    let mut rest = Vec::new();
     let written = match typed.output {
-        CorrelateFormat::Text => render::correlation_text(&correlation, style, &mut output),
-        CorrelateFormat::Json => render::correlation_json(&correlation, &mut output),
-        CorrelateFormat::Jsonl => return Ok(Outcome { output, file: None, code }),
+        CorrelateFormat::Text => render::correlation_text(&correlation, style, &mut rest),
+        CorrelateFormat::Json => render::correlation_json(&correlation, &mut rest),
+        CorrelateFormat::Jsonl => Ok(()),
     };
     written.map_err(|err| Error::Usage(format!("the answer can't be written: {err}")))?;
-    Ok(Outcome { output, file: typed.written.file().map(Path::to_owned), code })
+    let is_streamed = lines.out.is_some();
+    let output = lines.finish(rest)?;
+    let file = typed.written.file().filter(|_| !is_streamed).map(Path::to_owned);
+    Ok(Outcome { output, file, code })
 }
 
-/// Where lines of packets go, if any are wanted. The first error ends it.
+/// Where packets are written as they come, if they are. The first error ends it.
 struct Lines<'a> {
     out: Option<Box<dyn Write>>,
     file: Option<&'a Path>,
-    line: render::JourneyLine,
+    form: Form,
     failed: Option<io::Error>,
 }
 
+/// How packets are written.
+enum Form {
+    Line(render::JourneyLine),
+    Text(render::JourneyText),
+}
+
 impl<'a> Lines<'a> {
-    fn new(typed: &'a Correlate, files: &[String], points: &[String]) -> Result<Self, Error> {
+    fn new(typed: &'a Correlate, files: &[String], points: &[String], style: Style) -> Result<Self, Error> {
         let file = typed.written.file();
         let open = || -> Result<Box<dyn Write>, Error> {
             Ok(match file {
@@ -167,25 +178,39 @@ impl<'a> Lines<'a> {
                 None => Box::new(BufWriter::with_capacity(1 << 16, io::stdout())),
             })
         };
-        let out = (typed.output == CorrelateFormat::Jsonl).then(open).transpose()?;
-        Ok(Self { out, file, line: render::JourneyLine::new(files, points), failed: None })
+        let (form, is_wanted) = match typed.output {
+            CorrelateFormat::Jsonl => (Form::Line(render::JourneyLine::new(files, points)), true),
+            CorrelateFormat::Text => (Form::Text(render::JourneyText::new(points, style)), typed.verbose),
+            CorrelateFormat::Json => (Form::Text(render::JourneyText::new(points, style)), false),
+        };
+        Ok(Self { out: is_wanted.then(open).transpose()?, file, form, failed: None })
     }
 
     fn write(&mut self, journey: &Journey<'_>, lanes: &Lanes, foreseen: Option<Foreseen<'_>>) {
         let Some(out) = &mut self.out else { return };
-        if self.failed.is_none() {
-            self.failed = out.write_all(self.line.of(journey, lanes, foreseen).as_bytes()).err();
+        if self.failed.is_some() {
+            return;
         }
+        let text = match &mut self.form {
+            Form::Line(line) => line.of(journey, lanes, foreseen),
+            Form::Text(text) => text.of(journey, lanes),
+        };
+        self.failed = out.write_all(text.as_bytes()).err();
     }
 
-    fn finish(mut self) -> Result<(), Error> {
-        let flushed = self.out.as_mut().and_then(|out| out.flush().err());
-        match (self.failed.or(flushed), self.file) {
+    /// Writes what comes behind the packets. Gives it back where no packets were written.
+    fn finish(self, rest: Vec<u8>) -> Result<Vec<u8>, Error> {
+        let Some(mut out) = self.out else { return Ok(rest) };
+        let written = match self.failed {
+            Some(err) => Err(err),
+            None => out.write_all(&rest).and_then(|()| out.flush()),
+        };
+        match (written, self.file) {
             // Whoever closes the pipe early has seen enough.
-            (Some(err), _) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            (Some(err), Some(path)) => Err(output::unwritten(path, &err)),
-            (Some(err), None) => Err(Error::Usage(format!("the output can't be written: {err}"))),
-            (None, _) => Ok(()),
+            (Err(err), _) if err.kind() == io::ErrorKind::BrokenPipe => Ok(Vec::new()),
+            (Err(err), Some(path)) => Err(output::unwritten(path, &err)),
+            (Err(err), None) => Err(Error::Usage(format!("the output can't be written: {err}"))),
+            (Ok(()), _) => Ok(Vec::new()),
         }
     }
 }

@@ -57,7 +57,7 @@ pub(super) fn differences(trace: &Trace, step: usize, seen: (&Lane, u8), shift: 
     }
     let predicted = outer(packet);
     if predicted != lane.tunnel.map(Wrapping::of) {
-        let word = |wrapping: Option<Wrapping>| wrapping.map_or_else(|| "none".to_owned(), |one| one.told());
+        let word = |wrapping: Option<Wrapping>| wrapping.map_or_else(|| "none".to_owned(), Wrapping::told);
         let (predicted, seen) = (word(predicted), word(lane.tunnel.map(Wrapping::of)));
         found.push(Difference {
             field: "tunnel",

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 
 use super::journey::Seen;
 use super::lanes::ByHash;
-use super::segment::behind;
 
 /// A packet under way: its place in [`Open`].
 pub(super) type Slot = u32;
@@ -45,7 +44,7 @@ pub(super) struct Open {
     pub queue: VecDeque<Slot>,
     /// How many sights they have together.
     pub sights: usize,
-    /// The longest range of any, so far.
+    /// The longest range of any, so far, within reason.
     longest: u32,
 }
 
@@ -78,7 +77,7 @@ impl Open {
         if is_chained {
             self.link(key, range.0, slot);
         }
-        self.longest = self.longest.max(range.1.wrapping_sub(range.0));
+        self.longest = self.longest.max(range.1.wrapping_sub(range.0)).min(LONGEST);
         self.queue.push_back(slot);
         slot
     }
@@ -108,13 +107,15 @@ impl Open {
             None => {}
             Some(Chain::One(_, slot)) => found.push(*slot),
             Some(Chain::Many(many)) => {
-                let reach = i64::from(range.1.wrapping_sub(range.0)).max(1);
-                let longest = i64::from(self.longest);
-                let distance = |start: u32| i64::from(behind(start, range.0));
-                let from = many.partition_point(|(start, _)| distance(*start) < -longest);
-                let to = many.partition_point(|(start, _)| distance(*start) < reach);
+                let last = if range.0 == range.1 { range.0 } else { range.1.wrapping_sub(1) };
+                let first = range.0.wrapping_sub(self.longest);
+                let from = many.partition_point(|(start, _)| *start < first);
+                let to = many.partition_point(|(start, _)| *start <= last);
+                // Sequence numbers begin again at 0 behind the largest one.
+                let parts = if first <= last { [from..to.max(from), 0..0] } else { [0..to, from..many.len()] };
+                let slots = parts.into_iter().flat_map(|part| many.range(part).rev());
                 // A key with more of them is nobody's who means well.
-                found.extend(many.range(from..to.max(from)).rev().take(MOST_ALIKE).map(|(_, slot)| *slot));
+                found.extend(slots.take(MOST_ALIKE).map(|(_, slot)| *slot));
             }
         }
     }
@@ -181,7 +182,7 @@ impl Open {
             None => return,
             Some(Chain::One(_, one)) => *one == slot,
             Some(Chain::Many(many)) => {
-                let from = many.partition_point(|(other, _)| behind(*other, start) < 0);
+                let from = many.partition_point(|(other, _)| *other < start);
                 let place = many.range(from..).position(|(_, other)| *other == slot);
                 place.and_then(|place| many.remove(from + place));
                 many.is_empty()
@@ -193,6 +194,9 @@ impl Open {
     }
 }
 
+/// The longest segment that is believed in: no device joins as much.
+const LONGEST: u32 = 1 << 24;
+
 /// How many packets of one key are looked at.
 const MOST_ALIKE: usize = 256;
 
@@ -202,7 +206,7 @@ impl Chain {
             *self = Self::Many(VecDeque::from([(first, one)]));
         }
         if let Self::Many(many) = self {
-            let place = many.partition_point(|(other, _)| behind(*other, start) <= 0);
+            let place = many.partition_point(|(other, _)| *other <= start);
             many.insert(place, (start, slot));
         }
     }

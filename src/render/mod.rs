@@ -24,7 +24,7 @@ use crate::evidence::Files;
 use crate::net::NetnsId;
 use crate::trace::{Answer, Finding};
 
-pub use correlate::{Correlation, Forecast, Foreseen, JourneyLine, correlation_json, correlation_text};
+pub use correlate::{Correlation, Forecast, Foreseen, JourneyLine, JourneyText, correlation_json, correlation_text};
 pub use dot::dot;
 pub use escape::{Charset, clean};
 pub use json::json;

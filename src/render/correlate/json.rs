@@ -12,7 +12,7 @@ use super::super::lines::Lines;
 use super::{Correlation, Forecast, flow_name, moment, places};
 
 /// The name and version of the format.
-const SCHEMA: &str = "flowtrace/correlate/1";
+pub(in crate::render) const SCHEMA: &str = "flowtrace/correlate/1";
 
 /// Writes what the captures have in common as JSON.
 pub fn correlation_json(view: &Correlation<'_>, out: &mut dyn Write) -> io::Result<()> {

@@ -2,6 +2,7 @@
 
 mod json;
 mod line;
+mod packet;
 mod text;
 
 use std::fmt::Write as _;
@@ -13,8 +14,10 @@ use crate::evidence::{Evidence, Files};
 use crate::net::{NodeName, Protocol, calendar};
 use crate::trace::Decision;
 
+pub(super) use json::SCHEMA;
 pub use json::correlation_json;
 pub use line::{Foreseen, JourneyLine};
+pub use packet::JourneyText;
 pub use text::correlation_text;
 
 /// What is to be shown.

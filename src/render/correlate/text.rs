@@ -32,11 +32,11 @@ struct Page<'a, 'out> {
 
 impl Page<'_, '_> {
     fn line(&mut self, text: &str) -> io::Result<()> {
-        writeln!(self.out, "{}", clean(text, self.style.charset))
+        wrapped(&clean(text, self.style.charset)).iter().try_for_each(|line| writeln!(self.out, "{line}"))
     }
 
     fn symbol(&self, unicode: &'static str, ascii: &'static str) -> &'static str {
-        if self.style.charset == Charset::Ascii { ascii } else { unicode }
+        symbol(self.style, unicode, ascii)
     }
 
     fn head(&mut self) -> io::Result<()> {
@@ -85,9 +85,7 @@ impl Page<'_, '_> {
                     )
                 }
             };
-            for line in wrapped(&text) {
-                self.line(&line)?;
-            }
+            self.line(&text)?;
         }
         Ok(())
     }
@@ -145,11 +143,12 @@ impl Page<'_, '_> {
             let _ = write!(text, ", {}", counted(flow.retransmissions, "retransmission"));
         }
         writeln!(self.out)?;
-        let text = clean(&text, self.style.charset);
-        if self.style.color {
-            writeln!(self.out, "{}", text.bold())?;
-        } else {
-            writeln!(self.out, "{text}")?;
+        for line in wrapped(&clean(&text, self.style.charset)) {
+            if self.style.color {
+                writeln!(self.out, "{}", line.bold())?;
+            } else {
+                writeln!(self.out, "{line}")?;
+            }
         }
         self.line(&format!("    {}", view.point(lane.point.index())))?;
         let losses = flow.losses(&view.summary.lanes, &view.summary.onward);
@@ -300,6 +299,11 @@ fn path(flow: &Flow) -> Vec<&Hop> {
     path
 }
 
+/// The one of two symbols that the style may print.
+pub(super) fn symbol(style: Style, unicode: &'static str, ascii: &'static str) -> &'static str {
+    if style.charset == Charset::Ascii { ascii } else { unicode }
+}
+
 fn counted(count: u64, what: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {what}{plural}")
@@ -307,7 +311,7 @@ fn counted(count: u64, what: &str) -> String {
 
 /// Nanoseconds in the unit that leaves few digits.
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-fn duration(nanoseconds: i64) -> String {
+pub(super) fn duration(nanoseconds: i64) -> String {
     let amount = nanoseconds as f64;
     match nanoseconds.unsigned_abs() {
         0..1_000 => format!("{nanoseconds} ns"),

@@ -24,7 +24,7 @@ pub(in crate::render) fn marked(
             Line::Place(place) => pen.heading(&place)?,
             Line::Underlay(text) => pen.separator(&text)?,
             Line::Row(row) if matches!(row.margin, Margin::Device(_)) => {
-                device(&mut pen, row, hops.next(), style, files)?
+                device(&mut pen, row, hops.next(), style, files)?;
             }
             Line::Row(row) => pen.row(&row)?,
         }

@@ -300,12 +300,10 @@ impl Margin {
             Self::Blank => Tone::Plain,
             Self::Device(_) => Tone::Strong,
             Self::Rewritten => Tone::Changed,
-            Self::Arrived => Tone::Good,
-            Self::Ended => Tone::Bad,
+            Self::Arrived | Self::Seen => Tone::Good,
+            Self::Ended | Self::Differs => Tone::Bad,
             Self::Unknown => Tone::Unsure,
             Self::Tried | Self::Unseen => Tone::Faint,
-            Self::Seen => Tone::Good,
-            Self::Differs => Tone::Bad,
         }
     }
 }
