@@ -14,6 +14,7 @@ use crate::snapshot::Snapshot;
 use crate::wire::Ports;
 
 use super::args::{Correlate, CorrelateFormat};
+use super::decode::run::Progress;
 use super::{Outcome, exit, explain, open, output};
 use points::Points;
 use stream::{Eyes, Merge, Skipped, Stream};
@@ -59,6 +60,7 @@ fn ports(typed: &Correlate) -> Ports {
 /// The first pass: which points there are, what their clocks differ by, and how much of a payload all of them have kept.
 fn survey(typed: &Correlate, points: &mut Points) -> Result<(Learned, usize), Error> {
     let mut streams = Stream::open(&typed.files)?;
+    let mut progress = progress(typed, &streams);
     let mut kept = u32::MAX;
     for stream in &mut streams {
         stream.fill();
@@ -72,6 +74,7 @@ fn survey(typed: &Correlate, points: &mut Points) -> Result<(Learned, usize), Er
         let mut has_more = true;
         while has_more {
             has_more = stream.fill();
+            progress.tell();
             let described = stream.batch.points().to_vec();
             let places = (0..).zip(&described).map(|(place, point)| points.meet(file, place, point, &mut survey));
             let places = places.collect::<Result<Vec<_>, _>>()?;
@@ -86,6 +89,17 @@ fn survey(typed: &Correlate, points: &mut Points) -> Result<(Learned, usize), Er
     }
     let depth = depth(eyes.cut.unwrap_or(u32::MAX).min(kept));
     Ok((survey.learn(), depth))
+}
+
+/// How many packets are read before it is told how far the work is.
+const TOLD_EVERY: u32 = 1 << 14;
+
+/// How far one pass is.
+fn progress(typed: &Correlate, streams: &[Stream]) -> Progress {
+    let read = streams.iter().map(|stream| stream.reader.consumed()).collect();
+    let progress = Progress::new(&typed.files, read);
+    let is_streamed = typed.verbose || typed.output == CorrelateFormat::Jsonl;
+    if is_streamed { progress } else { progress.unseen() }
 }
 
 /// What was wrong with a file.
@@ -107,7 +121,9 @@ fn follow(
     let clocks = learned.clocks().clone();
     let mut window = Window::new(learned.clone(), typed.window);
     let eyes = Eyes::new(ports(typed), depth);
-    let mut merge = Merge::new(Stream::open(&typed.files)?, points, eyes, |point, time| learned.correct(point, time));
+    let streams = Stream::open(&typed.files)?;
+    let mut progress = progress(typed, &streams);
+    let mut merge = Merge::new(streams, points, eyes, |point, time| learned.correct(point, time));
     let files: Vec<String> = typed.files.iter().map(|path| path.display().to_string()).collect();
     let names: Vec<String> = points.list.iter().map(ToString::to_string).collect();
     let style = explain::style(typed.color, typed.ascii, &typed.written);
@@ -115,14 +131,24 @@ fn follow(
     let mut predictor = model.snapshot.as_ref().map(|snapshot| Predictor::new(snapshot, &points.list));
     let mut outlook = Outlook::default();
     let mut each = |journey: &Journey<'_>, lanes: &Lanes| {
-        let predicted = predictor.as_mut().and_then(|predictor| predictor.of(journey, lanes));
-        outlook.add(journey, predicted.as_ref());
-        let files = model.snapshot.as_ref().map(|snapshot| &snapshot.files);
-        lines.write(journey, lanes, files.map(|files| Foreseen { predicted: predicted.as_deref(), files }));
+        let Some((predictor, snapshot)) = predictor.as_mut().zip(model.snapshot.as_ref()) else {
+            return lines.write(journey, lanes, None);
+        };
+        let predicted = predictor.of(journey, lanes);
+        let lost_after = predictor.lost_after(journey, predicted.as_deref(), learned);
+        outlook.add(journey, predicted.as_ref(), lost_after);
+        let foreseen = Foreseen { predicted: predicted.as_deref(), files: &snapshot.files, lost_after };
+        lines.write(journey, lanes, Some(foreseen));
     };
+    let mut count = 0_u32;
     while let Some(sight) = merge.next() {
         window.push(&sight, &mut each);
+        count = count.wrapping_add(1);
+        if count.is_multiple_of(TOLD_EVERY) {
+            progress.tell();
+        }
     }
+    output::progress("");
     let summary = window.finish(&mut each);
     let Skipped { not_ip, groups, timeless } = merge.eyes.skipped;
     let correlation = Correlation {

@@ -19,6 +19,8 @@ pub struct Outlook {
     flows: BTreeMap<FlowId, Vec<Told>>,
     /// By the lines that end packets where some were lost: how many.
     pub causes: BTreeMap<Vec<Evidence>, u64>,
+    /// Packets that were lost by the model alone: no others like them went on.
+    pub silent: u64,
     /// Packets that were lost where nothing in the snapshot ends them.
     pub unexplained: u64,
 }
@@ -35,12 +37,9 @@ pub struct Told {
 }
 
 impl Outlook {
-    /// Counts a packet.
-    pub fn add(&mut self, journey: &Journey<'_>, predicted: Option<&Rc<Predicted>>) {
-        let lost_after = match journey.end {
-            End::Lost(point) => Some(point),
-            _ => None,
-        };
+    /// Counts a packet, which was lost behind a point or not.
+    pub fn add(&mut self, journey: &Journey<'_>, predicted: Option<&Rc<Predicted>>, lost_after: Option<PointId>) {
+        self.silent += u64::from(lost_after.is_some() && !matches!(journey.end, End::Lost(_)));
         if lost_after.is_some() {
             self.add_loss(predicted);
         }

@@ -20,6 +20,7 @@ use super::journey::{End, Journey, Seen};
 use super::lanes::{ByHash, FlowId, Lanes, flow_hash};
 use super::point::Point;
 use super::sight::{Lane, PointId};
+use super::survey::Learned;
 
 /// How many flows are walked.
 const MOST_FLOWS: usize = 10_000;
@@ -39,8 +40,10 @@ pub struct Predicted {
     pub hops: Vec<PredictedHop>,
     /// Points that saw the packet and that are not on the way.
     pub elsewhere: Vec<PointId>,
-    /// The step of the trace that ends the packet right behind where it was lost, if there is one.
+    /// The step of the trace that ends the packet right behind where it was last seen, if there is one.
     pub cause: Option<usize>,
+    /// The next capture point on the way behind where it was last seen.
+    pub next: Option<Point>,
 }
 
 /// A device on a predicted way.
@@ -109,6 +112,28 @@ impl<'a> Predictor<'a> {
         }
         self.told.insert(key, best.clone());
         best
+    }
+
+    /// Behind which point a packet was lost, by the captures, or else by the model: where it ends the packet before its
+    /// receiver, or where the next point on the way was capturing and has not seen it.
+    #[must_use]
+    pub fn lost_after(
+        &self,
+        journey: &Journey<'_>,
+        predicted: Option<&Predicted>,
+        learned: &Learned,
+    ) -> Option<PointId> {
+        match journey.end {
+            End::Lost(point) => Some(point),
+            End::Outside(..) => None,
+            End::LastSeen(point) => {
+                let predicted = predicted?;
+                let time = journey.sights.last()?.time;
+                let next = predicted.next.as_ref().and_then(|next| self.points.iter().position(|point| point == next));
+                let is_missed = next.is_some_and(|next| learned.may_have_captured(next, time));
+                (predicted.cause.is_some() || is_missed).then_some(point)
+            }
+        }
     }
 
     /// What comes back to where a packet came from, from where it was last seen, is its flow's answer.
@@ -206,7 +231,10 @@ impl<'a> Predictor<'a> {
         let unseen = hops.iter().filter(|hop| hop.is_captured && hop.state == State::Unseen).count();
         score -= i64::try_from(unseen).unwrap_or(0);
         let cause = cause(trace, &hops, reached).filter(|_| matches!(journey.end, End::Lost(_) | End::LastSeen(_)));
-        (score, Predicted { trace: Rc::clone(trace), hops, elsewhere, cause })
+        let behind = reached.map_or(0, |reached| reached + 1);
+        let next = hops.iter().skip(behind).find(|hop| hop.is_captured && elsewhere.is_empty());
+        let next = next.map(|hop| hop.point.clone());
+        (score, Predicted { trace: Rc::clone(trace), hops, elsewhere, cause, next })
     }
 
     /// The devices on a way.

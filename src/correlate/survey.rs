@@ -146,6 +146,13 @@ impl Learned {
         self.nodes.get(point.index()).map_or(time, |node| self.clocks.correct(*node, time))
     }
 
+    /// Whether a point, by its place in the list, may have captured at a moment: its packets came before and after, or it
+    /// has none at all.
+    pub(super) fn may_have_captured(&self, point: usize, time: i64) -> bool {
+        let period = self.periods.get(point).copied().flatten();
+        period.is_none_or(|period| (period.first..=period.last).contains(&time))
+    }
+
     /// The clocks of the nodes.
     #[must_use]
     pub fn clocks(&self) -> &Clocks {

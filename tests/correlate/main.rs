@@ -206,6 +206,27 @@ fn json_has_flows_hops_and_clocks() {
     assert_eq!(value["flows"][0]["lost_after"][0]["point"], "n1/eth0");
 }
 
+/// All packets to an address that no tunnel leads to end on the node, so that none like them went on.
+#[test]
+fn a_flow_that_is_lost_altogether_is_lost_by_the_model() {
+    let folder = Folder::new();
+    let frames: Vec<(i64, Vec<u8>)> = (0..5_u16)
+        .map(|number| {
+            let frame = Frame::datagram([10, 244, 1, 2], [10, 96, 0, 40], (40_000, 81), number + 1);
+            (1_700_000_000_000_000_000 + i64::from(number) * 1_000_000, frame.bytes())
+        })
+        .collect();
+    let files = [folder.capture("n1.default_pod1.eth0.pcap", &frames), folder.capture("n1.cni0.pcap", &frames)];
+    let alone = correlate(&paths(&files), &[]);
+    assert!(alone.code == 0 && alone.out.contains("0 lost"), "nobody went on: {}", alone.out);
+    let snapshot = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/vxlan");
+    let eth0 = folder.capture("n1.eth0.pcap", &[]);
+    let files = [files[0].as_path(), files[1].as_path(), eth0.as_path()];
+    let run = correlate(&files, &["--snapshot", snapshot.to_str().unwrap()]);
+    assert_eq!(run.code, 1, "{}{}", run.out, run.err);
+    assert!(run.out.contains("5 lost after n1/cni0"), "{}", run.out);
+}
+
 #[test]
 fn points_are_named_by_hand() {
     let folder = Folder::new();

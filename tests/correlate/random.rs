@@ -80,8 +80,12 @@ fn sight(chance: &mut Chance, number: u64, wild: bool) -> Sight {
 
 fn told(sights: &[Sight], width: i64) -> (BTreeSet<u64>, u64, usize) {
     let mut survey = Survey::default();
-    (0..POINTS).for_each(|point| drop(survey.add_point(NodeId(point / 2))));
-    sights.iter().for_each(|sight| survey.add(sight));
+    for point in 0..POINTS {
+        survey.add_point(NodeId(point / 2));
+    }
+    for sight in sights {
+        survey.add(sight);
+    }
     let learned = survey.learn();
     let mut window = Window::new(learned.clone(), width);
     let mut sorted: Vec<&Sight> = sights.iter().collect();

@@ -68,7 +68,7 @@ impl JourneyLine {
             self.text.push('}');
         }
         self.text.push_str("],\"lost_after\":");
-        self.end(journey.end);
+        self.end(journey.end, forecast.and_then(|forecast| forecast.lost_after));
         let _ = match journey.retransmission_of {
             Some(earlier) => write!(self.text, ",\"retransmission_of\":{earlier}"),
             None => write!(self.text, ",\"retransmission_of\":null"),
@@ -79,7 +79,7 @@ impl JourneyLine {
             self.point(*point);
         }
         self.text.push(']');
-        if let Some(Foreseen { predicted, files }) = forecast {
+        if let Some(Foreseen { predicted, files, .. }) = forecast {
             self.predicted(predicted, files);
         }
         self.text.push_str("}\n");
@@ -172,14 +172,13 @@ impl JourneyLine {
         self.text.push_str(text);
     }
 
-    fn end(&mut self, end: End) {
-        match end {
-            End::LastSeen(_) | End::Outside(..) => self.text.push_str("null,\"last_seen\":"),
-            End::Lost(point) => {
-                self.point(point);
-                self.text.push_str(",\"last_seen\":");
-            }
+    fn end(&mut self, end: End, by_model: Option<PointId>) {
+        let lost_after = if let End::Lost(point) = end { Some(point) } else { by_model };
+        match lost_after {
+            None => self.text.push_str("null"),
+            Some(point) => self.point(point),
         }
+        self.text.push_str(",\"last_seen\":");
         let (End::LastSeen(point) | End::Outside(point, _) | End::Lost(point)) = end;
         self.point(point);
         self.text.push_str(",\"not_captured_at\":");
@@ -197,6 +196,8 @@ pub struct Foreseen<'a> {
     pub predicted: Option<&'a Predicted>,
     /// The snapshot's files.
     pub files: &'a Files,
+    /// Behind which point it was lost, by the captures or by the model.
+    pub lost_after: Option<PointId>,
 }
 
 fn hop_json(hop: &PredictedHop, files: &Files) -> String {

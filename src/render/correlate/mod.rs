@@ -51,10 +51,11 @@ pub struct Forecast<'a> {
 }
 
 impl Correlation<'_> {
-    /// How many packets were lost, of all flows.
+    /// How many packets were lost, of all flows, those included of which only the model says so.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.summary.flows.iter().map(|flow| self.lost_of(flow)).sum()
+        let silent = self.forecast.map_or(0, |forecast| forecast.outlook.silent);
+        self.summary.flows.iter().map(|flow| self.lost_of(flow)).sum::<u64>() + silent
     }
 
     fn lost_of(&self, flow: &Flow) -> u64 {
