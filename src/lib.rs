@@ -8,7 +8,7 @@
 //! | 0 words | [`net`], [`evidence`] |
 //! | 1 data | [`snapshot`], [`trace`], [`wire`], [`unpack`] |
 //! | 2 readers, walker | [`load`], [`capture`], [`engine`] |
-//! | 3 judgement | [`diagnose`] |
+//! | 3 judgement | [`diagnose`], [`correlate`] |
 //! | 4 views | [`render`] |
 //! | 5 outside | [`collect`] |
 //! | 6 shell | [`cli`] |
@@ -19,6 +19,7 @@
 pub mod capture;
 pub mod cli;
 pub mod collect;
+pub mod correlate;
 pub mod diagnose;
 pub mod engine;
 pub mod error;

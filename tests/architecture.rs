@@ -30,7 +30,7 @@ const WITHIN: &[(&str, &str)] = &[("evidence", "net")];
 const EVERYWHERE: &[&str] = &["error"];
 
 /// What a view sees.
-const RENDER_SEES: &[&str] = &["net", "evidence", "trace", "wire"];
+const RENDER_SEES: &[&str] = &["net", "evidence", "trace", "wire", "correlate"];
 
 /// Modules that touch files, the environment, the clock or the terminal.
 const IMPURE: &[&str] = &["cli", "main", "collect", "capture"];

@@ -35,7 +35,7 @@ fn after_help() -> String {
     };
     format!(
         "\
-Not built yet: correlate, check, explain --pcap, explain -o html, capture --along, \
+Not built yet: check, explain --pcap, explain -o html, capture --along, \
 capture --pod, and asking a cluster itself (--context, --kubeconfig).{capture}
 
 Exit codes: 0 everything arrives, 1 something does not, 2 the question or the snapshot is wrong, 3 undetermined: the \
@@ -54,8 +54,8 @@ pub(super) enum Command {
     Schema(Schema),
     /// Print the packets of pcap and pcapng files, tunnels opened
     Decode(Box<Decode>),
-    #[command(hide = true)]
-    Correlate(Later),
+    /// Find the same packet at several capture points, and say where it went and where it was lost
+    Correlate(Box<Correlate>),
     /// Take a snapshot of this node: its own network namespace and every pod's
     Collect(Collect),
     /// Capture packets of several devices into one pcapng file
@@ -276,6 +276,76 @@ Examples:
   flowtrace capture -i eth0 -f \"udp port 8472\" -C 100 -W 5 -w ring.pcapng
   flowtrace capture -i cni0 --duration 10 -w - | tcpdump -n -r -";
 
+/// `flowtrace correlate`.
+#[derive(Debug, Args)]
+#[command(after_help = CORRELATE_HELP)]
+pub(super) struct Correlate {
+    /// The captures: pcap or pcapng, packed with gzip or zstd or not
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+    /// At which point a capture was taken, where neither its name nor the capture says so
+    #[arg(long, value_name = "FILE=NODE/DEVICE")]
+    pub(super) at: Vec<String>,
+    /// A further UDP port of VXLAN, beside 8472 and 4789
+    #[arg(long, value_name = "PORT", value_delimiter = ',')]
+    pub(super) vxlan_port: Vec<u16>,
+    /// The snapshot that the packets are held against: a folder, or a .tar, .tar.gz or .tar.zst of one
+    #[arg(long, value_name = "PATH")]
+    pub(super) snapshot: Option<PathBuf>,
+    /// A snapshot from before the captures, whose counters are compared with those of --after
+    #[arg(long, value_name = "PATH", requires = "after")]
+    pub(super) before: Option<PathBuf>,
+    /// A snapshot from after the captures; the packets are held against it where --snapshot names no other one
+    #[arg(long, value_name = "PATH", requires = "before", conflicts_with = "snapshot")]
+    pub(super) after: Option<PathBuf>,
+    /// Show every packet, and then the flows
+    // Twice says no more than once.
+    #[arg(short, long, overrides_with = "verbose")]
+    pub(super) verbose: bool,
+    /// How long a packet may take from its first sight to its last
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = nanoseconds)]
+    pub(super) window: i64,
+    /// The output's format
+    #[arg(short, long, value_enum, default_value_t, ignore_case = true, value_name = "FORMAT")]
+    pub(super) output: CorrelateFormat,
+    #[command(flatten)]
+    pub(super) written: Written,
+    /// When to colour the text
+    #[arg(long, value_enum, default_value_t, ignore_case = true, value_name = "WHEN")]
+    pub(super) color: Color,
+    /// Print ASCII only
+    #[arg(long)]
+    pub(super) ascii: bool,
+}
+
+const CORRELATE_HELP: &str = "\
+A capture's point is what --at says, else what the capture says of its interface, else what the file is called: \
+NODE.DEVICE.pcap, or NODE.NAMESPACE_POD.DEVICE.pcap for a device of a pod. Points of one node share a clock; what the \
+clocks of nodes differ by is found from packets that go both ways.
+
+With a snapshot, the path that it predicts for each flow is shown, and what of it the captures show.
+
+The exit code is 0 where no packet was lost between two points, and 1 where one was.
+
+Examples:
+  flowtrace correlate n1.cni0.pcap n1.eth0.pcap n2.eth0.pcap n2.cni0.pcap
+  flowtrace correlate n1.default_pod1.eth0.pcap n1.eth0.pcap -o jsonl -w packets.jsonl
+  flowtrace correlate --snapshot case/ n1.*.pcap n2.*.pcap
+  flowtrace correlate --before before/ --after after/ n1.*.pcap n2.*.pcap
+  flowtrace correlate a.pcap b.pcap --at a.pcap=n1/eth0 --at b.pcap=n2/eth0";
+
+/// `-o` of `correlate`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum CorrelateFormat {
+    /// Flows and their hops, for people
+    #[default]
+    Text,
+    /// The same for programs
+    Json,
+    /// A line for each packet
+    Jsonl,
+}
+
 /// `flowtrace explain`.
 #[derive(Debug, Args)]
 #[command(after_help = EXPLAIN_HELP, override_usage = "flowtrace explain [OPTIONS] FROM TO")]
@@ -484,6 +554,14 @@ fn number<T: TryFrom<u32>>(text: &str) -> Result<T, String> {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     seconds.filter(|seconds| !seconds.is_zero()).ok_or_else(|| "seconds are wanted, such as 10 or 0.5".to_owned())
+}
+
+/// A time of some seconds, more than none and at most an hour, in nanoseconds.
+fn nanoseconds(text: &str) -> Result<i64, String> {
+    let seconds = text.parse().ok().and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok());
+    let nanoseconds = seconds.and_then(|seconds| i64::try_from(seconds.as_nanos()).ok());
+    let possible = nanoseconds.filter(|amount| (1..=3_600_000_000_000).contains(amount));
+    possible.ok_or_else(|| "seconds are wanted, such as 2 or 0.5, at most 3600".to_owned())
 }
 
 /// A moment as RFC 3339 writes it.

@@ -1,7 +1,7 @@
 //! `flowtrace decode`: the packets of captures.
 
 mod plan;
-mod run;
+pub(super) mod run;
 mod work;
 
 use std::io;

@@ -4,6 +4,7 @@ mod args;
 #[cfg(all(feature = "capture", target_os = "linux"))]
 mod capture;
 mod collect;
+mod correlate;
 mod decode;
 mod demo;
 mod entry;
@@ -73,7 +74,7 @@ fn command(command: &Command) -> Result<Outcome, Error> {
         Command::Explain(typed) => explain::explain(typed),
         Command::Schema(typed) => schema(typed),
         Command::Decode(typed) => decode::decode(typed),
-        Command::Correlate(_) => Err(later("correlate")),
+        Command::Correlate(typed) => correlate::correlate(typed),
         Command::Collect(typed) => collect::collect(typed),
         #[cfg(all(feature = "capture", target_os = "linux"))]
         Command::Capture(typed) => capture::capture(typed),

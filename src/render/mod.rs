@@ -2,6 +2,7 @@
 //! none of them sees the snapshot.
 
 mod advice;
+mod correlate;
 mod cycle;
 pub mod decode;
 mod dot;
@@ -23,6 +24,7 @@ use crate::evidence::Files;
 use crate::net::NetnsId;
 use crate::trace::{Answer, Finding};
 
+pub use correlate::{Correlation, Forecast, Foreseen, JourneyLine, JourneyText, correlation_json, correlation_text};
 pub use dot::dot;
 pub use escape::{Charset, clean};
 pub use json::json;

@@ -1,11 +1,13 @@
 //! The benchmark: `cargo run --release --example bench`, or one part of it: `-- explain`, `-- parse`,
-//! `-- walk`, `-- routes`.
+//! `-- walk`, `-- routes`, `-- correlate` (ten captures of 200,000 packets, or as many as a number behind it says).
 //!
 //! Each goal is held against a named alternative, or against the same work on a small snapshot, in this one run on
 //! this one machine, by CPU time. The exit code is 0 where every goal is met, 1 where one is missed, and 2 where one
 //! could not be tried.
 
+mod captures;
 mod cluster;
+mod correlate;
 mod dump;
 mod explain;
 mod goal;
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         return print_whole(args);
     }
     let part = word.map(|word| word.to_string_lossy().into_owned());
+    let packets = args.next().and_then(|word| word.to_string_lossy().parse().ok()).unwrap_or(correlate::PACKETS);
     if let Some(part) = part.as_deref().filter(|part| !PARTS.contains(part)) {
         eprintln!("{part}: no such part; there are {}", PARTS.join(", "));
         return ExitCode::from(2);
@@ -46,7 +49,7 @@ fn main() -> ExitCode {
         eprintln!("this is a debug build; try: cargo run --release --example bench");
         return ExitCode::from(2);
     }
-    match run(part.as_deref()) {
+    match run(part.as_deref(), packets) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("{error}");
@@ -56,10 +59,10 @@ fn main() -> ExitCode {
 }
 
 /// The parts that can be asked for alone.
-const PARTS: [&str; 4] = ["explain", "parse", "walk", "routes"];
+const PARTS: [&str; 5] = ["explain", "parse", "walk", "routes", "correlate"];
 
 /// Tries every goal, or those of one part, and gives the exit code.
-fn run(part: Option<&str>) -> Result<u8, String> {
+fn run(part: Option<&str>, packets: u32) -> Result<u8, String> {
     let wanted = |name: &str| part.is_none_or(|part| part == name);
     let network = process::leave_network();
     Goal::print_head();
@@ -79,6 +82,9 @@ fn run(part: Option<&str>) -> Result<u8, String> {
     }
     if wanted("routes") {
         tell(vec![routes::goal()]);
+    }
+    if wanted("correlate") {
+        tell(correlate::goals(&program()?, packets));
     }
     Ok(code.unwrap_or(2))
 }

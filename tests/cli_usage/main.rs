@@ -160,7 +160,7 @@ fn the_script_is_printed_or_written() {
 
 #[test]
 fn what_is_not_built_yet_says_so() {
-    for command in ["correlate", "check"] {
+    for command in ["check"] {
         refused(&[command], &["not built yet", command]);
         refused(&[command, "--some", "thing", "-o", "jsonl"], &["not built yet"]);
     }

@@ -7,6 +7,7 @@ mod lab;
 
 mod collected;
 mod conntrack;
+mod correlate;
 mod ipset;
 mod mutations;
 mod random;

@@ -129,7 +129,7 @@ impl Shared {
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How far the work is.
-pub(super) struct Progress {
+pub(in crate::cli) struct Progress {
     start: Instant,
     told: Instant,
     /// Whether the packets themselves show on the terminal how far it is.
@@ -140,14 +140,19 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(files: &[PathBuf], read: Vec<Arc<AtomicU64>>) -> Self {
+    pub(in crate::cli) fn new(files: &[PathBuf], read: Vec<Arc<AtomicU64>>) -> Self {
         let size = |file: &PathBuf| file.metadata().ok().filter(std::fs::Metadata::is_file).map(|data| data.len());
         let (start, total) = (Instant::now(), files.iter().map(size).sum());
         Self { start, told: start, is_seen: io::stdout().is_terminal(), total, read }
     }
 
+    /// The same, where nothing is printed before the end.
+    pub(in crate::cli) fn unseen(self) -> Self {
+        Self { is_seen: false, ..self }
+    }
+
     /// Tells it on a terminal, where the work takes long.
-    fn tell(&mut self) {
+    pub(in crate::cli) fn tell(&mut self) {
         let now = Instant::now();
         if self.is_seen || now - self.start < PATIENCE || now - self.told < PATIENCE / 5 {
             return;

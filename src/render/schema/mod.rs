@@ -1,6 +1,7 @@
 //! The JSON Schema (2020-12) of the JSON outputs. Additions to an output are no new version, so nothing here forbids
 //! further properties.
 
+mod correlate;
 mod explain;
 mod rules;
 mod word;
@@ -17,12 +18,19 @@ pub fn schema(out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{text}")
 }
 
-/// The schema of all JSON outputs: each is one of the documents, told apart by its `schema`.
+/// The schema of all JSON outputs: each is one of the documents, told apart by its `schema`; a line of `-o jsonl` has
+/// none.
 #[must_use]
 pub fn outputs_schema() -> Value {
-    let documents = [("explain", explain::document()), ("rules", rules::document())];
+    let documents = [
+        ("explain", explain::document()),
+        ("rules", rules::document()),
+        ("correlate", correlate::document()),
+        ("correlate-packet", correlate::line()),
+    ];
     let outputs: Vec<Value> = documents.iter().map(|(name, _)| reference(name)).collect();
-    let definitions = documents.into_iter().chain(explain::definitions()).chain(rules::definitions());
+    let definitions =
+        documents.into_iter().chain(explain::definitions()).chain(rules::definitions()).chain(correlate::definitions());
     let definitions: Map<String, Value> = definitions.map(|(name, schema)| (name.to_owned(), schema)).collect();
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -3,6 +3,7 @@
 mod end;
 mod gaps;
 mod listing;
+mod marked;
 mod packet;
 mod pen;
 mod reference;
@@ -19,8 +20,10 @@ use pen::{Margin, Pen, Row, Tone};
 use rows::{Line, Rows};
 
 pub use listing::listing_text;
+pub(super) use marked::marked;
 pub(super) use packet::headers;
 pub use pen::Width;
+pub(super) use reference::references;
 
 /// How many ends are explained; further ones are in the list of paths.
 const ENDS: usize = 3;

@@ -72,6 +72,12 @@ pub(super) enum Margin {
     Unknown,
     /// A rule that did not match.
     Tried,
+    /// A device that saw the packet as it is predicted.
+    Seen,
+    /// A device of the predicted way on which nothing was seen.
+    Unseen,
+    /// A device that saw the packet otherwise than predicted.
+    Differs,
 }
 
 /// The symbols of one character set.
@@ -86,11 +92,33 @@ pub(super) struct Symbols {
     rewritten: &'static str,
     arrived: &'static str,
     ended: &'static str,
+    seen: &'static str,
+    unseen: &'static str,
+    differs: &'static str,
 }
 
-const UNICODE: Symbols =
-    Symbols { arrow: "→", becomes: "⇒", ellipsis: "…", rewritten: "✎", arrived: "✓", ended: "✗" };
-const ASCII: Symbols = Symbols { arrow: "->", becomes: "=>", ellipsis: "..", rewritten: "*", arrived: "+", ended: "x" };
+const UNICODE: Symbols = Symbols {
+    arrow: "→",
+    becomes: "⇒",
+    ellipsis: "…",
+    rewritten: "✎",
+    arrived: "✓",
+    ended: "✗",
+    seen: "●",
+    unseen: "○",
+    differs: "✖",
+};
+const ASCII: Symbols = Symbols {
+    arrow: "->",
+    becomes: "=>",
+    ellipsis: "..",
+    rewritten: "*",
+    arrived: "+",
+    ended: "x",
+    seen: "@",
+    unseen: "o",
+    differs: "X",
+};
 
 /// Writes lines.
 pub(super) struct Pen<'a> {
@@ -231,6 +259,9 @@ impl<'a> Pen<'a> {
             Margin::Arrived => symbols.arrived,
             Margin::Ended => symbols.ended,
             Margin::Unknown => "?",
+            Margin::Seen => symbols.seen,
+            Margin::Unseen => symbols.unseen,
+            Margin::Differs => symbols.differs,
         };
         let pad = 3_usize.saturating_sub(text.width());
         format!("{:pad$}{text}", "")
@@ -269,10 +300,10 @@ impl Margin {
             Self::Blank => Tone::Plain,
             Self::Device(_) => Tone::Strong,
             Self::Rewritten => Tone::Changed,
-            Self::Arrived => Tone::Good,
-            Self::Ended => Tone::Bad,
+            Self::Arrived | Self::Seen => Tone::Good,
+            Self::Ended | Self::Differs => Tone::Bad,
             Self::Unknown => Tone::Unsure,
-            Self::Tried => Tone::Faint,
+            Self::Tried | Self::Unseen => Tone::Faint,
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::evidence::{Evidence, Files};
 use super::Style;
 
 /// The places of the lines, one entry a file: the path without `nodes/`, and the numbers joined by commas.
-pub(super) fn references(lines: &[Evidence], style: Style, files: &Files) -> Vec<String> {
+pub(in crate::render) fn references(lines: &[Evidence], style: Style, files: &Files) -> Vec<String> {
     let mut by_file: Vec<(&str, Vec<String>)> = Vec::new();
     for &line in lines {
         let path = files.path(line);

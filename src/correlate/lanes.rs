@@ -1,0 +1,159 @@
+//! The lanes of all packets, each kept once.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use crate::net::Protocol;
+
+use super::identity;
+use super::recognize::bits;
+use super::sight::{Lane, PointId};
+
+/// A lane: its place in [`Lanes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneId(u32);
+
+impl LaneId {
+    pub(super) fn number(self) -> u32 {
+        self.0
+    }
+}
+
+/// A conversation's direction as it was first seen: its place in the list of flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowId(pub u32);
+
+/// Where packets of several lanes go on in the same way: at one point, to one leading address and one link address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lead(pub u32);
+
+/// Keys that are hashes already.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        let word = bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        self.write_u64(word);
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = word;
+    }
+}
+
+/// A map whose keys are hashes.
+pub(super) type ByHash<T> = HashMap<u64, T, BuildHasherDefault<Hashed>>;
+
+/// A lane with what is looked up by it for every packet.
+#[derive(Clone, Debug)]
+struct Row {
+    lane: Lane,
+    lead: Lead,
+    flow: Option<FlowId>,
+}
+
+/// All lanes.
+#[derive(Clone, Debug, Default)]
+pub struct Lanes {
+    rows: Vec<Row>,
+    by_hash: ByHash<LaneId>,
+    leads: ByHash<Lead>,
+}
+
+impl Lanes {
+    /// The place of a lane, which is a new one where it has not been seen.
+    pub fn intern(&mut self, lane: &Lane) -> LaneId {
+        let mut key = hash(lane);
+        // Two lanes of the same hash stand one behind the other.
+        while let Some(id) = self.by_hash.get(&key) {
+            if self.get(*id) == Some(lane) {
+                return *id;
+            }
+            key = key.wrapping_add(1);
+        }
+        let id = LaneId(u32::try_from(self.rows.len()).unwrap_or(u32::MAX));
+        let next = Lead(u32::try_from(self.leads.len()).unwrap_or(u32::MAX));
+        let lead = *self.leads.entry(lead_hash(lane)).or_insert(next);
+        self.rows.push(Row { lane: *lane, lead, flow: None });
+        self.by_hash.insert(key, id);
+        id
+    }
+
+    /// The lane at a place; `None` for a place of other lanes.
+    #[must_use]
+    pub fn get(&self, id: LaneId) -> Option<&Lane> {
+        self.rows.get(id.0 as usize).map(|row| &row.lane)
+    }
+
+    /// Its capture point.
+    #[must_use]
+    pub fn point(&self, id: LaneId) -> PointId {
+        self.get(id).map_or(PointId(u16::MAX), |lane| lane.point)
+    }
+
+    /// With which other lanes it shares its way onward.
+    #[must_use]
+    pub fn lead(&self, id: LaneId) -> Lead {
+        self.rows.get(id.0 as usize).map_or(Lead(u32::MAX), |row| row.lead)
+    }
+
+    /// The flow whose first lane it is, if any packet was first seen there.
+    #[must_use]
+    pub fn flow(&self, id: LaneId) -> Option<FlowId> {
+        self.rows.get(id.0 as usize).and_then(|row| row.flow)
+    }
+
+    pub(super) fn set_flow(&mut self, id: LaneId, flow: FlowId) {
+        if let Some(row) = self.rows.get_mut(id.0 as usize) {
+            row.flow = Some(flow);
+        }
+    }
+}
+
+fn hash(lane: &Lane) -> u64 {
+    let mut hash = identity::hasher();
+    hash.write_u64(u64::from(lane.point.0) << 40 | u64::from(lane.protocol.0) << 32 | u64::from(lane.device));
+    hash.write_u128(bits(lane.source));
+    hash.write_u128(bits(lane.destination));
+    let (source, destination) = lane.ports.unwrap_or_default();
+    hash.write_u32(u32::from(source) << 16 | u32::from(destination));
+    if let Some(link) = lane.link {
+        hash.write(&link.source.0);
+        hash.write(&link.destination.0);
+    }
+    if let Some(outer) = lane.tunnel {
+        hash.write_u128(bits(outer.source));
+        hash.write_u128(bits(outer.destination));
+        hash.write_u32(outer.vni.unwrap_or(u32::MAX));
+        hash.write_usize(outer.name.len());
+    }
+    hash.finish()
+}
+
+fn lead_hash(lane: &Lane) -> u64 {
+    let mut hash = identity::hasher();
+    hash.write_u64(u64::from(lane.point.0) << 32 | u64::from(lane.device));
+    hash.write_u128(bits(lane.leading()));
+    hash.write_u8(u8::from(lane.tunnel.is_some()));
+    if let Some(link) = lane.link {
+        hash.write(&link.destination.0);
+    }
+    hash.finish()
+}
+
+/// What a flow is called by: its addresses, ports and protocol as they were first seen.
+#[must_use]
+pub(super) fn flow_hash(lane: &Lane) -> u64 {
+    let mut hash = identity::hasher();
+    let Protocol(protocol) = lane.protocol;
+    let (source, destination) = lane.ports.unwrap_or_default();
+    hash.write_u64(u64::from(protocol) << 32 | u64::from(source) << 16 | u64::from(destination));
+    hash.write_u128(bits(lane.source));
+    hash.write_u128(bits(lane.destination));
+    hash.finish()
+}

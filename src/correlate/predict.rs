@@ -1,0 +1,300 @@
+//! Packets against the path that a snapshot predicts for them.
+//!
+//! One packet of each flow is walked through the snapshot; where an earlier flow's answer is what comes, the walk of that
+//! answer is taken, since only there the reverse of its NAT is known. Of several ways that a packet can take, its sights
+//! choose the one that fits best, and of those that end early the one that ends where it was lost.
+
+use std::collections::HashMap;
+use std::hash::Hasher as _;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use crate::engine::{self, Given, Origin, Question};
+use crate::net::{Ip, NetnsName, Packet, Protocol, Transport};
+use crate::snapshot::Snapshot;
+use crate::trace::{Decision, Step, Trace, Verdict};
+
+use super::compare::{Difference, differences};
+use super::identity;
+use super::journey::{End, Journey, Seen};
+use super::lanes::{ByHash, FlowId, Lanes, flow_hash};
+use super::point::Point;
+use super::sight::{Lane, PointId};
+use super::survey::Learned;
+
+/// How many flows are walked.
+const MOST_FLOWS: usize = 10_000;
+/// How many ways of a flow are walked.
+const MOST_PATHS: usize = 64;
+/// How many different results are kept.
+const MOST_TOLD: usize = 1 << 16;
+/// The size of the largest frame on a wire, which the packets are that a device joined to a larger one.
+const FRAME: u32 = 1400;
+
+/// What the snapshot says of a packet, and what of it was seen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Predicted {
+    /// The way that fits best.
+    pub trace: Rc<Trace>,
+    /// Every device on it, in its order.
+    pub hops: Vec<PredictedHop>,
+    /// Points that saw the packet and that are not on the way.
+    pub elsewhere: Vec<PointId>,
+    /// The step of the trace that ends the packet right behind where it was last seen, if there is one.
+    pub cause: Option<usize>,
+    /// The next capture point on the way behind where it was last seen.
+    pub next: Option<Point>,
+}
+
+/// A device on a predicted way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PredictedHop {
+    /// The step of the trace.
+    pub step: usize,
+    /// The device.
+    pub point: Point,
+    /// Whether it is one of the capture points.
+    pub is_captured: bool,
+    /// What was seen there.
+    pub state: State,
+}
+
+/// What was seen at a device on a predicted way.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// The packet, as predicted.
+    Seen,
+    /// Nothing.
+    Unseen,
+    /// The packet, and something about it is not as predicted.
+    Differs(Vec<Difference>),
+}
+
+/// Walks flows, and holds packets against the walks.
+pub struct Predictor<'a> {
+    snapshot: &'a Snapshot,
+    points: &'a [Point],
+    ways: HashMap<FlowId, Rc<Vec<Rc<Trace>>>, foldhash::quality::RandomState>,
+    /// By what an answer's flow is called: the flow that it answers.
+    answered: ByHash<FlowId>,
+    told: ByHash<Option<Rc<Predicted>>>,
+}
+
+impl<'a> Predictor<'a> {
+    /// Nothing is walked yet.
+    #[must_use]
+    pub fn new(snapshot: &'a Snapshot, points: &'a [Point]) -> Self {
+        let (ways, answered, told) = (HashMap::default(), ByHash::default(), ByHash::default());
+        Self { snapshot, points, ways, answered, told }
+    }
+
+    /// What the snapshot says of a packet; `None` where it can't be walked: nobody knows where it comes from, or it is
+    /// an error about another one.
+    pub fn of(&mut self, journey: &Journey<'_>, lanes: &Lanes) -> Option<Rc<Predicted>> {
+        let flow = journey.flow?;
+        self.remember(flow, journey, lanes);
+        let ways = self.ways(flow, journey, lanes)?;
+        let mut hash = identity::hasher();
+        hash.write_u32(flow.0);
+        for seen in journey.sights {
+            hash.write_u32(seen.lane.number());
+            hash.write_u8(seen.ttl);
+        }
+        hash.write_u8(u8::from(matches!(journey.end, End::Lost(_))));
+        let key = hash.finish();
+        if let Some(known) = self.told.get(&key) {
+            return known.clone();
+        }
+        let held = ways.iter().map(|trace| self.held(trace, journey, lanes));
+        let best = held.rev().max_by_key(|(score, _)| *score).map(|(_, predicted)| Rc::new(predicted));
+        if self.told.len() >= MOST_TOLD {
+            self.told.clear();
+        }
+        self.told.insert(key, best.clone());
+        best
+    }
+
+    /// Behind which point a packet was lost, by the captures, or else by the model: where it ends the packet before its
+    /// receiver, or where the next point on the way was capturing and has not seen it.
+    #[must_use]
+    pub fn lost_after(
+        &self,
+        journey: &Journey<'_>,
+        predicted: Option<&Predicted>,
+        learned: &Learned,
+    ) -> Option<PointId> {
+        match journey.end {
+            End::Lost(point) => Some(point),
+            End::Outside(..) => None,
+            End::LastSeen(point) => {
+                let predicted = predicted?;
+                let time = journey.sights.last()?.time;
+                let next = predicted.next.as_ref().and_then(|next| self.points.iter().position(|point| point == next));
+                let is_missed = next.is_some_and(|next| learned.may_have_captured(next, time));
+                (predicted.cause.is_some() || is_missed).then_some(point)
+            }
+        }
+    }
+
+    /// What comes back to where a packet came from, from where it was last seen, is its flow's answer.
+    fn remember(&mut self, flow: FlowId, journey: &Journey<'_>, lanes: &Lanes) {
+        let last = journey.sights.last().and_then(|seen| lanes.get(seen.lane));
+        let Some(lane) = last else { return };
+        let back = Lane {
+            source: lane.destination,
+            destination: lane.source,
+            ports: lane.ports.map(|(source, destination)| (destination, source)),
+            ..*lane
+        };
+        if self.answered.len() < MOST_TOLD {
+            self.answered.entry(flow_hash(&back)).or_insert(flow);
+        }
+    }
+
+    fn ways(&mut self, flow: FlowId, journey: &Journey<'_>, lanes: &Lanes) -> Option<Rc<Vec<Rc<Trace>>>> {
+        if let Some(ways) = self.ways.get(&flow) {
+            return Some(Rc::clone(ways));
+        }
+        let first = journey.sights.first()?;
+        let lane = lanes.get(first.lane)?;
+        if self.ways.len() >= MOST_FLOWS {
+            return None;
+        }
+        let question = self.answered.get(&flow_hash(lane)).copied().filter(|asked| *asked != flow);
+        let answer = question.and_then(|asked| self.ways.get(&FlowId(asked.0 | ANSWER)).cloned());
+        let ways = match answer {
+            Some(ways) => ways,
+            None => self.walk(flow, first, lane)?,
+        };
+        self.ways.insert(flow, Rc::clone(&ways));
+        Some(ways)
+    }
+
+    /// Walks a flow's packet, and keeps its answer's ways beside its own.
+    fn walk(&mut self, flow: FlowId, first: &Seen, lane: &Lane) -> Option<Rc<Vec<Rc<Trace>>>> {
+        let question = Question {
+            packet: packet(first, lane)?,
+            from: self.origin(lane)?,
+            reply: true,
+            max_paths: MOST_PATHS,
+            verbose: false,
+            established: lane.protocol == Protocol::TCP && first.flags & SYN_ACK != SYN,
+            given: Given::default(),
+        };
+        let answer = engine::explain(self.snapshot, &question);
+        let (mut there, mut back) = (Vec::new(), Vec::new());
+        for path in answer.paths {
+            there.push(Rc::new(path.forward));
+            back.extend(path.reply.map(Rc::new));
+        }
+        let there = Rc::new(there);
+        if !back.is_empty() {
+            self.ways.insert(FlowId(flow.0 | ANSWER), Rc::new(back));
+        }
+        Some(there)
+    }
+
+    /// Where a packet comes from: the namespace that has its source address, or else the device where it was first seen.
+    fn origin(&self, lane: &Lane) -> Option<Origin> {
+        let owners = self.snapshot.owner_of(lane.source);
+        let point = self.points.get(lane.point.index())?;
+        let here = self.snapshot.find_netns(&point.node, &point.netns);
+        let owner = owners.iter().find(|(netns, _)| Some(*netns) == here).or(owners.first());
+        match owner {
+            Some((netns, _)) => Some(Origin::Socket { netns: *netns }),
+            None => Some(Origin::Device { netns: here?, device: point.device.clone() }),
+        }
+    }
+
+    /// Holds a packet's sights against a way, and says how well they fit.
+    fn held(&self, trace: &Rc<Trace>, journey: &Journey<'_>, lanes: &Lanes) -> (i64, Predicted) {
+        let mut hops = self.hops(trace);
+        let (mut elsewhere, mut score) = (Vec::new(), 0);
+        let (mut next, mut reached) = (0, None);
+        let mut shift = None;
+        for seen in journey.sights {
+            let Some(lane) = lanes.get(seen.lane) else { continue };
+            let point = self.points.get(lane.point.index());
+            let place = hops.iter().skip(next).position(|hop| Some(&hop.point) == point).map(|place| next + place);
+            let Some(hop) = place.and_then(|place| hops.get_mut(place)) else {
+                elsewhere.push(lane.point);
+                score -= 3;
+                continue;
+            };
+            let Some(step) = trace.steps.get(hop.step) else { continue };
+            let shift = *shift.get_or_insert(i16::from(seen.ttl) - i16::from(step.packet.innermost().ip.ttl));
+            let differences = differences(trace, hop.step, (lane, seen.ttl), shift);
+            score += if differences.is_empty() { 4 } else { 2 };
+            hop.state = if differences.is_empty() { State::Seen } else { State::Differs(differences) };
+            (next, reached) = (place.unwrap_or(next) + 1, place);
+        }
+        let unseen = hops.iter().filter(|hop| hop.is_captured && hop.state == State::Unseen).count();
+        score -= i64::try_from(unseen).unwrap_or(0);
+        let cause = cause(trace, &hops, reached).filter(|_| matches!(journey.end, End::Lost(_) | End::LastSeen(_)));
+        let behind = reached.map_or(0, |reached| reached + 1);
+        let next = hops.iter().skip(behind).find(|hop| hop.is_captured && elsewhere.is_empty());
+        let next = next.map(|hop| hop.point.clone());
+        (score, Predicted { trace: Rc::clone(trace), hops, elsewhere, cause, next })
+    }
+
+    /// The devices on a way.
+    fn hops(&self, trace: &Trace) -> Vec<PredictedHop> {
+        let steps = trace.steps.iter().enumerate();
+        let devices = steps.filter_map(|(step, taken)| Some((step, at(taken)?)));
+        devices
+            .map(|(step, point)| {
+                let is_captured = self.points.contains(&point);
+                PredictedHop { step, point, is_captured, state: State::Unseen }
+            })
+            .collect()
+    }
+}
+
+/// In the number of a flow: it stands for its answer.
+const ANSWER: u32 = 1 << 31;
+const SYN: u8 = 0x02;
+const SYN_ACK: u8 = 0x12;
+
+/// The capture point that a step is at, where a capture shows it.
+fn at(step: &Step) -> Option<Point> {
+    let (Decision::Receive { device, .. } | Decision::Transmit { device }) = &step.decision else { return None };
+    let place = &step.place;
+    Some(Point { node: place.node.clone(), netns: place.name.clone(), device: device.clone() })
+}
+
+/// The step that ends a way behind the last device that saw the packet, where the packet doesn't arrive and no further
+/// device comes before.
+fn cause(trace: &Trace, hops: &[PredictedHop], reached: Option<usize>) -> Option<usize> {
+    let end = trace.steps.len().checked_sub(1)?;
+    let Decision::End { verdict, .. } = &trace.steps.get(end)?.decision else { return None };
+    let arrives = matches!(verdict, Verdict::Delivered | Verdict::Left | Verdict::Undetermined | Verdict::Mixed);
+    let further = hops.iter().skip(reached? + 1).any(|hop| hop.is_captured);
+    (!arrives && !further).then_some(end)
+}
+
+/// The packet of a sight, as the engine takes it. An error about another packet is none: its way depends on that one.
+fn packet(seen: &Seen, lane: &Lane) -> Option<Packet> {
+    let ports = lane.ports.map_or((None, None), |(source, destination)| (Some(source), Some(destination)));
+    let (source, destination) = ports;
+    let transport = match lane.protocol {
+        Protocol::TCP => Transport::Tcp { source, destination, flags: seen.flags },
+        Protocol::UDP => Transport::Udp { source, destination },
+        Protocol::SCTP => Transport::Sctp { source, destination },
+        Protocol::ICMP | Protocol::ICMPV6 => {
+            Transport::Icmp { kind: seen.flags, code: 0, id: Some(source?), quoted: None }
+        }
+        other => Transport::Other(other),
+    };
+    let is_v6 = matches!(lane.destination, IpAddr::V6(_));
+    let ip = Ip { source: lane.source, destination: lane.destination, ttl: seen.ttl, tos: 0, df: is_v6 };
+    let length = if lane.protocol == Protocol::TCP { seen.length.min(FRAME) } else { seen.length };
+    Some(Packet::new(ip, transport, length))
+}
+
+impl PredictedHop {
+    /// Whether it is in a pod.
+    #[must_use]
+    pub fn is_in_pod(&self) -> bool {
+        matches!(self.point.netns, NetnsName::Pod(_))
+    }
+}

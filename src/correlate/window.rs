@@ -1,0 +1,349 @@
+//! The second of two passes: packets are followed through a window of time, in the order of corrected times.
+
+use std::collections::VecDeque;
+
+use super::flow::Flows;
+use super::identity::{Form, Identity};
+use super::journey::{End, Journey, Seen};
+use super::lanes::{ByHash, FlowId, LaneId, Lanes};
+use super::onward::{Onward, spread};
+use super::open::{Open, Packet, Slot};
+use super::segment::{is_one_burst, overlap};
+use super::sight::{PointId, Sight};
+use super::survey::Learned;
+
+/// How long after its first sight a packet is still waited for, in nanoseconds.
+pub const WIDTH: i64 = 2_000_000_000;
+/// How many sights of packets under way are kept at most: beyond, the oldest packets are waited for no longer.
+const MOST_SIGHTS: usize = 1 << 20;
+/// How long after another sight with the very same headers, `ip.id` included, a sight is still of that packet, in
+/// nanoseconds: a cooked capture has it once for each device.
+const AGAIN: i64 = 1_000_000;
+/// How many segments are remembered for the sake of those that carry the same data again.
+const MOST_CARRIED: usize = 1 << 18;
+
+/// Packets under way, and what those before them have shown.
+#[derive(Debug)]
+pub struct Window {
+    learned: Learned,
+    width: i64,
+    open: Open,
+    flows: Flows,
+    carried: Carried,
+    /// The number of the last packet.
+    count: u64,
+    /// How many packets were waited for shorter than the window is.
+    pub hurried: u64,
+    found: Vec<Slot>,
+    todo: Vec<(u32, u32)>,
+}
+
+/// What the captures have shown in the end.
+#[derive(Debug)]
+pub struct Summary {
+    /// All lanes.
+    pub lanes: Lanes,
+    /// All flows.
+    pub flows: Flows,
+    /// Where packets go on.
+    pub onward: Onward,
+    /// How many packets there were.
+    pub packets: u64,
+    /// How many of them were waited for shorter than the window is, because there were too many at once.
+    pub hurried: u64,
+}
+
+impl Window {
+    /// Nothing under way. Packets are waited for so many nanoseconds.
+    #[must_use]
+    pub fn new(learned: Learned, width: i64) -> Self {
+        Self {
+            learned,
+            width,
+            open: Open::default(),
+            flows: Flows::default(),
+            carried: Carried::default(),
+            count: 0,
+            hurried: 0,
+            found: Vec::new(),
+            todo: Vec::new(),
+        }
+    }
+
+    /// A moment of a point's clock, by the reference's: sights are to be pushed in this order.
+    #[must_use]
+    pub fn correct(&self, point: PointId, time: i64) -> i64 {
+        self.learned.correct(point, time)
+    }
+
+    /// A sight. Packets that are waited for no longer are handed on.
+    pub fn push(&mut self, sight: &Sight, each: &mut impl FnMut(&Journey<'_>, &Lanes)) {
+        let time = self.correct(sight.lane.point, sight.time);
+        self.expire(time, each);
+        let lane = self.learned.lanes.intern(&sight.lane);
+        let Identity { key, id, form, datagram } = sight.identity;
+        let range = if let Form::Segment(from, to) = form { (from, to) } else { (0, 0) };
+        let (file, number, length, ttl) = (sight.file, sight.number, sight.length, sight.ttl);
+        let (stamp, is_wanted) = (sight.time, sight.is_wanted);
+        let seen = Seen {
+            time,
+            stamp,
+            is_wanted,
+            number,
+            lane,
+            range,
+            id,
+            length,
+            file,
+            ttl,
+            flags: sight.flags,
+            is_part: form == Form::Tail,
+        };
+        match form {
+            Form::Segment(..) => self.segment(key, seen, datagram),
+            Form::Whole => {
+                let slot = self.whole(key, seen, datagram);
+                if let Some(datagram) = datagram {
+                    self.belongs(datagram, slot);
+                }
+            }
+            Form::Tail => self.tail(key, seen, datagram),
+        }
+    }
+
+    /// All packets are handed on, and what they have shown.
+    #[must_use]
+    pub fn finish(mut self, each: &mut impl FnMut(&Journey<'_>, &Lanes)) -> Summary {
+        while let Some(slot) = self.open.queue.pop_front() {
+            self.close(slot, each);
+        }
+        let Self { learned, flows, count, hurried, .. } = self;
+        Summary { lanes: learned.lanes, flows, onward: learned.onward, packets: count, hurried }
+    }
+
+    fn expire(&mut self, now: i64, each: &mut impl FnMut(&Journey<'_>, &Lanes)) {
+        while let Some(slot) = self.open.queue.front().copied() {
+            let first = self.open.get(slot).map_or(i64::MIN, |packet| packet.first);
+            let is_old = now.saturating_sub(first) > self.width;
+            if !is_old && self.open.sights <= MOST_SIGHTS {
+                return;
+            }
+            self.hurried += u64::from(!is_old);
+            self.open.queue.pop_front();
+            self.close(slot, each);
+        }
+    }
+
+    /// A packet that is seen whole, wherever it is seen, or its first fragment.
+    fn whole(&mut self, key: u64, seen: Seen, datagram: Option<u64>) -> Slot {
+        let mut found = std::mem::take(&mut self.found);
+        self.open.alike(key, seen.range, &mut found);
+        let slot = self.likeliest(&found, &seen);
+        self.found = found;
+        if let Some(slot) = slot {
+            self.open.append(slot, seen);
+            return slot;
+        }
+        // Its later fragments may have come first.
+        let parts = datagram.and_then(|datagram| self.open.parts.get(&datagram).copied());
+        match parts.filter(|slot| self.open.get(*slot).is_some_and(|packet| !packet.is_chained)) {
+            Some(slot) => {
+                if let Some(packet) = self.open.get_mut(slot) {
+                    (packet.key, packet.is_chained) = (key, true);
+                }
+                self.open.link(key, seen.range.0, slot);
+                self.open.append(slot, seen);
+                slot
+            }
+            None => self.open.begin(key, seen, seen.range, true),
+        }
+    }
+
+    /// Of the packets that a sight may be of, the one that is due: its last sight is as long ago as it takes from there,
+    /// or where nobody knows that, the latest.
+    fn likeliest(&self, found: &[Slot], seen: &Seen) -> Option<Slot> {
+        let takes = |slot: &Slot| self.open.get(*slot).is_some_and(|packet| takes(packet, seen));
+        let mut possible = found.iter().copied().filter(takes);
+        let first = possible.next()?;
+        let Some(second) = possible.next() else { return Some(first) };
+        let off = |slot: Slot| {
+            let last = self.open.get(slot).and_then(|packet| packet.seen.last());
+            let usual = last.map(|last| (last.time, self.learned.onward.usual(last.lane, seen.lane)));
+            let Some((time, Some(usual))) = usual else { return u64::MAX };
+            seen.time.saturating_sub(time).saturating_sub(usual).unsigned_abs()
+        };
+        [first, second].into_iter().chain(possible).min_by_key(|slot| off(*slot))
+    }
+
+    /// A segment with data: a sight of every piece that it has in common with a frame seen elsewhere, and the first one of
+    /// the rest.
+    fn segment(&mut self, key: u64, seen: Seen, datagram: Option<u64>) {
+        let mut found = std::mem::take(&mut self.found);
+        let mut todo = std::mem::take(&mut self.todo);
+        self.open.alike(key, seen.range, &mut found);
+        todo.clear();
+        todo.push(seen.range);
+        let mut next = 0;
+        // Pieces that are split off on the way are looked at, too.
+        while let Some(slot) = found.get(next).copied() {
+            next += 1;
+            let Some(packet) = self.open.get(slot) else { continue };
+            let Some(place) = todo.iter().position(|range| overlap(*range, packet.range).is_some()) else { continue };
+            if !takes(packet, &seen) {
+                continue;
+            }
+            let range = todo.swap_remove(place);
+            let Some(common) = overlap(range, packet.range) else { continue };
+            let piece = self.open.carve(slot, common, &mut found);
+            self.open.append(piece, seen);
+            self.belongs_where(datagram, piece);
+            todo.extend([(range.0, common.0), (common.1, range.1)].into_iter().filter(|(from, to)| from != to));
+        }
+        for range in todo.drain(..) {
+            let piece = self.open.begin(key, seen, range, true);
+            self.belongs_where(datagram, piece);
+        }
+        (self.found, self.todo) = (found, todo);
+    }
+
+    fn belongs_where(&mut self, datagram: Option<u64>, slot: Slot) {
+        if let Some(datagram) = datagram {
+            self.belongs(datagram, slot);
+        }
+    }
+
+    /// A later fragment: of the packet whose first fragment was seen here, or whose same fragment was seen elsewhere.
+    fn tail(&mut self, key: u64, seen: Seen, datagram: Option<u64>) {
+        let here = datagram.and_then(|datagram| self.open.parts.get(&datagram).copied());
+        let slot = match here.or_else(|| self.open.parts.get(&key).copied()) {
+            Some(slot) => {
+                self.open.append(slot, seen);
+                slot
+            }
+            None => self.open.begin(key, seen, (0, 0), false),
+        };
+        self.belongs(key, slot);
+        self.belongs_where(datagram, slot);
+    }
+
+    /// What stands for a fragmented packet, or for a fragment, belongs to a packet. What had been taken for another one
+    /// joins it.
+    fn belongs(&mut self, part: u64, slot: Slot) {
+        let before = self.open.parts.insert(part, slot);
+        if before == Some(slot) {
+            return;
+        }
+        if let Some(packet) = self.open.get_mut(slot) {
+            packet.parts.push(part);
+        }
+        let is_orphan = |packet: &Packet| !packet.is_chained && !packet.seen.is_empty();
+        let orphan = before.filter(|before| self.open.get(*before).is_some_and(is_orphan));
+        let Some(orphan) = orphan else { return };
+        let Some(packet) = self.open.get_mut(orphan) else { return };
+        let (seen, parts) = (std::mem::take(&mut packet.seen), std::mem::take(&mut packet.parts));
+        if let Some(packet) = self.open.get_mut(slot) {
+            packet.seen.extend(seen);
+            packet.parts.extend(&parts);
+        }
+        for part in parts {
+            self.open.parts.insert(part, slot);
+        }
+    }
+
+    fn close(&mut self, slot: Slot, each: &mut impl FnMut(&Journey<'_>, &Lanes)) {
+        let mut next = Some(slot);
+        while let Some(Packet { mut seen, range, next: behind, .. }) = next.and_then(|slot| self.open.take(slot)) {
+            next = behind;
+            if !seen.is_empty() {
+                self.tell(&mut seen, range, each);
+            }
+            self.open.give_back(seen);
+        }
+    }
+
+    /// Hands a packet on that is waited for no longer.
+    fn tell(&mut self, seen: &mut [Seen], range: (u32, u32), each: &mut impl FnMut(&Journey<'_>, &Lanes)) {
+        let (sights, parts) = whole_and_parts(seen);
+        let Learned { lanes, onward, order, .. } = &mut self.learned;
+        order.arrange(sights, lanes);
+        let mut missed = Vec::new();
+        for pair in sights.windows(2) {
+            let [one, other] = pair else { continue };
+            let (lead, at, to) = (lanes.lead(one.lane), lanes.point(one.lane), lanes.point(other.lane));
+            missed.extend(onward.missed(lead, to));
+            onward.went(lead, at, to);
+        }
+        let (Some(first), Some(last)) = (sights.first(), sights.last()) else { return };
+        if !sights.iter().chain(parts.iter()).any(|seen| seen.is_wanted) {
+            return;
+        }
+        self.count += 1;
+        let flow = self.flows.of(first.lane, lanes);
+        let retransmission_of = if range.0 == range.1 { None } else { self.carried.again(flow, range.0, self.count) };
+        let end = self.end(last.lane, last.time);
+        missed.retain(|point| self.is_capturing(*point, first.time));
+        let journey = Journey { id: self.count, flow, sights, parts, end, retransmission_of, missed: &missed };
+        self.flows.add(&journey);
+        each(&journey, &self.learned.lanes);
+    }
+
+    /// How the path of a packet ends that was last seen in a lane.
+    fn end(&self, lane: LaneId, time: i64) -> End {
+        let point = self.learned.lanes.point(lane);
+        match self.learned.onward.next(self.learned.lanes.lead(lane)) {
+            None => End::LastSeen(point),
+            Some(next) if self.is_capturing(next, time) => End::Lost(point),
+            Some(next) => End::Outside(point, next),
+        }
+    }
+
+    /// Whether a point's capture had begun and not ended, as far as its packets tell.
+    fn is_capturing(&self, point: PointId, time: i64) -> bool {
+        let period = self.learned.periods.get(point.index()).copied().flatten();
+        period.is_some_and(|period| (period.first..=period.last).contains(&time))
+    }
+}
+
+/// Whether a sight can be one of a packet. At one point the same packet comes a second time only with something
+/// changed (TTL, an address, a link address); without, it is another one like it.
+fn takes(packet: &Packet, seen: &Seen) -> bool {
+    let fits = |other: &Seen| {
+        let is_again = other.lane == seen.lane && other.ttl == seen.ttl && !other.is_part;
+        let is_same = seen.id != 0 && other.id == seen.id && seen.time.saturating_sub(other.time) < AGAIN;
+        (!is_again || is_same) && is_one_burst(other, seen)
+    };
+    packet.seen.iter().filter(|other| !other.is_part).all(fits)
+}
+
+/// What was seen of a packet as a whole, and its later fragments. Where only those were seen, they stand for it.
+fn whole_and_parts(seen: &mut [Seen]) -> (&mut [Seen], &mut [Seen]) {
+    seen.sort_by_key(|seen| seen.is_part);
+    let count = seen.iter().filter(|seen| !seen.is_part).count();
+    let (whole, parts) = seen.split_at_mut(count);
+    if whole.is_empty() { (parts, whole) } else { (whole, parts) }
+}
+
+/// Which data went before, by flow and first sequence number.
+#[derive(Debug, Default)]
+struct Carried {
+    packets: ByHash<u64>,
+    queue: VecDeque<u64>,
+}
+
+impl Carried {
+    /// The packet that has carried the data from a sequence number on before.
+    fn again(&mut self, flow: Option<FlowId>, start: u32, packet: u64) -> Option<u64> {
+        let FlowId(flow) = flow?;
+        let key = spread(u64::from(flow) << 32 | u64::from(start));
+        let before = self.packets.insert(key, packet);
+        if before.is_none() {
+            self.queue.push_back(key);
+        }
+        if self.queue.len() > MOST_CARRIED
+            && let Some(oldest) = self.queue.pop_front()
+        {
+            self.packets.remove(&oldest);
+        }
+        before
+    }
+}
