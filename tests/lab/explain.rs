@@ -20,7 +20,7 @@ pub fn set_program(path: Option<&Path>) {
 }
 
 /// The program under test: cargo names it for integration tests; an example finds it beside its own folder.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     if let Some(path) = OTHER.with_borrow(Clone::clone) {
         return path;
     }

@@ -83,14 +83,19 @@ pub(super) struct Symbols {
     pub(super) becomes: &'static str,
     /// What was left out of a name.
     pub(super) ellipsis: &'static str,
+    /// Where a capture saw the packet.
+    pub(super) seen: &'static str,
     rewritten: &'static str,
     arrived: &'static str,
     ended: &'static str,
 }
 
 const UNICODE: Symbols =
-    Symbols { arrow: "→", becomes: "⇒", ellipsis: "…", rewritten: "✎", arrived: "✓", ended: "✗" };
-const ASCII: Symbols = Symbols { arrow: "->", becomes: "=>", ellipsis: "..", rewritten: "*", arrived: "+", ended: "x" };
+    Symbols {
+        arrow: "→", becomes: "⇒", ellipsis: "…", seen: "●", rewritten: "✎", arrived: "✓", ended: "✗"
+    };
+const ASCII: Symbols =
+    Symbols { arrow: "->", becomes: "=>", ellipsis: "..", seen: "@", rewritten: "*", arrived: "+", ended: "x" };
 
 /// Writes lines.
 pub(super) struct Pen<'a> {
