@@ -34,6 +34,19 @@ pub struct Tuple {
     pub destination_port: Option<u16>,
 }
 
+/// Senders that a node's address hides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kin {
+    /// Pods of the node.
+    Pods,
+    /// The node's own sockets that are bound to another of its addresses.
+    Bound,
+    /// Other nodes.
+    Nodes,
+    /// Other nodes' pods.
+    FarPods,
+}
+
 /// Who may have sent a packet, and to what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
@@ -57,6 +70,8 @@ pub struct Candidate {
     pub is_plain: bool,
     /// Whether the sender's socket is bound to the address, so that no route chose it.
     pub is_bound: bool,
+    /// Which of several that are alike to the point stand for each other: one that fits is enough.
+    pub kin: Option<(Kin, IpAddr, Option<u16>)>,
 }
 
 /// The original direction of what a packet belongs to; `None` for an error that quotes nothing.
@@ -109,7 +124,12 @@ pub(super) fn candidates(
     }
     let Some(host) = translator(snapshot, seen.source, point) else { return (all, Vec::new()) };
     let mut far = Vec::new();
-    for (tuple, name) in &tuples {
+    // A node translates what was sent to a port of its own, not of another node's.
+    let is_elsewhere = |tuple: &Tuple| {
+        let mut owners = snapshot.owner_of(tuple.destination).into_iter().peekable();
+        *tuple != *seen && owners.peek().is_some() && owners.all(|(netns, _)| netns != host)
+    };
+    for (tuple, name) in tuples.iter().filter(|(tuple, _)| !is_elsewhere(tuple)) {
         all.extend(behind(snapshot, host, tuple).into_iter().map(|candidate| named(candidate, name)));
         far.extend(others(snapshot, host, tuple).into_iter().map(|candidate| named(candidate, name)));
     }
@@ -158,6 +178,10 @@ fn behind(snapshot: &Snapshot, host: NetnsId, tuple: &Tuple) -> Vec<Candidate> {
     let is_pod = |id: NetnsId| snapshot.netns(id).name != NetnsName::Host;
     let own = snapshot.netns_ids().filter(|(id, netns)| is_pod(*id) && netns.node == *node);
     let pods = own.take(MOST_PODS).map(|(id, _)| socket(snapshot, id, any, tuple));
+    let pods = pods.map(|candidate| {
+        let from_name = format!("a pod of {node} such as {}", candidate.from_name);
+        Candidate { from_name, ..kindred(candidate, Kin::Pods) }
+    });
     let family = Family::of(tuple.source);
     let client = OUTSIDE
         .iter()
@@ -178,7 +202,7 @@ fn bound(snapshot: &Snapshot, host: NetnsId, tuple: &Tuple) -> Vec<Candidate> {
         Family::of(*address) == Family::of(tuple.source) && *address != tuple.source && !is_link_local
     });
     let others = others.take(MOST_ADDRESSES).map(|address| socket(snapshot, host, address, tuple));
-    others.map(|candidate| Candidate { is_bound: true, ..candidate }).collect()
+    others.map(|candidate| Candidate { is_bound: true, ..kindred(candidate, Kin::Bound) }).collect()
 }
 
 /// Other nodes that may have sent it to this one's address.
@@ -188,7 +212,12 @@ fn other_nodes(snapshot: &Snapshot, host: NetnsId, tuple: &Tuple) -> Vec<Candida
     }
     let is_host = |id: NetnsId| snapshot.netns(id).name == NetnsName::Host;
     let others = snapshot.netns_ids().filter(|(id, _)| *id != host && is_host(*id)).take(MOST_NODES);
-    others.map(|(id, _)| socket(snapshot, id, Family::of(tuple.source).unspecified(), tuple)).collect()
+    let others = others.map(|(id, _)| socket(snapshot, id, Family::of(tuple.source).unspecified(), tuple));
+    others.map(|candidate| kindred(candidate, Kin::Nodes)).collect()
+}
+
+fn kindred(candidate: Candidate, kin: Kin) -> Candidate {
+    Candidate { kin: Some((kin, candidate.destination, candidate.destination_port)), ..candidate }
 }
 
 /// The same of what pods of other nodes send to the node itself.
@@ -200,7 +229,7 @@ fn others(snapshot: &Snapshot, host: NetnsId, tuple: &Tuple) -> Vec<Candidate> {
     }
     let pods = snapshot.netns_ids().filter(|(_, netns)| netns.node != *node && netns.name != NetnsName::Host);
     let elsewhere = pods.take(MOST_PODS);
-    let all = elsewhere.map(|(id, _)| socket(snapshot, id, any, tuple));
+    let all = elsewhere.map(|(id, _)| kindred(socket(snapshot, id, any, tuple), Kin::FarPods));
     all.map(|candidate| Candidate { is_plain: false, ..candidate }).collect()
 }
 
@@ -230,6 +259,7 @@ fn candidate(snapshot: &Snapshot, from: Origin, source: IpAddr, from_name: Strin
         note: None,
         is_plain: true,
         is_bound: false,
+        kin: None,
     }
 }
 

@@ -53,6 +53,9 @@ pub use flows::{Flows, Standing};
 pub use pieces::{Gathered, Pieces};
 pub use way::way;
 
+/// So many stories of one packet are told: more are no help.
+const MOST_FOUND: usize = 12;
+
 /// Where packets were captured.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Point {
@@ -192,6 +195,10 @@ impl<'s> Atlas<'s> {
     ) -> (Vec<Found>, Vec<Tried>) {
         let (mut found, mut others): (Vec<Found>, Vec<Tried>) = (Vec::new(), Vec::new());
         for candidate in candidates {
+            let is_told = |one: &Found| candidate.kin.is_some() && one.candidate.kin == candidate.kin;
+            if found.len() >= MOST_FOUND || found.iter().any(is_told) {
+                continue;
+            }
             match search::walk(self.snapshot, self.options, candidate, point, captured, standing) {
                 // The same path is the same story, whoever it was thought of for.
                 Ok(one) if found.iter().any(|other| other.is_like(&one)) => {}
@@ -331,7 +338,8 @@ fn undecided(first: &Found, others: &[Found]) -> Gap {
     names.dedup();
     let rest = names.len().saturating_sub(NAMED);
     names.truncate(NAMED);
-    let more = if rest > 0 { format!(", or {rest} more") } else { String::new() };
+    let least = if others.len() + 1 < MOST_FOUND { "" } else { " at least" };
+    let more = if rest > 0 { format!(", or{least} {rest} more") } else { String::new() };
     let rewriter = all.into_iter().find_map(Found::rewriting_node);
     let lacks = rewriter.map_or("the packet as it was sent".to_owned(), |node| {
         format!("its connection in nodes/{node}/host/conntrack, or the packet as it was sent,")

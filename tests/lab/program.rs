@@ -134,9 +134,10 @@ fn captures((name, make): &Situation) -> Result<(), String> {
         println!("== {name}: {wrong}");
     }
     println!(
-        "{name}: {} packets, {} told whole by {} ways, in {}",
+        "{name}: {} packets, {} told whole and {} onward, by {} ways, in {}",
         told.packets,
         told.whole,
+        told.onward,
         told.ways,
         recording.folder().display()
     );

@@ -128,7 +128,7 @@ impl<'s> Reading<'s> {
             }
         }
         let count = self.packets;
-        Err(wrong(&self.file, &format!("the capture has only {count} packets")))
+        Err(wrong(&self.file, &format!("the capture has {}", counted(count, "packet"))))
     }
 
     fn read(&mut self, frame: &Frame<'_>, batch: &Batch, place: usize) -> Read {
@@ -212,10 +212,15 @@ impl<'s> Reading<'s> {
         }
         let what = match self.packets {
             0 => "it has no packets".to_owned(),
-            count => format!("none of its {count} packets can be walked: {}", listed(&self.left_out)),
+            _ => format!("none of its packets can be walked: {}", listed(&self.left_out)),
         };
         Err(Error::Capture { path: file.to_owned(), what })
     }
+}
+
+/// `1 packet`, `2 packets`.
+pub(super) fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// What was left out, and how much of it.

@@ -12,7 +12,7 @@ use crate::trace::{Answer, Place, Sighting};
 
 use super::super::args::{Explain, Format};
 use super::super::{exit, explain, output, unread};
-use super::read::{Reading, Subject, listed};
+use super::read::{Reading, Subject, counted, listed};
 use super::worse;
 
 /// Whether all paths are of one packet that was sent: what one point can't tell apart was sent to several addresses.
@@ -127,9 +127,11 @@ impl<'a> Show<'a> {
     /// Ends the output; the exit code.
     pub(super) fn finish(&mut self, reading: &Reading<'_>) -> Result<u8, Error> {
         if self.typed.output == Format::Text && !self.is_whole {
-            let what = if self.typed.per == super::Per::Flow { "flows" } else { "packets" };
-            let mut line = format!("{} packets", reading.packets);
-            line += &format!("; {} {what} shown, {} packets odd", self.shown, self.odd);
+            let what = if self.typed.per == super::Per::Flow { "flow" } else { "packet" };
+            let odd =
+                if self.odd == 0 { "none odd".to_owned() } else { format!("{} odd", counted(self.odd, "packet")) };
+            let mut line =
+                format!("{}; {} shown, {odd}", counted(reading.packets, "packet"), counted(self.shown, what));
             if !reading.left_out.is_empty() {
                 line += &format!("; left out: {}", listed(&reading.left_out));
             }
