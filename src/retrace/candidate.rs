@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::engine::Origin;
 use crate::net::{Family, NetnsId, NetnsName, Packet, Protocol, Transport};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Pod, Snapshot};
 use crate::trace::Role;
 
 use super::services::Services;
@@ -120,7 +120,7 @@ pub(super) fn candidates(
     let mut all = Vec::new();
     for (place, (tuple, name)) in tuples.iter().enumerate() {
         let plain = as_sent(snapshot, tuple).into_iter();
-        all.extend(plain.map(|candidate| named(Candidate { is_plain: place == 0, ..candidate }, name)));
+        all.extend(plain.map(|candidate| named(Candidate { is_plain: place == 0, ..candidate }, name.as_ref())));
     }
     let Some(host) = translator(snapshot, seen.source, point) else { return (all, Vec::new()) };
     let mut far = Vec::new();
@@ -130,14 +130,14 @@ pub(super) fn candidates(
         *tuple != *seen && owners.peek().is_some() && owners.all(|(netns, _)| netns != host)
     };
     for (tuple, name) in tuples.iter().filter(|(tuple, _)| !is_elsewhere(tuple)) {
-        all.extend(behind(snapshot, host, tuple).into_iter().map(|candidate| named(candidate, name)));
-        far.extend(others(snapshot, host, tuple).into_iter().map(|candidate| named(candidate, name)));
+        all.extend(behind(snapshot, host, tuple).into_iter().map(|candidate| named(candidate, name.as_ref())));
+        far.extend(others(snapshot, host, tuple).into_iter().map(|candidate| named(candidate, name.as_ref())));
     }
     (all, far)
 }
 
-fn named(candidate: Candidate, name: &Option<String>) -> Candidate {
-    let to_name = name.clone().unwrap_or(candidate.to_name);
+fn named(candidate: Candidate, name: Option<&String>) -> Candidate {
+    let to_name = name.cloned().unwrap_or(candidate.to_name);
     Candidate { to_name, ..candidate }
 }
 
@@ -151,14 +151,14 @@ pub(super) fn as_sent(snapshot: &Snapshot, tuple: &Tuple) -> Vec<Candidate> {
     let mut all: Vec<Candidate> = owners.iter().map(|netns| socket(snapshot, *netns, tuple.source, tuple)).collect();
     // An address of the cluster that nobody has sends nothing.
     if owners.is_empty() && !snapshot.is_cluster_address(tuple.source) && !is_absent(snapshot, tuple.source) {
-        all.extend(outside(snapshot, tuple.source, tuple));
+        all.push(outside(snapshot, tuple.source, tuple));
     }
     all
 }
 
 /// Whether the address is of a pod or node whose tables are not in the snapshot.
 pub(super) fn is_absent(snapshot: &Snapshot, address: IpAddr) -> bool {
-    let pod = || snapshot.kube.pod_with(address).is_some_and(|pod| pod.is_live());
+    let pod = || snapshot.kube.pod_with(address).is_some_and(Pod::is_live);
     snapshot.owner_of(address).is_empty() && (snapshot.absent_node(address).is_some() || pod())
 }
 
@@ -187,7 +187,7 @@ fn behind(snapshot: &Snapshot, host: NetnsId, tuple: &Tuple) -> Vec<Candidate> {
         .iter()
         .filter_map(|text| text.parse::<IpAddr>().ok())
         .find(|address| Family::of(*address) == family && !snapshot.is_cluster_address(*address));
-    let client = client.into_iter().flat_map(|client| outside(snapshot, client, tuple));
+    let client = client.into_iter().map(|client| outside(snapshot, client, tuple));
     let client = client.map(|candidate| Candidate { from_name: "a client outside".to_owned(), ..candidate });
     let own = bound(snapshot, host, tuple).into_iter();
     let peers = other_nodes(snapshot, host, tuple).into_iter();
@@ -237,10 +237,10 @@ fn socket(snapshot: &Snapshot, netns: NetnsId, source: IpAddr, tuple: &Tuple) ->
     candidate(snapshot, Origin::Socket { netns }, source, netns_name(snapshot, netns), tuple)
 }
 
-fn outside(snapshot: &Snapshot, source: IpAddr, tuple: &Tuple) -> Option<Candidate> {
+fn outside(snapshot: &Snapshot, source: IpAddr, tuple: &Tuple) -> Candidate {
     let entries = entry::entries(Some(tuple.destination), Family::of(tuple.destination), snapshot);
     let from = Origin::Outside { entries };
-    Some(candidate(snapshot, from, source, source.to_string(), tuple))
+    candidate(snapshot, from, source, source.to_string(), tuple)
 }
 
 fn candidate(snapshot: &Snapshot, from: Origin, source: IpAddr, from_name: String, tuple: &Tuple) -> Candidate {

@@ -82,7 +82,7 @@ pub(super) struct Difference {
 struct Differences(Vec<Difference>);
 
 impl Differences {
-    fn compare<T: PartialEq + Display>(&mut self, field: Field, predicted: T, seen: T) {
+    fn compare<T: PartialEq + Display>(&mut self, field: Field, predicted: &T, seen: &T) {
         if predicted != seen {
             self.0.push(Difference { field, predicted: predicted.to_string(), seen: seen.to_string() });
         }
@@ -91,7 +91,7 @@ impl Differences {
     /// A value that nobody can know differs from none.
     fn compare_known<T: PartialEq + Display>(&mut self, field: Field, predicted: Option<T>, seen: Option<T>) {
         if let (Some(predicted), Some(seen)) = (predicted, seen) {
-            self.compare(field, predicted, seen);
+            self.compare(field, &predicted, &seen);
         }
     }
 }
@@ -101,14 +101,14 @@ pub(super) fn differences(predicted: &Packet, seen: &Packet) -> Vec<Difference> 
     let mut all = Differences::default();
     outer(&mut all, predicted, seen);
     let (predicted, seen) = (predicted.innermost(), seen.innermost());
-    all.compare(Field::Protocol, predicted.protocol(), seen.protocol());
+    all.compare(Field::Protocol, &predicted.protocol(), &seen.protocol());
     address(&mut all, Field::Source, predicted.ip.source, seen.ip.source);
     address(&mut all, Field::Destination, predicted.ip.destination, seen.ip.destination);
     all.compare_known(Field::SourcePort, predicted.source_port(), seen.source_port());
     all.compare_known(Field::DestinationPort, predicted.destination_port(), seen.destination_port());
     message(&mut all, predicted, seen);
-    all.compare(Field::Ttl, predicted.ip.ttl, seen.ip.ttl);
-    all.compare(Field::Tos, predicted.ip.tos, seen.ip.tos);
+    all.compare(Field::Ttl, &predicted.ip.ttl, &seen.ip.ttl);
+    all.compare(Field::Tos, &predicted.ip.tos, &seen.ip.tos);
     length(&mut all, predicted, seen);
     frame(&mut all, predicted.link, seen.link);
     all.0
@@ -118,19 +118,19 @@ pub(super) fn differences(predicted: &Packet, seen: &Packet) -> Vec<Difference> 
 fn outer(all: &mut Differences, predicted: &Packet, seen: &Packet) {
     match (&predicted.inner, &seen.inner) {
         (None, None) => {}
-        (Some(_), None) => all.compare(Field::Tunnel, tunnel(predicted), "none".to_owned()),
-        (None, Some(_)) => all.compare(Field::Tunnel, "none".to_owned(), tunnel(seen)),
+        (Some(_), None) => all.compare(Field::Tunnel, &tunnel(predicted), &"none".to_owned()),
+        (None, Some(_)) => all.compare(Field::Tunnel, &"none".to_owned(), &tunnel(seen)),
         (Some(inner), Some(seen_inner)) => {
             address(all, Field::OuterSource, predicted.ip.source, seen.ip.source);
             address(all, Field::OuterDestination, predicted.ip.destination, seen.ip.destination);
             all.compare_known(Field::OuterPort, predicted.destination_port(), seen.destination_port());
-            all.compare(Field::OuterTtl, predicted.ip.ttl, seen.ip.ttl);
+            all.compare(Field::OuterTtl, &predicted.ip.ttl, &seen.ip.ttl);
             frame(all, predicted.link, seen.link);
             match (predicted.encapsulation, seen.encapsulation) {
                 (Some(Encapsulation::Vxlan(predicted)), Some(Encapsulation::Vxlan(seen))) => {
-                    all.compare(Field::Vni, predicted.0, seen.0);
+                    all.compare(Field::Vni, &predicted.0, &seen.0);
                 }
-                _ => all.compare(Field::Tunnel, tunnel(predicted), tunnel(seen)),
+                _ => all.compare(Field::Tunnel, &tunnel(predicted), &tunnel(seen)),
             }
             outer(all, inner, seen_inner);
         }
@@ -156,11 +156,11 @@ fn message(all: &mut Differences, predicted: &Packet, seen: &Packet) {
             Transport::Icmp { kind, code, id, .. },
             Transport::Icmp { kind: seen_kind, code: seen_code, id: seen_id, .. },
         ) => {
-            all.compare(Field::Message, format!("{kind}/{code}"), format!("{seen_kind}/{seen_code}"));
+            all.compare(Field::Message, &format!("{kind}/{code}"), &format!("{seen_kind}/{seen_code}"));
             all.compare_known(Field::SourcePort, *id, *seen_id);
         }
         (Transport::Tcp { flags, .. }, Transport::Tcp { flags: seen, .. }) => {
-            all.compare(Field::Flags, format!("{flags:#04x}"), format!("{seen:#04x}"));
+            all.compare(Field::Flags, &format!("{flags:#04x}"), &format!("{seen:#04x}"));
         }
         _ => {}
     }
@@ -169,7 +169,7 @@ fn message(all: &mut Differences, predicted: &Packet, seen: &Packet) {
 /// Of a packet in pieces each has a length of its own.
 fn length(all: &mut Differences, predicted: &Packet, seen: &Packet) {
     if predicted.fragments.is_none() && seen.fragments.is_none() {
-        all.compare(Field::Length, predicted.length, seen.length);
+        all.compare(Field::Length, &predicted.length, &seen.length);
     }
 }
 

@@ -150,7 +150,7 @@ impl<'s> Atlas<'s> {
             }
             tried.extend(others);
         }
-        self.from_here(point, captured, standing, &tried)
+        self.on_from_here(point, captured, standing, &tried)
     }
 
     /// What it may be in its conversation, the likeliest first.
@@ -203,7 +203,7 @@ impl<'s> Atlas<'s> {
                 // The same path is the same story, whoever it was thought of for.
                 Ok(one) if found.iter().any(|other| other.is_like(&one)) => {}
                 Ok(one) => found.push(one),
-                Err(tried) => others.push(tried),
+                Err(tried) => others.push(*tried),
             }
         }
         (found, others)
@@ -263,7 +263,7 @@ impl<'s> Atlas<'s> {
     }
 
     /// The way from the point on, for a packet whose past is not known.
-    fn from_here(&self, point: &Point, captured: &Captured, standing: Standing, tried: &[Tried]) -> Retraced {
+    fn on_from_here(&self, point: &Point, captured: &Captured, standing: Standing, tried: &[Tried]) -> Retraced {
         let ways = captured.way.map_or(vec![Way::In, Way::Out], |way| vec![way]);
         let (odd, mut notes) = odd::contradictions(self.snapshot, point, captured, standing, tried);
         let mut answer: Option<Answer> = None;

@@ -68,25 +68,21 @@ pub(super) fn contradictions(
         ));
         return (odd, notes);
     }
-    match nearest(tried) {
-        Some((tried, differences, steps)) => {
-            odd.extend(differences.iter().map(|difference| differs(tried, difference, steps)));
-        }
-        None => {
-            let unknown = tried.iter().filter(|tried| tried.candidate.is_plain).find_map(|tried| match &tried.fate {
-                Fate::Unknown(what) => Some(what),
-                _ => None,
-            });
-            match (unknown, elsewhere(snapshot, point, captured.way, standing.role, tried)) {
-                (Some(what), _) => notes.push(format!("the way that it came is not known: {what}")),
-                (None, Some(finding)) => odd.push(finding),
-                (None, None) => odd.push(Finding::new(
-                    format!("nobody is known who may have sent it: {} has no owner and no entrance", tuple.source),
-                    Vec::new(),
-                )),
-            }
-        }
+    if let Some((tried, differences, steps)) = nearest(tried) {
+        odd.extend(differences.iter().map(|difference| differs(tried, difference, steps)));
+        return (odd, notes);
     }
+    let unknown = tried.iter().filter(|tried| tried.candidate.is_plain).find_map(|tried| match &tried.fate {
+        Fate::Unknown(what) => Some(what),
+        _ => None,
+    });
+    if let Some(what) = unknown {
+        notes.push(format!("the way that it came is not known: {what}"));
+        return (odd, notes);
+    }
+    let nobody =
+        || Finding::new(format!("nobody is known who may have sent it: {} has no owner", tuple.source), Vec::new());
+    odd.push(elsewhere(snapshot, point, captured.way, standing.role, tried).unwrap_or_else(nobody));
     (odd, notes)
 }
 
@@ -218,8 +214,8 @@ fn tunnel(snapshot: &Snapshot, point: &Point, captured: &Captured) -> Vec<Findin
     if !devices.iter().any(|(_, settings)| settings.vni == vni) {
         let own: Vec<String> =
             devices.iter().map(|(link, settings)| format!("{} has {}", link.name, settings.vni)).collect();
-        let lines = devices.iter().map(|(link, _)| link.kind_evidence).collect();
-        odd.push(Finding::new(format!("its VNI is {vni}, and {}", own.join(", ")), lines));
+        let evidence = devices.iter().map(|(link, _)| link.kind_evidence).collect();
+        odd.push(Finding::new(format!("its VNI is {vni}, and {}", own.join(", ")), evidence));
     }
     odd.extend(peer(netns, packet, &devices.iter().map(|(link, _)| link.name.clone()).collect::<Vec<_>>()));
     odd

@@ -72,7 +72,7 @@ impl<T> Pieces<T> {
     }
 
     /// The next packet of which nothing more has come.
-    pub fn next(&mut self) -> Option<Gathered<T>> {
+    pub fn take_next(&mut self) -> Option<Gathered<T>> {
         while !self.order.is_empty() {
             if let Some(gathered) = self.oldest() {
                 return Some(gathered);
@@ -134,7 +134,7 @@ mod tests {
         let gathered = pieces.add(0, ends(), piece(1480, false, 120), None).unwrap();
         let fragments = Fragments { count: 2, largest: 1500 };
         assert_eq!(gathered, Gathered { first: "first", fragments, total: Some(1600) });
-        assert_eq!(pieces.next(), None);
+        assert_eq!(pieces.take_next(), None);
     }
 
     #[test]
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(pieces.add(0, ends(), piece(1480, false, 120), None), None);
         assert_eq!(pieces.add(0, ends(), piece(0, true, 1500), Some(1)).unwrap().total, Some(1600));
         assert_eq!(pieces.add(0, ends(), piece(0, true, 1500), Some(2)), None);
-        let gathered = pieces.next().unwrap();
+        let gathered = pieces.take_next().unwrap();
         assert_eq!((gathered.first, gathered.total), (2, None));
     }
 

@@ -76,7 +76,7 @@ pub(super) fn walk(
     point: &Point,
     captured: &Captured,
     standing: Standing,
-) -> Result<Found, Tried> {
+) -> Result<Found, Box<Tried>> {
     let mut fate = None;
     let mut chosen = None;
     for question in questions(options, &candidate, captured, standing) {
@@ -93,7 +93,7 @@ pub(super) fn walk(
         }
     }
     let fate = fate.unwrap_or(Fate::Unknown("nothing was asked".to_owned()));
-    Err(Tried { candidate, fate })
+    Err(Box::new(Tried { candidate, fate }))
 }
 
 /// What is asked, the likeliest first: a socket lets the route choose its address, or is bound to it.
@@ -195,7 +195,7 @@ fn with_unknown_port(
     }
     match &mut question.packet.transport {
         Transport::Tcp { source, .. } | Transport::Udp { source, .. } | Transport::Sctp { source, .. } => {
-            *source = None
+            *source = None;
         }
         Transport::Icmp { id, .. } => *id = None,
         Transport::Other(_) => return passing,

@@ -79,16 +79,12 @@ impl Decoded<'_> {
             packet.fragments = found.map(|found| Fragments { count: 2, largest: found.length });
             left_out.extend(unheld_headers(headers));
             nest.push(packet);
-            match (headers.tunnel(), all.get(depth + 1)) {
-                (Some(tunnel), Some(_)) => match encapsulation(tunnel.name, tunnel.vni) {
-                    Some(encapsulation) => set_encapsulation(&mut nest, encapsulation),
-                    None => {
-                        left_out.push(format!("what {} carries is not walked", tunnel.name));
-                        break;
-                    }
-                },
-                _ => break,
-            }
+            let Some((tunnel, _)) = headers.tunnel().zip(all.get(depth + 1)) else { break };
+            let Some(encapsulation) = encapsulation(tunnel.name, tunnel.vni) else {
+                left_out.push(format!("what {} carries is not walked", tunnel.name));
+                break;
+            };
+            set_encapsulation(&mut nest, encapsulation);
         }
         left_out.extend(self.tags());
         left_out.extend(self.flaw.filter(|flaw| flaw.reason.is_malformed()).map(|flaw| flaw.reason.to_string()));
@@ -149,8 +145,9 @@ impl Decoded<'_> {
         let first = self.layers.first()?;
         let header = self.bytes.get(first.header())?;
         match (first.kind, header) {
-            (Kind::LinuxSll, [_, kind, ..]) => Some(*kind == 4),
-            (Kind::LinuxSll2, [_, _, _, _, _, _, _, _, _, _, kind, ..]) => Some(*kind == 4),
+            (Kind::LinuxSll, [_, kind, ..]) | (Kind::LinuxSll2, [_, _, _, _, _, _, _, _, _, _, kind, ..]) => {
+                Some(*kind == 4)
+            }
             _ => None,
         }
     }

@@ -42,33 +42,32 @@ struct Group {
 /// A capture's flows.
 pub(super) struct Groups<'a, 's> {
     atlas: &'a Atlas<'s>,
-    groups: Vec<Group>,
+    all: Vec<Group>,
     shapes: HashMap<Shape, usize>,
     by_oddness: HashMap<(Flow, Vec<String>), usize>,
 }
 
 impl<'a, 's> Groups<'a, 's> {
     pub(super) fn new(atlas: &'a Atlas<'s>) -> Self {
-        Self { atlas, groups: Vec::new(), shapes: HashMap::new(), by_oddness: HashMap::new() }
+        Self { atlas, all: Vec::new(), shapes: HashMap::new(), by_oddness: HashMap::new() }
     }
 
     /// Counts a packet to its group.
     pub(super) fn add(&mut self, subject: Subject) {
         let shape = self.shape(&subject);
-        let known = self.shapes.get(&shape).and_then(|place| self.groups.get_mut(*place));
+        let known = self.shapes.get(&shape).and_then(|place| self.all.get_mut(*place));
         if let Some(group) = known {
             group.count += 1;
             return;
         }
         let retraced = self.atlas.retrace(&subject.point, &subject.captured, subject.standing);
         let odd = retraced.odd.iter().map(|odd| odd.what.clone()).collect();
-        let place = *self.by_oddness.entry((shape.flow.clone(), odd)).or_insert(self.groups.len());
-        match self.groups.get_mut(place) {
-            Some(group) => group.count += 1,
-            None => {
-                let retraced = Some(retraced).filter(|_| place < KEPT);
-                self.groups.push(Group { first: subject, count: 1, retraced });
-            }
+        let place = *self.by_oddness.entry((shape.flow.clone(), odd)).or_insert(self.all.len());
+        if let Some(group) = self.all.get_mut(place) {
+            group.count += 1;
+        } else {
+            let retraced = Some(retraced).filter(|_| place < KEPT);
+            self.all.push(Group { first: subject, count: 1, retraced });
         }
         self.shapes.insert(shape, place);
     }
@@ -78,15 +77,11 @@ impl<'a, 's> Groups<'a, 's> {
         &self,
         mut hear: impl FnMut(&Subject, u64, &Retraced) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        for group in &self.groups {
-            match &group.retraced {
-                Some(retraced) => hear(&group.first, group.count, retraced)?,
-                None => {
-                    let first = &group.first;
-                    let retraced = self.atlas.retrace(&first.point, &first.captured, first.standing);
-                    hear(first, group.count, &retraced)?;
-                }
-            }
+        for group in &self.all {
+            let first = &group.first;
+            let again = || self.atlas.retrace(&first.point, &first.captured, first.standing);
+            let retraced = group.retraced.clone().unwrap_or_else(again);
+            hear(first, group.count, &retraced)?;
         }
         Ok(())
     }

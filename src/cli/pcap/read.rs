@@ -94,7 +94,7 @@ impl<'s> Reading<'s> {
                 }
             }
         }
-        while let Some(gathered) = self.pieces.next() {
+        while let Some(gathered) = self.pieces.take_next() {
             self.walked += 1;
             hear(whole(gathered))?;
         }
@@ -121,7 +121,7 @@ impl<'s> Reading<'s> {
                 }
             }
         }
-        while let Some(gathered) = self.pieces.next() {
+        while let Some(gathered) = self.pieces.take_next() {
             if gathered.first.number == number {
                 self.walked += 1;
                 return Ok(whole(gathered));

@@ -133,7 +133,8 @@ impl<'a> Show<'a> {
             let mut line =
                 format!("{}; {} shown, {odd}", counted(reading.packets, "packet"), counted(self.shown, what));
             if !reading.left_out.is_empty() {
-                line += &format!("; left out: {}", listed(&reading.left_out));
+                line.push_str("; left out: ");
+                line.push_str(&listed(&reading.left_out));
             }
             self.put(format!("{}\n", render::clean(&line, self.style.charset)).as_bytes())?;
         } else {
