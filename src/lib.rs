@@ -8,7 +8,7 @@
 //! | 0 words | [`net`], [`evidence`] |
 //! | 1 data | [`snapshot`], [`trace`], [`wire`], [`unpack`] |
 //! | 2 readers, walker | [`load`], [`capture`], [`engine`] |
-//! | 3 judgement | [`diagnose`], [`correlate`] |
+//! | 3 judgement | [`diagnose`], [`retrace`], [`correlate`] |
 //! | 4 views | [`render`] |
 //! | 5 outside | [`collect`] |
 //! | 6 shell | [`cli`] |
@@ -27,6 +27,7 @@ pub mod evidence;
 pub mod load;
 pub mod net;
 pub mod render;
+pub mod retrace;
 pub mod snapshot;
 pub mod trace;
 pub mod unpack;

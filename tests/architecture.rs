@@ -17,6 +17,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("engine", 2),
     ("diagnose", 3),
     ("correlate", 3),
+    ("retrace", 3),
     ("render", 4),
     ("collect", 5),
     ("cli", 6),

@@ -155,7 +155,15 @@ fn survive(tree: &Tree, what: &str) {
     for question in questions(&snapshot) {
         let answer = engine::explain(&snapshot, &question);
         assert!(!answer.paths.is_empty(), "{what}");
-        let view = View { from: "a", to: "b", target: None, answer: &answer, findings: &[], files: &snapshot.files };
+        let view = View {
+            from: "a",
+            to: "b",
+            target: None,
+            answer: &answer,
+            findings: &[],
+            files: &snapshot.files,
+            sighting: None,
+        };
         let mut out = Vec::new();
         render::text(&view, Style { verbose: true, ..Style::default() }, &mut out).unwrap();
         render::json(&view, &mut out).unwrap();

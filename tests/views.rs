@@ -19,6 +19,7 @@ fn view<'a>(sample: &'a Sample, answer: &'a Answer) -> View<'a> {
         answer,
         findings: &[],
         files: &sample.files,
+        sighting: None,
     }
 }
 

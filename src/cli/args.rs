@@ -35,7 +35,7 @@ fn after_help() -> String {
     };
     format!(
         "\
-Not built yet: check, explain --pcap, explain -o html, capture --along, \
+Not built yet: check, explain -o html, capture --along, \
 capture --pod, and asking a cluster itself (--context, --kubeconfig).{capture}
 
 Exit codes: 0 everything arrives, 1 something does not, 2 the question or the snapshot is wrong, 3 undetermined: the \
@@ -348,7 +348,7 @@ pub(super) enum CorrelateFormat {
 
 /// `flowtrace explain`.
 #[derive(Debug, Args)]
-#[command(after_help = EXPLAIN_HELP, override_usage = "flowtrace explain [OPTIONS] FROM TO")]
+#[command(after_help = EXPLAIN_HELP, override_usage = EXPLAIN_USAGE)]
 pub(super) struct Explain {
     /// Who sends: NAMESPACE/POD, POD, node/NAME, an IP address, or external
     #[arg(required_unless_present = "pcap")]
@@ -368,14 +368,20 @@ pub(super) struct Explain {
     pub(super) namespace: Option<String>,
     #[command(flatten)]
     pub(super) cluster: Cluster,
-    /// Explain the packets of a capture (not built yet)
-    #[arg(long, value_name = "FILE", hide = true)]
+    /// Explain the packets of a capture of one point instead of FROM and TO; FILE#N is its Nth packet
+    #[arg(long, value_name = "FILE[#N]", help_heading = "Capture")]
     pub(super) pcap: Option<PathBuf>,
+    /// One answer for each flow, or for each packet
+    #[arg(long, value_enum, default_value_t, ignore_case = true, requires = "pcap", help_heading = "Capture")]
+    pub(super) per: Per,
+    /// Only packets that contradict the snapshot
+    #[arg(long, requires = "pcap", help_heading = "Capture")]
+    pub(super) only_odd: bool,
 
     #[command(flatten)]
     pub(super) packet: PacketOptions,
 
-    /// Where the packet comes in, instead of where FROM is
+    /// Where the packet comes in, instead of where FROM is; with --pcap, where it was captured
     #[arg(long, value_name = "NODE/DEVICE", help_heading = "Walk")]
     pub(super) at: Option<String>,
     /// Whether the connection has seen packets both ways
@@ -413,6 +419,9 @@ pub(super) struct Explain {
     pub(super) ascii: bool,
 }
 
+const EXPLAIN_USAGE: &str =
+    "flowtrace explain [OPTIONS] FROM TO\n       flowtrace explain [OPTIONS] --pcap FILE[#N] [--at NODE/DEVICE]";
+
 const EXPLAIN_HELP: &str = "\
 Examples:
   flowtrace explain --demo default/pod1 default/pod2
@@ -421,7 +430,9 @@ Examples:
   flowtrace explain --snapshot case/ 203.0.113.9 192.0.2.11:30080 -o json
   flowtrace explain --snapshot case/ node/n1 10.244.2.7 --size 1500 --df -v
   flowtrace explain --snapshot case/ pod1 10.244.2.7:53 --proto udp --ip-options ra,rr:3
-  flowtrace explain --snapshot case/ -6 pod1 pod2:80 --ext-headers hop:ra,dst";
+  flowtrace explain --snapshot case/ -6 pod1 pod2:80 --ext-headers hop:ra,dst
+  flowtrace explain --snapshot case/ --pcap cni0.pcap --at n1/cni0 --only-odd
+  flowtrace explain --snapshot case/ --pcap n1.eth0.pcapng#12";
 
 /// What the packet looks like.
 #[derive(Clone, Debug, Default, Args)]
@@ -494,6 +505,16 @@ pub(super) struct PacketOptions {
     pub(super) gid: Option<u32>,
 }
 
+/// `--per`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Per {
+    /// Packets that go the same way are counted
+    #[default]
+    Flow,
+    /// Every packet by itself
+    Packet,
+}
+
 /// `--proto`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Proto {
@@ -521,6 +542,8 @@ pub(super) enum Format {
     Text,
     /// For programs; `flowtrace schema` describes it
     Json,
+    /// The same, an answer a line (with --pcap)
+    Jsonl,
     /// For Graphviz
     Dot,
     /// For Markdown

@@ -13,7 +13,7 @@ use crate::render::{self, Charset, Style, View, Width};
 
 use super::args::{Color, Explain, Format, Written};
 use super::question::{self, Asked, Resolved};
-use super::{Outcome, exit, missing, open, unread};
+use super::{Outcome, exit, missing, open, pcap, unread};
 
 /// How long the terminal may stay silent.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -21,6 +21,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Loads the snapshot, asks, and shows the answer.
 pub(super) fn explain(typed: &Explain) -> Result<Outcome, Error> {
     refuse_later(typed)?;
+    if let Some(file) = &typed.pcap {
+        return pcap::explain(typed, file);
+    }
+    refuse_without_pcap(typed)?;
     let (from, to) = ends(typed)?;
     let (snapshot, target, answer, findings) = patiently(|| {
         let snapshot = open::open(typed.snapshot.as_deref(), typed.demo)?;
@@ -34,7 +38,7 @@ pub(super) fn explain(typed: &Explain) -> Result<Outcome, Error> {
         findings.extend(diagnose::findings(&snapshot, &answer));
         Ok::<_, Error>((snapshot, target, answer, findings))
     })?;
-    let view = View { from, to, target, answer: &answer, findings: &findings, files: &snapshot.files };
+    let view = View { from, to, target, answer: &answer, findings: &findings, files: &snapshot.files, sighting: None };
     let file = typed.written.file().map(Path::to_owned);
     let outcome = Outcome { output: show(&view, typed)?, file, code: exit::code(&answer) };
     // The program is about to end, which frees the tables of a large cluster at once.
@@ -44,10 +48,17 @@ pub(super) fn explain(typed: &Explain) -> Result<Outcome, Error> {
 
 /// What the contract promises and is not there yet.
 fn refuse_later(typed: &Explain) -> Result<(), Error> {
-    let later = [(typed.pcap.is_some(), "explain --pcap"), (typed.output == Format::Html, "explain -o html")];
-    match later.iter().find(|(asked, _)| *asked) {
-        Some((_, what)) => Err(super::later(what)),
-        None => open::refuse_cluster(&typed.cluster),
+    if typed.output == Format::Html {
+        return Err(super::later("explain -o html"));
+    }
+    open::refuse_cluster(&typed.cluster)
+}
+
+/// What only captures have.
+fn refuse_without_pcap(typed: &Explain) -> Result<(), Error> {
+    match typed.output {
+        Format::Jsonl => Err(Error::Usage("-o jsonl is for the packets of --pcap; one answer is -o json".to_owned())),
+        _ => Ok(()),
     }
 }
 
@@ -79,7 +90,7 @@ fn show(view: &View<'_>, typed: &Explain) -> Result<Vec<u8>, Error> {
     let style = Style { verbose: typed.verbose, ..style(typed.color, typed.ascii, &typed.written) };
     let written = match typed.output {
         Format::Text => render::text(view, style, &mut out),
-        Format::Json => render::json(view, &mut out),
+        Format::Json | Format::Jsonl => render::json(view, &mut out),
         Format::Dot => render::dot(view, &mut out),
         Format::Mermaid => render::mermaid(view, &mut out),
         Format::Html => return Err(super::later("explain -o html")),

@@ -18,6 +18,17 @@ pub(super) fn print(output: &[u8]) -> Result<(), Error> {
     }
 }
 
+/// The standard output, or the file of `-w`, for what is written little by little.
+pub(super) fn open(file: Option<&Path>) -> Result<Box<dyn io::Write>, Error> {
+    match file {
+        None => Ok(Box::new(io::BufWriter::new(io::stdout()))),
+        Some(file) => {
+            let opened = fs::File::create(file).map_err(|err| unwritten(file, &err))?;
+            Ok(Box::new(io::BufWriter::new(opened)))
+        }
+    }
+}
+
 /// Writes to the file of `-w`, in place of what it held.
 pub(super) fn write(file: &Path, output: &[u8]) -> Result<(), Error> {
     fs::write(file, output).map_err(|err| unwritten(file, &err))

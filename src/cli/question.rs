@@ -5,15 +5,16 @@ use std::net::IpAddr;
 use crate::engine::{Given, Origin, Question};
 use crate::error::Error;
 use crate::evidence::Gap;
-use crate::net::{Family, IfName, NetnsId, NetnsName, NodeName, Packet, Protocol};
+use crate::net::{Family, NetnsId, Packet, Protocol};
+use crate::retrace::{self, Point};
 use crate::snapshot::Snapshot;
 use crate::trace::Finding;
 
 use super::args::{Explain, PacketOptions, Proto, State};
-use super::entry;
 use super::names::{self, End, Home, Kind, Names, Role};
 use super::packet::{self, Ends};
 use super::payload;
+use super::point;
 
 /// A question that can be asked, or one whose sender the snapshot doesn't hold.
 #[derive(Debug)]
@@ -93,7 +94,7 @@ fn target(names: &Names<'_>, to: &str, sender: &End) -> Result<End, Error> {
 /// What settles what rules ask and no snapshot holds.
 fn given(options: &PacketOptions) -> Result<Given, Error> {
     let payload = options.payload.as_deref().map(payload::read).transpose()?;
-    Ok(Given { payload, time: options.time, uid: options.uid, gid: options.gid })
+    Ok(Given { payload, time: options.time, uid: options.uid, gid: options.gid, answer: None })
 }
 
 fn walk(typed: &Explain, packet: Packet, from: Origin, given: Given) -> Question {
@@ -145,7 +146,7 @@ fn no_address(name: &str, family: Family) -> Error {
 
 fn start(typed: &Explain, from: &Named<'_>, to: &Named<'_>, family: Family, names: &Names<'_>) -> Result<Start, Error> {
     if let Some(at) = &typed.at {
-        let (netns, device) = device(at, names.snapshot)?;
+        let Point { netns, device } = point::at(at, names.snapshot)?;
         return Ok(Start::Known(Origin::Device { netns, device }));
     }
     let nowhere = |why: &str| {
@@ -160,30 +161,10 @@ fn start(typed: &Explain, from: &Named<'_>, to: &Named<'_>, family: Family, name
                  packets between them need not pass any node",
             to.typed
         )),
-        Home::Nowhere => match entry::entries(&to.end, family, names.snapshot) {
+        Home::Nowhere => match retrace::entries(to.end.address(family), family, names.snapshot) {
             entries if entries.is_empty() => nowhere("is outside, and no device of a node is known to face there"),
             entries => Ok(Start::Known(Origin::Outside { entries })),
         },
-    }
-}
-
-/// `--at NODE/DEVICE`.
-fn device(at: &str, snapshot: &Snapshot) -> Result<(NetnsId, IfName), Error> {
-    let wrong = |what: String| Err(Error::Usage(format!("--at {at}: {what}")));
-    let Some((node, device)) = at.split_once('/') else {
-        return wrong("NODE/DEVICE is wanted, such as n1/eth0".to_owned());
-    };
-    let Some(netns) = snapshot.find_netns(&NodeName::new(node), &NetnsName::Host) else {
-        let nodes: Vec<&str> = snapshot.nodes.keys().map(NodeName::as_str).collect();
-        return wrong(format!("the snapshot has no nodes/{node}/host; its nodes are {}", nodes.join(", ")));
-    };
-    let device = IfName::new(device);
-    match &snapshot.netns(netns).links {
-        Some(links) if !links.iter().any(|link| link.name == device) => {
-            let names: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
-            wrong(format!("{node} has no such device; it has {}", names.join(", ")))
-        }
-        _ => Ok((netns, device)),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::net::{ExtHeader, Fragments, IfName, Packet, Transport};
-use crate::snapshot::{NetnsId, Snapshot};
+use crate::net::{ExtHeader, Family, Fragments, IfName, Packet, Transport};
+use crate::snapshot::{Neigh, NetnsId, Snapshot};
 use crate::trace::{Answer, Decision, EndCause, Path, Reason, Trace, Verdict};
 
 use super::conntrack::{Nfct, Tracker, UnknownPort};
@@ -17,9 +17,10 @@ use super::options;
 use super::output::{ip_local_out, pieces, send, send_kernel};
 use super::reply;
 use super::route::ip_route_output;
+use super::skb::NextHopOnLink;
 use super::unread;
 use super::walk::{Choice, Choices, Doubt, Finished, Walk, Why};
-use super::xmit::dev_queue_xmit;
+use super::xmit::{dev_hard_start_xmit, dev_queue_xmit};
 use super::{Given, Origin, Question};
 
 /// How many steps the ways of a question have together, for each way that may be walked, before no further one is
@@ -137,7 +138,7 @@ fn walk_once(snapshot: &Snapshot, question: &Question, script: Vec<usize>) -> Wa
         doubt: None,
     };
     if question.established {
-        course.given.payload = None;
+        (course.given.payload, course.given.answer) = (None, None);
     }
     let first = if question.established { opening(&question.packet) } else { question.packet.clone() };
     let (mut forward, mut reply, mut error_delivered) = go_and_return(&mut course, &first);
@@ -165,6 +166,8 @@ fn opening(packet: &Packet) -> Packet {
     let mut first = packet.clone();
     if let Transport::Tcp { flags, .. } = &mut first.transport {
         *flags = 0x02;
+        // A SYN carries nothing, and has room for all options.
+        first.length = first.length.min(if first.ip.destination.is_ipv6() { 80 } else { 60 });
     }
     first
 }
@@ -210,6 +213,12 @@ fn go(course: &mut Course, packet: Packet) -> Leg {
                 course.outside.push(packet.ip.source);
             }
             course.receive(netns, &device, packet, 0)
+        }
+        Origin::Leaving { netns, device } => {
+            if course.snapshot.owner_of(packet.ip.source).is_empty() {
+                course.outside.push(packet.ip.source);
+            }
+            course.leave(netns, &device, packet)
         }
         Origin::Outside { entries } => {
             course.outside.push(packet.ip.source);
@@ -312,6 +321,15 @@ impl<'s> Course<'s, '_> {
         })
     }
 
+    /// A packet leaves by a device: the namespace's hooks and routes have done their part.
+    fn leave(&mut self, netns: NetnsId, device: &IfName, packet: Packet) -> Leg {
+        self.run(netns, packet, |walk| {
+            let Some(link) = walk.netns().link(device) else { return dev_queue_xmit(walk, device) };
+            walk.skb.next_hop = next_hop(walk, device);
+            dev_hard_start_xmit(walk, device, link)
+        })
+    }
+
     /// A packet from outside that enters nowhere.
     pub(super) fn nowhere(&mut self, packet: Packet) -> Leg {
         let destination = packet.ip.destination;
@@ -371,6 +389,16 @@ impl<'s> Course<'s, '_> {
         let trace = Trace { steps, verdict: end.verdict, reason: end.reason };
         Leg { trace, packet, netns: place.netns, unknown_port, cause, doubt, echo }
     }
+}
+
+/// The next hop that a frame's destination address stands for, by the neighbour table.
+fn next_hop(walk: &Walk, device: &IfName) -> Option<NextHopOnLink> {
+    let lladdr = walk.packet().link?.destination;
+    let family = walk.packet().family();
+    let is_it =
+        |neigh: &&Neigh| neigh.dev == *device && neigh.lladdr == Some(lladdr) && Family::of(neigh.address) == family;
+    let neigh = walk.netns().neighs.iter().flatten().find(is_it)?;
+    Some(NextHopOnLink { address: neigh.address, owner: None })
 }
 
 /// What is larger than the device takes has come in pieces, where they are allowed: IPv6's sender makes them itself.

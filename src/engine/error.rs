@@ -261,7 +261,7 @@ fn hears(course: &Course, back: &Leg, sent: &Packet) -> bool {
     let there = match &course.question.from {
         super::Origin::Socket { netns } => back.trace.verdict == Verdict::Delivered && back.netns == *netns,
         super::Origin::Outside { .. } => back.trace.verdict == Verdict::Left,
-        super::Origin::Device { .. } => back.trace.arrived(),
+        super::Origin::Device { .. } | super::Origin::Leaving { .. } => back.trace.arrived(),
     };
     let (source, destination, sport, dport) = match &back.packet.transport {
         Transport::Icmp { quoted: Some(quoted), .. } => {

@@ -93,13 +93,32 @@ pub struct Given {
     pub uid: Option<u32>,
     /// The group that the sender runs as (`--gid`).
     pub gid: Option<u32>,
+    /// What the receiver answers with, where it is known: a capture has it.
+    pub answer: Option<AnswerGiven>,
 }
 
 impl Given {
     /// What of it is known of the answer, which somebody else sends.
     fn of_answer(&self) -> Self {
-        Self { time: self.time, ..Self::default() }
+        Self { time: self.time, answer: self.answer.clone(), ..Self::default() }
     }
+}
+
+/// What is known of an answer beside its addresses and ports, which the way there decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnswerGiven {
+    /// TTL or hop limit, as it is sent; `None` for the receiver's default.
+    pub ttl: Option<u8>,
+    /// The TOS octet, or the traffic class.
+    pub tos: u8,
+    /// Don't fragment.
+    pub df: bool,
+    /// The IP packet's total length in bytes.
+    pub length: u32,
+    /// A TCP segment's flag octet.
+    pub flags: Option<u8>,
+    /// What it carries behind its transport header.
+    pub payload: Option<Arc<[u8]>>,
 }
 
 /// Where a packet starts.
@@ -117,6 +136,13 @@ pub enum Origin {
     },
     /// It arrives at this device (`--at`).
     Device {
+        /// The namespace.
+        netns: NetnsId,
+        /// The device.
+        device: IfName,
+    },
+    /// It leaves by this device, where a capture sees it go out: what the namespace does before is done.
+    Leaving {
         /// The namespace.
         netns: NetnsId,
         /// The device.

@@ -28,9 +28,11 @@ pub(super) fn walk(course: &mut Course, forward: &Leg, sent: &Packet) -> Trace {
     }
     let mut leg = if arrived_outside {
         packet.link = None;
+        apply(course, &mut packet);
         from_outside(course, packet, forward.unknown_port)
     } else {
         packet.ip.ttl = default_ttl(course, forward);
+        apply(course, &mut packet);
         packet.mark = reflected_mark(course, forward);
         let unknown = forward.unknown_port;
         if let Some((key, because)) = ignores_echo(course, forward) {
@@ -70,6 +72,17 @@ fn echo_options(course: &Course, forward: &Leg, answer: &mut Packet, outside: bo
         Some(Echo::SourceRoute) => Some(options::by_source_route()),
         None => None,
     }
+}
+
+/// What is known of the answer takes the place of what a listener's would be.
+fn apply(course: &mut Course, packet: &mut Packet) {
+    let Some(known) = course.given.answer.clone() else { return };
+    packet.ip.ttl = known.ttl.unwrap_or(packet.ip.ttl);
+    (packet.ip.tos, packet.ip.df, packet.length) = (known.tos, known.df || packet.ip.df, known.length);
+    if let (Transport::Tcp { flags, .. }, Some(told)) = (&mut packet.transport, known.flags) {
+        *flags = told;
+    }
+    (course.lengths, course.given.payload) = (None, known.payload);
 }
 
 /// How long the answer to a SYN is, at least and at most: it has the options that the SYN has and that the listener's
@@ -239,7 +252,7 @@ fn check_receiver(course: &Course, leg: &mut Leg, forward: &Leg, sent: &Packet) 
     let here = match &course.question.from {
         super::Origin::Socket { netns } => leg.trace.verdict == Verdict::Delivered && leg.netns == *netns,
         super::Origin::Outside { .. } => leg.trace.verdict == Verdict::Left,
-        super::Origin::Device { .. } => true,
+        super::Origin::Device { .. } | super::Origin::Leaving { .. } => true,
     };
     if matches && here {
         return;

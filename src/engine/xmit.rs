@@ -32,6 +32,11 @@ pub(super) fn dev_queue_xmit(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
         return Ok(Next::Xmit(other));
     }
     walk.skb.sent_on = 0;
+    dev_hard_start_xmit(walk, dev, link)
+}
+
+/// The device itself has the packet (`dev_hard_start_xmit`): this is where a capture on it sees what goes out.
+pub(super) fn dev_hard_start_xmit(walk: &mut Walk, dev: &IfName, link: &Link) -> Stage<Next> {
     walk.take(Decision::Transmit { device: dev.clone() }, None);
     match &link.kind {
         LinkKind::Loopback => Ok(Next::Receive(walk.netns_id(), dev.clone())),

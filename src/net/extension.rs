@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Protocol, options};
 
 /// One extension header.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ExtHeader {
     kind: Protocol,
     bytes: Vec<u8>,
@@ -71,7 +71,7 @@ impl ExtHeader {
 }
 
 /// The extension headers between an IPv6 header and what the packet carries, in their order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ExtHeaders(Option<Arc<[ExtHeader]>>);
 
 impl ExtHeaders {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// The options behind an IPv4 header's fixed part, as bytes: a multiple of four, at most 40. A byte of `None` is one
 /// that a kernel on the way wrote and that no snapshot tells: an address that it recorded, a time.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct IpOptions(Option<Arc<[Option<u8>]>>);
 
 impl IpOptions {

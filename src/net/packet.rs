@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::{ExtHeader, ExtHeaders, Family, IpOptions, MacAddr, Mark, Vni};
 
 /// A packet as it is at one place: link, network and transport headers, and what the kernel keeps beside them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Packet {
     /// The Ethernet header, `None` on devices without one and before the packet has reached a device.
     pub link: Option<Link>,
@@ -31,7 +31,7 @@ pub struct Packet {
 }
 
 /// An Ethernet header's addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Link {
     /// The sending device's address.
     pub source: MacAddr,
@@ -40,7 +40,7 @@ pub struct Link {
 }
 
 /// The fields of an IPv4 or IPv6 header that decide something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ip {
     /// The source address.
     pub source: IpAddr,
@@ -55,7 +55,7 @@ pub struct Ip {
 }
 
 /// A fragmented packet's pieces, which are walked as one packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fragments {
     /// How many there are.
     pub count: u32,
@@ -64,7 +64,7 @@ pub struct Fragments {
 }
 
 /// A tunnel header between an outer and an inner packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encapsulation {
     /// VXLAN over UDP: 8 bytes with the network identifier, then an Ethernet frame.
     Vxlan(Vni),
@@ -121,7 +121,7 @@ impl fmt::Debug for Protocol {
 
 /// A transport header. A port of `None` is one that nobody can know from a snapshot (for example after a
 /// `--random-fully` port choice).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// A TCP segment.
     Tcp {

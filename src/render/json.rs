@@ -11,7 +11,7 @@ use super::lines::Lines;
 use super::{View, endpoint};
 use crate::evidence::{Evidence, Files, Gap};
 use crate::net::{Encapsulation, IfName, Packet, RouteType, Transport};
-use crate::trace::{Decision, Finding, Path, Reason, Step, Trace, Verdict};
+use crate::trace::{Decision, Finding, Leg, Path, Reason, Role, Sighting, Spot, Step, Trace, Verdict, Way};
 
 /// The name and version of the format.
 pub(super) const SCHEMA: &str = "flowtrace/explain/1";
@@ -21,6 +21,12 @@ pub fn json(view: &View<'_>, out: &mut dyn Write) -> io::Result<()> {
     let mut bytes = Vec::new();
     ExplanationJson::new(view).serialize(&mut Serializer::with_formatter(&mut bytes, Lines::default()))?;
     let text = String::from_utf8(bytes).map_err(io::Error::other)?;
+    writeln!(out, "{}", clean_json(&text))
+}
+
+/// Writes the answer as JSON in one line.
+pub fn json_line(view: &View<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let text = serde_json::to_string(&ExplanationJson::new(view)).map_err(io::Error::other)?;
     writeln!(out, "{}", clean_json(&text))
 }
 
@@ -36,6 +42,33 @@ struct ExplanationJson<'a> {
     paths: Vec<PathJson<'a>>,
     gaps: Vec<GapJson<'a>>,
     findings: Vec<GapJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capture: Option<CaptureJson<'a>>,
+}
+
+/// The captured packet that an answer is about.
+#[derive(Serialize)]
+struct CaptureJson<'a> {
+    file: &'a str,
+    n: u64,
+    count: u64,
+    node: &'a str,
+    netns: String,
+    device: Option<&'a str>,
+    way: Option<&'static str>,
+    role: &'static str,
+    established: bool,
+    whole: bool,
+    packet: PacketJson,
+    odd: Vec<GapJson<'a>>,
+    notes: &'a [String],
+}
+
+/// Where a captured packet was seen on a path.
+#[derive(Serialize)]
+struct SpotJson {
+    leg: &'static str,
+    step: usize,
 }
 
 #[derive(Serialize)]
@@ -55,6 +88,8 @@ struct PathJson<'a> {
     reply: Option<TraceJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_delivered: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seen: Option<SpotJson>,
 }
 
 #[derive(Serialize)]
@@ -287,15 +322,41 @@ impl<'a> ExplanationJson<'a> {
             verdict: answer.verdict().as_str(),
             truncated: answer.unexplored.map(|_| true),
             unexplored: answer.unexplored,
-            paths: answer.paths.iter().map(|path| PathJson::new(path, files)).collect(),
+            paths: answer
+                .paths
+                .iter()
+                .enumerate()
+                .map(|(place, path)| PathJson::new(path, view.spot(place), files))
+                .collect(),
             gaps: answer.gaps.iter().map(|gap| GapJson::new(gap, files)).collect(),
             findings: view.findings.iter().map(|finding| GapJson::of_finding(finding, files)).collect(),
+            capture: view.sighting.map(|sighting| CaptureJson::new(sighting, files)),
+        }
+    }
+}
+
+impl<'a> CaptureJson<'a> {
+    fn new(sighting: &'a Sighting, files: &'a Files) -> Self {
+        Self {
+            file: &sighting.file,
+            n: sighting.number,
+            count: sighting.count,
+            node: sighting.place.node.as_str(),
+            netns: sighting.place.name.to_string(),
+            device: sighting.place.device.as_ref().map(IfName::as_str),
+            way: sighting.way.map(Way::as_str),
+            role: Role::as_str(sighting.role),
+            established: sighting.established,
+            whole: sighting.is_whole,
+            packet: PacketJson::new(&sighting.packet),
+            odd: sighting.odd.iter().map(|odd| GapJson::of_finding(odd, files)).collect(),
+            notes: &sighting.notes,
         }
     }
 }
 
 impl<'a> PathJson<'a> {
-    fn new(path: &'a Path, files: &'a Files) -> Self {
+    fn new(path: &'a Path, spot: Option<Spot>, files: &'a Files) -> Self {
         let rejected = path.forward.verdict == Verdict::Rejected;
         Self {
             probability: path.probability,
@@ -305,6 +366,7 @@ impl<'a> PathJson<'a> {
             reply: path.reply.as_ref().map(|reply| TraceJson::new(reply, files)),
             // Present on every rejected path, null where nobody knows.
             error_delivered: rejected.then(|| path.error_delivered.into()),
+            seen: spot.map(|spot| SpotJson { leg: Leg::as_str(spot.leg), step: spot.step + 1 }),
         }
     }
 }

@@ -22,16 +22,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::evidence::Files;
 use crate::net::NetnsId;
-use crate::trace::{Answer, Finding};
+use crate::trace::{Answer, Finding, Sighting, Spot};
 
 pub use correlate::{Correlation, Forecast, Foreseen, JourneyLine, JourneyText, correlation_json, correlation_text};
 pub use dot::dot;
 pub use escape::{Charset, clean};
-pub use json::json;
+pub use json::{json, json_line};
 pub use listing::{ChainListing, Listing, RuleListing, RulesetListing, TableListing, listing_json};
 pub use mermaid::mermaid;
 pub use schema::{outputs_schema, schema};
-pub use text::{Style, Width, listing_text, text};
+pub use text::{Style, Width, listing_text, sighting_line, text};
 pub use wrapped::wrapped;
 
 /// What is to be shown: the answer, the question as it was typed, and the files that the answer points into.
@@ -49,6 +49,15 @@ pub struct View<'a> {
     pub findings: &'a [Finding],
     /// The snapshot's files.
     pub files: &'a Files,
+    /// The captured packet that it is about, where it is about one.
+    pub sighting: Option<&'a Sighting>,
+}
+
+impl View<'_> {
+    /// Where the captured packet was seen on a path.
+    fn spot(&self, place: usize) -> Option<Spot> {
+        self.sighting.and_then(|sighting| sighting.spots.get(place)).copied()
+    }
 }
 
 /// An address with a port, the way `iptables` and URLs write it; the address alone where there is no port.

@@ -2,6 +2,7 @@
 
 mod cause;
 mod decision;
+mod sighting;
 
 use std::net::IpAddr;
 
@@ -11,6 +12,7 @@ use crate::net::{IfName, NetnsId, NetnsName, NodeName, Packet};
 pub use crate::net::Hook;
 pub use cause::EndCause;
 pub use decision::{CtState, Decision, Forwarded, NatChange, Reason, ReverseMode, RuleVerdict, Verdict};
+pub use sighting::{Leg, Role, Sighting, Spot, Way};
 
 /// Where a packet is: a namespace and, inside it, a device.
 #[derive(Clone, Debug, PartialEq, Eq)]

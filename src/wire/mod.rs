@@ -37,6 +37,7 @@ mod icmp;
 mod layer;
 mod link;
 mod network;
+mod packet;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -49,6 +50,7 @@ pub use dns::{DnsHeader, Names};
 pub use frame::{Frame, LinkType, Time};
 pub use headers::{Headers, Tcp};
 pub use layer::{Kind, Layer};
+pub use packet::{Held, Piece, Unheld};
 pub use stop::{Flaw, Reason};
 
 /// The two bytes that stand at an offset, or `None` where the packet ends before.

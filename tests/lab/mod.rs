@@ -11,6 +11,7 @@
 pub mod answer;
 pub mod article;
 pub mod build;
+pub mod captures;
 pub mod client;
 pub mod compare;
 pub mod coverage;

@@ -3,6 +3,7 @@
 //! - `cargo run --example lab -- write testdata/` makes the bundled snapshots anew,
 //! - `cargo run --example lab -- watch vxlan` shows what the kernel does with a situation's packets,
 //! - `cargo run --example lab -- judge vxlan` holds `explain` against it,
+//! - `cargo run --example lab -- captures vxlan` holds `explain --pcap` against it, of what each device showed,
 //! - `cargo run --release --example lab -- random --seeds 0..2000 --jobs 2` does so in random scenarios, and prints what
 //!   they covered,
 //! - `cargo run --example lab -- rules --seeds 0..1000` sends packets through random rule sets on one router,
@@ -25,6 +26,7 @@ const USAGE: &str = "usage: lab write FOLDER [SITUATION...]
        lab watch [SITUATION...]
        lab watch --seed FROM..TO
        lab judge [SITUATION...]
+       lab captures [SITUATION...]
        lab random --seeds FROM..TO [--jobs N]
        lab rules --seeds FROM..TO [--legacy | --native | --mixed | --all]
        lab mutations";
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         ["rules", "--seeds", seeds, "--mixed"] => rules(seeds, &[Backend::Mixed]),
         ["rules", "--seeds", seeds, "--all"] => rules(seeds, &Backend::ALL),
         ["judge", names @ ..] => chosen(names).try_for_each(judge),
+        ["captures", names @ ..] => chosen(names).try_for_each(captures),
         _ => Err(USAGE.to_owned()),
     };
     match done {
@@ -121,6 +124,23 @@ fn judge((name, make): &Situation) -> Result<(), String> {
         println!("== {name}: {wrong}");
     }
     println!("{name}: {} questions, {} differ", told.asked, told.wrong.len());
+    Ok(())
+}
+
+fn captures((name, make): &Situation) -> Result<(), String> {
+    let mut recording = lab::recording::Recording::of(make())?;
+    let told = recording.captures()?;
+    for wrong in &told.wrong {
+        println!("== {name}: {wrong}");
+    }
+    println!(
+        "{name}: {} packets, {} told whole and {} onward, by {} ways, in {}",
+        told.packets,
+        told.whole,
+        told.onward,
+        told.ways,
+        recording.folder().display()
+    );
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::build::Lab;
+use super::captures::{self, Told};
 use super::explain::set_program;
 use super::judge::{Folder, Verdict, check_want, hold_against, packets, question};
 use super::machine::Taker;
@@ -42,6 +43,18 @@ impl Recording {
         let mut observer = Observer::open(&lab)?;
         let seen = packets(&scenario).map(|probe| (probe.clone(), observer.ask(&probe))).collect();
         Ok(Self { scenario, snapshot, others, seen })
+    }
+
+    /// Asks `explain --pcap` about every packet, as each device showed it.
+    pub fn captures(&mut self) -> Result<Told, String> {
+        let told = captures::judge(&self.scenario, &self.seen, &self.snapshot.path)?;
+        self.snapshot.keep |= !told.wrong.is_empty();
+        Ok(told)
+    }
+
+    /// Where the snapshot is.
+    pub fn folder(&self) -> &Path {
+        &self.snapshot.path
     }
 
     fn new(scenario: &Scenario) -> Result<Self, String> {

@@ -27,6 +27,10 @@ pub struct Sighting {
     pub time: i64,
     /// The packet.
     pub header: Header,
+    /// Its bytes, as the device showed them.
+    pub frame: Vec<u8>,
+    /// Whether they begin with the IP header.
+    pub is_raw: bool,
 }
 
 /// Into the namespace, or out of it.
@@ -100,6 +104,8 @@ impl Tap {
                 other_host: address.pkttype() == PACKET_OTHERHOST,
                 time: self.latest,
                 header,
+                frame: frame.to_vec(),
+                is_raw: address.hatype() == ARPHRD_NONE,
             });
         }
     }

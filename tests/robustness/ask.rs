@@ -133,6 +133,7 @@ pub fn ask(snapshot: &Snapshot, question: &Question, random: &mut Random) -> Res
         answer: &answer,
         findings: &findings,
         files: &snapshot.files,
+        sighting: None,
     };
     let style = Style {
         verbose: random.once_in(2),

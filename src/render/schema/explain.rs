@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::word::{add_optional, count, flag, list, object, or_null, reference, text, text_or_null, words};
 use crate::render::json::SCHEMA;
-use crate::trace::{CtState, Hook, NatChange, Reason, ReverseMode, RuleVerdict, Verdict};
+use crate::trace::{CtState, Hook, Leg, NatChange, Reason, ReverseMode, Role, RuleVerdict, Verdict, Way};
 
 /// The document itself; what it refers to stands in [`definitions`].
 pub(super) fn document() -> Value {
@@ -19,6 +19,7 @@ pub(super) fn document() -> Value {
     let optional = [
         ("truncated", json!({"const": true, "description": "--max-paths cut the list of paths"})),
         ("unexplored", json!({"type": "number", "description": "the probability of the paths that were cut off"})),
+        ("capture", reference("capture")),
     ];
     add_optional(&mut schema, optional);
     schema
@@ -36,7 +37,7 @@ const VERDICTS: [Verdict; 8] = [
 ];
 
 /// What the document refers to, by name.
-pub(super) fn definitions() -> [(&'static str, Value); 8] {
+pub(super) fn definitions() -> [(&'static str, Value); 9] {
     [
         ("reason", words(&Reason::ALL.iter().map(|reason| reason.as_str()).collect::<Vec<_>>(), "why a packet ended")),
         ("packet", packet()),
@@ -46,7 +47,42 @@ pub(super) fn definitions() -> [(&'static str, Value); 8] {
         ("path", path()),
         ("trace", trace()),
         ("step", step()),
+        ("capture", capture()),
     ]
+}
+
+/// The captured packet that an answer of `--pcap` is about.
+fn capture() -> Value {
+    let way =
+        words(&[Way::In, Way::Out].map(Way::as_str), "which way it passed the device; null where nobody can tell");
+    let roles = [Role::Original, Role::Reply, Role::Error].map(Role::as_str);
+    object(&[
+        ("file", text()),
+        (
+            "n",
+            json!({"type": "integer", "minimum": 1, "description": "its place in the file, the first one's of several"}),
+        ),
+        ("count", json!({"type": "integer", "minimum": 1, "description": "how many packets of the file are like it"})),
+        ("node", text()),
+        ("netns", text()),
+        ("device", text()),
+        ("way", or_null(&way)),
+        ("role", words(&roles, "what it is in its conversation")),
+        (
+            "established",
+            json!({"type": "boolean", "description": "whether its conversation had seen packets both ways"}),
+        ),
+        (
+            "whole",
+            json!({
+                "type": "boolean",
+                "description": "whether the paths begin where it was sent; else they begin at the capture point",
+            }),
+        ),
+        ("packet", reference("packet")),
+        ("odd", list(&reference("finding"))),
+        ("notes", list(&text())),
+    ])
 }
 
 fn trace() -> Value {
@@ -73,6 +109,16 @@ fn path() -> Value {
         (
             "error_delivered",
             json!({"type": ["boolean", "null"], "description": "whether the sender hears of it; null where that is not known"}),
+        ),
+        (
+            "seen",
+            object(&[
+                (
+                    "leg",
+                    words(&[Leg::Forward, Leg::Reply].map(Leg::as_str), "the part on which the captured packet is"),
+                ),
+                ("step", json!({"type": "integer", "minimum": 1, "description": "the step's n at the capture point"})),
+            ]),
         ),
     ];
     add_optional(&mut path, optional);

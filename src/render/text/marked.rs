@@ -19,7 +19,7 @@ pub(in crate::render) fn marked(
 ) -> io::Result<()> {
     let mut pen = Pen::new(style, out);
     let mut hops = predicted.hops.iter();
-    for line in Rows::of(&predicted.trace, 0, Style { verbose: false, ..style }, files) {
+    for line in Rows::of(&predicted.trace, 0, None, Style { verbose: false, ..style }, files) {
         match line {
             Line::Place(place) => pen.heading(&place)?,
             Line::Underlay(text) => pen.separator(&text)?,

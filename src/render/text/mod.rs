@@ -9,13 +9,14 @@ mod pen;
 mod reference;
 mod rows;
 mod rules;
+mod sighting;
 mod summary;
 
 use std::io::{self, Write};
 
 use super::View;
 use super::escape::Charset;
-use crate::trace::{Decision, Path, Step, Trace, Verdict};
+use crate::trace::{Decision, Leg, Path, Step, Trace, Verdict};
 use pen::{Margin, Pen, Row, Tone};
 use rows::{Line, Rows};
 
@@ -24,6 +25,7 @@ pub(super) use marked::marked;
 pub(super) use packet::headers;
 pub use pen::Width;
 pub(super) use reference::references;
+pub use sighting::sighting_line;
 
 /// How many ends are explained; further ones are in the list of paths.
 const ENDS: usize = 3;
@@ -48,6 +50,7 @@ pub struct Style {
 pub fn text(view: &View<'_>, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let mut pen = Pen::new(style, out);
     header(&mut pen, view, style)?;
+    sighting::sighting(&mut pen, view, style)?;
     notes(&mut pen, view, style)?;
     let mut left_out = 0;
     for (place, path) in view.answer.paths.iter().enumerate() {
@@ -57,8 +60,8 @@ pub fn text(view: &View<'_>, style: Style, out: &mut dyn Write) -> io::Result<()
         }
         let common = if place == 0 || style.verbose { 0 } else { common(view.answer.paths.first(), path) };
         section(&mut pen, view, place, style)?;
-        way(&mut pen, &path.forward, common, style, view)?;
-        answer(&mut pen, path, place == 0, style, view)?;
+        way(&mut pen, &path.forward, common, seen(view, place, Leg::Forward), style, view)?;
+        answer(&mut pen, path, place, style, view)?;
     }
     if left_out > 0 {
         pen.gap()?;
@@ -69,12 +72,13 @@ pub fn text(view: &View<'_>, style: Style, out: &mut dyn Write) -> io::Result<()
 }
 
 /// The answer's way; of a further path whose answer arrives, one line that says so.
-fn answer(pen: &mut Pen<'_>, path: &Path, first: bool, style: Style, view: &View<'_>) -> io::Result<()> {
+fn answer(pen: &mut Pen<'_>, path: &Path, place: usize, style: Style, view: &View<'_>) -> io::Result<()> {
     let Some(reply) = &path.reply else { return Ok(()) };
-    if first || style.verbose || !reply.arrived() {
+    let seen = seen(view, place, Leg::Reply);
+    if place == 0 || seen.is_some() || style.verbose || !reply.arrived() {
         pen.gap()?;
         pen.heading(answer_title(path))?;
-        return way(pen, reply, 0, style, view);
+        return way(pen, reply, 0, seen, style, view);
     }
     let Some(body) = summary::outcome(path, style, view.files) else { return Ok(()) };
     let is_error = path.forward.verdict == Verdict::Rejected;
@@ -186,11 +190,23 @@ fn common(first: Option<&Path>, path: &Path) -> usize {
     first.iter().zip(&path.forward.steps).take_while(|(a, b)| a == b).count()
 }
 
-fn way(pen: &mut Pen<'_>, trace: &Trace, skip: usize, style: Style, view: &View<'_>) -> io::Result<()> {
+/// The step of one part of a path at which a capture saw the packet.
+fn seen(view: &View<'_>, place: usize, leg: Leg) -> Option<usize> {
+    view.spot(place).filter(|spot| spot.leg == leg).map(|spot| spot.step)
+}
+
+fn way(
+    pen: &mut Pen<'_>,
+    trace: &Trace,
+    skip: usize,
+    seen: Option<usize>,
+    style: Style,
+    view: &View<'_>,
+) -> io::Result<()> {
     if skip > 0 {
         pen.heading("  ... as path 1 up to here")?;
     }
-    for line in Rows::of(trace, skip, style, view.files) {
+    for line in Rows::of(trace, skip, seen, style, view.files) {
         match line {
             Line::Place(place) => pen.heading(&place)?,
             Line::Underlay(text) => pen.separator(&text)?,

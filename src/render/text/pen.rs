@@ -89,10 +89,11 @@ pub(super) struct Symbols {
     pub(super) becomes: &'static str,
     /// What was left out of a name.
     pub(super) ellipsis: &'static str,
+    /// Where a capture saw the packet.
+    pub(super) seen: &'static str,
     rewritten: &'static str,
     arrived: &'static str,
     ended: &'static str,
-    seen: &'static str,
     unseen: &'static str,
     differs: &'static str,
 }

@@ -30,15 +30,20 @@ pub(super) struct Rows<'a> {
     place: Option<String>,
     shown: Option<&'a Packet>,
     devices: usize,
+    /// The step at which a capture saw the packet.
+    seen: Option<&'a Step>,
     stack: Stack,
     heads: Heads,
 }
 
 impl<'a> Rows<'a> {
     /// The lines of a trace, those of its first `skip` steps left out (they still count and are remembered).
-    pub(super) fn of(trace: &'a Trace, skip: usize, style: Style, files: &'a Files) -> Vec<Line> {
+    /// `seen` is the step at which a capture saw the packet.
+    pub(super) fn of(trace: &'a Trace, skip: usize, seen: Option<usize>, style: Style, files: &'a Files) -> Vec<Line> {
         let (stack, heads) = (Stack::default(), Heads::default());
-        let mut rows = Self { style, files, lines: Vec::new(), place: None, shown: None, devices: 0, stack, heads };
+        let seen = seen.and_then(|seen| trace.steps.get(seen));
+        let mut rows =
+            Self { style, files, lines: Vec::new(), place: None, shown: None, devices: 0, seen, stack, heads };
         let cycle = if style.verbose { None } else { cycle::cycle(trace) };
         let repeats = cycle.as_ref().and_then(Cycle::repeats);
         let mut kept = 0;
@@ -143,6 +148,9 @@ impl<'a> Rows<'a> {
             && let Some(link) = step.packet.link
         {
             body = format!("{body}, mac {} > {}", link.source, link.destination);
+        }
+        if self.seen.is_some_and(|seen| std::ptr::eq(seen, step)) {
+            body = format!("{body}  {} captured here", self.style.symbols().seen);
         }
         Row {
             margin: Margin::Device(self.devices),

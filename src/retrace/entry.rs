@@ -7,12 +7,11 @@ use ipnet::IpNet;
 use crate::net::{Family, IfName, NetnsId, NetnsName, NodeName};
 use crate::snapshot::{Addr, Routes, Snapshot};
 
-use super::names::End;
-
 /// The devices at which a packet of the underlay can enter: the one that owns the destination; for a pod's address that
 /// of the pod's node; or, where no node owns it (a service's address), one of each node.
-pub(super) fn entries(target: &End, family: Family, snapshot: &Snapshot) -> Vec<(NetnsId, IfName)> {
-    if let Some(address) = target.address(family) {
+#[must_use]
+pub fn entries(target: Option<IpAddr>, family: Family, snapshot: &Snapshot) -> Vec<(NetnsId, IfName)> {
+    if let Some(address) = target {
         let owned = owners(address, family, snapshot);
         if !owned.is_empty() {
             return owned;

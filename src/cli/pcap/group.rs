@@ -1,0 +1,122 @@
+//! Packets that are alike, counted.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use crate::error::Error;
+use crate::net::{Packet, Protocol, Transport};
+use crate::retrace::{Atlas, Point, Retraced, Standing};
+use crate::trace::Way;
+
+use super::read::Subject;
+
+/// The answers of so many groups are kept; those of further ones are made anew when they are shown.
+const KEPT: usize = 256;
+
+/// One direction of a conversation at a point.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Flow {
+    point: Point,
+    way: Option<Way>,
+    protocol: Protocol,
+    source: (IpAddr, u16),
+    destination: (IpAddr, u16),
+    is_tunnelled: bool,
+}
+
+/// What decides of a packet: those that are the same in it go the same way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Shape {
+    flow: Flow,
+    packet: Packet,
+    standing: Standing,
+}
+
+/// Packets of one flow that are odd in the same way, or not odd.
+struct Group {
+    first: Subject,
+    count: u64,
+    retraced: Option<Retraced>,
+}
+
+/// A capture's flows.
+pub(super) struct Groups<'a, 's> {
+    atlas: &'a Atlas<'s>,
+    all: Vec<Group>,
+    shapes: HashMap<Shape, usize>,
+    by_oddness: HashMap<(Flow, Vec<String>), usize>,
+}
+
+impl<'a, 's> Groups<'a, 's> {
+    pub(super) fn new(atlas: &'a Atlas<'s>) -> Self {
+        Self { atlas, all: Vec::new(), shapes: HashMap::new(), by_oddness: HashMap::new() }
+    }
+
+    /// Counts a packet to its group.
+    pub(super) fn add(&mut self, subject: Subject) {
+        let shape = self.shape(&subject);
+        let known = self.shapes.get(&shape).and_then(|place| self.all.get_mut(*place));
+        if let Some(group) = known {
+            group.count += 1;
+            return;
+        }
+        let retraced = self.atlas.retrace(&subject.point, &subject.captured, subject.standing);
+        let odd = retraced.odd.iter().map(|odd| odd.what.clone()).collect();
+        let place = *self.by_oddness.entry((shape.flow.clone(), odd)).or_insert(self.all.len());
+        if let Some(group) = self.all.get_mut(place) {
+            group.count += 1;
+        } else {
+            let retraced = Some(retraced).filter(|_| place < KEPT);
+            self.all.push(Group { first: subject, count: 1, retraced });
+        }
+        self.shapes.insert(shape, place);
+    }
+
+    /// Hands every group to somebody: its first packet, how many there are, and what becomes of it.
+    pub(super) fn each(
+        &self,
+        mut hear: impl FnMut(&Subject, u64, &Retraced) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        for group in &self.all {
+            let first = &group.first;
+            let again = || self.atlas.retrace(&first.point, &first.captured, first.standing);
+            let retraced = group.retraced.clone().unwrap_or_else(again);
+            hear(first, group.count, &retraced)?;
+        }
+        Ok(())
+    }
+
+    fn shape(&self, subject: &Subject) -> Shape {
+        let mut packet = subject.captured.packet.clone();
+        let mut layer = Some(&mut packet);
+        while let Some(own) = layer {
+            own.length = self.atlas.length_class(own.length);
+            if let Transport::Tcp { flags, .. } = &mut own.transport {
+                // PSH, URG and the bits of congestion make no other segment of it.
+                *flags &= 0x17;
+            }
+            layer = own.inner.as_deref_mut();
+        }
+        // The outer source port of a tunnel is a hash.
+        if let (Some(_), Transport::Udp { source, .. }) = (&packet.inner, &mut packet.transport) {
+            *source = None;
+        }
+        Shape { flow: flow(subject), packet, standing: subject.standing }
+    }
+}
+
+fn flow(subject: &Subject) -> Flow {
+    let packet = subject.captured.packet.innermost();
+    let (source, destination) = match packet.transport {
+        Transport::Icmp { kind, code, id, .. } => (id.unwrap_or(0), u16::from(kind) << 8 | u16::from(code)),
+        _ => (packet.source_port().unwrap_or(0), packet.destination_port().unwrap_or(0)),
+    };
+    Flow {
+        point: subject.point.clone(),
+        way: subject.captured.way,
+        protocol: packet.protocol(),
+        source: (packet.ip.source, source),
+        destination: (packet.ip.destination, destination),
+        is_tunnelled: subject.captured.packet.inner.is_some(),
+    }
+}

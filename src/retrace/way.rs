@@ -1,0 +1,32 @@
+//! Which way a packet passed a device, from its frame's addresses.
+
+use crate::net::{MacAddr, Packet};
+use crate::snapshot::{Link, LinkKind, Snapshot};
+use crate::trace::Way;
+
+use super::Point;
+
+/// Which way a frame went by its link addresses; `None` where they don't tell.
+#[must_use]
+pub fn way(snapshot: &Snapshot, point: &Point, packet: &Packet) -> Option<Way> {
+    let tables = snapshot.netns(point.netns);
+    let device = tables.link(&point.device)?;
+    // A capture on lo shows each packet once, as it comes in.
+    if device.kind == LinkKind::Loopback {
+        return Some(Way::In);
+    }
+    let frame = packet.link?;
+    let by = |own: MacAddr, other: (Way, Way)| match (frame.source == own, frame.destination == own) {
+        (true, false) => Some(other.0),
+        (false, true) => Some(other.1),
+        _ => None,
+    };
+    let lladdr = |link: &Link| link.lladdr.filter(|lladdr| *lladdr != MacAddr::ZERO);
+    if let Some(way) = lladdr(device).and_then(|own| by(own, (Way::Out, Way::In))) {
+        return Some(way);
+    }
+    // What a bridge's port sees is between the other end of the pair and the rest of the bridge.
+    let peer = snapshot.topology.veth_peer(point.netns, &point.device)?;
+    let peer = snapshot.netns(peer.netns).link(&peer.link).and_then(lladdr)?;
+    by(peer, (Way::In, Way::Out))
+}

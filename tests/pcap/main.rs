@@ -1,0 +1,247 @@
+//! `explain --pcap` on captures that are built in code, held against the bundled snapshot.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests may panic")]
+
+mod file;
+mod odd;
+mod refusals;
+#[path = "../sample/schema.rs"]
+mod schema;
+
+use std::path::Path;
+use std::process::Command;
+
+use file::{Frame, PcapFile, folder};
+use serde_json::Value;
+
+/// What the program did.
+struct Run {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Run {
+    /// The answers, one a line.
+    fn answers(&self) -> Vec<Value> {
+        self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// Asks about a capture of the bundled snapshot.
+fn explain(capture: &Path, more: &[&str]) -> Run {
+    explain_named(&capture.display().to_string(), more)
+}
+
+fn explain_named(capture: &str, more: &[&str]) -> Run {
+    let output = Command::new(env!("CARGO_BIN_EXE_flowtrace"))
+        .args(["explain", "--demo", "--pcap", capture])
+        .args(more)
+        .env_remove("CLICOLOR_FORCE")
+        .output()
+        .unwrap();
+    Run {
+        code: output.status.code().expect("no signal"),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn devices(trace: &Value) -> Vec<String> {
+    let steps = trace["steps"].as_array().unwrap().iter();
+    let devices = steps.filter(|step| step["kind"] == "receive" || step["kind"] == "transmit");
+    devices.map(|step| format!("{}/{}", step["node"].as_str().unwrap(), step["device"].as_str().unwrap())).collect()
+}
+
+/// The first packet of a connection to svc/shop/web, as its sender's port of the bridge sees it come in.
+fn syn() -> Frame {
+    Frame::new("0a:58:0a:f4:01:02", "ce:00:00:00:00:01").ip("10.244.1.2", "10.96.0.20", 64).tcp(40000, 80, 0x02)
+}
+
+/// The same as the tunnel of that node sees it go out, to web-1.
+fn syn_at_tunnel() -> Frame {
+    Frame::new("5a:00:00:00:04:01", "5a:00:00:00:04:02").ip("10.244.1.2", "10.244.2.4", 63).tcp(40000, 8080, 0x02)
+}
+
+/// The answer of web-1, as the tunnel sees it come in.
+fn syn_ack_at_tunnel() -> Frame {
+    Frame::new("5a:00:00:00:04:02", "5a:00:00:00:04:01").ip("10.244.2.4", "10.244.1.2", 63).tcp(8080, 40000, 0x12)
+}
+
+#[test]
+fn a_packet_goes_on_from_where_it_was_seen_and_came_from_its_sender() {
+    let folder = folder("onward");
+    let capture = PcapFile::new().add(&syn()).write(&folder.join("n1.vethfcf4e592.pcap"));
+    let run = explain(&capture, &["-o", "jsonl"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    let answer = &run.answers()[0];
+    assert_eq!(answer["capture"]["way"], "in");
+    assert_eq!(
+        (answer["request"]["from"].as_str(), answer["request"]["to"].as_str()),
+        (Some("default/pod1"), Some("10.96.0.20:80"))
+    );
+    // Before its destination is rewritten it may still go to either endpoint.
+    let paths = answer["paths"].as_array().unwrap();
+    assert_eq!(paths.iter().map(|path| path["probability"].as_f64().unwrap()).collect::<Vec<_>>(), [0.5, 0.5]);
+    for path in paths {
+        let seen = usize::try_from(path["seen"]["step"].as_u64().unwrap()).unwrap();
+        let step = &path["forward"]["steps"][seen - 1];
+        assert_eq!((&step["kind"], &step["device"]), (&"receive".into(), &"vethfcf4e592".into()));
+        assert_eq!(
+            (path["seen"]["leg"].as_str(), path["reply"]["verdict"].as_str()),
+            (Some("forward"), Some("delivered"))
+        );
+    }
+}
+
+#[test]
+fn behind_address_translation_both_ways_that_it_may_have_come_are_told() {
+    let folder = folder("behind");
+    let capture = PcapFile::new().add(&syn_at_tunnel()).write(&folder.join("n1.flannel.1.pcap"));
+    let run = explain(&capture, &["-o", "jsonl"]);
+    let answer = &run.answers()[0];
+    let paths = answer["paths"].as_array().unwrap();
+    let whys: Vec<&str> = paths.iter().map(|path| path["why"].as_str().unwrap()).collect();
+    assert!(whys.iter().any(|why| why.starts_with("default/pod1 sent it to shop/web-1")), "{whys:?}");
+    assert!(whys.iter().any(|why| why.starts_with("default/pod1 sent it to svc/shop/web:80")), "{whys:?}");
+    assert!(paths.iter().all(|path| path["probability"].is_null()));
+    let gap = answer["gaps"][0]["what"].as_str().unwrap();
+    assert!(gap.contains("nodes/n1/host/conntrack"), "{gap}");
+    for path in paths {
+        let devices = devices(&path["forward"]);
+        let here = devices.iter().position(|device| device == "n1/flannel.1").unwrap();
+        assert_eq!(
+            devices[here..],
+            ["n1/flannel.1", "n1/eth0", "n2/eth0", "n2/flannel.1", "n2/cni0", "n2/veth094d2acf", "n2/eth0"]
+        );
+    }
+}
+
+#[test]
+fn a_reply_is_walked_with_the_connection_that_it_belongs_to() {
+    let folder = folder("reply");
+    let capture = PcapFile::new().add(&syn_at_tunnel()).add(&syn_ack_at_tunnel()).write(&folder.join("tunnel.pcap"));
+    let run = explain(&capture, &["-o", "jsonl", "--at", "n1/flannel.1"]);
+    let answers = run.answers();
+    let reply = &answers[1];
+    assert_eq!((reply["capture"]["role"].as_str(), reply["capture"]["way"].as_str()), (Some("reply"), Some("in")));
+    let service = reply["paths"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|path| path["why"].as_str().unwrap().contains("svc/shop/web:80"));
+    let last = service.unwrap()["reply"]["steps"].as_array().unwrap().last().unwrap().clone();
+    // The client's own node gives the service's address back.
+    assert_eq!((&last["kind"], &last["packet"]["source"]), (&"deliver".into(), &"10.96.0.20".into()));
+    assert_eq!(last["netns"], "pod:default/pod1");
+}
+
+#[test]
+fn a_tunnel_packet_on_the_wire_is_the_inner_ones_path() {
+    let folder = folder("wire");
+    let outer = syn_at_tunnel().vxlan(1, "192.0.2.11", "192.0.2.12", ("52:54:00:00:00:11", "52:54:00:00:00:12"));
+    let capture = PcapFile::new().add(&outer).write(&folder.join("n2.eth0.pcap"));
+    let run = explain(&capture, &["-o", "jsonl"]);
+    let answer = &run.answers()[0];
+    assert_eq!(answer["capture"]["odd"], Value::Array(Vec::new()), "{}", run.out);
+    let path = &answer["paths"][0];
+    let seen = usize::try_from(path["seen"]["step"].as_u64().unwrap()).unwrap();
+    let step = &path["forward"]["steps"][seen - 1];
+    assert_eq!((&step["node"], &step["device"], &step["kind"]), (&"n2".into(), &"eth0".into(), &"receive".into()));
+    assert_eq!((&step["packet"]["outer"]["vni"], &step["packet"]["ttl"]), (&1.into(), &63.into()));
+    assert_eq!(path["verdict"], "delivered");
+}
+
+#[test]
+fn packets_that_go_the_same_way_are_counted() {
+    let folder = folder("counted");
+    let later = || Frame::new("0a:58:0a:f4:01:02", "ce:00:00:00:00:01").ip("10.244.1.2", "10.244.2.2", 64);
+    let mut file = PcapFile::new();
+    for flags in [0x02, 0x10, 0x18, 0x10, 0x11] {
+        file = file.add(&later().tcp(40001, 80, flags));
+    }
+    let capture = file.add(&later().udp(5000, 53)).write(&folder.join("n1.cni0.pcap"));
+    let counts = |more: &[&str]| -> Vec<(u64, u64)> {
+        let run = explain(&capture, &[&["-o", "jsonl"], more].concat());
+        let number = |answer: &Value, name: &str| answer["capture"][name].as_u64().unwrap();
+        run.answers().iter().map(|answer| (number(answer, "n"), number(answer, "count"))).collect()
+    };
+    assert_eq!(counts(&[]), [(1, 5), (6, 1)]);
+    assert_eq!(counts(&["--per", "packet"]), [(1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1)]);
+    let text = explain(&capture, &["--ascii"]);
+    assert!(
+        text.out.contains("    #1     x5 in  tcp 10.244.1.2:40001 > 10.244.2.2:80 [S]: default/pod1 -> default/pod2"),
+        "{}",
+        text.out
+    );
+    assert!(text.out.ends_with("6 packets; 2 flows shown, none odd\n"), "{}", text.out);
+}
+
+#[test]
+fn every_answer_is_as_the_schema_says() {
+    let folder = folder("schema");
+    let strange = Frame::new("0a:58:0a:f4:01:02", "ce:00:00:00:00:01").ip("10.9.9.9", "10.244.2.2", 64).udp(1, 2);
+    let capture = PcapFile::new().add(&syn()).add(&strange).write(&folder.join("n1.cni0.pcap"));
+    let run = explain(&capture, &["-o", "jsonl"]);
+    let root = flowtrace::render::outputs_schema();
+    for answer in run.answers() {
+        let problems = schema::problems(&root, &answer);
+        assert!(problems.is_empty(), "{problems:#?}");
+    }
+    let whole = explain_named(&format!("{}#1", capture.display()), &["-o", "json"]);
+    let answer: Value = serde_json::from_str(&whole.out).unwrap();
+    assert_eq!(schema::problems(&root, &answer), Vec::<String>::new());
+}
+
+#[test]
+fn one_packet_is_shown_with_its_path() {
+    let folder = folder("one");
+    let capture = PcapFile::new().add(&syn()).add(&syn_at_tunnel()).write(&folder.join("n1.flannel.1.pcap"));
+    let run = explain_named(&format!("{}#2", capture.display()), &["--ascii"]);
+    assert!(run.out.contains("capture: ") && run.out.contains("#2: out flannel.1 of node n1"), "{}", run.out);
+    let row = run.out.lines().find(|line| line.contains("captured here")).unwrap();
+    assert!(row.contains("flannel.1") && row.contains('@'), "{row}");
+    for line in run.out.lines() {
+        assert!(line.is_ascii() && line.len() <= 100, "{line}");
+    }
+}
+
+#[test]
+fn the_parts_of_a_fragmented_packet_are_one() {
+    let folder = folder("parts");
+    let frame = || Frame::new("0a:58:0a:f4:01:02", "ce:00:00:00:00:01").ip("10.244.1.2", "10.244.2.2", 64);
+    let capture = PcapFile::new()
+        .add(&frame().payload(1416).udp(40000, 7000).fragment(0, true))
+        .add(&frame().payload(92).udp(40000, 7000).fragment(1424, false))
+        .write(&folder.join("n1.cni0.pcap"));
+    let run = explain(&capture, &["-o", "jsonl", "--per", "packet"]);
+    let answers = run.answers();
+    assert_eq!(answers.len(), 1, "{}", run.out);
+    let packet = &answers[0]["capture"]["packet"];
+    assert_eq!((&packet["length"], &packet["fragments"]["count"]), (&(20 + 1424 + 100).into(), &2.into()));
+}
+
+#[test]
+fn an_interface_names_its_point_and_its_packets_their_way() {
+    let folder = folder("interfaces");
+    let capture =
+        file::pcapng(&folder.join("n1.pcapng"), &["cni0", "flannel.1"], &[(0, &syn()), (1, &syn_at_tunnel())]);
+    let run = explain(&capture, &["-o", "jsonl"]);
+    let points: Vec<Value> = run.answers().iter().map(|answer| answer["capture"]["device"].clone()).collect();
+    assert_eq!(points, ["cni0", "flannel.1"]);
+    let named = file::pcapng(&folder.join("all.pcapng"), &["n1/cni0", "n2/flannel.1"], &[(0, &syn())]);
+    assert_eq!(explain(&named, &["-o", "jsonl"]).answers()[0]["capture"]["node"], "n1");
+    // --at chooses one of them.
+    let one = explain(&capture, &["-o", "jsonl", "--at", "n1/flannel.1"]);
+    assert_eq!(one.answers().len(), 1);
+}
+
+#[test]
+fn a_pod_is_a_point_too() {
+    let folder = folder("pod");
+    let capture = PcapFile::new().add(&syn()).write(&folder.join("n1.default_pod1.eth0.pcap"));
+    let answer = &explain(&capture, &["-o", "jsonl"]).answers()[0];
+    assert_eq!(
+        (answer["capture"]["netns"].as_str(), answer["capture"]["way"].as_str()),
+        (Some("pod:default/pod1"), Some("out"))
+    );
+}
