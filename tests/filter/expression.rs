@@ -72,7 +72,7 @@ impl Values {
                     "vrrp", "stp", "ipx", "iso", "netbeui", "atalk", "aarp", "decnet",
                 ])
                 .to_owned(),
-            5 => self.number(random),
+            5 => number(random),
             6 => self.ether(random),
             7 => inside(random),
             8 | 9 => self.relation(random),
@@ -90,15 +90,11 @@ impl Values {
 
     fn value(&self, random: &mut Random) -> String {
         match random.below(4) {
-            0 => self.any(&self.v4, random),
-            1 => format!("({} or {})", self.any(&self.v4, random), self.any(&self.v4, random)),
+            0 => any(&self.v4, random),
+            1 => format!("({} or {})", any(&self.v4, random), any(&self.v4, random)),
             2 => format!("not {}", self.a_port(random)),
             _ => self.a_port(random).to_string(),
         }
-    }
-
-    fn any(&self, from: &[String], random: &mut Random) -> String {
-        from[random.below(from.len())].clone()
     }
 
     fn a_port(&self, random: &mut Random) -> u16 {
@@ -109,7 +105,7 @@ impl Values {
         let side = side(random);
         let proto = random.pick(&["", "", "", "ip ", "arp ", "rarp "]);
         match random.below(9) {
-            0 => format!("{side}host {}", self.any(&self.v6, random)),
+            0 => format!("{side}host {}", any(&self.v6, random)),
             1 => format!(
                 "ip6 {side}net {}/{}",
                 random.pick(&["fd00::", "2001:db8::", "ff00::"]),
@@ -123,10 +119,10 @@ impl Values {
                 "{side}net {}",
                 random.pick(&["10.0.0.0 mask 255.255.0.0", "0.0.0.0/0", "172.16.0.0/12", "224"])
             ),
-            4 if !side.is_empty() => format!("{proto}{side}{}", self.any(&self.v4, random)),
-            5 => format!("host ({} or {})", self.any(&self.v4, random), self.any(&self.v6, random)),
-            6 => format!("{side}host {} or {}", self.any(&self.v4, random), self.any(&self.v4, random)),
-            _ => format!("{proto}{side}host {}", self.any(&self.v4, random)),
+            4 if !side.is_empty() => format!("{proto}{side}{}", any(&self.v4, random)),
+            5 => format!("host ({} or {})", any(&self.v4, random), any(&self.v6, random)),
+            6 => format!("{side}host {} or {}", any(&self.v4, random), any(&self.v4, random)),
+            _ => format!("{proto}{side}host {}", any(&self.v4, random)),
         }
     }
 
@@ -141,19 +137,6 @@ impl Values {
         }
     }
 
-    fn number(&self, random: &mut Random) -> String {
-        let carrier = random.pick(&["", "ip ", "ip6 ", "ether "]);
-        if carrier == "ether " {
-            let types = [
-                "0x800", "0x86dd", "0x806", "0x8100", "0x8847", "0x42", "0xfe", "0xe0", "0xf0", "6", "0xaa", "0x809b",
-                "0x80f3", "\\ip", "\\stp", "\\arp", "1501", "1500", "0x88cc",
-            ];
-            return format!("ether proto {}", random.pick(&types));
-        }
-        let numbers = ["6", "17", "1", "58", "44", "0", "47", "50", "(17 or 6)", "\\tcp", "\\udp", "4"];
-        format!("{carrier}proto {}", random.pick(&numbers))
-    }
-
     fn ether(&self, random: &mut Random) -> String {
         match random.below(8) {
             0 => random.pick(&["broadcast", "ether broadcast", "ip broadcast"]).to_owned(),
@@ -161,8 +144,8 @@ impl Values {
             2 => format!("{} {}", random.pick(&["less", "greater"]), 40 + random.below(120)),
             3 => format!("byte {} {} {}", random.below(40), random.pick(&["=", "<", ">"]), random.below(256)),
             4 => random.pick(&["inbound", "outbound", "ifindex 1", "ifindex 2"]).to_owned(),
-            5 => format!("ether src or dst {}", self.any(&self.macs, random)),
-            _ => format!("ether {} {}", random.pick(&["host", "src", "dst", "dst host"]), self.any(&self.macs, random)),
+            5 => format!("ether src or dst {}", any(&self.macs, random)),
+            _ => format!("ether {} {}", random.pick(&["host", "src", "dst", "dst host"]), any(&self.macs, random)),
         }
     }
 
@@ -190,6 +173,23 @@ impl Values {
 
 fn side(random: &mut Random) -> &'static str {
     random.pick(&["", "", "src ", "dst ", "src or dst ", "dst or src ", "src and dst "])
+}
+
+fn any(from: &[String], random: &mut Random) -> String {
+    from[random.below(from.len())].clone()
+}
+
+fn number(random: &mut Random) -> String {
+    let carrier = random.pick(&["", "ip ", "ip6 ", "ether "]);
+    if carrier == "ether " {
+        let types = [
+            "0x800", "0x86dd", "0x806", "0x8100", "0x8847", "0x42", "0xfe", "0xe0", "0xf0", "6", "0xaa", "0x809b",
+            "0x80f3", "\\ip", "\\stp", "\\arp", "1501", "1500", "0x88cc",
+        ];
+        return format!("ether proto {}", random.pick(&types));
+    }
+    let numbers = ["6", "17", "1", "58", "44", "0", "47", "50", "(17 or 6)", "\\tcp", "\\udp", "4"];
+    format!("{carrier}proto {}", random.pick(&numbers))
 }
 
 /// What changes where the rest is asked.

@@ -149,7 +149,7 @@ impl Assembly<'_> {
 
     /// Whether a field is a number.
     pub(super) fn equal(&mut self, field: Field, number: u32) -> Block {
-        self.test(Act::Field { field, mask: u32::MAX, test: Test::Equal, number })
+        self.test(Act::Equal { field, mask: u32::MAX, number })
     }
 
     /// Whether bits of a field are those of a number. Of no bits it is known, and nothing is read: so it is after
@@ -158,12 +158,12 @@ impl Assembly<'_> {
         if mask == 0 {
             return self.always(number == 0);
         }
-        self.test(Act::Field { field, mask, test: Test::Equal, number })
+        self.test(Act::Equal { field, mask, number })
     }
 
     /// Whether a field compares with a number.
     pub(super) fn compared(&mut self, field: Field, test: Test, number: u32) -> Block {
-        self.test(Act::Field { field, mask: u32::MAX, test, number })
+        self.test(Act::Compare { field, mask: u32::MAX, test, number })
     }
 
     pub(super) fn always(&mut self, holds: bool) -> Block {

@@ -23,6 +23,7 @@
 //! | `token`, `name` | cuts the text into words |
 //! | `parse`, `question`, `value`, `arithmetic`, `sum`, `cursor` | read the words into the tree of `syntax` |
 //! | `assemble`, `link_type`, `address`, `tunnel`, `relation`, `layout` | make a program of the tree, for a link layer |
+//! | `shorten` | leads it past what is known |
 //! | `program` | runs it |
 //! | `refusal` | says why a filter is not taken |
 
@@ -38,6 +39,7 @@ mod program;
 mod question;
 mod refusal;
 mod relation;
+mod shorten;
 mod sum;
 mod syntax;
 #[cfg(test)]
@@ -132,6 +134,7 @@ impl Filter {
         self.program(Link::of(link_type)).is_ok_and(|program| program.passes(frame, wire_length))
     }
 
+    #[inline]
     fn program(&self, link: Link) -> Result<&Program, &Refusal> {
         let [ethernet, cooked, cooked2, raw, raw_ip, raw_ip6, null, loopback, ppp, ppp_serial, ppp_ether, other] =
             &self.programs;
@@ -150,7 +153,7 @@ impl Filter {
             Link::Other => other,
         };
         let assemble = || match &self.node {
-            Some(node) => assemble::assemble(node, link, &self.vxlan_ports),
+            Some(node) => assemble::assemble(node, link, &self.vxlan_ports).map(shorten::shorten),
             None => Ok(Program::everything()),
         };
         program.get_or_init(assemble).as_ref()

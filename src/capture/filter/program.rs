@@ -26,7 +26,7 @@ pub(super) const fn registers(tunnel: u8) -> [u8; 3] {
     [first, first + 1, first + 2]
 }
 
-/// How many registers there are, [`ZERO`] included.
+/// How many registers there are, [`ZERO`] included: a power of two, so that a mask keeps a number among them.
 const REGISTERS: usize = 1 + 3 * TUNNELS as usize;
 
 /// A place in the packet that may depend on the tunnels before it.
@@ -64,8 +64,10 @@ pub(super) enum Step {
 /// What is tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Act {
+    /// Whether bits of a field are a number: what most filters ask, over and over.
+    Equal { field: Field, mask: u32, number: u32 },
     /// Bits of a field against a number.
-    Field { field: Field, mask: u32, test: Test, number: u32 },
+    Compare { field: Field, mask: u32, test: Test, number: u32 },
     /// Two sums, which are steps of the program's.
     Sums { first: u32, end: u32, test: Test },
     /// What is the same for every packet.
@@ -129,7 +131,7 @@ impl Program {
         packet.stay_outside(&self.outside, 0);
         let mut next = self.start;
         while let Some(instruction) = self.instructions.get(next as usize) {
-            let Some(holds) = self.holds(instruction.act, &mut packet) else { return false };
+            let Some(holds) = self.holds(&instruction.act, &mut packet) else { return false };
             next = if holds { instruction.yes } else { instruction.no };
         }
         next == PASS
@@ -137,9 +139,10 @@ impl Program {
 
     /// Whether a test holds; nothing where it reads too far.
     #[inline]
-    fn holds(&self, act: Act, packet: &mut Packet<'_>) -> Option<bool> {
-        match act {
-            Act::Field { field, mask, test, number } => Some(test.holds(packet.field(field)? & mask, number)),
+    fn holds(&self, act: &Act, packet: &mut Packet<'_>) -> Option<bool> {
+        match *act {
+            Act::Equal { field, mask, number } => Some(packet.field(field)? & mask == number),
+            Act::Compare { field, mask, test, number } => Some(test.holds(packet.field(field)? & mask, number)),
             Act::Sums { first, end, test } => {
                 let steps = self.steps.get(first as usize..end as usize)?;
                 let [left, right] = packet.sums(steps)?;
@@ -172,7 +175,7 @@ struct Packet<'a> {
 impl Packet<'_> {
     #[inline]
     fn register(&self, register: u8) -> u32 {
-        self.registers.get(usize::from(register)).copied().unwrap_or(0)
+        self.registers.get(usize::from(register) % REGISTERS).copied().unwrap_or(0)
     }
 
     /// Sets the registers of a tunnel.

@@ -38,7 +38,7 @@ impl Assembly<'_> {
                 }
                 [step, syntax::Step::Number(mask), syntax::Step::Do(Operator::And)] => {
                     if let Some(field) = self.field(step) {
-                        return self.test(Act::Field { field, mask, test, number });
+                        return self.test(Act::Compare { field, mask, test, number });
                     }
                 }
                 _ => {}

@@ -241,3 +241,33 @@ fn nothing_nests_deeper_than_the_reader_can_go() {
     let deep = format!("{}ip[1]{} > 0", "ip[0] - (".repeat(20), ")".repeat(20));
     assert!(Filter::parse(&deep).unwrap_err().what.contains("16 numbers"));
 }
+
+#[test]
+fn a_shortened_program_gives_the_same_answers() {
+    let mut frames = vec![syn(), in_vxlan(8472), in_vxlan(53)];
+    for (at, bytes) in [(12, vec![0x86, 0xdd]), (12, vec![8, 6]), (23, vec![17]), (20, vec![0x20, 7]), (14, vec![0x4f])]
+    {
+        let mut frame = syn();
+        frame.splice(at..at + bytes.len(), bytes);
+        frames.push(frame);
+    }
+    let listed = include_str!("../../../tests/filter/filters.txt").lines();
+    let (mut shorter, mut asked) = (0, 0);
+    for text in listed.chain(["host 10.0.0.1 or 10.0.0.2 or port 80 or 53", "vxlan and (port 80 or not host 10.0.0.1)"])
+    {
+        let Ok(Some(node)) = parse::parse(text, &Settings::default()) else { continue };
+        for link in Link::ALL {
+            let Ok(program) = assemble::assemble(&node, link, &[8472]) else { continue };
+            let short = shorten::shorten(program.clone());
+            shorter += usize::from(short.instructions != program.instructions);
+            for frame in &frames {
+                for length in 0..=frame.len() {
+                    let cut = &frame[..length];
+                    assert_eq!(short.passes(cut, 90), program.passes(cut, 90), "{text:?}, {link:?}: {cut:02x?}");
+                    asked += 1;
+                }
+            }
+        }
+    }
+    assert!(shorter > 1_000 && asked > 1_000_000, "{shorter} are shorter, {asked} times asked");
+}
