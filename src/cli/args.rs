@@ -286,6 +286,9 @@ pub(super) struct Correlate {
     /// At which point a capture was taken, where neither its name nor the capture says so
     #[arg(long, value_name = "FILE=NODE/DEVICE")]
     pub(super) at: Vec<String>,
+    /// Only packets of which some point shows one that passes, as it is or inside its tunnels: "host 10.244.1.2 and tcp"
+    #[arg(long, value_name = "FILTER")]
+    pub(super) flow: Option<String>,
     /// A further UDP port of VXLAN, beside 8472 and 4789
     #[arg(long, value_name = "PORT", value_delimiter = ',')]
     pub(super) vxlan_port: Vec<u16>,

@@ -6,6 +6,7 @@ mod stream;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use crate::capture::filter::{Filter, Settings};
 use crate::correlate::{Journey, Lanes, Learned, Outlook, Predictor, Survey, Window, depth};
 use crate::error::Error;
 use crate::net::NodeName;
@@ -25,6 +26,7 @@ pub(super) fn correlate(typed: &Correlate) -> Result<Outcome, Error> {
         let why = "captures are read twice, and the standard input can be read once";
         return Err(Error::Usage(format!("{}: {why}; write it to a file first", path.display())));
     }
+    filter(typed)?;
     let model = Model::load(typed)?;
     let nodes: Vec<NodeName> = model.snapshot.iter().flat_map(|snapshot| snapshot.nodes.keys().cloned()).collect();
     let mut points = Points::new(&typed.files, &typed.at, &nodes)?;
@@ -48,6 +50,15 @@ impl Model {
         let load = |path: Option<&Path>| path.map(|path| open::open(Some(path), false)).transpose();
         Ok(Self { snapshot: load(path)?, before: load(typed.before.as_deref())? })
     }
+}
+
+/// Which packets are asked for.
+fn filter(typed: &Correlate) -> Result<Option<Filter>, Error> {
+    let Some(text) = &typed.flow else { return Ok(None) };
+    let ports = ports(typed).vxlan;
+    let settings = Settings { vxlan_ports: &ports, ..Settings::default() };
+    let filter = Filter::parse_with(text, &settings);
+    filter.map(Some).map_err(|refusal| Error::Usage(format!("--flow: {refusal}\n{}", refusal.marked(text))))
 }
 
 /// The ports by which tunnels are known.
@@ -120,7 +131,7 @@ fn follow(
 ) -> Result<Outcome, Error> {
     let clocks = learned.clocks().clone();
     let mut window = Window::new(learned.clone(), typed.window);
-    let eyes = Eyes::new(ports(typed), depth);
+    let eyes = Eyes::new(ports(typed), depth).asked(filter(typed)?);
     let streams = Stream::open(&typed.files)?;
     let mut progress = progress(typed, &streams);
     let mut merge = Merge::new(streams, points, eyes, |point, time| learned.correct(point, time));

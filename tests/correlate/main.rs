@@ -228,6 +228,21 @@ fn a_flow_that_is_lost_altogether_is_lost_by_the_model() {
 }
 
 #[test]
+fn a_filter_chooses_packets_by_any_of_their_sights() {
+    let folder = Folder::new();
+    let files = service(&folder);
+    // The service's address is seen before DNAT only, and at that behind the tunnel the pod's.
+    for (filter, packets) in [("dst host 10.96.0.10", 20), ("host 10.244.2.3 and dst port 53", 20), ("tcp", 0)] {
+        let run = correlate(&paths(&files), &["-o", "jsonl", "--flow", filter]);
+        assert_eq!(run.out.lines().count(), packets, "{filter}: {}", run.err);
+        assert!(run.out.lines().all(|line| line.contains("\"point\":\"n1/eth0\"")), "whole paths: {}", run.out);
+    }
+    let run = correlate(&paths(&files), &["--flow", "tcp port 80x"]);
+    assert_eq!((run.code, run.out.as_str()), (2, ""));
+    assert!(run.err.contains("--flow") && run.err.contains("^^^"), "{}", run.err);
+}
+
+#[test]
 fn points_are_named_by_hand() {
     let folder = Folder::new();
     let files = service(&folder);

@@ -240,7 +240,7 @@ fn fragments_are_found_with_their_packet() {
 fn a_hairpin_is_one_packet_at_the_same_points_twice() {
     let send = |lab: &Lab| {
         // One of two endpoints takes each connection: some come back to the client itself.
-        for tag in 0..8 {
+        for tag in 0..16 {
             let listeners = ["shop/web-0", "shop/web-1"];
             let to = "10.96.0.20:80".parse().expect("an address");
             hairpin(lab, to, listeners, 0x100 + tag)?;
@@ -250,7 +250,7 @@ fn a_hairpin_is_one_packet_at_the_same_points_twice() {
     let Some((case, ())) = captured("hairpin", send) else { return };
     let records = case.records();
     let mut twice = 0;
-    for tag in 0..8 {
+    for tag in 0..16 {
         for tag in [0x100 + tag, (0x100 + tag) | BACK] {
             let lost = case.judge_stream(tag, &records);
             assert!(lost.is_empty(), "{lost:?}");

@@ -5,10 +5,11 @@ use std::collections::BinaryHeap;
 use std::path::PathBuf;
 
 use crate::capture::batch::Batch;
+use crate::capture::filter::Filter;
 use crate::capture::reader::Reader;
 use crate::correlate::{FileId, Origin, PointId, Sight, Unfit, recognize};
 use crate::error::Error;
-use crate::wire::{Dissector, Frame, Ports};
+use crate::wire::{Decoded, Dissector, Frame, Kind, LinkType, Ports};
 
 use super::points::Points;
 
@@ -67,11 +68,18 @@ pub(super) struct Eyes {
     pub(super) skipped: Skipped,
     /// The most bytes that were kept of a packet that was cut, if any was.
     pub(super) cut: Option<u32>,
+    /// Which packets are asked for.
+    flow: Option<Filter>,
 }
 
 impl Eyes {
     pub(super) fn new(ports: Ports, depth: usize) -> Self {
-        Self { dissector: Dissector::new(ports), depth, skipped: Skipped::default(), cut: None }
+        Self { dissector: Dissector::new(ports), depth, skipped: Skipped::default(), cut: None, flow: None }
+    }
+
+    /// The same, with a filter that says which packets are asked for.
+    pub(super) fn asked(self, flow: Option<Filter>) -> Self {
+        Self { flow, ..self }
     }
 
     /// The sight of a packet, where it can be looked for elsewhere.
@@ -88,7 +96,10 @@ impl Eyes {
         let origin = Origin { point, file, number: frame.number, time: time.since_epoch() };
         let decoded = self.dissector.decode(frame.link_type, frame.bytes, frame.length);
         match recognize(&decoded, origin, self.depth) {
-            Ok(sight) => Some(sight),
+            Ok(sight) => {
+                let is_wanted = self.flow.as_ref().is_none_or(|flow| passes(flow, frame, &decoded));
+                Some(Sight { is_wanted, ..sight })
+            }
             Err(Unfit::NotIp) => {
                 self.skipped.not_ip += 1;
                 None
@@ -99,6 +110,21 @@ impl Eyes {
             }
         }
     }
+}
+
+/// Whether a packet passes, as it is or as the frame that its tunnels carry.
+fn passes(flow: &Filter, frame: &Frame<'_>, decoded: &Decoded<'_>) -> bool {
+    if flow.matches(frame.link_type.0, frame.bytes, frame.length) {
+        return true;
+    }
+    let Some(inner) = decoded.innermost_frame().filter(|layer| layer.start > 0) else { return false };
+    let link_type = match inner.kind {
+        Kind::Ethernet => LinkType::ETHERNET,
+        Kind::Ipv4 | Kind::Ipv6 => LinkType::RAW,
+        _ => return false,
+    };
+    let bytes = frame.bytes.get(inner.start as usize..).unwrap_or_default();
+    flow.matches(link_type.0, bytes, frame.length.saturating_sub(inner.start))
 }
 
 /// The packets of all files in the order of corrected times.
