@@ -168,7 +168,6 @@ fn what_is_not_built_yet_says_so() {
         refused(&["explain", "--demo", "a", "b", flag, "x"], &["not built yet", flag]);
         refused(&["rules", "--demo", "n1", flag, "x"], &["not built yet", flag]);
     }
-    refused(&["explain", "--pcap", "x.pcap"], &["not built yet"]);
     refused(&["explain", "--demo", "a", "b", "-o", "html"], &["not built yet"]);
 }
 
