@@ -82,7 +82,8 @@ fn query(answer: u8, protocol: Protocol) -> u8 {
 fn quoted(candidate: &Candidate, error: &Packet) -> Packet {
     match &error.transport {
         Transport::Icmp { quoted: Some(quoted), .. } => {
-            let mut sent = original(candidate, quoted);
+            // What was sent is inside the tunnel packet that the error is about.
+            let mut sent = original(candidate, quoted.innermost());
             // What a quotation cuts off is no header without flags.
             if let Transport::Tcp { flags, .. } = &mut sent.transport
                 && *flags == 0

@@ -96,7 +96,7 @@ pub fn original(packet: &Packet, role: Role) -> Option<Tuple> {
                 ..tuple
             })
         }
-        (Role::Error, Transport::Icmp { quoted: Some(quoted), .. }) => Some(of(quoted)),
+        (Role::Error, Transport::Icmp { quoted: Some(quoted), .. }) => Some(of(quoted.innermost())),
         (Role::Error, _) => None,
     }
 }
@@ -133,7 +133,14 @@ pub(super) fn candidates(
         all.extend(behind(snapshot, host, tuple).into_iter().map(|candidate| named(candidate, name.as_ref())));
         far.extend(others(snapshot, host, tuple).into_iter().map(|candidate| named(candidate, name.as_ref())));
     }
+    all.sort_by_key(|candidate| !candidate.is_plain && is_unusual(snapshot, candidate));
     (all, far)
+}
+
+/// Whether it is sent as few do: clients outside ask a node's port, pods and nodes a service's own address.
+fn is_unusual(snapshot: &Snapshot, candidate: &Candidate) -> bool {
+    let is_outside = matches!(candidate.from, Origin::Outside { .. });
+    is_outside == snapshot.owner_of(candidate.destination).is_empty()
 }
 
 fn named(candidate: Candidate, name: Option<&String>) -> Candidate {
@@ -178,10 +185,7 @@ fn behind(snapshot: &Snapshot, host: NetnsId, tuple: &Tuple) -> Vec<Candidate> {
     let is_pod = |id: NetnsId| snapshot.netns(id).name != NetnsName::Host;
     let own = snapshot.netns_ids().filter(|(id, netns)| is_pod(*id) && netns.node == *node);
     let pods = own.take(MOST_PODS).map(|(id, _)| socket(snapshot, id, any, tuple));
-    let pods = pods.map(|candidate| {
-        let from_name = format!("a pod of {node} such as {}", candidate.from_name);
-        Candidate { from_name, ..kindred(candidate, Kin::Pods) }
-    });
+    let pods = pods.map(|candidate| kindred(candidate, Kin::Pods));
     let family = Family::of(tuple.source);
     let client = OUTSIDE
         .iter()

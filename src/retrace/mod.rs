@@ -42,7 +42,7 @@ use crate::net::{IfName, NetnsId, Packet};
 use crate::snapshot::Snapshot;
 use crate::trace::{Answer, Finding, Leg, Path, Role, Spot, Way};
 
-use candidate::Candidate;
+use candidate::{Candidate, Kin};
 use connections::Connections;
 use search::{Found, Tried};
 use services::Services;
@@ -195,14 +195,21 @@ impl<'s> Atlas<'s> {
     ) -> (Vec<Found>, Vec<Tried>) {
         let (mut found, mut others): (Vec<Found>, Vec<Tried>) = (Vec::new(), Vec::new());
         for candidate in candidates {
-            let is_told = |one: &Found| candidate.kin.is_some() && one.candidate.kin == candidate.kin;
+            // To an answer it matters who gets it.
+            let alike = candidate.kin.filter(|_| standing.role == Role::Original);
+            let is_told = |one: &Found| alike.is_some() && one.candidate.kin == alike;
             if found.len() >= MOST_FOUND || found.iter().any(is_told) {
                 continue;
             }
             match search::walk(self.snapshot, self.options, candidate, point, captured, standing) {
                 // The same path is the same story, whoever it was thought of for.
                 Ok(one) if found.iter().any(|other| other.is_like(&one)) => {}
-                Ok(one) => found.push(one),
+                Ok(mut one) => {
+                    if let Some((Kin::Pods, ..)) = alike {
+                        one.candidate.from_name = format!("a pod such as {}", one.candidate.from_name);
+                    }
+                    found.push(one);
+                }
                 Err(tried) => others.push(*tried),
             }
         }

@@ -118,13 +118,29 @@ impl Decoded<'_> {
                 let is_error = packet.is_icmp_error();
                 if let Transport::Icmp { id, quoted, .. } = &mut packet.transport {
                     *id = identifier(headers, kind);
-                    *quoted = Packet::quoted(headers.payload(), v6).filter(|_| is_error).map(Box::new);
+                    *quoted =
+                        Packet::quoted(headers.payload(), v6).filter(|_| is_error).map(|about| self.with_inner(about));
                 }
                 packet.transport
             }
             (Some(Kind::Tcp | Kind::Udp | Kind::Sctp), None) => return Err(cut()),
             _ => Transport::Other(protocol),
         })
+    }
+
+    /// What an error quotes, with what that carries where it is a tunnel's.
+    fn with_inner(&self, mut about: Packet) -> Box<Packet> {
+        let quoted = self.quoted();
+        let inner = quoted.as_ref().and_then(|quoted| {
+            let tunnel = quoted.tunnel()?;
+            let layer = quoted.layers().iter().skip(1).find(|layer| matches!(layer.kind, Kind::Ipv4 | Kind::Ipv6))?;
+            let bytes = self.bytes.get(layer.start as usize..)?;
+            Some((encapsulation(tunnel.name, tunnel.vni)?, Packet::quoted(bytes, layer.kind == Kind::Ipv6)?))
+        });
+        if let Some((encapsulation, inner)) = inner {
+            (about.encapsulation, about.inner) = (Some(encapsulation), Some(Box::new(inner)));
+        }
+        Box::new(about)
     }
 
     /// The Ethernet header that stands before an IP header, tags between them aside.

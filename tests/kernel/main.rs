@@ -5,6 +5,7 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod captures;
 mod collected;
 mod conntrack;
 mod correlate;

@@ -74,6 +74,29 @@ pub fn judge(scenario: &Scenario, seen: &[(Probe, Observation)], snapshot: &Path
     Ok(told)
 }
 
+/// Asks every so many-th of a situation's questions, and fails where a device's capture is explained otherwise than the
+/// kernel showed it.
+pub fn must_agree(mut scenario: Scenario, nth: usize) {
+    if !super::ready::ready() {
+        return;
+    }
+    let _machine = super::ready::beside_others();
+    let mut place = 0;
+    scenario.probes.retain(|_| {
+        place += 1;
+        (place - 1) % nth == 0
+    });
+    scenario.probes.iter_mut().for_each(|probe| probe.times = 1);
+    let mut recording =
+        super::recording::Recording::of(scenario.clone()).unwrap_or_else(|error| panic!("{}: {error}", scenario.name));
+    let told = recording.captures().unwrap_or_else(|error| panic!("{}: {error}", scenario.name));
+    assert!(told.packets > 0, "{}: nothing was seen", scenario.name);
+    let (wrong, all) = (told.wrong.len(), told.packets);
+    assert!(told.wrong.is_empty(), "{}: {wrong} of {all} packets\n{}", scenario.name, told.wrong.join("\n\n"));
+    // What can't be known is the exception.
+    assert!(told.whole * 2 > all, "{}: of {all} packets only {} are told whole", scenario.name, told.whole);
+}
+
 /// How much of a packet's path is as the kernel showed it.
 enum Extent {
     /// From its sender to its end, and its answer's.
@@ -117,7 +140,7 @@ fn onward(scenario: &Scenario, seen: &Observation, sighting: usize, path: &Value
         rest.map(|step| (device_of(step), step["packet"]["destination"].to_string())).collect();
     let shown = |sighting: &&Sighting| {
         let space = scenario.spaces.iter().find(|space| space.name == sighting.space);
-        space.and_then(|space| space.node_and_netns()).is_some() && !sighting.header.is_later_fragment()
+        space.and_then(super::scenario::Space::node_and_netns).is_some() && !sighting.header.is_later_fragment()
     };
     let here = &seen.sightings[sighting];
     let before = |sighting: &&Sighting| sighting.header.innermost().tcp_flags == here.header.innermost().tcp_flags;

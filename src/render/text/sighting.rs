@@ -90,9 +90,8 @@ fn flag_names(flags: u8) -> String {
 
 /// What becomes of the packet, on each of its paths.
 fn fate(view: &View<'_>, sighting: &Sighting, style: Style) -> String {
-    let ways = view.answer.paths.iter().zip(&sighting.spots);
-    let mut fates: Vec<String> = ways.filter_map(|(path, spot)| one_fate(path, spot.leg, style, view)).collect();
-    fates.dedup();
+    let mut ways = view.answer.paths.iter().zip(&sighting.spots);
+    let first = ways.find_map(|(path, spot)| one_fate(path, spot.leg, style, view));
     let subject = match (sighting.is_whole, sighting.role) {
         (false, _) => "from here on ".to_owned(),
         (true, Role::Original) => {
@@ -105,11 +104,11 @@ fn fate(view: &View<'_>, sighting: &Sighting, style: Style) -> String {
             format!("error about {} {} {} ", style.clean(view.from), style.symbols().arrow, style.clean(view.to))
         }
     };
-    let more = match fates.len() {
+    let more = match view.answer.paths.len() {
         0 | 1 => String::new(),
-        several => format!(" (the first of {several} ways)"),
+        several => format!(" (the first of {several} ways that fit)"),
     };
-    format!("{subject}{}{more}", fates.first().map_or("no way was walked", String::as_str))
+    format!("{subject}{}{more}", first.as_deref().unwrap_or("no way was walked"))
 }
 
 fn one_fate(path: &Path, leg: Leg, style: Style, view: &View<'_>) -> Option<String> {
