@@ -1,5 +1,6 @@
 //! `flowtrace decode`: the packets of captures.
 
+mod flows;
 mod plan;
 pub(super) mod run;
 mod work;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::capture::reader::Reader;
 use crate::capture::several::Several;
 use crate::error::Error;
-use crate::render::decode::{Columns, RecordStyle, View};
+use crate::render::decode::{Columns, FlowView, RecordStyle, View};
 use crate::wire::Ports;
 
 use super::args::{Decode, DecodeFormat};
@@ -26,7 +27,12 @@ pub(super) fn decode(typed: &Decode) -> Result<Outcome, Error> {
     let (readers, unread) = open(&typed.files)?;
     let sizes = readers.iter().map(Reader::consumed).collect();
     let several = Several::new(readers);
-    let ended = run::run(several, &plan, run::Progress::new(&typed.files, sizes), unread);
+    let progress = run::Progress::new(&typed.files, sizes);
+    let ended = if typed.flows {
+        flows::run(several, &plan, flow_view(typed.output), progress, unread)
+    } else {
+        run::run(several, &plan, progress, unread)
+    };
     output::progress("");
     match ended {
         Ok(notes) => notes.iter().for_each(|note| output::complain(&format!("note: {note}"))),
@@ -100,6 +106,15 @@ fn view(typed: &Decode) -> Result<View, Error> {
         DecodeFormat::Jsonl => View::Json(RecordStyle::Lines),
         DecodeFormat::Csv => View::Csv,
     })
+}
+
+fn flow_view(format: DecodeFormat) -> FlowView {
+    match format {
+        DecodeFormat::Text => FlowView::Table,
+        DecodeFormat::Json => FlowView::Json(RecordStyle::Object),
+        DecodeFormat::Jsonl => FlowView::Json(RecordStyle::Lines),
+        DecodeFormat::Csv => FlowView::Csv,
+    }
 }
 
 /// How many threads share the work.

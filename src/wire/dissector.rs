@@ -360,7 +360,7 @@ fn is_link(kind: Kind) -> bool {
 }
 
 /// What a packet carries another one in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tunnel {
     /// The word for it: `vxlan`, `geneve`, `gre`, `erspan`, `mpls`, `flannel-udp`, `ipip`, `sit`, `ip6ip6`, `ip4ip6`.
     pub name: &'static str,

@@ -14,6 +14,8 @@
 //! | where the innermost frame begins | [`Decoded::innermost_frame`] |
 //! | what is wrong, where, and why decoding stopped | [`Decoded::flaw`] |
 //!
+//! [`Flows`] counts what two ends have sent to each other.
+//!
 //! [`Headers`] is a view of one packet: an IP (or ARP) header with the transport header behind it. Its methods read
 //! the fields where they stand. Behind an ICMP error's header a layer [`Kind::Quote`] begins what it quotes; those
 //! layers belong to no packet that travels, so the innermost packet is the one that carries the error.
@@ -31,6 +33,7 @@
 
 mod dissector;
 mod dns;
+mod flows;
 mod frame;
 mod headers;
 mod icmp;
@@ -47,6 +50,7 @@ mod usual;
 
 pub use dissector::{Decoded, Dissector, Ports, Tunnel};
 pub use dns::{DnsHeader, Names};
+pub use flows::{Flow, Flows};
 pub use frame::{Frame, LinkType, Time};
 pub use headers::{Headers, Tcp};
 pub use layer::{Kind, Layer};

@@ -243,3 +243,30 @@ fn options_that_contradict_each_other_are_refused() {
     let run = decode(&["-", "-"]);
     assert_eq!((run.code, run.out.as_str()), (2, ""));
 }
+
+#[test]
+fn flows_are_of_the_innermost_packets_both_ways() {
+    let mut all = packets();
+    all.push(built::flannel(&built::ipv4(&built::tcp(b"", 80, 40_000, 0x14), 6, built::B, built::A)));
+    let capture = file("flows", "a.pcap", &pcap(&all));
+    let flows = records(&["--flows", "-o", "jsonl", &capture]);
+    assert_eq!(flows.len(), 4);
+    assert_eq!(
+        flows[0],
+        json!({
+            "protocol": "tcp", "source": "10.244.1.2", "source_port": 40000, "destination": "10.244.2.3",
+            "destination_port": 80, "packets": 1, "bytes": 116, "packets_back": 1, "bytes_back": 116,
+            "first": "2023-11-14T22:13:20.123456000Z", "last": "2023-11-14T22:13:26.123456000Z",
+            "tunnels": ["vxlan 1"], "resets": 1, "retransmissions": 0
+        })
+    );
+    // The echo and the error are between the same ends, and only one of them is in a tunnel.
+    assert_eq!((&flows[2]["protocol"], &flows[2]["tunnels"]), (&json!("icmp"), &json!(["vxlan 1", "none"])));
+    let whole: Value = serde_json::from_str(&decode(&["--flows", "-o", "json", &capture]).out).unwrap();
+    assert_eq!((&whole["flows"], &whole["schema"]), (&json!(flows), &json!("flowtrace/decode-flows/1")));
+    let run = decode(&["--flows", "-o", "csv", &capture]);
+    assert!(run.out.lines().nth(1).unwrap().ends_with(",vxlan 1,1,0"), "{}", run.out);
+    assert!(run.err.contains("1 packet has no IP header"), "{}", run.err);
+    let run = decode(&["--flows", &capture]);
+    assert!(run.out.lines().nth(1).unwrap().starts_with("tcp       10.244.1.2:40000 > 10.244.2.3:80"), "{}", run.out);
+}

@@ -37,6 +37,9 @@ pub(in crate::cli) struct Decode {
     /// The packet's bytes below it
     #[arg(short = 'x', long = "hex", conflicts_with = "fields", help_heading = "Output")]
     pub(in crate::cli) bytes: bool,
+    /// What two ends have sent to each other, in place of the packets
+    #[arg(long, conflicts_with_all = ["fields", "verbose", "bytes", "count"], help_heading = "Output")]
+    pub(in crate::cli) flows: bool,
     /// Only these fields, joined by commas; they are listed below
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = field, help_heading = "Output")]
     pub(in crate::cli) fields: Vec<Field>,
@@ -93,11 +96,15 @@ several times in a packet has several values, outermost first, joined by commas;
 with -o csv. `tshark -n -d udp.port==8472,vxlan -T fields` prints the same.
 {names}{line}
 
+A conversation of --flows is one of the innermost packets: what both ends have sent, with all headers, from whom sent first. \
+Of TCP it counts resets, and segments that carried only what had been sent before and filled no gap.
+
 Examples:
   flowtrace decode case.pcapng
   flowtrace decode eth0.pcap.gz cni0.pcap.zst --since 2026-11-23T07:15:00Z -v
   tcpdump -i eth0 -w - udp port 8472 | flowtrace decode -
   flowtrace decode case.pcap -o jsonl | gzip > case.jsonl.gz
+  flowtrace decode case.pcap --flows
   flowtrace decode case.pcap --fields frame.time_epoch,ip.src,ip.dst,vxlan.vni"
     )
 }

@@ -61,9 +61,7 @@ pub(super) fn run(several: Several, plan: &Plan, progress: Progress, unread: Vec
         return Err(err);
     }
     let mut source = shared.source.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let told = source.several.notes().into_iter();
-    let told = told.map(|(file, note)| format!("{}: {note}", plan.files.get(file).map_or("", String::as_str)));
-    let notes: Vec<String> = unread.into_iter().chain(told).collect();
+    let notes = notes(&mut source.several, plan, unread);
     frame.clear();
     painter.tail(&notes, &mut frame);
     write(&frame)?;
@@ -71,7 +69,14 @@ pub(super) fn run(several: Several, plan: &Plan, progress: Progress, unread: Vec
     Ok(notes)
 }
 
-fn write(text: &Buffer) -> io::Result<()> {
+/// What was wrong with the files.
+pub(super) fn notes(several: &mut Several, plan: &Plan, unread: Vec<String>) -> Vec<String> {
+    let told = several.notes().into_iter();
+    let told = told.map(|(file, note)| format!("{}: {note}", plan.files.get(file).map_or("", String::as_str)));
+    unread.into_iter().chain(told).collect()
+}
+
+pub(super) fn write(text: &Buffer) -> io::Result<()> {
     if text.is_empty() { Ok(()) } else { io::stdout().write_all(text.text()) }
 }
 

@@ -118,6 +118,11 @@ impl Buffer {
         }
     }
 
+    /// Puts blanks behind what stands from a place on, so that it is so wide.
+    pub(super) fn pad_right(&mut self, start: usize, width: usize) {
+        (self.len - start..width).for_each(|_| self.byte(b' '));
+    }
+
     /// Puts what stands from a place on between quotes.
     pub(super) fn quote(&mut self, start: usize) {
         let text = self.text().get(start..).unwrap_or_default().to_vec();

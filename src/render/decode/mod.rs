@@ -6,6 +6,7 @@ mod buffer;
 mod clock;
 mod cursor;
 mod field;
+mod flows;
 mod hex;
 mod icmp;
 mod line;
@@ -18,6 +19,7 @@ mod tree;
 
 pub use buffer::Buffer;
 pub use field::{Field, FieldFault, field_list};
+pub use flows::{FlowPainter, FlowView};
 pub use record::Style as RecordStyle;
 
 use crate::wire::{Decoded, Frame};
@@ -114,14 +116,19 @@ impl Painter {
     /// What stands behind the last packet: what was wrong with the files.
     pub fn tail(&self, notes: &[String], out: &mut Buffer) {
         if self.view == View::Json(RecordStyle::Object) {
-            out.words(b"\n  ],\n  \"notes\": [");
-            for (place, note) in notes.iter().enumerate() {
-                if place > 0 {
-                    out.words(b", ");
-                }
-                text::json_string(note, out);
-            }
-            out.words(b"]\n}\n");
+            closing(notes, out);
         }
     }
+}
+
+/// Ends the list of an object, and the object with what was wrong with the files.
+fn closing(notes: &[String], out: &mut Buffer) {
+    out.words(b"\n  ],\n  \"notes\": [");
+    for (place, note) in notes.iter().enumerate() {
+        if place > 0 {
+            out.words(b", ");
+        }
+        text::json_string(note, out);
+    }
+    out.words(b"]\n}\n");
 }
