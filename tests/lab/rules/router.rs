@@ -579,9 +579,9 @@ fn snapshot(router: &Netns) -> Result<Vec<(String, Arc<str>)>, String> {
     let read = router.enter(|| write_space(&space, &folder, Form::Text)).and_then(|()| read_folder(&folder));
     let _ = std::fs::remove_dir_all(&folder);
     let mut files = read?;
-    let routes = router.enter(source_routes)?;
+    let settings = router.enter(source_routes)?;
     for (_, text) in files.iter_mut().filter(|(name, _)| name.ends_with("/sysctl")) {
-        *text = format!("{text}{routes}").into();
+        *text = format!("{text}{settings}").into();
     }
     Ok(files)
 }
