@@ -51,7 +51,8 @@ pub fn run(seeds: Range<u64>, backend: Backend, jobs: usize) -> Run {
         for job in 0..jobs.max(1) {
             let (next, run) = (&next, &run);
             scope.spawn(move || {
-                let mut router = Router::new(job).expect("the stage");
+                // Modes that run at the same time have a processor each.
+                let mut router = Router::new(job + backend as usize).expect("the stage");
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= seeds.end || run.lock().expect("the run").wrong.len() >= ENOUGH {
@@ -116,6 +117,43 @@ fn stand(router: &mut Router, rules: &Rules) -> Result<Snapshot, String> {
     Ok(snapshot)
 }
 
+/// Sends a packet through the rules that stand: the kernel's way must be one of those that `explain` finds. All of them,
+/// and whether it was sent on by `eth1`.
+pub fn through(router: &mut Router, packet: &Crafted) -> Result<(Answer, bool), String> {
+    let snapshot = load_files(router.snapshot()?).map_err(|error| error.to_string())?;
+    router.watch()?;
+    judge(router, &snapshot, packet)?;
+    let seen = router.send(packet)?;
+    let sent_on = seen.sightings.iter().any(|seen| seen.direction == Direction::Transmit && seen.device == "eth1");
+    Ok((ask(&snapshot, packet), sent_on))
+}
+
+/// Sends a packet to a router whose stack answers what is for it: the way there and the answer's must be the kernel's.
+/// What `explain` says of it.
+pub fn answered(router: &mut Router, packet: &Crafted) -> Result<Path, String> {
+    router.load(&Rules::default())?;
+    let snapshot = load_files(router.snapshot()?).map_err(|error| error.to_string())?;
+    router.watch_answering()?;
+    let seen = router.send(packet)?;
+    let answer = asked(&snapshot, packet, true);
+    let [path] = answer.paths.as_slice() else { return Err(format!("{} ways: {packet:?}", answer.paths.len())) };
+    let both = path.forward.steps.iter().chain(path.reply.iter().flat_map(|reply| &reply.steps));
+    let devices: Vec<&Step> = both.filter(|step| is_at_device(step)).collect();
+    let different = devices.iter().zip(&seen.sightings).find_map(|(step, sighting)| device_difference(step, sighting));
+    // What nobody can tell ends the way before the kernel does.
+    let open = path.reply.as_ref().unwrap_or(&path.forward).verdict == Verdict::Undetermined;
+    match different {
+        None if devices.len() == seen.sightings.len() || open && devices.len() < seen.sightings.len() => {
+            Ok(path.clone())
+        }
+        different => {
+            let seen: Vec<String> =
+                seen.sightings.iter().map(|seen| format!("{} {}", seen.device, seen.header)).collect();
+            Err(format!("{packet:?}\n{different:?}\n{}the kernel: {seen:#?}", shown(path)))
+        }
+    }
+}
+
 /// What an agreement was about.
 struct Agreed {
     certain: bool,
@@ -158,6 +196,13 @@ fn judge(router: &mut Router, snapshot: &Snapshot, packet: &Crafted) -> Result<A
 }
 
 fn ask(snapshot: &Snapshot, crafted: &Crafted) -> Answer {
+    let answer = asked(snapshot, crafted, false);
+    // The way of an error is the answer's.
+    let rejected = answer.paths.iter().any(|path| path.forward.verdict == Verdict::Rejected);
+    if rejected { asked(snapshot, crafted, true) } else { answer }
+}
+
+fn asked(snapshot: &Snapshot, crafted: &Crafted, reply: bool) -> Answer {
     let mut packet = crafted.packet();
     let from = if crafted.local {
         Origin::Socket { netns: NetnsId(0) }
@@ -165,22 +210,16 @@ fn ask(snapshot: &Snapshot, crafted: &Crafted) -> Answer {
         packet.link = Some(super::router::link());
         Origin::Device { netns: NetnsId(0), device: IfName::new("eth0") }
     };
-    let mut question = Question {
+    let question = Question {
         packet,
         from,
-        reply: false,
+        reply,
         max_paths: 512,
         verbose: false,
         established: false,
         given: Given { payload: Some(crafted.carried().into()), ..Given::default() },
     };
-    let answer = explain(snapshot, &question);
-    // The way of an error is the answer's.
-    if answer.paths.iter().any(|path| path.forward.verdict == Verdict::Rejected) {
-        question.reply = true;
-        return explain(snapshot, &question);
-    }
-    answer
+    explain(snapshot, &question)
 }
 
 /// The steps that the kernel shows for a way: with those of the error, but not those of an answer, which nobody sends.
@@ -253,7 +292,8 @@ fn answers_go_on(path: &Path) -> bool {
 
 /// A way that ends where something is not modelled must be the kernel's up to there.
 fn prefix_differences(path: &Path, seen: &Seen, open: &BTreeSet<String>) -> Vec<String> {
-    let wanted = steps(path).filter_map(rule_of_step).map(|(_, rule)| rule);
+    // The kernel traces the rules of nf_tables alone.
+    let wanted = steps(path).filter_map(rule_of_step).filter(|(key, _)| key.is_none()).map(|(_, rule)| rule);
     let wanted: Vec<String> = wanted.filter(|rule| !open.contains(rule)).collect();
     let rules = rules_of(seen, open);
     // Of pieces that part ways, those of the first one count, which ends where IPv4 puts them together.

@@ -43,6 +43,13 @@ pub fn link() -> Link {
     Link { source: address(CLIENT_MAC), destination: address(NEAR_MAC) }
 }
 
+/// The same, and what is for the router itself is answered by its stack.
+const ANSWERING: &str = "table inet lab_trace {
+  chain pre { type filter hook prerouting priority -399; meta nftrace set 1; }
+  chain out { type filter hook output priority -399; meta nftrace set 1; }
+}
+";
+
 /// The rules of one case.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
@@ -145,8 +152,9 @@ impl Router {
         self.netns.enter(|| {
             must("nft", &["flush", "ruleset"], "")?;
             if legacy {
-                // A table that no case names would keep what it has.
-                let empty: String = joined(&TABLES.map(|table| format!("*{table}\nCOMMIT")));
+                // A table that no case names would keep what it has, and a chain its policy.
+                let policies = |table: &str| if table == "filter" { ACCEPTING } else { "" };
+                let empty: String = joined(&TABLES.map(|table| format!("*{table}\n{}COMMIT", policies(table))));
                 must("iptables-legacy-restore", &[], &empty)?;
                 must("ip6tables-legacy-restore", &[], &empty)?;
             }
@@ -196,6 +204,38 @@ impl Router {
     pub fn watch(&mut self) -> Result<(), String> {
         self.trace = Some(RuleTrace::with_table(&self.netns, TABLE)?);
         Ok(())
+    }
+
+    /// Starts to trace, and lets the router's own stack have what is for it.
+    pub fn watch_answering(&mut self) -> Result<(), String> {
+        self.trace = Some(RuleTrace::with_table(&self.netns, ANSWERING)?);
+        Ok(())
+    }
+
+    /// Loads rules one step after the other: `nft` or `iptables-legacy`, and what it reads.
+    pub fn load_steps(&mut self, steps: &[(&str, &str)]) -> Result<(), String> {
+        self.trace = None;
+        self.legacy = steps.iter().any(|(program, _)| *program == "iptables-legacy");
+        self.netns.enter(|| {
+            steps.iter().try_for_each(|(program, text)| match *program {
+                "nft" => must("nft", &["-f", "-"], text).map(drop),
+                program => must(&format!("{program}-restore"), &["--noflush"], text).map(drop),
+            })
+        })
+    }
+
+    /// Changes a setting, in the snapshots to come too.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        self.netns.enter(|| {
+            std::fs::write(format!("/proc/sys/net/{key}"), value).map_err(|error| format!("{key}: {error}"))
+        })?;
+        self.fixed = snapshot(&self.netns)?;
+        Ok(())
+    }
+
+    /// Runs something in the router's namespace.
+    pub fn enter<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
+        self.netns.enter(run)
     }
 
     /// Sends a packet and sees what becomes of it.
@@ -397,6 +437,8 @@ fn whole(sightings: impl Iterator<Item = Sighting>) -> Vec<Sighting> {
     all
 }
 
+const ACCEPTING: &str = ":INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n";
+
 const TABLES: [&str; 4] = ["raw", "mangle", "nat", "filter"];
 
 /// Removes every ipset, once the rules of the last case, which the kernel frees a little later, have let them go.
@@ -536,7 +578,23 @@ fn snapshot(router: &Netns) -> Result<Vec<(String, Arc<str>)>, String> {
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let read = router.enter(|| write_space(&space, &folder, Form::Text)).and_then(|()| read_folder(&folder));
     let _ = std::fs::remove_dir_all(&folder);
-    read
+    let mut files = read?;
+    let settings = router.enter(source_routes)?;
+    for (_, text) in files.iter_mut().filter(|(name, _)| name.ends_with("/sysctl")) {
+        *text = format!("{text}{settings}").into();
+    }
+    Ok(files)
+}
+
+/// The settings for source routes, which the other labs' snapshots leave out.
+fn source_routes() -> Result<String, String> {
+    let line = |dev: &str| {
+        let key = format!("ipv4/conf/{dev}/accept_source_route");
+        let value =
+            std::fs::read_to_string(format!("/proc/sys/net/{key}")).map_err(|error| format!("{key}: {error}"))?;
+        Ok(format!("net.{} = {value}", key.replace('/', ".")))
+    };
+    ["all", "lo", "eth0", "eth1"].into_iter().map(line).collect()
 }
 
 fn read_folder(folder: &Path) -> Result<Vec<(String, Arc<str>)>, String> {
