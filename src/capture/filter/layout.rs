@@ -1,6 +1,7 @@
 //! Where a packet's parts begin, link layer by link layer, as `init_linktype` of libpcap's gencode.c has it.
 
 use super::program::{Place, ZERO};
+use crate::wire::LinkType;
 
 /// A link layer that filters can be asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,19 +48,18 @@ impl Link {
 
     /// The link layer of a number of the list of LINKTYPE values that capture files have.
     pub(super) fn of(number: u16) -> Self {
-        match number {
-            1 => Self::Ethernet,
-            113 => Self::Cooked,
-            276 => Self::Cooked2,
-            // 12 is what many systems call it themselves, and some write it into files.
-            101 | 12 => Self::Raw,
-            228 => Self::RawIp,
-            229 => Self::RawIp6,
-            0 => Self::Null,
-            108 => Self::Loop,
-            9 => Self::Ppp,
-            50 => Self::PppSerial,
-            51 => Self::PppEther,
+        match LinkType(number) {
+            LinkType::ETHERNET => Self::Ethernet,
+            LinkType::LINUX_SLL => Self::Cooked,
+            LinkType::LINUX_SLL2 => Self::Cooked2,
+            LinkType::RAW | LinkType::RAW_BSD | LinkType::RAW_OPENBSD => Self::Raw,
+            LinkType::IPV4 => Self::RawIp,
+            LinkType::IPV6 => Self::RawIp6,
+            LinkType::NULL => Self::Null,
+            LinkType::LOOP => Self::Loop,
+            LinkType::PPP => Self::Ppp,
+            LinkType::PPP_HDLC => Self::PppSerial,
+            LinkType::PPP_ETHER => Self::PppEther,
             _ => Self::Other,
         }
     }
