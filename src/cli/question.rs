@@ -20,7 +20,7 @@ use super::point;
 #[derive(Debug)]
 pub(super) enum Asked {
     /// Something to walk.
-    Walk(Question),
+    Walk(Box<Question>),
     /// The sender's namespace is missing: its folder, and the packet that it would send.
     Missing {
         /// The folder, relative to the snapshot.
@@ -77,7 +77,7 @@ pub(super) fn question(typed: &Explain, from: &str, to: &str, snapshot: &Snapsho
     let findings = strange.chain(target.end.findings).collect();
     let asked = match start {
         Start::Missing(folder) => Asked::Missing { folder, packet: Box::new(packet) },
-        Start::Known(from) => Asked::Walk(walk(typed, packet, from, given)),
+        Start::Known(from) => Asked::Walk(Box::new(walk(typed, packet, from, given))),
     };
     Ok(Resolved { asked, target: netns, gaps, findings })
 }

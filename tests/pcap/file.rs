@@ -77,7 +77,7 @@ impl Frame {
 
     /// Makes it a part of a packet.
     pub fn fragment(mut self, offset: u16, more: bool) -> Self {
-        let field = offset / 8 | if more { 0x2000 } else { 0 };
+        let field = offset / 8 + if more { 0x2000 } else { 0 };
         self.ip[6..8].copy_from_slice(&field.to_be_bytes());
         self
     }
