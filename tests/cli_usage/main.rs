@@ -160,10 +160,8 @@ fn the_script_is_printed_or_written() {
 
 #[test]
 fn what_is_not_built_yet_says_so() {
-    for command in ["check"] {
-        refused(&[command], &["not built yet", command]);
-        refused(&[command, "--some", "thing", "-o", "jsonl"], &["not built yet"]);
-    }
+    refused(&["check"], &["not built yet", "check"]);
+    refused(&["check", "--some", "thing", "-o", "jsonl"], &["not built yet"]);
     for flag in ["--context", "--kubeconfig"] {
         refused(&["explain", "--demo", "a", "b", flag, "x"], &["not built yet", flag]);
         refused(&["rules", "--demo", "n1", flag, "x"], &["not built yet", flag]);
