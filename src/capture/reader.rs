@@ -10,6 +10,7 @@ use super::batch::{Batch, WINDOW};
 use super::{Point, pcap, pcapng};
 use crate::error::Error;
 use crate::unpack::unpacked;
+use crate::wire::LinkType;
 
 /// A packet or block that says it is longer is taken for damaged: no capture has one, and what follows a damaged length
 /// can't be found.
@@ -211,6 +212,11 @@ impl Reader {
             }
         }
         std::mem::take(&mut self.notes)
+    }
+
+    /// The link types of the points described so far.
+    pub(super) fn link_types(&self) -> impl Iterator<Item = LinkType> {
+        self.points.iter().map(|point| point.link_type)
     }
 
     /// How many bytes of the file have been read, packed as they are; it goes on counting while the reader is used.

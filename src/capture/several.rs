@@ -1,13 +1,13 @@
 //! Several captures as one, in the order of their packets' times.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use super::Point;
 use super::batch::{Batch, Record, WINDOW};
 use super::reader::Reader;
-use crate::wire::Time;
+use crate::wire::{LinkType, Time};
 
 /// Captures that are read together. Each one's packets stay in the order of its file; where the files take turns, their
 /// times decide.
@@ -122,6 +122,12 @@ impl Several {
         Arc::make_mut(&mut self.points).push(described);
         self.places.insert((file, point), place);
         place
+    }
+
+    /// The link types of the points that the files have described so far.
+    #[must_use]
+    pub fn link_types(&self) -> BTreeSet<LinkType> {
+        self.files.iter().flat_map(|open| open.reader.link_types()).collect()
     }
 
     /// What was wrong with the files since this was asked last: a file's place, and what is the matter.

@@ -8,6 +8,7 @@ mod work;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::capture::filter::{Filter, Settings};
 use crate::capture::reader::Reader;
 use crate::capture::several::Several;
 use crate::error::Error;
@@ -75,7 +76,15 @@ fn plan(typed: &Decode) -> Result<Plan, Error> {
             .map(|file| file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned())
             .collect(),
     };
+    let filter = |option: &str, text: &Option<String>| -> Result<Option<Filter>, Error> {
+        let Some(text) = text else { return Ok(None) };
+        let settings = Settings { vxlan_ports: &ports.vxlan, ..Settings::default() };
+        let filter = Filter::parse_with(text, &settings);
+        filter.map(Some).map_err(|refusal| Error::Usage(format!("{option}: {refusal}\n{}", refusal.marked(text))))
+    };
     Ok(Plan {
+        filter: filter("--filter", &typed.filter)?,
+        inner: filter("--inner", &typed.inner)?,
         view: view(typed)?,
         with_bytes: typed.bytes,
         ports,

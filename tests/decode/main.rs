@@ -270,3 +270,28 @@ fn flows_are_of_the_innermost_packets_both_ways() {
     let run = decode(&["--flows", &capture]);
     assert!(run.out.lines().nth(1).unwrap().starts_with("tcp       10.244.1.2:40000 > 10.244.2.3:80"), "{}", run.out);
 }
+
+#[test]
+fn filters_are_asked_outside_and_inside() {
+    let capture = file("filter", "a.pcap", &pcap(&packets()));
+    let numbers = |more: &[&str]| -> Vec<u64> {
+        let args = [&["-o", "jsonl", &capture][..], more].concat();
+        records(&args).iter().map(|record| record["n"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(numbers(&["--filter", "host 192.0.2.11"]), [1, 2, 3]);
+    assert_eq!(numbers(&["--filter", "host 10.244.1.2"]), [4, 5]);
+    assert_eq!(numbers(&["--inner", "host 10.244.1.2"]), [1, 2, 3, 4, 5]);
+    assert_eq!(numbers(&["--inner", "udp port 53 or icmp"]), [2, 3, 5]);
+    assert_eq!(numbers(&["--filter", "udp", "--inner", "tcp"]), [1]);
+    assert_eq!(numbers(&["--inner", "tcp", "-c", "1"]), [1]);
+    let flows = records(&["--flows", "-o", "jsonl", "--inner", "tcp port 80", &capture]);
+    assert_eq!(flows.len(), 1);
+    let run = decode(&["--filter", "tcp prot 80", &capture]);
+    assert_eq!((run.code, run.out.as_str()), (2, ""));
+    assert!(run.err.contains("^^^^"), "{}", run.err);
+    let mut raw = pcap(&packets());
+    raw[20] = 101;
+    let run = decode_input(&["--filter", "ether host 02:00:00:00:00:01", "-"], &raw);
+    assert_eq!((run.code, run.out.as_str()), (0, ""));
+    assert!(run.err.contains("no packet of link type raw passes"), "{}", run.err);
+}

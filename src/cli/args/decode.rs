@@ -16,6 +16,12 @@ pub(in crate::cli) struct Decode {
     #[arg(required = true, value_name = "FILE")]
     pub(in crate::cli) files: Vec<PathBuf>,
 
+    /// Only packets that pass this filter, as tcpdump has it: "host 10.244.1.2 and udp port 53"
+    #[arg(short, long, value_name = "EXPRESSION", help_heading = "Packets")]
+    pub(in crate::cli) filter: Option<String>,
+    /// Only packets whose innermost packet passes this filter
+    #[arg(long, value_name = "EXPRESSION", help_heading = "Packets")]
+    pub(in crate::cli) inner: Option<String>,
     /// Only packets from this moment on: 2026-11-23T07:15:59.5Z, or seconds since 1970
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true, help_heading = "Packets")]
     pub(in crate::cli) since: Option<Time>,
@@ -88,11 +94,11 @@ fn help() -> String {
     }
     format!(
         "\
-Times are UTC. What can't be decoded is shown with the offset of its byte and the reason, and the next packet goes on. \
+    Times are UTC. What can't be decoded is shown with the offset of its byte and the reason, and the next packet goes on. \
 What is wrong with a file is told on stderr.
 
 Fields are those of records, as -o jsonl and -o csv have them, and those of headers by tshark's names. A header that stands \
-several times in a packet has several values, outermost first, joined by commas; columns are joined by tabs, and by commas \
+    several times in a packet has several values, outermost first, joined by commas; columns are joined by tabs, and by commas \
 with -o csv. `tshark -n -d udp.port==8472,vxlan -T fields` prints the same.
 {names}{line}
 
@@ -104,6 +110,7 @@ Examples:
   flowtrace decode eth0.pcap.gz cni0.pcap.zst --since 2026-11-23T07:15:00Z -v
   tcpdump -i eth0 -w - udp port 8472 | flowtrace decode -
   flowtrace decode case.pcap -o jsonl | gzip > case.jsonl.gz
+  flowtrace decode case.pcap --filter \"vxlan 1\" --inner \"host 10.244.1.2 and tcp port 80\"
   flowtrace decode case.pcap --flows
   flowtrace decode case.pcap --fields frame.time_epoch,ip.src,ip.dst,vxlan.vni"
     )

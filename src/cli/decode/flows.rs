@@ -17,10 +17,10 @@ pub(super) fn run(
     mut several: Several,
     plan: &Plan,
     view: FlowView,
-    mut progress: Progress,
+    progress: Progress,
     unread: Vec<String>,
 ) -> io::Result<Vec<String>> {
-    let flows = gather(&mut several, plan, &mut progress);
+    let flows = gather(&mut several, plan, &mut progress.unseen());
     let mut notes = notes(&mut several, plan, unread);
     match flows.others {
         0 => {}
@@ -35,8 +35,11 @@ fn gather(several: &mut Several, plan: &Plan, progress: &mut Progress) -> Flows 
     let mut dissector = Dissector::new(plan.ports.clone());
     let (mut flows, mut batch) = (Flows::default(), Batch::default());
     while several.fill(&mut batch) {
-        for frame in batch.frames().filter(|frame| plan.wants(frame.time)) {
-            flows.add(&frame, &dissector.decode(frame.link_type, frame.bytes, frame.length));
+        for frame in batch.frames().filter(|frame| plan.wants(frame)) {
+            let decoded = dissector.decode(frame.link_type, frame.bytes, frame.length);
+            if plan.wants_inner(&frame, &decoded) {
+                flows.add(&frame, &decoded);
+            }
         }
         progress.tell();
     }

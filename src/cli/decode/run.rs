@@ -73,7 +73,8 @@ pub(super) fn run(several: Several, plan: &Plan, progress: Progress, unread: Vec
 pub(super) fn notes(several: &mut Several, plan: &Plan, unread: Vec<String>) -> Vec<String> {
     let told = several.notes().into_iter();
     let told = told.map(|(file, note)| format!("{}: {note}", plan.files.get(file).map_or("", String::as_str)));
-    unread.into_iter().chain(told).collect()
+    let told: Vec<String> = unread.into_iter().chain(told).collect();
+    [told, plan.unasked(several)].concat()
 }
 
 pub(super) fn write(text: &Buffer) -> io::Result<()> {

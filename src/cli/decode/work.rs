@@ -27,11 +27,13 @@ impl<'a> Worker<'a> {
         self.out.clear();
         let has_remarks = matches!(self.plan.view, View::Line | View::Tree);
         for (place, frame) in batch.frames().enumerate() {
-            if !self.plan.wants(frame.time) {
+            if !self.plan.wants(&frame) {
                 continue;
             }
             let remarks = if has_remarks { remarks(batch, place) } else { Vec::new() };
-            self.packet(frame, batch.points(), &remarks);
+            if !self.packet(frame, batch.points(), &remarks) {
+                continue;
+            }
             if let Some(left) = &mut self.left {
                 *left -= 1;
                 if *left == 0 {
@@ -42,13 +44,18 @@ impl<'a> Worker<'a> {
         true
     }
 
+    /// Shows a packet; false where it is not wanted.
     #[inline]
-    fn packet(&mut self, frame: Frame<'_>, points: &[Point], remarks: &[String]) {
+    fn packet(&mut self, frame: Frame<'_>, points: &[Point], remarks: &[String]) -> bool {
         let decoded = self.dissector.decode(frame.link_type, frame.bytes, frame.length);
+        if !self.plan.wants_inner(&frame, &decoded) {
+            return false;
+        }
         let interface = points
             .get(frame.interface as usize)
             .and_then(|point| point.name.as_deref().or_else(|| self.plan.names.get(point.file).map(String::as_str)));
         self.painter.packet(&Shown { frame, decoded, interface, remarks }, &mut self.out);
+        true
     }
 }
 
