@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::net::IpAddr;
 
-use crate::net::Protocol;
+use crate::net::{MacAddr, Protocol};
 
 use super::identity;
 use super::recognize::bits;
@@ -115,24 +116,42 @@ impl Lanes {
     }
 }
 
+/// A lane is looked up for every packet, so that its hash costs a multiplication for each of few words.
 fn hash(lane: &Lane) -> u64 {
-    let mut hash = identity::hasher();
-    hash.write_u64(u64::from(lane.point.0) << 40 | u64::from(lane.protocol.0) << 32 | u64::from(lane.device));
-    hash.write_u128(bits(lane.source));
-    hash.write_u128(bits(lane.destination));
+    let place = u64::from(lane.point.0) << 40 | u64::from(lane.protocol.0) << 32 | u64::from(lane.device);
     let (source, destination) = lane.ports.unwrap_or_default();
-    hash.write_u32(u32::from(source) << 16 | u32::from(destination));
+    let mut hash = fold(0, place);
+    hash = fold(addresses(hash, lane.source, lane.destination), u64::from(source) << 16 | u64::from(destination));
     if let Some(link) = lane.link {
-        hash.write(&link.source.0);
-        hash.write(&link.destination.0);
+        hash = fold(fold(hash, octets(link.source)), octets(link.destination));
     }
     if let Some(outer) = lane.tunnel {
-        hash.write_u128(bits(outer.source));
-        hash.write_u128(bits(outer.destination));
-        hash.write_u32(outer.vni.unwrap_or(u32::MAX));
-        hash.write_usize(outer.name.len());
+        hash = fold(addresses(hash, outer.source, outer.destination), outer.vni.map_or(u64::MAX, u64::from));
+        hash = fold(hash, outer.name.len() as u64);
     }
-    hash.finish()
+    hash
+}
+
+/// Mixes a word into a hash: the halves of their product, one over the other.
+fn fold(hash: u64, word: u64) -> u64 {
+    let product = u128::from(hash ^ 0x9e37_79b9_7f4a_7c15) * u128::from(word ^ 0xd1b5_4a32_d192_ed03);
+    let [low, high] = [product, product >> 64].map(|half| u64::try_from(half & u128::from(u64::MAX)).unwrap_or(0));
+    low ^ high
+}
+
+fn addresses(hash: u64, source: IpAddr, destination: IpAddr) -> u64 {
+    let (IpAddr::V4(source), IpAddr::V4(destination)) = (source, destination) else {
+        let halves = |address| {
+            let bits = bits(address);
+            [bits >> 64, bits].map(|half| u64::try_from(half & u128::from(u64::MAX)).unwrap_or(0))
+        };
+        return halves(source).into_iter().chain(halves(destination)).fold(hash, fold);
+    };
+    fold(hash, u64::from(source.to_bits()) << 32 | u64::from(destination.to_bits()))
+}
+
+fn octets(mac: MacAddr) -> u64 {
+    mac.0.iter().fold(0, |word, octet| word << 8 | u64::from(*octet))
 }
 
 fn lead_hash(lane: &Lane) -> u64 {

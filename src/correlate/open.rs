@@ -44,11 +44,18 @@ pub(super) struct Open {
     pub queue: VecDeque<Slot>,
     /// How many sights they have together.
     pub sights: usize,
+    /// For how many sights of a packet room is made at once.
+    usual: usize,
     /// The longest range of any, so far, within reason.
     longest: u32,
 }
 
 impl Open {
+    /// None yet. Room is made for so many sights of each at once.
+    pub fn new(usual: usize) -> Self {
+        Self { usual: usual.max(1), ..Self::default() }
+    }
+
     pub fn get(&self, slot: Slot) -> Option<&Packet> {
         self.packets.get(slot as usize)
     }
@@ -69,8 +76,12 @@ impl Open {
     /// A packet that nobody has seen before.
     pub fn begin(&mut self, key: u64, seen: Seen, range: (u32, u32), is_chained: bool) -> Slot {
         let slot = self.place();
+        let usual = self.usual;
         if let Some(packet) = self.get_mut(slot) {
             (packet.key, packet.is_chained, packet.first, packet.range) = (key, is_chained, seen.time, range);
+            if packet.seen.capacity() == 0 {
+                packet.seen.reserve_exact(usual);
+            }
             packet.seen.push(seen);
         }
         self.sights += 1;

@@ -16,6 +16,8 @@ use super::survey::Learned;
 pub const WIDTH: i64 = 2_000_000_000;
 /// How many sights of packets under way are kept at most: beyond, the oldest packets are waited for no longer.
 const MOST_SIGHTS: usize = 1 << 20;
+/// For how many sights of a packet room is made at once, at most.
+const MOST_USUAL: usize = 16;
 /// How long after another sight with the very same headers, `ip.id` included, a sight is still of that packet, in
 /// nanoseconds: a cooked capture has it once for each device.
 const AGAIN: i64 = 1_000_000;
@@ -57,10 +59,12 @@ impl Window {
     /// Nothing under way. Packets are waited for so many nanoseconds.
     #[must_use]
     pub fn new(learned: Learned, width: i64) -> Self {
+        // A packet passes most points once.
+        let usual = learned.nodes.len().min(MOST_USUAL);
         Self {
             learned,
             width,
-            open: Open::default(),
+            open: Open::new(usual),
             flows: Flows::default(),
             carried: Carried::default(),
             count: 0,
