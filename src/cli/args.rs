@@ -437,6 +437,15 @@ Examples:
   flowtrace explain --snapshot case/ --pcap cni0.pcap --at n1/cni0 --only-odd
   flowtrace explain --snapshot case/ --pcap n1.eth0.pcapng#12";
 
+// Their brackets would be links in comments.
+const IP_OPTIONS: &str = "\
+Options in the IPv4 header: nop, end, ra (router alert), rr[:PLACES] (record route), ts[:PLACES] and tsaddr[:PLACES] \
+(timestamps), lsrr:IP/IP and ssrr:IP/IP (source routes), joined by commas, or bytes in hexadecimal; as on the wire, \
+where TO is the present destination";
+const EXT_HEADERS: &str = "\
+Extension headers of IPv6, in their order: hop[:ra|:HEX], dst[:HEX] (options in hexadecimal), \
+route[:TYPE/LEFT[/IP...]], frag[:ID] (a fragment header that splits nothing), ah[:SPI]";
+
 /// What the packet looks like.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Packet")]
@@ -488,14 +497,9 @@ pub(super) struct PacketOptions {
     /// What the packet carries behind its transport header, for rules that look into it
     #[arg(long, value_name = "HEX|@FILE")]
     pub(super) payload: Option<String>,
-    /// Options in the IPv4 header: nop, end, ra (router alert), rr[:PLACES] (record route), ts[:PLACES] and
-    /// tsaddr[:PLACES] (timestamps), lsrr:IP/IP and ssrr:IP/IP (source routes), joined by commas, or bytes in
-    /// hexadecimal; as on the wire, where TO is the present destination
-    #[arg(long, value_name = "OPTION[,...]|HEX")]
+    #[arg(long, value_name = "OPTION[,...]|HEX", help = IP_OPTIONS)]
     pub(super) ip_options: Option<String>,
-    /// Extension headers of IPv6, in their order: hop[:ra|:HEX], dst[:HEX] (options in hexadecimal),
-    /// route[:TYPE/LEFT[/IP...]], frag[:ID] (a fragment header that splits nothing), ah[:SPI]
-    #[arg(long, value_name = "HEADER[,...]")]
+    #[arg(long, value_name = "HEADER[,...]", help = EXT_HEADERS)]
     pub(super) ext_headers: Option<String>,
     /// When the packet is sent, for rules that ask for the time: 2026-11-23T07:15:59Z
     #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
