@@ -40,7 +40,6 @@ mod netfilter;
 mod nft;
 mod obstacle;
 mod options;
-mod order;
 mod output;
 mod reply;
 mod route;

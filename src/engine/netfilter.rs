@@ -5,9 +5,10 @@
 
 use std::net::IpAddr;
 
+use crate::evidence::Evidence;
 use crate::net::{Family, IfName, Mark, Protocol};
 use crate::snapshot::nft::ChainKind;
-use crate::snapshot::{Backend, Chain, HookEntry, HookFn, Netns, Nft, NftChain, NftTable, Ruleset, Table};
+use crate::snapshot::{Backend, Chain, HookEntry, HookFn, Netfilter, Netns, Nft, NftChain, NftTable, Ruleset, Table};
 use crate::trace::{CtState, Hook};
 
 use super::conntrack::{self, Nfct};
@@ -15,7 +16,6 @@ use super::end::{End, Stage};
 use super::iptables::ipt_do_table;
 use super::nat::{self, Manip};
 use super::nft;
-use super::order;
 use super::output::ip_route_me_harder;
 use super::unread;
 use super::walk::Walk;
@@ -49,17 +49,21 @@ pub(super) fn nf_hook(walk: &mut Walk, hook: Hook, indev: Option<&IfName>, outde
         note_no_postrouting(walk, family);
     }
     let entries = netns.netfilter.hook_entries(family, hook);
-    let call = |walk: &mut Walk, entry: &HookEntry| match entry.call {
-        HookFn::Conntrack => conntrack::nf_conntrack_in(walk, hook),
-        HookFn::Nat => nf_nat_inet_fn(walk, netns, &state),
-        HookFn::Confirm => conntrack::nf_conntrack_confirm(walk).map_err(|end| tell_sender(walk, &state, end)),
-        HookFn::Table(..) | HookFn::Chain(_) => ask(walk, entry.call, &state),
-    };
-    entries.chunk_by(same_priority).try_for_each(|group| order::call_all(walk, &state, group, &call))
-}
-
-fn same_priority(one: &HookEntry, next: &HookEntry) -> bool {
-    one.priority == next.priority
+    for entry in entries {
+        let before = entry.rival.map(|_| touched(walk));
+        match entry.call {
+            HookFn::Conntrack => conntrack::nf_conntrack_in(walk, hook)?,
+            HookFn::Nat => nf_nat_inet_fn(walk, netns, &state)?,
+            HookFn::Confirm => {
+                conntrack::nf_conntrack_confirm(walk).map_err(|end| tell_sender(walk, &state, end))?;
+            }
+            HookFn::Table(..) | HookFn::Chain(_) => ask(walk, entry.call, &state)?,
+        }
+        if before.is_some_and(|before| before != touched(walk)) {
+            note_order(walk, &state, entries, entry);
+        }
+    }
+    Ok(())
 }
 
 /// Whether the rules at a hook see each piece of a packet for itself. Pieces that come in are put together before every
@@ -70,6 +74,46 @@ fn sees_pieces(walk: &Walk, state: &HookState) -> bool {
     let delivered = state.hook == Hook::Input && state.family == Family::Inet;
     let came = walk.packet().fragments.is_some() && walk.skb.iif.is_some();
     came && !delivered && !walk.netns().netfilter.needs_defrag(state.family)
+}
+
+/// What a chain may change that another one may ask for.
+fn touched(walk: &Walk) -> (Routed, u8, Option<Mark>) {
+    (routed_by(walk), walk.packet().ip.ttl, conntrack::entry(walk).map(|entry| entry.mark))
+}
+
+/// Where two chains of one priority are not of one table, the listing shows in which order their tables were made, and
+/// not in which order the chains were. That counts where one of them changes or decides what the other one asks for.
+fn note_order(walk: &mut Walk, state: &HookState, entries: &[HookEntry], entry: &HookEntry) {
+    let Some((at, other)) = entry.rival.and_then(|at| Some((at, entries.get(at)?))) else { return };
+    let netfilter = &walk.netns().netfilter;
+    let (own_name, own_line) = described(netfilter, entry.call);
+    let (other_name, other_line) = described(netfilter, other.call);
+    let is_before = entries.iter().take(at).any(|before| before.call == entry.call);
+    let first = if is_before { &own_name } else { &other_name };
+    let what = format!(
+        "{own_name} and {other_name} are called at {} with the same priority, {}: which one was made last, and is \
+         called first, is not listed, and the walk takes it to be {first}",
+        state.hook.as_str(),
+        entry.priority,
+    );
+    walk.gap(what, own_line.into_iter().chain(other_line));
+}
+
+/// What is called, in words, and the line that has it.
+fn described(netfilter: &Netfilter, call: HookFn) -> (String, Option<Evidence>) {
+    match call {
+        HookFn::Table(ruleset, table, _) => netfilter.table(ruleset, table).map(|(ruleset, table)| {
+            let name = format!("iptables-{}'s table {}", ruleset.backend.as_str(), table.name);
+            (name, Some(table.evidence))
+        }),
+        HookFn::Chain(place) => netfilter.native_chain(place).map(|(_, table, chain)| {
+            let (chain_name, table_name) = (chain.name.escape_debug(), table.name.escape_debug());
+            (format!("nft's chain {chain_name} of table {table_name}"), Some(chain.evidence))
+        }),
+        HookFn::Conntrack | HookFn::Confirm => Some(("connection tracking".to_owned(), None)),
+        HookFn::Nat => Some(("the nat chains".to_owned(), None)),
+    }
+    .unwrap_or_default()
 }
 
 /// The rule sets of a family, legacy first: a snapshot doesn't tell which of two hooks of one priority came first.
@@ -212,12 +256,15 @@ fn nf_nat_inet_fn(walk: &mut Walk, netns: &Netns, state: &HookState) -> Stage<()
 /// The nat tables and nft's nat chains by their priority, until one has decided (`nf_nat_inet_fn`).
 fn ask_nat_tables(walk: &mut Walk, netns: &Netns, state: &HookState, manip: Manip) -> Stage<()> {
     let entries = netns.netfilter.nat_entries(state.family, state.hook);
-    let call = |walk: &mut Walk, entry: &HookEntry| {
-        if nat::is_initialized(walk, manip) { Ok(()) } else { ask(walk, entry.call, state) }
-    };
-    entries.chunk_by(same_priority).try_for_each(|group| order::call_all(walk, state, group, &call))?;
-    if nat::is_initialized(walk, manip) {
-        return Ok(());
+    for (at, entry) in entries.iter().enumerate() {
+        ask(walk, entry.call, state)?;
+        if nat::is_initialized(walk, manip) {
+            // Those that are no longer asked may have decided otherwise.
+            if entry.rival.is_some_and(|rival| rival > at) {
+                note_order(walk, state, entries, entry);
+            }
+            return Ok(());
+        }
     }
     nat::null_binding(walk, manip);
     Ok(())

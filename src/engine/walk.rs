@@ -50,11 +50,6 @@ impl Choices {
     pub(super) fn new(script: Vec<usize>) -> Self {
         Self { script, taken: Vec::new() }
     }
-
-    /// Forgets what is prescribed for the choices to come.
-    pub(super) fn forget_script(&mut self) {
-        self.script.truncate(self.taken.len());
-    }
 }
 
 /// Something that may decide, and is missing or could not be read.

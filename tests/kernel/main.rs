@@ -12,7 +12,6 @@ mod correlate;
 mod headers;
 mod ipset;
 mod mutations;
-mod order;
 mod random;
 mod rows;
 mod rules;

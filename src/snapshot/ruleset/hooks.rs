@@ -54,12 +54,6 @@ impl HookEntry {
         self.priority < other.priority || self.priority == other.priority && later
     }
 
-    /// Whether it may come before another one that is taken to come first.
-    #[must_use]
-    pub fn may_swap_with(&self, other: &Self) -> bool {
-        self.rival.is_some() && other.rival.is_some() && !self.is_of_same_table(other)
-    }
-
     /// Whether the listing tells which of two was made first: chains of one table stand in that order.
     fn is_of_same_table(&self, other: &Self) -> bool {
         self.call == other.call
