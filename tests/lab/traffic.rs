@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::build::Lab;
@@ -31,6 +31,9 @@ pub struct Datagrams<'a> {
     /// How long from one to the next.
     pub pace: Duration,
 }
+
+/// How long nothing must come.
+const QUIET: Duration = Duration::from_millis(400);
 
 /// Which datagrams came.
 #[derive(Debug, Default)]
@@ -71,40 +74,47 @@ impl Datagrams<'_> {
         let server = lab.netns(self.server).enter(|| open(address, self.port))?;
         let client = lab.netns(self.from).enter(|| open(any, 0))?;
         client.connect(self.to).map_err(failed("connect"))?;
-        let done = AtomicBool::new(false);
+        let (done, came) = (AtomicBool::new(false), AtomicU32::new(0));
         std::thread::scope(|scope| {
-            let there = scope.spawn(|| self.echo(&server, &done));
-            let back = scope.spawn(|| collect(&client, &done));
+            let there = scope.spawn(|| self.echo(&server, &done, &came));
+            let back = scope.spawn(|| collect(&client, &done, &came));
             for number in 0..self.count {
                 // What a rule drops is no error, and what an ICMP error says is told at the next call.
                 let _ = client.send(&datagram(self.tag, number, self.size));
                 std::thread::sleep(self.pace);
             }
-            std::thread::sleep(Duration::from_millis(150));
+            // A busy machine takes its time: nothing comes any more once nothing has come for a while.
+            let mut before = u32::MAX;
+            while before != came.load(Ordering::Relaxed) {
+                before = came.load(Ordering::Relaxed);
+                std::thread::sleep(QUIET);
+            }
             done.store(true, Ordering::Relaxed);
             let died = |_| "a thread died".to_owned();
             Ok(Received { there: there.join().map_err(died)?, back: back.join().map_err(died)? })
         })
     }
 
-    fn echo(&self, server: &UdpSocket, done: &AtomicBool) -> BTreeSet<u32> {
+    fn echo(&self, server: &UdpSocket, done: &AtomicBool, came: &AtomicU32) -> BTreeSet<u32> {
         let mut received = BTreeSet::new();
         let mut buffer = vec![0; 65536];
         while !done.load(Ordering::Relaxed) {
             let Ok((size, from)) = server.recv_from(&mut buffer) else { continue };
             let Some((tag, number)) = read(&buffer[..size]) else { continue };
             received.insert(number);
+            came.fetch_add(1, Ordering::Relaxed);
             let _ = server.send_to(&datagram(tag | BACK, number, self.size), from);
         }
         received
     }
 }
 
-fn collect(client: &UdpSocket, done: &AtomicBool) -> BTreeSet<u32> {
+fn collect(client: &UdpSocket, done: &AtomicBool, came: &AtomicU32) -> BTreeSet<u32> {
     let mut received = BTreeSet::new();
     let mut buffer = vec![0; 65536];
     while !done.load(Ordering::Relaxed) {
         let Ok(size) = client.recv(&mut buffer) else { continue };
+        came.fetch_add(1, Ordering::Relaxed);
         received.extend(read(&buffer[..size]).map(|(_, number)| number));
     }
     received
