@@ -17,7 +17,7 @@ pub enum Backend {
     Legacy,
     /// nft's own tables.
     Native,
-    /// nft's own tables beside those of iptables-nft, or of iptables-legacy.
+    /// nft's own tables beside those of iptables-nft.
     Mixed,
 }
 
@@ -31,7 +31,7 @@ impl Backend {
             Self::Nft => "iptables-nft",
             Self::Legacy => "iptables-legacy",
             Self::Native => "nft",
-            Self::Mixed => "nft beside iptables",
+            Self::Mixed => "nft beside iptables-nft",
         }
     }
 }
@@ -51,9 +51,8 @@ pub fn case(seed: u64, backend: Backend) -> Case {
     if backend == Backend::Mixed {
         rules.nft = nft::rules(&mut rng).nft;
         rules.nft_first = rng.percent(50);
-        rules.legacy = rng.percent(40);
     }
-    rules.legacy |= backend == Backend::Legacy;
+    rules.legacy = backend == Backend::Legacy;
     let packets = (0..PACKETS).map(|n| packet(n, &mut rng)).collect();
     if rng.percent(20) {
         forget_connections(&mut rules);
