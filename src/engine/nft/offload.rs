@@ -15,9 +15,16 @@ impl Run<'_> {
         let Some(entry) = conntrack::entry(walk).filter(|entry| entry.confirmed && !entry.offloaded) else {
             return Flow::Break;
         };
-        let goes_on = match self.packet(walk).transport {
-            Transport::Tcp { flags, .. } => flags & 0x05 == 0 && entry.tcp_state == Some(TcpState::Established),
-            _ => matches!(self.packet(walk).protocol(), Protocol::UDP | Protocol(47)),
+        let packet = self.packet(walk);
+        let goes_on = match (entry.protocol, &packet.transport) {
+            // `nft_flow_offload_skip`.
+            _ if !packet.options.is_empty() => false,
+            (Protocol::TCP, Transport::Tcp { flags, .. }) => {
+                flags & 0x05 == 0 && entry.tcp_state == Some(TcpState::Established)
+            }
+            // An error is of the connection that it is about, whose protocol counts.
+            (Protocol::TCP, _) => entry.tcp_state == Some(TcpState::Established),
+            (protocol, _) => matches!(protocol, Protocol::UDP | Protocol(47)),
         };
         if !goes_on {
             return Flow::Break;
