@@ -62,9 +62,16 @@ pub fn judge(scenario: &Scenario) -> Result<Verdict, String> {
     Ok(Recording::of(scenario.clone())?.judge())
 }
 
-/// Who takes the snapshots of a situation beside the raw commands: both, or those that `FLOWTRACE_TAKERS` names.
-fn takers() -> Vec<Taker> {
-    let named = std::env::var("FLOWTRACE_TAKERS").unwrap_or_else(|_| "netlink,script".to_owned());
+/// Who takes the snapshots of a situation beside the raw commands: those that `FLOWTRACE_TAKERS` names (`netlink,script`),
+/// or in every eighth situation netlink, and in another eighth the script. All of them with all takers take a quarter of
+/// an hour.
+fn takers(situation: &str) -> Vec<Taker> {
+    let by_name = match situation.bytes().map(usize::from).sum::<usize>() % 8 {
+        0 => "netlink",
+        1 => "script",
+        _ => "",
+    };
+    let named = std::env::var("FLOWTRACE_TAKERS").unwrap_or_else(|_| by_name.to_owned());
     let all = [("netlink", Taker::Netlink), ("script", Taker::Script("dash"))];
     let is_named = |name: &str| named.split(',').any(|other| other == name);
     all.into_iter().filter(|(name, _)| is_named(name)).map(|(_, taker)| taker).collect()
@@ -93,7 +100,7 @@ fn left_open(mut scenario: Scenario, about: &str) -> Option<Vec<String>> {
     let _machine = super::ready::beside_others();
     scenario.probes.retain(|probe| about.is_empty() || probe.about == about);
     assert!(!scenario.probes.is_empty(), "the situation has nothing about {about:?}");
-    let told = Recording::taken_by(scenario.clone(), &takers()).map(|mut recording| recording.judge());
+    let told = Recording::taken_by(scenario.clone(), &takers(&scenario.name)).map(|mut recording| recording.judge());
     let told = told.unwrap_or_else(|error| panic!("{}: {error}", scenario.name));
     assert!(
         told.wrong.is_empty(),
