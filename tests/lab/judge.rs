@@ -63,10 +63,10 @@ pub fn judge(scenario: &Scenario) -> Result<Verdict, String> {
 }
 
 /// Who takes the snapshots of a situation beside the raw commands: those that `FLOWTRACE_TAKERS` names (`netlink,script`),
-/// or in every eighth situation netlink, and in another eighth the script. All of them with all takers take a quarter of
-/// an hour.
-fn takers(situation: &str) -> Vec<Taker> {
-    let by_name = match situation.bytes().map(usize::from).sum::<usize>() % 8 {
+/// or in one situation of sixteen netlink, and in another one the script. All of them with all takers take a quarter of an
+/// hour.
+fn takers(situation: &str, about: &str) -> Vec<Taker> {
+    let by_name = match situation.bytes().chain(about.bytes()).map(usize::from).sum::<usize>() % 16 {
         0 => "netlink",
         1 => "script",
         _ => "",
@@ -100,7 +100,8 @@ fn left_open(mut scenario: Scenario, about: &str) -> Option<Vec<String>> {
     let _machine = super::ready::beside_others();
     scenario.probes.retain(|probe| about.is_empty() || probe.about == about);
     assert!(!scenario.probes.is_empty(), "the situation has nothing about {about:?}");
-    let told = Recording::taken_by(scenario.clone(), &takers(&scenario.name)).map(|mut recording| recording.judge());
+    let told =
+        Recording::taken_by(scenario.clone(), &takers(&scenario.name, about)).map(|mut recording| recording.judge());
     let told = told.unwrap_or_else(|error| panic!("{}: {error}", scenario.name));
     assert!(
         told.wrong.is_empty(),
