@@ -26,6 +26,9 @@ impl Default for Ports {
 /// More than any capture has of a packet; what is longer is looked at up to here.
 const MOST: usize = 1 << 28;
 
+/// Nobody nests so many headers, and each of them costs more memory than it has bytes.
+const MOST_LAYERS: usize = 10_000;
+
 /// Decodes packets, one after the other.
 #[derive(Debug)]
 pub struct Dissector {
@@ -74,7 +77,7 @@ impl Dissector {
         };
         let mut next = walk.link(link_type);
         while next != Next::Done {
-            next = walk.step(next);
+            next = if walk.layers.count < MOST_LAYERS { walk.step(next) } else { walk.stop(0, Reason::Deep) };
         }
         let flaw = walk.flaw;
         Decoded { bytes, layers: self.layers.list(), flaw }

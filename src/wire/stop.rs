@@ -43,6 +43,8 @@ pub enum Reason {
     Device(u16),
     /// What follows is in no known format.
     Unknown(Kind),
+    /// There are more headers than are decoded.
+    Deep,
 }
 
 impl Reason {
@@ -71,6 +73,7 @@ impl fmt::Display for Reason {
             Self::Protocol(number) => write!(f, "ip protocol {number} is not decoded"),
             Self::AddressFamily(number) => write!(f, "address family {number} is not decoded"),
             Self::Device(number) => write!(f, "device type {number} is not decoded"),
+            Self::Deep => f.write_str("more than 10000 headers are not decoded"),
             Self::Unknown(kind) => write!(f, "what {} carries is in no known format", kind.name()),
         }
     }

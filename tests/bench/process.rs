@@ -42,6 +42,11 @@ impl Rounds {
         median(self.0.iter().map(|cost| cost.cpu))
     }
 
+    /// The time by the clock of the quickest round, in seconds.
+    pub fn fastest(&self) -> f64 {
+        self.0.iter().map(|cost| cost.wall.as_secs_f64()).fold(f64::INFINITY, f64::min)
+    }
+
     /// The median time by the clock, in seconds.
     pub fn wall(&self) -> f64 {
         median(self.0.iter().map(|cost| cost.wall))

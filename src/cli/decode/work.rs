@@ -54,7 +54,7 @@ impl<'a> Worker<'a> {
         let interface = points
             .get(frame.interface as usize)
             .and_then(|point| point.name.as_deref().or_else(|| self.plan.names.get(point.file).map(String::as_str)));
-        self.painter.packet(&Shown { frame, decoded, interface, remarks }, &mut self.out);
+        self.painter.packet(&Shown { frame: &frame, decoded: &decoded, interface, remarks }, &mut self.out);
         true
     }
 }

@@ -12,7 +12,7 @@ use crate::net::MacAddr;
 static SHORT: [[u8; 4]; 1000] = numbers(false);
 /// Of every number below 1,000 with three digits.
 pub(super) static PADDED: [[u8; 4]; 1000] = numbers(true);
-/// Of every octet with a dot behind it: the characters, and above them the count.
+/// Of every octet with a dot behind it: the characters, and above them how many bits they have.
 pub(super) static OCTETS: [u64; 256] = octets();
 
 pub(super) const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -48,7 +48,7 @@ const fn octets() -> [u64; 256] {
     let mut number = 0;
     while number < 256 {
         let [a, b, c, count] = short[number];
-        let mut text = [a, b, c, 0, count + 1, 0, 0, 0];
+        let mut text = [a, b, c, 0, (count + 1) * 8, 0, 0, 0];
         text[count as usize] = b'.';
         table[number] = u64::from_le_bytes(text);
         number += 1;
@@ -248,10 +248,10 @@ impl Buffer {
     fn two_octets(&mut self, first: u8, second: u8) {
         let octet = |octet: u8| OCTETS.get(usize::from(octet)).copied().unwrap_or(0);
         let (first, second) = (octet(first), octet(second));
-        let (count, more) = (first >> 32, second >> 32);
-        let text = first & 0xffff_ffff | (second & 0xffff_ffff) << (count * 8);
+        let (bits, more) = (first >> 32, second >> 32);
+        let text = first & 0xffff_ffff | (second & 0xffff_ffff) << bits;
         // Four characters each at most.
-        self.put(text.to_le_bytes(), usize::try_from(count + more).unwrap_or(0));
+        self.put(text.to_le_bytes(), usize::try_from((bits + more) / 8).unwrap_or(0));
     }
 
     /// Puts in an IPv6 address as RFC 5952 writes it.

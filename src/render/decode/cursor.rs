@@ -8,6 +8,9 @@
 
 use super::buffer::{HEX, OCTETS, PADDED};
 
+/// The room for one value.
+const SLOT: usize = 24;
+
 /// Six zeros, as digits.
 const ZEROS: u64 = 0x3030_3030_3030;
 
@@ -15,50 +18,54 @@ const ZEROS: u64 = 0x3030_3030_3030;
 #[derive(Debug)]
 pub(super) struct Cursor<'a> {
     room: &'a mut [u8],
-    at: usize,
+    /// It fits into 32 bits, so that the end of what is stored behind it can't overflow.
+    at: u32,
     is_full: bool,
 }
 
 impl<'a> Cursor<'a> {
     #[inline(always)]
     pub(super) fn new(room: &'a mut [u8], at: usize) -> Self {
+        // No batch of packets makes for so much text.
+        let at = u32::try_from(at).unwrap_or(0);
         Self { room, at, is_full: false }
     }
 
     /// The place behind the text; `None` where the room was too small for it.
     #[inline(always)]
     pub(super) fn end(self) -> Option<usize> {
-        (!self.is_full).then_some(self.at)
+        (!self.is_full).then_some(self.at as usize)
     }
 
     /// The place.
     #[inline(always)]
-    pub(super) fn at(&self) -> usize {
+    pub(super) fn at(&self) -> u32 {
         self.at
     }
 
     /// Goes back to a place.
     #[inline(always)]
-    pub(super) fn back_to(&mut self, at: usize) {
+    pub(super) fn back_to(&mut self, at: u32) {
         self.at = at;
     }
 
     /// The room behind the place.
     #[inline(always)]
     pub(super) fn room(&mut self) -> &mut [u8] {
-        self.room.get_mut(self.at..).unwrap_or_default()
+        self.room.get_mut(self.at as usize..).unwrap_or_default()
     }
 
     /// Goes behind so many characters that were put into the room.
     #[inline(always)]
-    pub(super) fn forth(&mut self, size: usize) {
+    pub(super) fn forth(&mut self, size: u32) {
         self.at += size;
     }
 
     /// Puts in the first `size` of some characters.
     #[inline(always)]
-    pub(super) fn put<const N: usize>(&mut self, characters: [u8; N], size: usize) {
-        match self.room.get_mut(self.at..).and_then(<[u8]>::first_chunk_mut) {
+    pub(super) fn put<const N: usize>(&mut self, characters: [u8; N], size: u32) {
+        let at = self.at as usize;
+        match self.room.get_mut(at..at + N).and_then(<[u8]>::first_chunk_mut) {
             Some(room) => {
                 *room = characters;
                 self.at += size;
@@ -70,13 +77,24 @@ impl<'a> Cursor<'a> {
     /// Puts in any bytes.
     #[inline(always)]
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
-        match self.room.get_mut(self.at..).and_then(|room| room.get_mut(..bytes.len())) {
-            Some(room) => {
+        match (self.room().get_mut(..bytes.len()), u32::try_from(bytes.len())) {
+            (Some(room), Ok(size)) => {
                 room.copy_from_slice(bytes);
-                self.at += bytes.len();
+                self.at += size;
             }
-            None => self.is_full = true,
+            _ => self.is_full = true,
         }
+    }
+
+    /// Room for a text of at most 24 characters. What is put in beyond that is stored over.
+    #[inline(always)]
+    fn slot(&mut self) -> Option<&mut [u8; SLOT]> {
+        let at = self.at as usize;
+        let slot = self.room.get_mut(at..at + SLOT).and_then(<[u8]>::first_chunk_mut);
+        if slot.is_none() {
+            self.is_full = true;
+        }
+        slot
     }
 
     /// Puts in a number and one character behind it.
@@ -90,9 +108,9 @@ impl<'a> Cursor<'a> {
         }
         let text = six(number);
         // The last digit stays, if it is a zero too.
-        let zeros = ((text ^ ZEROS) | 1 << 40).trailing_zeros() / 8;
-        let text = (text | u64::from(behind) << 48) >> (zeros * 8);
-        self.put(text.to_le_bytes(), 7 - zeros as usize);
+        let zeros = ((text ^ ZEROS) | 1 << 40).trailing_zeros() & !7;
+        let text = (text | u64::from(behind) << 48) >> zeros;
+        self.put(text.to_le_bytes(), 7 - zeros / 8);
     }
 
     /// Puts in nine digits and one character behind them.
@@ -108,37 +126,51 @@ impl<'a> Cursor<'a> {
     #[inline(always)]
     pub(super) fn ipv4(&mut self, address: u32, behind: u8) {
         let [a, b, c, d] = address.to_be_bytes();
-        self.two_octets(a, b);
-        self.two_octets(c, d);
-        // In the place of the dot behind the last octet. Where there was no room, nothing is behind it.
-        self.at = self.at.saturating_sub(1);
-        self.put([behind], 1);
+        let ((first, size), (second, more)) = (two_octets(a, b), two_octets(c, d));
+        let Some(slot) = self.slot() else { return };
+        let [s0, s1, s2, s3, s4, s5, s6, s7, ..] = slot;
+        for (place, character) in [s0, s1, s2, s3, s4, s5, s6, s7].into_iter().zip(first.to_le_bytes()) {
+            *place = character;
+        }
+        // Four characters an octet at most: this keeps within the slot, and the compiler sees it.
+        let (size, more) = (size & 15, more & 15);
+        if let Some(places) = slot.get_mut(size as usize..).and_then(<[u8]>::first_chunk_mut) {
+            *places = second.to_le_bytes();
+        }
+        // In the place of the dot behind the last octet.
+        let end = size + more;
+        if let Some(place) = slot.get_mut((end as usize).wrapping_sub(1)) {
+            *place = behind;
+        }
+        self.at += end;
     }
 
     /// Puts in an octet in decimal digits, and one character behind it.
     #[inline(always)]
     pub(super) fn octet(&mut self, number: u8, behind: u8) {
         let text = octet(number);
-        let size = usize::try_from(text >> 32).unwrap_or(0);
+        let bits = text >> 32;
         // In the place of the dot.
-        let change = u32::from(behind ^ b'.') << (size * 8 - 8);
-        let [a, b, c, d, ..] = text.to_le_bytes();
-        self.put((u32::from_le_bytes([a, b, c, d]) ^ change).to_le_bytes(), size);
+        let text = (text & 0xffff_ffff) ^ u64::from(behind ^ b'.') << bits.saturating_sub(8);
+        self.put(text.to_le_bytes(), low(bits / 8));
+    }
+
+    /// Puts in so many tabs.
+    #[inline(always)]
+    pub(super) fn tabs(&mut self, count: u32) {
+        if count == 0 {
+            return;
+        }
+        self.put([b'\t'; 8], count.min(8));
+        for _ in 8..count {
+            self.put([b'\t'], 1);
+        }
     }
 
     /// Puts in the characters that count of a text.
     #[inline(always)]
-    pub(super) fn words(&mut self, (characters, size): ([u8; 16], usize)) {
+    pub(super) fn words(&mut self, (characters, size): ([u8; 16], u32)) {
         self.put(characters, size);
-    }
-
-    #[inline(always)]
-    fn two_octets(&mut self, first: u8, second: u8) {
-        let (first, second) = (octet(first), octet(second));
-        let (count, more) = (first >> 32, second >> 32);
-        let text = first & 0xffff_ffff | (second & 0xffff_ffff) << (count * 8);
-        // Four characters each at most.
-        self.put(text.to_le_bytes(), usize::try_from(count + more).unwrap_or(0));
     }
 
     /// Puts in `0x`, the last four hexadecimal digits of a word, and one character behind them.
@@ -149,12 +181,27 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// The lower half of a number.
+#[inline(always)]
+fn low(number: u64) -> u32 {
+    u32::try_from(number & 0xffff_ffff).unwrap_or(0)
+}
+
+/// The characters of two octets and the dots behind them, and how many they are.
+#[inline(always)]
+fn two_octets(first: u8, second: u8) -> (u64, u32) {
+    let (first, second) = (octet(first), octet(second));
+    let bits = first >> 32;
+    let text = first & 0xffff_ffff | (second & 0xffff_ffff) << bits;
+    (text, low((bits + (second >> 32)) / 8))
+}
+
 /// The digits of a number's millions, and how many there are.
 #[inline(never)]
-fn millions(number: u32) -> (u64, usize) {
+fn millions(number: u32) -> (u64, u32) {
     let text = six(number / 1_000_000);
     let zeros = ((text ^ ZEROS) | 1 << 40).trailing_zeros() / 8;
-    (text >> (zeros * 8), 6 - zeros as usize)
+    (text >> (zeros * 8), 6 - zeros)
 }
 
 #[inline(always)]

@@ -256,7 +256,7 @@ fn arp(packet: &Headers<'_>, out: &mut Buffer) {
 
 /// A packet of which no IP header is known.
 fn without_network(shown: &Shown<'_>, out: &mut Buffer) {
-    let decoded = &shown.decoded;
+    let decoded = shown.decoded;
     if let (Some(Layer { kind: Kind::Ethernet, .. }), Some(header)) =
         (decoded.layers.first(), decoded.bytes.first_chunk::<12>())
     {

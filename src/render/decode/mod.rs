@@ -14,6 +14,7 @@ mod name;
 mod rare;
 mod record;
 mod row;
+mod shape;
 mod text;
 mod tree;
 
@@ -29,9 +30,9 @@ use clock::Clock;
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'a> {
     /// The packet as captured.
-    pub frame: Frame<'a>,
+    pub frame: &'a Frame<'a>,
     /// Its headers.
-    pub decoded: Decoded<'a>,
+    pub decoded: &'a Decoded<'a>,
     /// The name of the capture point, where it has one.
     pub interface: Option<&'a str>,
     /// What is said of it beside: comments of a pcapng file, and the direction in which it passed.

@@ -4,88 +4,31 @@ use super::clock::{Clock, epoch};
 use super::cursor::Cursor;
 use super::field::{Field, Part, Source};
 use super::rare::rare;
-use super::record::{Column, value};
+use super::record::value;
+use super::shape::{Form, Shape, Value};
 use super::text::is_plain;
 use super::{Buffer, Columns, Shown};
 use crate::wire::{Kind, Layer};
 
-/// A row of fields as they are put in fast: of packets with few layers, between tabs.
+/// So many shapes of packets are kept, each at the place that its headers lead to.
+const SHAPES: usize = 64;
+/// Packets with more headers are put together without a shape.
+const MOST: usize = 32;
+
+/// Rows of fields.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     fields: Vec<Field>,
     columns: Columns,
-    cells: Vec<Cell>,
-    /// Of each kind of header, in which places of the list of layers it stands, as bits.
-    bits: [u32; Kind::COUNT],
+    shapes: Vec<Shape>,
     /// For what is too rare to have a fast way.
     scratch: Buffer,
 }
 
-/// So many layers have a bit.
-const MOST: usize = 32;
-
-/// A field as it is put in.
-#[derive(Clone, Copy, Debug)]
-struct Cell {
-    form: Form,
-    /// Whose header has it.
-    kind: Kind,
-    /// Where it stands there.
-    at: u8,
-    /// Which bits of the four bytes there are the value.
-    shift: u8,
-    mask: u32,
-    field: Field,
-}
-
-/// How a value is written.
-#[derive(Clone, Copy, Debug)]
-enum Form {
-    /// An address.
-    Ipv4,
-    /// An octet in decimal digits.
-    Octet,
-    /// A number in decimal digits.
-    Number,
-    /// Four hexadecimal digits.
-    Hex,
-    /// The name that a DNS message asks for.
-    DnsName,
-    /// Anything else of a header.
-    Rare,
-    /// What the capture says of the packet.
-    Frame,
-}
-
-impl Cell {
-    fn new(field: Field) -> Self {
-        let Source::Header(kind, part) = field.source else {
-            return Self { form: Form::Frame, kind: Kind::Quote, at: 0, shift: 0, mask: 0, field };
-        };
-        let (form, at, shift, mask) = match part {
-            Part::Ipv4(at) => (Form::Ipv4, at, 0, u32::MAX),
-            Part::U8(at) => (Form::Octet, at, 24, 0xff),
-            Part::U16(at) => (Form::Number, at, 16, 0xffff),
-            Part::U24(at) => (Form::Number, at, 8, 0x00ff_ffff),
-            Part::U32(at) => (Form::Number, at, 0, u32::MAX),
-            Part::Hex12(at) => (Form::Hex, at, 16, 0x0fff),
-            Part::Hex16(at) => (Form::Hex, at, 16, 0xffff),
-            Part::DnsName => (Form::DnsName, 0, 0, 0),
-            _ => (Form::Rare, 0, 0, 0),
-        };
-        Self { form, kind, at, shift, mask, field }
-    }
-}
-
 impl Row {
     pub(super) fn new(fields: &[Field], columns: Columns) -> Self {
-        Self {
-            fields: fields.to_vec(),
-            columns,
-            cells: fields.iter().map(|field| Cell::new(*field)).collect(),
-            bits: [0; Kind::COUNT],
-            scratch: Buffer::default(),
-        }
+        let shapes = if fields.is_empty() { Vec::new() } else { vec![Shape::new(fields, &[]); SHAPES] };
+        Self { fields: fields.to_vec(), columns, shapes, scratch: Buffer::default() }
     }
 
     /// The row of names.
@@ -105,103 +48,142 @@ impl Row {
     /// A packet's row. Several values of a field are joined by commas.
     #[inline]
     pub(super) fn put(&mut self, shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
-        if self.columns == Columns::Commas || shown.decoded.layers.len() > MOST {
-            return slow_row(&self.fields, self.columns, shown, clock, out);
+        let layers = shown.decoded.layers;
+        let Self { fields, columns, shapes, scratch } = self;
+        let Some(shape) = shapes.get_mut(place(layers)) else { return };
+        let mut is_usual = *columns == Columns::Tabs && layers.len() <= MOST;
+        if is_usual && !shape.is_of(layers) {
+            *shape = Shape::new(fields, layers);
         }
-        let Self { cells, bits, scratch, .. } = self;
-        sort(bits, shown.decoded.layers);
-        out.line(|line| {
-            for cell in &*cells {
-                cell.put(bits, shown, clock, scratch, line);
-            }
-            // In the place of the tab behind the last field.
-            line.back_to(line.at().saturating_sub(1));
-            line.put([b'\n'], 1);
-        });
+        is_usual &= shape.fits(shown.decoded.bytes);
+        if !is_usual || !fast_row(shape, fields, shown, clock, scratch, out) {
+            slow_row(fields, *columns, shown, clock, out);
+        }
     }
 }
 
-/// Sorts a packet's layers.
+/// The place of packets with these headers.
 #[inline]
-fn sort(bits: &mut [u32; Kind::COUNT], layers: &[Layer]) {
-    *bits = [0; Kind::COUNT];
-    let mut bit = 1;
-    for layer in layers {
-        if let Some(bits) = bits.get_mut(layer.kind as usize) {
-            *bits |= bit;
-        }
-        bit <<= 1;
-    }
+fn place(layers: &[Layer]) -> usize {
+    let mixed = |sum: u32, layer: &Layer| (sum ^ layer.start ^ (layer.kind as u32) << 16).wrapping_mul(0x9e37_79b1);
+    (layers.iter().fold(0, mixed) >> 26) as usize
 }
 
-impl Cell {
-    /// Puts in the values of the field, and a tab behind them.
-    #[inline]
-    fn put(
-        &self,
-        bits: &[u32; Kind::COUNT],
-        shown: &Shown<'_>,
-        clock: &mut Clock,
-        scratch: &mut Buffer,
-        line: &mut Cursor<'_>,
-    ) {
-        let places = Places { bits: bits.get(self.kind as usize).copied().unwrap_or(0), layers: shown.decoded.layers };
-        let (start, bytes) = (line.at(), shown.decoded.bytes);
-        match self.form {
-            Form::Ipv4 => places.each(|layer| {
-                if let Some(word) = self.word(bytes, layer) {
-                    line.ipv4(word, b',');
-                }
-            }),
-            Form::Octet => places.each(|layer| {
-                let at = layer.start as usize + usize::from(self.at);
-                bytes.get(at).into_iter().for_each(|octet| line.octet(*octet, b','));
-            }),
-            Form::Number => places.each(|layer| match self.word(bytes, layer) {
-                Some(word) => line.number(word >> self.shift & self.mask, b','),
-                None => self.rare(bytes, layer, scratch, line),
-            }),
-            Form::Hex => places.each(|layer| match self.word(bytes, layer) {
-                Some(word) => line.hex16(word >> self.shift & self.mask, b','),
-                None => self.rare(bytes, layer, scratch, line),
-            }),
-            Form::DnsName => places.each(|layer| {
-                let message = bytes.get(layer.start as usize..(layer.end as usize).min(bytes.len()));
-                match name(message.unwrap_or_default(), line.room()) {
-                    Some(size) => line.forth(size),
-                    None => self.rare(bytes, layer, scratch, line),
-                }
-            }),
-            Form::Rare => places.each(|layer| self.rare(bytes, layer, scratch, line)),
-            Form::Frame => return frame(self.field.source, shown, clock, scratch, line),
+/// A row of a packet whose shape is known; false, and nothing is put in, where a value is missing.
+#[inline]
+fn fast_row(
+    shape: &Shape,
+    fields: &[Field],
+    shown: &Shown<'_>,
+    clock: &mut Clock,
+    scratch: &mut Buffer,
+    out: &mut Buffer,
+) -> bool {
+    let (start, mut is_whole) = (out.len(), true);
+    out.line(|line| {
+        is_whole = true;
+        for value in &shape.values {
+            if !put(value, shown, line) {
+                is_whole &= other(value, fields, shown, clock, scratch, line);
+            }
+            line.tabs(value.tabs.into());
         }
-        // In the place of the comma behind the last value.
-        line.back_to(line.at() - usize::from(line.at() > start));
-        line.put([b'\t'], 1);
+        // In the place of the tab behind the last field.
+        line.back_to(line.at().saturating_sub(1));
+        line.put([b'\n'], 1);
+    });
+    if !is_whole {
+        out.cut(start);
     }
-
-    /// The four bytes from where the value stands.
-    #[inline]
-    fn word(&self, bytes: &[u8], layer: Layer) -> Option<u32> {
-        let at = layer.start as usize + usize::from(self.at);
-        bytes.get(at..)?.first_chunk().map(|word| u32::from_be_bytes(*word))
-    }
-
-    /// Puts in a value that has no fast way, or stands where the packet ends.
-    fn rare(&self, bytes: &[u8], layer: Layer, scratch: &mut Buffer, line: &mut Cursor<'_>) {
-        let Source::Header(_, part) = self.field.source else { return };
-        let bytes = bytes.get(layer.start as usize..).unwrap_or_default();
-        scratch.clear();
-        if rare(part, bytes, layer, scratch).is_some() {
-            scratch.byte(b',');
-            line.bytes(scratch.text());
-        }
-    }
+    is_whole
 }
 
-/// Puts in the name of a DNS message's only question, and a comma behind it, and gives how many characters these are.
-/// `None` where the name is not as plain as nearly all are: printable, and without pointers.
-fn name(message: &[u8], room: &mut [u8]) -> Option<usize> {
+/// Puts in a value that is met in nearly every packet, and what stands behind it; false where it is another one.
+#[inline]
+fn put(value: &Value, shown: &Shown<'_>, line: &mut Cursor<'_>) -> bool {
+    let word = || {
+        let at = value.at as usize;
+        let bytes = shown.decoded.bytes.get(at..at + 4).and_then(<[u8]>::first_chunk);
+        bytes.map_or(0, |bytes| u32::from_be_bytes(*bytes))
+    };
+    match value.form {
+        Form::Ipv4 => line.ipv4(word(), value.behind),
+        Form::Octet => line.octet(word().to_be_bytes()[0], value.behind),
+        Form::Number => line.number(word() >> value.shift & value.mask, value.behind),
+        Form::Hex => line.hex16(word() >> value.shift & value.mask, value.behind),
+        Form::FrameLength => line.number(shown.frame.length, value.behind),
+        _ => return false,
+    }
+    true
+}
+
+/// Puts in any other value, and what stands behind it; false where the packet doesn't have it.
+#[inline]
+fn other(
+    value: &Value,
+    fields: &[Field],
+    shown: &Shown<'_>,
+    clock: &mut Clock,
+    scratch: &mut Buffer,
+    line: &mut Cursor<'_>,
+) -> bool {
+    match (value.form, shown.frame.time, u32::try_from(shown.frame.number)) {
+        (Form::FrameNumber, _, Ok(number)) => line.number(number, value.behind),
+        (Form::Epoch, Some(time), _) if time.seconds >= 0 => {
+            line.words(clock.epoch(time.seconds));
+            line.nanoseconds(time.nanoseconds, value.behind);
+        }
+        (Form::DnsName, ..) => match name(message(value, shown), line.room()) {
+            Some(size) => {
+                line.forth(size);
+                line.put([value.behind], 1);
+            }
+            None => return rarer(value, fields, shown, clock, scratch, line),
+        },
+        _ => return rarer(value, fields, shown, clock, scratch, line),
+    }
+    true
+}
+
+/// The bytes of a DNS message.
+#[inline]
+fn message<'a>(value: &Value, shown: &Shown<'a>) -> &'a [u8] {
+    let bytes = shown.decoded.bytes;
+    let layer = shown.decoded.layers.get(value.at as usize);
+    layer.and_then(|layer| bytes.get(layer.start as usize..(layer.end as usize).min(bytes.len()))).unwrap_or_default()
+}
+
+/// Puts in a value that has no fast way.
+#[inline]
+fn rarer(
+    value: &Value,
+    fields: &[Field],
+    shown: &Shown<'_>,
+    clock: &mut Clock,
+    scratch: &mut Buffer,
+    line: &mut Cursor<'_>,
+) -> bool {
+    scratch.clear();
+    let is_there = slow_value(value, fields, shown, clock, scratch);
+    line.bytes(scratch.text());
+    line.put([value.behind], 1);
+    is_there
+}
+
+fn slow_value(value: &Value, fields: &[Field], shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) -> bool {
+    let Some(field) = fields.get(value.field as usize).filter(|_| value.form != Form::Nothing) else { return true };
+    let Source::Header(_, part) = field.source else {
+        said(field.source, shown, clock, out);
+        return true;
+    };
+    let Some(layer) = shown.decoded.layers.get(value.at as usize) else { return false };
+    let bytes = shown.decoded.bytes.get(layer.start as usize..).unwrap_or_default();
+    rare(part, bytes, *layer, out).is_some()
+}
+
+/// Puts in the name of a DNS message's only question, and gives how many characters it has. `None` where the name is not
+/// as plain as nearly all are: printable, and without pointers.
+fn name(message: &[u8], room: &mut [u8]) -> Option<u32> {
     let [_, _, _, _, 0, 1, _, _, _, _, _, _, rest @ ..] = message else { return None };
     let (mut rest, mut at) = (rest, 0);
     loop {
@@ -226,49 +208,8 @@ fn name(message: &[u8], room: &mut [u8]) -> Option<usize> {
         *room.get_mut(at - 1)? = b'.';
         rest = rest.get(usize::from(size) + 1..)?;
     }
-    // In the place of the dot behind the last label.
-    *room.get_mut(at.checked_sub(1)?)? = b',';
-    Some(at)
-}
-
-/// The layers of a kind.
-struct Places<'a> {
-    bits: u32,
-    layers: &'a [Layer],
-}
-
-impl Places<'_> {
-    /// Hands them over, outermost first.
-    #[inline]
-    fn each(mut self, mut with: impl FnMut(Layer)) {
-        while self.bits != 0 {
-            if let Some(layer) = self.layers.get(self.bits.trailing_zeros() as usize) {
-                with(*layer);
-            }
-            self.bits &= self.bits - 1;
-        }
-    }
-}
-
-/// Puts in what the capture says of a packet, and a tab behind it.
-#[inline]
-fn frame(source: Source, shown: &Shown<'_>, clock: &mut Clock, scratch: &mut Buffer, line: &mut Cursor<'_>) {
-    match (source, shown.frame.time) {
-        (Source::Record(Column::Length), _) => line.number(shown.frame.length, b'\t'),
-        (Source::Record(Column::Number), _) if shown.frame.number <= u32::MAX.into() => {
-            line.number(u32::try_from(shown.frame.number).unwrap_or(0), b'\t');
-        }
-        (Source::Epoch, Some(time)) if (0..=u32::MAX.into()).contains(&time.seconds) => {
-            line.words(clock.epoch(time.seconds));
-            line.nanoseconds(time.nanoseconds, b'\t');
-        }
-        _ => {
-            scratch.clear();
-            said(source, shown, clock, scratch);
-            scratch.byte(b'\t');
-            line.bytes(scratch.text());
-        }
-    }
+    // The last label has no dot behind it, and the root has no label.
+    u32::try_from(at).ok()?.checked_sub(1)
 }
 
 fn said(source: Source, shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
@@ -279,7 +220,8 @@ fn said(source: Source, shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) 
     }
 }
 
-/// A row that has quotes, or is of a packet with more layers than there are bits.
+/// A row that has quotes, or is of a packet with many headers, or lacks a value.
+#[cold]
 fn slow_row(fields: &[Field], columns: Columns, shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
     let separator = if columns == Columns::Tabs { b'\t' } else { b',' };
     for (place, field) in fields.iter().enumerate() {

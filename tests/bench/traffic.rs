@@ -4,27 +4,46 @@
 //! 3 % are not in a tunnel. There is a flow of one direction for about five packets. All is made from the packets'
 //! numbers, the same in every run.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::PathBuf;
 
 /// The first packet's second; a packet comes every 25 µs.
 const START: u64 = 1_700_000_000;
 const GAP: u64 = 25;
 
-/// Writes a pcap file of so many packets.
-pub fn write(path: &Path, packets: u64) -> io::Result<()> {
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
-    file.write_all(&[0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1].map(u32::to_le_bytes).concat())?;
-    for number in 0..packets {
-        let frame = frame(number);
-        let time = START * 1_000_000 + number * GAP;
-        let size = low(frame.len() as u64);
-        let header = [low(time / 1_000_000), low(time % 1_000_000), size, size];
-        file.write_all(&header.map(u32::to_le_bytes).concat())?;
-        file.write_all(&frame)?;
+/// A file of such traffic, gone when this is dropped.
+pub struct Traffic {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How many packets it has.
+    pub packets: u32,
+}
+
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
     }
-    file.flush()
+}
+
+impl Traffic {
+    /// Writes a pcap file of so many packets.
+    pub fn write(packets: u32) -> io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("flowtrace-bench-{}-{packets}.pcap", std::process::id()));
+        let traffic = Self { path, packets };
+        let mut file = BufWriter::with_capacity(1 << 20, File::create(&traffic.path)?);
+        file.write_all(&[0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1].map(u32::to_le_bytes).concat())?;
+        for number in 0..u64::from(packets) {
+            let frame = frame(number);
+            let time = START * 1_000_000 + number * GAP;
+            let size = low(frame.len() as u64);
+            let header = [low(time / 1_000_000), low(time % 1_000_000), size, size];
+            file.write_all(&header.map(u32::to_le_bytes).concat())?;
+            file.write_all(&frame)?;
+        }
+        file.flush()?;
+        Ok(traffic)
+    }
 }
 
 fn low(number: u64) -> u32 {
