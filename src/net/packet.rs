@@ -212,6 +212,13 @@ impl Packet {
         }
     }
 
+    /// Whether a later piece doesn't tell what the packet carries: extension headers stand behind the fragment header
+    /// (`ipv6_find_hdr` in `net/ipv6/exthdrs_core.c` finds nothing there).
+    #[must_use]
+    pub fn hides_protocol(&self) -> bool {
+        self.extensions.list().len() > self.extensions.in_each_piece()
+    }
+
     /// The number of what the IP header itself says comes next: the first extension header, or the transport's.
     #[must_use]
     pub fn next_header(&self) -> Protocol {

@@ -1,6 +1,7 @@
 //! Rules in the kernel's order: matches, targets and chains, on one host with two networks.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests may panic")]
 
+mod between;
 mod chains;
 mod extensions;
 mod hostile;

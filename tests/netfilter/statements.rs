@@ -11,7 +11,7 @@ fn at(hook: &str, rules: &str) -> Host {
     host(&[("nft.txt", &chain("inet", hook, rules))]).forwarded()
 }
 
-fn chain(family: &str, hook: &str, rules: &str) -> String {
+pub(super) fn chain(family: &str, hook: &str, rules: &str) -> String {
     format!(
         "table {family} t {{\n\tchain c {{\n\t\ttype filter hook {hook} priority filter; policy accept;\n{rules}\n\t}}\n}}\n"
     )

@@ -26,7 +26,7 @@ pub(super) use other::{has, is_exact, masked, number, value};
 
 use crate::evidence::Evidence;
 use crate::net::IfName;
-use crate::snapshot::{Match, Refused, Rule, Ruleset, Selector};
+use crate::snapshot::{Backend, Match, Refused, Rule, Ruleset, Selector};
 
 use super::iptables::protocol;
 use super::netfilter::HookState;
@@ -123,7 +123,19 @@ impl From<bool> for Answer {
 /// Whether a rule matches: the lines that say so, or `None`. What can't be known is chosen, but only where everything
 /// else in the rule matches.
 pub(super) fn matches(walk: &mut Walk, ruleset: &Ruleset, state: &HookState, rule: &Rule) -> Option<Vec<Evidence>> {
-    if !ip_packet_match(walk, ruleset, state, &rule.selector) {
+    if !ip_packet_match(walk, state, &rule.selector) {
+        return None;
+    }
+    let backend = ruleset.backend;
+    let of_protocol = rule.selector.protocol.map(|test| test.of(test.value == protocol(walk, backend)));
+    if walk.skb.in_pieces
+        && walk.packet().hides_protocol()
+        && of_protocol.is_some_and(|is| is || backend != Backend::Nft)
+    {
+        // To nf_tables a later piece has no protocol; `ip6_packet_match` in `ip6_tables.c` drops it.
+        walk.part_pieces(rule.evidence);
+    }
+    if of_protocol == Some(false) {
         return None;
     }
     if walk.skb.in_pieces && pieces::part(walk, state, rule) {
@@ -169,8 +181,8 @@ fn writes(walk: &Walk, one: &Match) -> bool {
     }
 }
 
-/// The part of a rule that `iptables` itself knows.
-fn ip_packet_match(walk: &Walk, ruleset: &Ruleset, state: &HookState, selector: &Selector) -> bool {
+/// The part of a rule that `iptables` itself knows, but for the protocol.
+fn ip_packet_match(walk: &Walk, state: &HookState, selector: &Selector) -> bool {
     let packet = walk.packet();
     let indev = state.indev.as_ref().map(IfName::as_str);
     let outdev = state.outdev.as_ref().map(IfName::as_str);
@@ -178,7 +190,6 @@ fn ip_packet_match(walk: &Walk, ruleset: &Ruleset, state: &HookState, selector: 
         && selector.source.as_ref().is_none_or(|source| source.matches(packet.ip.source))
         && selector.destination.as_ref().is_none_or(|destination| destination.matches(packet.ip.destination))
         && selector.devices.as_ref().is_none_or(|devices| devices.match_names(indev, outdev))
-        && selector.protocol.is_none_or(|test| test.of(test.value == protocol(walk, ruleset.backend)))
 }
 
 /// Chooses where an answer leaves it open.

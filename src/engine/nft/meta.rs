@@ -35,7 +35,12 @@ pub(super) fn nft_meta_get(walk: &Walk, run: &Run<'_>, key: MetaKey) -> Result<F
             _ if four => 2,
             _ => 10,
         }),
-        MetaKey::L4proto => Ok(u128::from(packet.nft_protocol().0)),
+        MetaKey::L4proto => {
+            if packet.hides_protocol() {
+                walk.ask_piece(Asked::First);
+            }
+            Ok(u128::from(packet.nft_protocol().0))
+        }
         MetaKey::Pkttype => pkttype(walk, run),
         MetaKey::Ibrname | MetaKey::Obrname => return bridge_name(walk, run, key),
         MetaKey::Skuid | MetaKey::Skgid | MetaKey::Other("cgroup") => return socket(walk, run, key),

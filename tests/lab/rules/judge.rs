@@ -481,16 +481,19 @@ fn smallest(router: &mut Router, case: &Case, packet: &Crafted, wrong: String) -
     format!("{}\n{text}{wrong}", if rules.legacy { "iptables-legacy" } else { "iptables-nft" })
 }
 
-/// Leaves out line by line of nft's rules: a rule, or a chain that nobody calls any more.
+/// Leaves out lines of nft's rules: a rule or a set, then what is left of a chain or a table that has nothing more, of
+/// two lines or three.
 fn fewer_nft(router: &mut Router, rules: &mut Rules, packet: &Crafted, wrong: &mut String) {
-    let mut at = 0;
-    while at < rules.nft.lines().count() {
-        let lines: Vec<&str> = rules.nft.lines().collect();
-        let kept = lines.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, line)| *line);
-        let fewer = Rules { nft: kept.collect::<Vec<_>>().join("\n") + "\n", ..rules.clone() };
-        match stand(router, &fewer).map(|snapshot| judge(router, &snapshot, packet)) {
-            Ok(Err(still)) => (*rules, *wrong) = (fewer, still),
-            _ => at += 1,
+    for width in [1, 2, 3, 2] {
+        let mut at = 0;
+        while at < rules.nft.lines().count() {
+            let lines: Vec<&str> = rules.nft.lines().collect();
+            let kept = lines.iter().enumerate().filter(|(n, _)| !(at..at + width).contains(n)).map(|(_, line)| *line);
+            let fewer = Rules { nft: kept.collect::<Vec<_>>().join("\n") + "\n", ..rules.clone() };
+            match stand(router, &fewer).map(|snapshot| judge(router, &snapshot, packet)) {
+                Ok(Err(still)) => (*rules, *wrong) = (fewer, still),
+                _ => at += 1,
+            }
         }
     }
 }

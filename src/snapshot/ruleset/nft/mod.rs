@@ -189,10 +189,16 @@ impl Nft {
                 if nat && !table.dormant {
                     known.nat.push(table.family);
                 }
-                let proxies = |statement: &Statement| matches!(statement, Statement::Tproxy { .. });
-                let mut rules = table.chains.iter().flat_map(|chain| &chain.rules);
-                if rules.any(|rule| rule.statements.iter().any(proxies)) {
-                    known.proxied.push(table.family);
+                // One for a family puts that family's pieces together alone.
+                let proxied = |statement: &Statement| match statement {
+                    Statement::Tproxy { family, .. } => Some(family.map_or(table.family, NftFamily::of)),
+                    _ => None,
+                };
+                let rules = table.chains.iter().flat_map(|chain| &chain.rules);
+                for family in rules.flat_map(|rule| &rule.statements).filter_map(proxied) {
+                    if !known.proxied.contains(&family) {
+                        known.proxied.push(family);
+                    }
                 }
                 // A nat chain alone tracks nothing (`nft_chain_nat.c`), and is then not asked.
                 for family in table.chains.iter().flat_map(|chain| &chain.rules).filter_map(|rule| rule.tracks) {
