@@ -9,6 +9,7 @@
 mod captures;
 mod cluster;
 mod correlate;
+#[expect(clippy::cast_precision_loss, clippy::naive_bytecount, reason = "figures for people")]
 mod decode;
 mod dump;
 mod explain;
@@ -18,6 +19,13 @@ mod objects;
 mod parse;
 mod process;
 mod routes;
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    clippy::many_single_char_names,
+    clippy::verbose_bit_mask,
+    reason = "it makes packets, whose fields are as wide as they are"
+)]
 mod traffic;
 mod walk;
 
