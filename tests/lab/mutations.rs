@@ -29,15 +29,7 @@ const NETFILTER: &[Mutation] = &[
         name: "a ! is ignored",
         edits: &[
             ("src/snapshot/ruleset/rule.rs", "        holds != self.invert", "        holds"),
-            (
-                "src/snapshot/ruleset/rule.rs",
-                "            _ => false,
-        };
-        same != self.invert",
-                "            _ => false,
-        };
-        same",
-            ),
+            ("src/snapshot/ruleset/address.rs", "        same != self.invert()", "        same"),
             (
                 "src/snapshot/ruleset/rule.rs",
                 "== &*self.name };

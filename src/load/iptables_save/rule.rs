@@ -13,6 +13,9 @@ use super::{matches, plain, selector, targets};
 /// The longest rule that is read. `iptables-restore` takes lines of 10 KiB.
 pub(super) const LONGEST: usize = 1 << 14;
 
+/// The most words that `iptables-restore` takes (`MAX_ARGC` in `iptables/xshared.h`).
+const MOST_WORDS: usize = 255;
+
 /// Reads one rule's line. What can't be read is kept in the rule as text, so that a walk that comes to it branches.
 pub(crate) fn read_rule(rule: &mut Rule, line: &str, place: RulePlace<'_>) {
     if plain::read_rule(rule, line, place).is_none() {
@@ -23,11 +26,12 @@ pub(crate) fn read_rule(rule: &mut Rule, line: &str, place: RulePlace<'_>) {
 
 /// The same by the grammar alone.
 pub(super) fn by_grammar(line: &str, ruleset: &Ruleset, table: &Table) -> Rule {
-    let too_long = line.len() > LONGEST;
+    let words = Words::new(if line.len() > LONGEST { "" } else { line });
+    let too_long = line.len() > LONGEST || words.len() > MOST_WORDS;
     let end = (0..=line.len().min(LONGEST)).rev().find(|end| line.is_char_boundary(*end));
     let line = end.and_then(|end| line.get(..end)).unwrap_or("");
     let mut reader = Reader {
-        words: Words::new(if too_long { "" } else { line }),
+        words: if too_long { Words::new("") } else { words },
         text: &ruleset.text,
         family: ruleset.family,
         table,
