@@ -148,7 +148,7 @@ impl Source {
         let target = me.ancestors().nth(3).ok_or("this program is not in cargo's target folder")?;
         let dir = target.join("mutations");
         let script = "rm -rf \"$2/source\" && mkdir -p \"$2/source\" && cd \"$1\" \
-                      && cp -rp Cargo.toml Cargo.lock README.md src tests testdata \"$2/source/\"";
+                      && cp -rp Cargo.toml Cargo.lock README.md man src tests testdata \"$2/source/\"";
         let output = Command::new("sh").args(["-c", script, "sh"]).arg(root).arg(&dir).output();
         let output = output.map_err(|error| error.to_string())?;
         if output.status.success() {

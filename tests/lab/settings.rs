@@ -279,8 +279,7 @@ pub fn bridged_routes() -> Scenario {
              rt nexthop 10.244.1.3 counter\n  rt nexthop 10.244.1.4 counter\n  rt nexthop 10.244.2.0 counter\n\
              rt mtu 1410 counter\n }\n\
            chain p {\n  type filter hook postrouting priority 10; policy accept;\n\
-             rt nexthop 10.244.1.3 counter\n  rt nexthop 10.244.1.4 counter\n  rt classid 0 counter\n }\n\
-           chain q {\n  type filter hook prerouting priority 10; policy accept;\n  rt classid 0 counter\n }\n}\n\
+             rt nexthop 10.244.1.3 counter\n  rt nexthop 10.244.1.4 counter\n  rt classid 0 counter\n }\n}\n\
          table bridge b {\n\
            chain p {\n  type filter hook prerouting priority -10; policy accept;\n  meta rtclassid 0 counter\n }\n\
            chain f {\n  type filter hook forward priority -10; policy accept;\n  meta rtclassid 0 counter\n }\n\
