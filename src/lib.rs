@@ -13,7 +13,7 @@
 //! | 5 outside | [`collect`] |
 //! | 6 shell | [`cli`] |
 //!
-//! A module uses only what stands above it, with [`error`] beside them all. `engine` knows no Kubernetes and no
+//! A module uses only what stands above it, with [`error`] and `signals` beside them all. `engine` knows no Kubernetes and no
 //! flannel; `snapshot` has no parser; `render` decides nothing and never sees a snapshot.
 
 pub mod capture;
@@ -28,6 +28,8 @@ pub mod load;
 pub mod net;
 pub mod render;
 pub mod retrace;
+#[cfg(unix)]
+pub(crate) mod signals;
 pub mod snapshot;
 pub mod trace;
 pub mod unpack;

@@ -28,13 +28,13 @@ const LAYERS: &[(&str, u8)] = &[
 const WITHIN: &[(&str, &str)] = &[("evidence", "net")];
 
 /// Beside all layers.
-const EVERYWHERE: &[&str] = &["error"];
+const EVERYWHERE: &[&str] = &["error", "signals"];
 
 /// What a view sees.
 const RENDER_SEES: &[&str] = &["net", "evidence", "trace", "wire", "correlate"];
 
 /// Modules that touch files, the environment, the clock or the terminal.
-const IMPURE: &[&str] = &["cli", "main", "collect", "capture"];
+const IMPURE: &[&str] = &["cli", "main", "collect", "capture", "signals"];
 
 /// What a pure module does not contain.
 const IMPURITIES: &[&str] = &[

@@ -140,6 +140,7 @@ fn questions(snapshot: &Snapshot) -> Vec<Question> {
                 max_paths: 16,
                 verbose: true,
                 established: false,
+                opened_by: None,
                 given: Given::default(),
             });
         }

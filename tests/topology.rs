@@ -169,6 +169,12 @@ fn the_outermost_devices_face_the_underlay() {
         link("4: slave0", "master bond0", "hardware").replace("bridge_slave", "bond_slave"),
         link("5: bond0", "", "bond mode active-backup"),
         link("6: eth0.100@eth0", "", "vlan protocol 802.1Q id 100 <REORDER_HDR>"),
+        // What these tag goes to a pod alone.
+        link("15: docker0.7@docker0", "", "vlan protocol 802.1Q id 7 <REORDER_HDR>"),
+        link("16: paired@if2", "master docker0 | link-netnsid 7", "veth"),
+        link("17: paired.8@paired", "", "vlan protocol 802.1Q id 8 <REORDER_HDR>"),
+        link("18: loop1@loop2", "", "vlan protocol 802.1Q id 1 <REORDER_HDR>"),
+        link("19: loop2@loop1", "", "vlan protocol 802.1Q id 1 <REORDER_HDR>"),
         link("7: docker0", "", "bridge forward_delay 1500"),
         link("8: cni0", "", "bridge forward_delay 1500"),
         link("10: lost@if2", "master cni0 | link-netnsid 5", "veth"),
@@ -177,8 +183,10 @@ fn the_outermost_devices_face_the_underlay() {
         link("13: wg0", "", "wireguard"),
         link("14: flannel.1", "", "vxlan id 1 local 192.0.2.1 dev eth0 srcport 0 0 dstport 8472 nolearning"),
     ];
+    let pod = link("2: eth0@if16", "| link-netnsid 0", "52:54:00:00:00:99; veth");
     let found = snapshot(&[
         ("nodes/n1/host/link.txt", node.concat()),
+        ("nodes/n1/pods/default_x/link.txt", pod),
         (
             "nodes/n1/host/addr.txt",
             addr(&[("eth0", "192.0.2.1/24"), ("eth1", "198.51.100.1/24"), ("cni0", "10.244.1.1/24")]),

@@ -4,7 +4,7 @@
 mod sample;
 
 use flowtrace::render::{
-    self, ChainListing, Charset, Listing, RuleListing, RulesetListing, Style, TableListing, View, Width,
+    self, ChainListing, Charset, Listing, RuleListing, RulesetListing, Style, TableListing, Told, View, Width,
 };
 use flowtrace::trace::{Answer, Decision, Reason, Verdict};
 use sample::{Sample, graphviz, schema};
@@ -237,12 +237,13 @@ fn the_json_is_what_the_schema_says() {
 
 /// A listing in which everything has the same name, of nft's own tables and of those that iptables made.
 fn listing(name: &str) -> Value {
+    let told = |what: &str| Told { what: what.to_owned(), at: Some((what.to_owned(), 2)) };
     let rule = |certainty: &'static str| RuleListing {
         index: 1,
         line: 7,
         text: name.to_owned(),
         certainty,
-        unmodelled: vec![name.to_owned()],
+        unmodelled: vec![told(name)],
     };
     let chain = |policy: &'static str| ChainListing {
         name: name.to_owned(),
@@ -260,7 +261,7 @@ fn listing(name: &str) -> Value {
         node: name.to_owned(),
         netns: "host".to_owned(),
         rulesets: [("ip", "nft"), ("ip6", "legacy"), ("inet", "native")].map(ruleset).into(),
-        gaps: vec![name.to_owned()],
+        gaps: vec![told(name)],
     };
     let mut out = Vec::new();
     render::listing_json(&listing, &mut out).unwrap();

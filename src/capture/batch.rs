@@ -9,6 +9,9 @@ use crate::wire::{Frame, LinkType, Time};
 /// How many bytes are read at once. They stay in the processor's second cache while their packets are looked at.
 pub(super) const WINDOW: usize = 256 << 10;
 
+/// So many packets make a batch, however small they are: what is shown of each may be much longer than it is.
+pub(super) const MOST: usize = 4096;
+
 /// A batch of packets. It is filled anew again and again, and keeps its memory.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -103,11 +106,30 @@ impl Batch {
         self.bytes.get(..self.filled).unwrap_or(&self.bytes)
     }
 
-    /// Room for what is read next: at least a window's rest, and twice what is there where that is not enough.
-    pub(super) fn room(&mut self, window: usize) -> &mut [u8] {
+    /// Room for what is read next: at least a window's rest. Where that is not enough it is twice what is there, and no
+    /// more than so many bytes where these are what the next packet needs.
+    pub(super) fn room(&mut self, window: usize, needed: usize) -> &mut [u8] {
         if self.filled >= self.bytes.len() {
-            self.bytes.resize((self.filled * 2).max(window), 0);
+            let most = if needed > self.filled { needed } else { usize::MAX };
+            self.hold((self.filled * 2).min(most).max(window));
         }
         self.bytes.get_mut(self.filled..).unwrap_or_default()
+    }
+
+    /// Puts in what was left of the batch before.
+    pub(super) fn begin(&mut self, carry: &[u8]) {
+        self.hold(carry.len().max(WINDOW));
+        if let Some(room) = self.bytes.get_mut(..carry.len()) {
+            room.copy_from_slice(carry);
+        }
+        self.filled = carry.len();
+    }
+
+    /// Has room for so many bytes, and not for twice as many.
+    fn hold(&mut self, size: usize) {
+        if size > self.bytes.len() {
+            self.bytes.reserve_exact(size - self.bytes.len());
+            self.bytes.resize(size, 0);
+        }
     }
 }

@@ -18,11 +18,11 @@ const EACH: usize = 128;
 pub struct Merge {
     delay: Duration,
     /// By time, and those of one time in the order in which they were read.
-    held: BTreeMap<(u64, u64), Captured>,
+    held: BTreeMap<(u64, u64), Captured<'static>>,
     /// When packets were read, and the latest of their times.
     read: VecDeque<(Duration, u64)>,
     /// What nothing can overtake any more, in order.
-    ready: VecDeque<Captured>,
+    ready: VecDeque<Captured<'static>>,
     count: u64,
     bytes: usize,
 }
@@ -36,18 +36,18 @@ impl Merge {
     }
 
     /// Takes a packet that was read `now`, on any clock that only goes forward.
-    pub fn push(&mut self, packet: Captured, now: Duration) {
+    pub fn push(&mut self, packet: Captured<'_>, now: Duration) {
         match self.read.back_mut() {
             Some((read, latest)) if *read == now => *latest = packet.time.max(*latest),
             _ => self.read.push_back((now, packet.time)),
         }
         self.bytes += cost(&packet);
-        self.held.insert((packet.time, self.count), packet);
+        self.held.insert((packet.time, self.count), packet.into_owned());
         self.count += 1;
     }
 
     /// The next packet that nothing can overtake any more.
-    pub fn pop(&mut self, now: Duration) -> Option<Captured> {
+    pub fn pop(&mut self, now: Duration) -> Option<Captured<'static>> {
         while let Some((read, latest)) = self.read.front().copied() {
             if read + self.delay > now {
                 break;
@@ -63,7 +63,7 @@ impl Merge {
     }
 
     /// The next packet, whatever may still come.
-    pub fn take(&mut self) -> Option<Captured> {
+    pub fn take(&mut self) -> Option<Captured<'static>> {
         self.ready.pop_front().or_else(|| self.first())
     }
 
@@ -81,14 +81,14 @@ impl Merge {
         }
     }
 
-    fn first(&mut self) -> Option<Captured> {
+    fn first(&mut self) -> Option<Captured<'static>> {
         let (_, packet) = self.held.pop_first()?;
         self.bytes = self.bytes.saturating_sub(cost(&packet));
         Some(packet)
     }
 }
 
-fn cost(packet: &Captured) -> usize {
+fn cost(packet: &Captured<'_>) -> usize {
     packet.bytes.len() + EACH
 }
 
@@ -96,8 +96,8 @@ fn cost(packet: &Captured) -> usize {
 mod tests {
     use super::*;
 
-    fn packet(interface: u32, time: u64) -> Captured {
-        Captured { interface, time, length: 60, bytes: vec![0; 60], direction: None }
+    fn packet(interface: u32, time: u64) -> Captured<'static> {
+        Captured { interface, time, length: 60, bytes: vec![0; 60].into(), direction: None }
     }
 
     fn times(merge: &mut Merge, now: u64) -> Vec<u64> {
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn more_than_memory_should_hold_is_let_go_early() {
         let mut merge = Merge::new(ms(200));
-        let big = |time| Captured { bytes: vec![0; 1 << 20], ..packet(0, time) };
+        let big = |time| Captured { bytes: vec![0; 1 << 20].into(), ..packet(0, time) };
         for time in 0..80 {
             merge.push(big(time), ms(0));
         }

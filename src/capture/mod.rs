@@ -9,9 +9,10 @@
 //! | [`pcapng`] | finds those of pcapng files, and writes such files |
 //! | `live` | reads several devices at once |
 //! | `run` | a capture from its start to its end |
+//! | `privilege` | gives up what the program may once its sockets are open |
 //! | [`filter`] | which packets are meant, in the language of pcap-filter(7) |
 //! | [`merge`] | puts live packets in the order of their times |
-//! | [`ring`] | begins a new file where one is full |
+//! | `ring`, `folder` | begins a new file where one is full |
 //!
 //! ```no_run
 //! use flowtrace::capture::{batch::Batch, reader::Reader};
@@ -28,18 +29,25 @@
 
 pub mod batch;
 pub mod filter;
+#[cfg(target_os = "linux")]
+pub mod folder;
 #[cfg(all(feature = "capture", target_os = "linux"))]
 pub mod live;
 pub mod merge;
 mod pcap;
 pub mod pcapng;
+#[cfg(target_os = "linux")]
+pub mod privilege;
 pub mod reader;
+#[cfg(target_os = "linux")]
 pub mod ring;
 #[cfg(all(feature = "capture", target_os = "linux"))]
 pub mod run;
 pub mod several;
 #[cfg(test)]
 mod tests;
+
+use std::borrow::Cow;
 
 use crate::wire::LinkType;
 
@@ -83,7 +91,7 @@ pub struct Interface {
 
 /// A packet as it was captured.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Captured {
+pub struct Captured<'a> {
     /// The place of its device among the [`Interface`]s, from 0.
     pub interface: u32,
     /// When it was seen: nanoseconds since 1970.
@@ -91,9 +99,17 @@ pub struct Captured {
     /// Its length on the wire, in bytes.
     pub length: u32,
     /// Its bytes from the link layer on, as many as were kept.
-    pub bytes: Vec<u8>,
+    pub bytes: Cow<'a, [u8]>,
     /// Which way it went, where that is known.
     pub direction: Option<Direction>,
+}
+
+impl Captured<'_> {
+    /// The same with bytes of its own.
+    #[must_use]
+    pub fn into_owned(self) -> Captured<'static> {
+        Captured { bytes: Cow::Owned(self.bytes.into_owned()), ..self }
+    }
 }
 
 /// Which way a packet passed a device.

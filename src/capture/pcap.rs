@@ -1,7 +1,7 @@
 //! pcap files (draft-ietf-opsawg-pcap): a header, and records of packets.
 
 use super::Point;
-use super::batch::Record;
+use super::batch::{MOST, Record};
 use super::reader::{Found, LONGEST, Lost};
 use crate::wire::{LinkType, Time};
 
@@ -55,6 +55,9 @@ impl Format {
     pub(super) fn find(self, data: &[u8], records: &mut Vec<Record>) -> Found {
         let mut at = 0;
         let lost = loop {
+            if records.len() >= MOST {
+                break Lost::Enough;
+            }
             let Some(header) = data.get(at..).and_then(<[u8]>::first_chunk::<16>) else {
                 break Lost::More(self.record_header);
             };

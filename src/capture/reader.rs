@@ -30,6 +30,10 @@ pub struct Reader {
     number: u64,
     /// How many bytes are still to be passed over.
     skip: u64,
+    /// How many bytes the next packet needs, where that is known.
+    needed: usize,
+    /// Whether what is carried may have whole packets, because the last batch had enough of them.
+    has_more: bool,
     ended: bool,
     notes: Vec<String>,
     points: Arc<Vec<Point>>,
@@ -53,6 +57,8 @@ pub(super) struct Found {
 pub(super) enum Lost {
     /// The next one needs so many bytes.
     More(usize),
+    /// Nothing: there are as many as a batch takes.
+    Enough,
     /// A block of so many bytes has no packet; it is passed over.
     Pass(u64),
     /// It says that it has so many bytes.
@@ -95,14 +101,28 @@ impl Reader {
         let is_pcap = matches!(format, Format::Pcap(_));
         let (carry, offset) = if is_pcap { (Vec::new(), pcap::FILE_HEADER as u64) } else { (head, 0) };
         let points = Arc::new(points);
-        Ok(Self { input, format, carry, offset, number: 0, skip: 0, ended: false, notes: Vec::new(), points, consumed })
+        Ok(Self {
+            input,
+            format,
+            carry,
+            offset,
+            number: 0,
+            skip: 0,
+            needed: 0,
+            has_more: false,
+            ended: false,
+            notes: Vec::new(),
+            points,
+            consumed,
+        })
     }
 
     /// Fills a batch with the next packets; false at the end. What is wrong with the file ends it, and is noted.
     pub fn fill(&mut self, batch: &mut Batch) -> bool {
         batch.clear(self.number + 1);
-        self.uncarry(batch);
-        while batch.records.is_empty() && (!self.ended || self.skip > 0) {
+        batch.begin(&self.carry);
+        self.carry.clear();
+        while batch.records.is_empty() && (!self.ended || self.skip > 0 || self.has_more) {
             self.pass_over(batch);
             let found = self.find(batch);
             self.settle(batch, found);
@@ -115,25 +135,10 @@ impl Reader {
         !batch.records.is_empty()
     }
 
-    /// Takes what was left of the last batch.
-    fn uncarry(&mut self, batch: &mut Batch) {
-        let room = batch.room(WINDOW.max(self.carry.len()));
-        if let Some(room) = room.get_mut(..self.carry.len()) {
-            room.copy_from_slice(&self.carry);
-        }
-        batch.filled = self.carry.len();
-        self.carry.clear();
-    }
-
-    /// Reads once, and looks for packets in what is there.
+    /// Looks for packets in what is there, and reads once before where there may be none.
     fn find(&mut self, batch: &mut Batch) -> Found {
-        match read(&mut self.input, batch.room(WINDOW)) {
-            Ok(0) => self.ended = true,
-            Ok(count) => batch.filled += count,
-            Err(err) => {
-                self.ended = true;
-                self.note(format!("reading ends at byte {}: {err}", self.offset + batch.filled as u64));
-            }
+        if !self.has_more {
+            self.read(batch);
         }
         let mut records = std::mem::take(&mut batch.records);
         let found = match &mut self.format {
@@ -144,16 +149,29 @@ impl Reader {
         found
     }
 
+    fn read(&mut self, batch: &mut Batch) {
+        match read(&mut self.input, batch.room(WINDOW, self.needed)) {
+            Ok(0) => self.ended = true,
+            Ok(count) => batch.filled += count,
+            Err(err) => {
+                self.ended = true;
+                self.note(format!("reading ends at byte {}: {err}", self.offset + batch.filled as u64));
+            }
+        }
+    }
+
     /// Keeps what is left for the next batch, or for the next reading of this one.
     fn settle(&mut self, batch: &mut Batch, found: Found) {
         let left = batch.filled - found.to;
+        self.has_more = matches!(found.lost, Lost::Enough);
+        self.needed = if let Lost::More(needed) = found.lost { needed } else { 0 };
         match found.lost {
             Lost::More(_) if left == 0 => {}
             Lost::More(needed) if self.ended => self.note(format!(
                 "the file ends within a packet or block: at byte {}, {left} of {needed} bytes are there",
                 self.offset + found.to as u64
             )),
-            Lost::More(_) => {}
+            Lost::More(_) | Lost::Enough => {}
             Lost::Pass(size) => self.skip = size,
             Lost::TooLong(size) => {
                 let why = format!("a packet of {size} bytes is announced, more than any capture has");

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use super::folder::Folder;
 use super::pcapng::{Span, Writer};
+use super::privilege::Owner;
 use super::{Captured, Interface, Statistics};
 use crate::error::Error;
 
@@ -41,11 +43,16 @@ pub struct Section {
 
 type Output = Writer<BufWriter<Box<dyn Write>>>;
 
+/// How much is written at once: a packet of 60 bytes is no reason to ask the kernel.
+const BUFFER: usize = 1 << 20;
+
 /// The file that is being written.
 pub struct Ring {
     section: Section,
     path: PathBuf,
     rotation: Option<Rotation>,
+    /// Where further files are made, if there may be any.
+    folder: Option<Folder>,
     number: u64,
     writer: Output,
     is_empty: bool,
@@ -56,41 +63,49 @@ impl Ring {
     ///
     /// Fails with [`Error::Io`] where it can't be written.
     pub fn open(sink: Sink, section: Section) -> Result<Self, Error> {
-        let (path, rotation, out) = match sink {
+        let (path, rotation, folder, out) = match sink {
             Sink::Files { path, rotation } => {
-                let out = create(&name(&path, rotation, 0))?;
-                (path, rotation, out)
+                let folder = rotation.map(|_| Folder::of(&path)).transpose();
+                let folder = folder.map_err(|source| failed(&path, source))?;
+                let out = create(&name(&path, rotation, 0), folder.as_ref())?;
+                (path, rotation, folder, out)
             }
-            Sink::Stream(out) => (PathBuf::from("-"), None, out),
+            Sink::Stream(out) => (PathBuf::from("-"), None, None, out),
         };
         let mut writer = begin(out, &section).map_err(|source| failed(&path, source))?;
         writer.flush().map_err(|source| failed(&path, source))?;
-        Ok(Self { section, path, rotation, number: 0, writer, is_empty: true })
+        Ok(Self { section, path, rotation, folder, number: 0, writer, is_empty: true })
+    }
+
+    /// Who can still make the files that may follow: the owner of their folder, or anybody where none follows.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        self.folder.as_ref().map_or(Owner::NOBODY, |folder| folder.owner)
     }
 
     /// Whether a packet belongs into the next file.
     #[must_use]
-    pub fn is_full_for(&self, packet: &Captured) -> bool {
+    pub fn is_full_for(&self, packet: &Captured<'_>) -> bool {
         self.rotation.is_some_and(|rotation| !self.is_empty && self.writer.length_with(packet) > rotation.bytes)
     }
 
     /// Writes a packet. Fails with [`Error::Io`].
-    pub fn packet(&mut self, packet: &Captured) -> Result<(), Error> {
+    pub fn packet(&mut self, packet: &Captured<'_>) -> Result<(), Error> {
         self.is_empty = false;
         self.writer.packet(packet).map_err(|source| failed(&self.path, source))
     }
 
     /// Ends the file and begins the next one. `now` is in nanoseconds since 1970. Fails with [`Error::Io`].
     pub fn next(self, statistics: &[Statistics], now: u64) -> Result<Self, Error> {
-        let Self { section, path, rotation, number, writer, .. } = self;
+        let Self { section, path, rotation, folder, number, writer, .. } = self;
         end(writer, &section, statistics, now).map_err(|source| failed(&path, source))?;
         let number = match rotation.and_then(|rotation| rotation.files) {
             Some(files) => (number + 1) % u64::from(files.max(1)),
             None => number + 1,
         };
         let file = name(&path, rotation, number);
-        let writer = begin(create(&file)?, &section).map_err(|source| failed(&file, source))?;
-        Ok(Self { section, path, rotation, number, writer, is_empty: true })
+        let writer = begin(create(&file, folder.as_ref())?, &section).map_err(|source| failed(&file, source))?;
+        Ok(Self { section, path, rotation, folder, number, writer, is_empty: true })
     }
 
     /// Hands on what is buffered. Fails with [`Error::Io`].
@@ -105,7 +120,7 @@ impl Ring {
 }
 
 fn begin(out: Box<dyn Write>, section: &Section) -> io::Result<Output> {
-    Writer::new(BufWriter::new(out), &section.interfaces)
+    Writer::new(BufWriter::with_capacity(BUFFER, out), &section.interfaces)
 }
 
 fn end(writer: Output, section: &Section, statistics: &[Statistics], now: u64) -> io::Result<()> {
@@ -113,8 +128,13 @@ fn end(writer: Output, section: &Section, statistics: &[Statistics], now: u64) -
     writer.finish(statistics, filtered, Span { start: section.start, end: now }).map(drop)
 }
 
-fn create(path: &Path) -> Result<Box<dyn Write>, Error> {
-    match File::create(path) {
+/// One of several files is made in their folder; the only one may be a pipe or a device just as well.
+fn create(path: &Path, folder: Option<&Folder>) -> Result<Box<dyn Write>, Error> {
+    let file = match (folder, path.file_name()) {
+        (Some(folder), Some(name)) => folder.replace(name),
+        _ => File::create(path),
+    };
+    match file {
         Ok(file) => Ok(Box::new(file)),
         Err(source) => Err(failed(path, source)),
     }

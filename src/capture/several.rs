@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use super::Point;
-use super::batch::{Batch, Record, WINDOW};
+use super::batch::{Batch, MOST, Record, WINDOW};
 use super::reader::Reader;
 use crate::wire::{LinkType, Time};
 
@@ -71,6 +71,7 @@ impl Several {
         }
         batch.clear(self.number + 1);
         while batch.filled < WINDOW
+            && batch.records.len() < MOST
             && let Some(Reverse((_, file))) = self.next.pop()
         {
             self.copy(file, batch);

@@ -240,7 +240,9 @@ fn written(packets: u64) -> Vec<u8> {
     for number in 0..packets {
         let bytes = vec![u8::try_from(number % 251).unwrap(); usize::try_from(number % 97).unwrap()];
         let interface = u32::from(number.is_multiple_of(3));
-        writer.packet(&Captured { interface, time: number, length: 1500, bytes, direction: None }).unwrap();
+        writer
+            .packet(&Captured { interface, time: number, length: 1500, bytes: bytes.into(), direction: None })
+            .unwrap();
     }
     writer.finish(&[], false, super::pcapng::Span { start: 0, end: 0 }).unwrap()
 }
@@ -293,6 +295,43 @@ fn a_packet_larger_than_the_window_is_whole() {
     let file = pcap(0xa1b2_c3d4, true, &[(1, 0, b"a"), (2, 0, &large), (3, 0, b"b")]);
     let (seen, notes) = read(&file);
     assert_eq!((seen.len(), seen[1].2.len(), notes.len()), (3, 3 << 20, 0));
+}
+
+#[test]
+fn batches_that_take_turns_hold_packets_of_any_size() {
+    // Each leaves more of the next one than a window has.
+    let packets: Vec<Vec<u8>> = (1..=6).map(|number| vec![number; 600_000 - usize::from(number)]).collect();
+    let file: Vec<(u32, u32, &[u8])> = packets.iter().map(|bytes| (0, 0, bytes.as_slice())).collect();
+    let mut reader = Reader::new(Cursor::new(pcap(0xa1b2_c3d4, false, &file)), 0).unwrap();
+    let mut batches = [Batch::default(), Batch::default()];
+    let mut seen = Vec::new();
+    while reader.fill(&mut batches[0]) {
+        seen.extend(batches[0].frames().map(|frame| frame.bytes.to_vec()));
+        batches.reverse();
+    }
+    assert!(seen == packets);
+    assert_eq!(reader.notes(), [""; 0]);
+    // Room for a packet, and not for twice as much.
+    assert!(batches.iter().all(|batch| batch.bytes.capacity() < 700_000));
+}
+
+#[test]
+fn a_batch_has_so_many_packets_and_no_more() {
+    let packets: Vec<(u32, u32, &[u8])> = (0..10_000).map(|second| (second, 0, &[][..])).collect();
+    let of_pcap = pcap(0xa1b2_c3d4, false, &packets);
+    let blocks: Vec<u8> = (0..10_000).flat_map(|ticks| enhanced(0, ticks, &[], &[])).collect();
+    let of_pcapng = [section(false), described(101, 0, &[]), blocks].concat();
+    for file in [of_pcap, of_pcapng] {
+        let mut reader = Reader::new(Cursor::new(file.clone()), 0).unwrap();
+        let (mut batch, mut sizes) = (Batch::default(), Vec::new());
+        while reader.fill(&mut batch) {
+            sizes.push(batch.len());
+        }
+        assert!(sizes.iter().all(|size| *size <= 4096), "{sizes:?}");
+        assert_eq!((sizes.iter().sum(), reader.notes()), (10_000, Vec::new()));
+        let (seen, notes) = read(file.get(..file.len() - 3).unwrap());
+        assert_eq!((seen.len(), notes.len()), (9_999, 1));
+    }
 }
 
 #[test]

@@ -1,19 +1,24 @@
 //! What was typed. Nothing here looks into a snapshot.
 
+#[cfg(all(feature = "capture", target_os = "linux"))]
+mod capture;
+mod cluster;
 mod decode;
 
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-#[cfg(all(feature = "capture", target_os = "linux"))]
 use std::time::Duration;
 
-#[cfg(all(feature = "capture", target_os = "linux"))]
-use crate::capture::live;
 use crate::net::calendar;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::kubectl::spoken;
+#[cfg(all(feature = "capture", target_os = "linux"))]
+pub(super) use capture::{AlongFormat, Capture};
+
+pub(super) use cluster::{Cleanup, Cluster, NodeAccess, Nodes, Place};
 pub(super) use decode::{Decode, DecodeFormat};
 
 /// What happened to this packet, and why: walks packets through a snapshot of a flannel Kubernetes cluster as Linux
@@ -33,16 +38,16 @@ fn after_help() -> String {
     } else {
         " `flowtrace capture` is in builds with libpcap."
     };
-    format!(
+    let told = format!(
         "\
-Not built yet: check, explain -o html, capture --along, \
-capture --pod, and asking a cluster itself (--context, --kubeconfig).{capture}
+Not built yet: check, explain -o html.{capture}
 
 Exit codes: 0 everything arrives, 1 something does not, 2 the question or the snapshot is wrong, 3 undetermined: the \
 snapshot does not hold, or flowtrace does not know, what decides, or --max-paths cut ways off that were not walked.
 
 Try: flowtrace explain --demo default/pod1 default/pod2"
-    )
+    );
+    spoken(&told)
 }
 
 /// The commands of the contract.
@@ -56,16 +61,19 @@ pub(super) enum Command {
     Decode(Box<Decode>),
     /// Find the same packet at several capture points, and say where it went and where it was lost
     Correlate(Box<Correlate>),
-    /// Take a snapshot of this node: its own network namespace and every pod's
-    Collect(Collect),
-    /// Capture packets of several devices into one pcapng file
+    /// Take a snapshot of this node, or of a cluster through kubectl
+    Collect(Box<Collect>),
+    /// Delete pods that read nodes and are left in a cluster
+    #[cfg(unix)]
+    Cleanup(Box<Cleanup>),
+    /// Capture packets of several devices, of pods, or of a flow at every hop of its path, into one pcapng file
     #[cfg(all(feature = "capture", target_os = "linux"))]
     Capture(Box<Capture>),
     #[cfg(not(all(feature = "capture", target_os = "linux")))]
     #[command(hide = true)]
     Capture(Later),
     /// Print a node's rule sets as loaded, numbered, what is not modelled marked
-    Rules(Rules),
+    Rules(Box<Rules>),
     #[command(hide = true)]
     Check(Later),
     /// Print the completions of a shell
@@ -76,7 +84,7 @@ pub(super) enum Command {
 
 /// `flowtrace completions`.
 #[derive(Debug, Args)]
-#[command(after_help = COMPLETIONS_HELP)]
+#[command(after_help = spoken(COMPLETIONS_HELP))]
 pub(super) struct Completions {
     /// The shell
     #[arg(value_enum, ignore_case = true)]
@@ -93,7 +101,7 @@ Examples:
 
 /// `flowtrace man`.
 #[derive(Debug, Args)]
-#[command(after_help = MANUAL_HELP)]
+#[command(after_help = spoken(MANUAL_HELP))]
 pub(super) struct Manual {
     /// The folder, which is made where it is missing
     pub(super) dir: PathBuf,
@@ -109,16 +117,6 @@ Examples:
 pub(super) struct Schema {
     #[command(flatten)]
     pub(super) written: Written,
-}
-
-/// Which cluster kubectl would ask.
-#[derive(Debug, Args)]
-#[group(skip)]
-pub(super) struct Cluster {
-    #[arg(long, hide = true)]
-    pub(super) context: Option<String>,
-    #[arg(long, hide = true)]
-    pub(super) kubeconfig: Option<PathBuf>,
 }
 
 /// Where the output goes.
@@ -139,34 +137,53 @@ impl Written {
 
 /// `flowtrace collect`.
 #[derive(Debug, Args)]
-#[command(after_help = COLLECT_HELP, override_usage = "flowtrace collect [OPTIONS] -w FOLDER|FILE.tar.gz")]
+#[command(after_help = spoken(COLLECT_HELP), override_usage = spoken(COLLECT_USAGE))]
 pub(super) struct Collect {
+    /// Of a cluster, only what a question from here concerns: NAMESPACE/POD, POD, node/NAME, an address, or external
+    #[arg(conflicts_with = "print_script")]
+    pub(super) from: Option<String>,
+    /// Where the question goes to, as `explain` has it
+    pub(super) to: Option<String>,
     /// The snapshot to write: a folder, or a .tar.gz; `-` is a .tar.gz on the standard output
-    #[arg(short, long = "write", value_name = "PATH", required_unless_present_any = ["print_script", "context", "kubeconfig"])]
+    #[arg(short, long = "write", value_name = "PATH", required_unless_present = "print_script")]
     pub(super) write: Option<PathBuf>,
-    /// The node's name [default: the kubelet's, or else the machine's]
-    #[arg(long, value_name = "NAME")]
-    pub(super) node: Option<String>,
+    /// The node's name [default: the kubelet's, or else the machine's]; of a cluster, the nodes to take, joined by commas
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(super) node: Vec<String>,
     /// Print a shell script that takes the same snapshot with iproute2 and iptables alone
     #[arg(long, conflicts_with = "node")]
     pub(super) print_script: bool,
-    #[command(flatten)]
+    /// The Kubernetes namespace of names without one [default: the context's]
+    #[arg(short, long, value_name = "NAMESPACE", help_heading = "Cluster")]
+    pub(super) namespace: Option<String>,
+    #[command(flatten, next_help_heading = "Cluster")]
+    pub(super) nodes: Nodes,
+    #[command(flatten, next_help_heading = "Cluster (kubectl's own flags)")]
     pub(super) cluster: Cluster,
 }
 
+const COLLECT_USAGE: &str = "\
+flowtrace collect [OPTIONS] -w FOLDER|FILE.tar.gz
+       flowtrace collect [OPTIONS] --context NAME|--all-nodes|FROM TO -w FOLDER|FILE.tar.gz";
+
 const COLLECT_HELP: &str = "\
-Needs root, and changes nothing on the node. What can't be taken costs its own file, and snapshot.json says why. \
-Kubernetes' objects are not among it: kubectl get nodes -A -o json > cluster/nodes.json, and so on, put them beside it. \
+On a node, it needs root, and changes nothing. Of a cluster, which is asked where a context, FROM and TO or --all-nodes \
+say so, and always as kubectl flowtrace, it takes Kubernetes' objects and each node that the question concerns: through \
+a privileged pod that is there, or one that is made in --node-namespace and deleted again. What can't be taken costs its \
+own file or node, and snapshot.json says why. \
 Exit codes: 0 all of it was taken, 3 the snapshot lacks what the messages name, 2 there is none.
 
 Examples:
   flowtrace collect -w n1.tar.gz
   flowtrace collect --node n1 -w case/
-  flowtrace collect --print-script | ssh n1 sudo sh -s -- - > n1.tar.gz";
+  flowtrace collect --print-script | ssh n1 sudo sh -s -- - > n1.tar.gz
+  flowtrace collect --context prod shop/client svc/shop/web -w case/
+  flowtrace collect --all-nodes -w case.tar.gz
+  flowtrace collect --all-nodes --node-bundle n3.tar.gz -w case/";
 
 /// `flowtrace rules`.
 #[derive(Debug, Args)]
-#[command(after_help = RULES_HELP)]
+#[command(after_help = spoken(RULES_HELP))]
 pub(super) struct Rules {
     /// The node, or a pod as NAMESPACE/POD
     pub(super) node: String,
@@ -179,8 +196,6 @@ pub(super) struct Rules {
     /// The Kubernetes namespace of names without one
     #[arg(short, long, value_name = "NAMESPACE")]
     pub(super) namespace: Option<String>,
-    #[command(flatten)]
-    pub(super) cluster: Cluster,
     /// Only this table
     #[arg(long, value_name = "TABLE")]
     pub(super) table: Option<String>,
@@ -198,6 +213,13 @@ pub(super) struct Rules {
     /// Print ASCII only
     #[arg(long)]
     pub(super) ascii: bool,
+    /// Keep the snapshot that is taken of the cluster: a folder, or a .tar.gz
+    #[arg(long, value_name = "PATH", help_heading = "Cluster")]
+    pub(super) save: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "Cluster")]
+    pub(super) nodes: Nodes,
+    #[command(flatten, next_help_heading = "Cluster (kubectl's own flags)")]
+    pub(super) cluster: Cluster,
 }
 
 const RULES_HELP: &str = "\
@@ -207,7 +229,8 @@ what no snapshot holds (chance, rates, payloads), `?` one that is not modelled.
 Examples:
   flowtrace rules --demo n1
   flowtrace rules n1 --snapshot case.tar.gz --table nat --chain KUBE-SERVICES
-  flowtrace rules shop/web-0 --snapshot case/ -o json";
+  flowtrace rules shop/web-0 --snapshot case/ -o json
+  flowtrace rules n1 --context prod";
 
 /// `-o` of lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -227,69 +250,20 @@ pub(super) struct Later {
     rest: Vec<OsString>,
 }
 
-/// `flowtrace capture`.
-#[cfg(all(feature = "capture", target_os = "linux"))]
-#[derive(Debug, Args)]
-#[command(after_help = CAPTURE_HELP, override_usage = "flowtrace capture [OPTIONS] -i DEVICE[,DEVICE...] -w FILE")]
-pub(super) struct Capture {
-    /// The devices of this network namespace, joined by commas; `any` is all of them
-    #[arg(short, long, value_name = "DEVICE", value_delimiter = ',', required_unless_present_any = ["along", "pod"])]
-    pub(super) interface: Vec<String>,
-    /// Only packets that pass this filter, as tcpdump has it: "udp port 8472"
-    #[arg(short, long, value_name = "EXPRESSION")]
-    pub(super) filter: Option<String>,
-    /// The pcapng file to write; `-` is the standard output
-    #[arg(short, long = "write", value_name = "FILE", required_unless_present_any = ["along", "pod"])]
-    pub(super) write: Option<PathBuf>,
-    /// End after so many packets
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub(super) count: Option<u64>,
-    /// End after so much time
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    pub(super) duration: Option<Duration>,
-    /// Keep so much of each packet
-    #[arg(short, long, value_name = "BYTES", default_value_t = live::MOST_SNAP_LENGTH)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(live::MOST_SNAP_LENGTH)))]
-    pub(super) snapshot_length: u32,
-    /// Begin a new file where one would grow over so many million bytes
-    #[arg(short = 'C', long, value_name = "MEGABYTES", value_parser = clap::value_parser!(u64).range(1..))]
-    pub(super) file_size: Option<u64>,
-    /// Keep so many files of -C, and then write the first one anew
-    #[arg(short = 'W', long, value_name = "N", requires = "file_size", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) files: Option<u32>,
-    /// Capture at every hop of a path (not built yet)
-    #[arg(long, hide = true, value_name = "FROM TO", num_args = 1..)]
-    pub(super) along: Vec<String>,
-    /// Capture in a pod (not built yet)
-    #[arg(long, hide = true, value_name = "POD")]
-    pub(super) pod: Option<String>,
-}
-
-#[cfg(all(feature = "capture", target_os = "linux"))]
-const CAPTURE_HELP: &str = "\
-Needs root, or the capability CAP_NET_RAW. Ctrl-C ends it, and leaves the file whole. The packets of all devices are \
-in the order of their times. With -C the files are called FILE, FILE1, FILE2, and with -W too FILE0 to the last one.
-
-Examples:
-  flowtrace capture -i cni0,flannel.1,eth0 -w case.pcapng
-  flowtrace capture -i any -f \"udp port 53\" -c 20 -w dns.pcapng
-  flowtrace capture -i eth0 -f \"udp port 8472\" -C 100 -W 5 -w ring.pcapng
-  flowtrace capture -i cni0 --duration 10 -w - | tcpdump -n -r -";
-
 /// `flowtrace correlate`.
 #[derive(Debug, Args)]
-#[command(after_help = CORRELATE_HELP)]
+#[command(after_help = spoken(CORRELATE_HELP))]
 pub(super) struct Correlate {
-    /// The captures: pcap or pcapng, packed with gzip or zstd or not
+    /// The captures: pcap or pcapng, packed with gzip or zstd or not; - for the standard input
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
     /// At which point a capture was taken, where neither its name nor the capture says so
-    #[arg(long, value_name = "FILE=NODE/DEVICE")]
+    #[arg(long, value_name = "FILE=NODE/DEVICE", allow_hyphen_values = true)]
     pub(super) at: Vec<String>,
     /// Only packets of which some point shows one that passes, as it is or inside its tunnels: "host 10.244.1.2 and tcp"
     #[arg(long, value_name = "FILTER")]
     pub(super) flow: Option<String>,
-    /// A further UDP port of VXLAN, beside 8472 and 4789
+    /// A further UDP port of VXLAN, beside 8472, 4789 and those of the snapshot's devices
     #[arg(long, value_name = "PORT", value_delimiter = ',')]
     pub(super) vxlan_port: Vec<u16>,
     /// The snapshot that the packets are held against: a folder, or a .tar, .tar.gz or .tar.zst of one
@@ -323,7 +297,8 @@ pub(super) struct Correlate {
 
 const CORRELATE_HELP: &str = "\
 A capture's point is what --at says, else what the capture says of its interface, else what the file is called: \
-NODE.DEVICE.pcap, or NODE.NAMESPACE_POD.DEVICE.pcap for a device of a pod. Points of one node share a clock; what the \
+NODE.DEVICE.pcap, or NODE.NAMESPACE_POD.DEVICE.pcap for a device of a pod. Packets of `-i any` name their devices by \
+index (LINUX_SLL2), which a snapshot tells. Points of one node share a clock; what the \
 clocks of nodes differ by is found from packets that go both ways.
 
 With a snapshot, the path that it predicts for each flow is shown, and what of it the captures show.
@@ -335,7 +310,8 @@ Examples:
   flowtrace correlate n1.default_pod1.eth0.pcap n1.eth0.pcap -o jsonl -w packets.jsonl
   flowtrace correlate --snapshot case/ n1.*.pcap n2.*.pcap
   flowtrace correlate --before before/ --after after/ n1.*.pcap n2.*.pcap
-  flowtrace correlate a.pcap b.pcap --at a.pcap=n1/eth0 --at b.pcap=n2/eth0";
+  flowtrace correlate a.pcap b.pcap --at a.pcap=n1/eth0 --at b.pcap=n2/eth0
+  ssh n1 tcpdump -i eth0 -c 1000 -w - | flowtrace correlate - n2.eth0.pcap --at -=n1/eth0";
 
 /// `-o` of `correlate`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -351,7 +327,7 @@ pub(super) enum CorrelateFormat {
 
 /// `flowtrace explain`.
 #[derive(Debug, Args)]
-#[command(after_help = EXPLAIN_HELP, override_usage = EXPLAIN_USAGE)]
+#[command(after_help = spoken(EXPLAIN_HELP), override_usage = spoken(EXPLAIN_USAGE))]
 pub(super) struct Explain {
     /// Who sends: NAMESPACE/POD, POD, node/NAME, an IP address, or external
     #[arg(required_unless_present = "pcap")]
@@ -369,8 +345,6 @@ pub(super) struct Explain {
     /// The Kubernetes namespace of names without one
     #[arg(short, long, value_name = "NAMESPACE", help_heading = "Snapshot")]
     pub(super) namespace: Option<String>,
-    #[command(flatten)]
-    pub(super) cluster: Cluster,
     /// Explain the packets of a capture of one point instead of FROM and TO; FILE#N is its Nth packet
     #[arg(long, value_name = "FILE[#N]", help_heading = "Capture")]
     pub(super) pcap: Option<PathBuf>,
@@ -420,12 +394,23 @@ pub(super) struct Explain {
     /// Print ASCII only
     #[arg(long, help_heading = "Output")]
     pub(super) ascii: bool,
+
+    /// Keep the snapshot that is taken of the cluster: a folder, or a .tar.gz
+    #[arg(long, value_name = "PATH", help_heading = "Cluster")]
+    pub(super) save: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "Cluster")]
+    pub(super) nodes: Nodes,
+    #[command(flatten, next_help_heading = "Cluster (kubectl's own flags)")]
+    pub(super) cluster: Cluster,
 }
 
 const EXPLAIN_USAGE: &str =
     "flowtrace explain [OPTIONS] FROM TO\n       flowtrace explain [OPTIONS] --pcap FILE[#N] [--at NODE/DEVICE]";
 
 const EXPLAIN_HELP: &str = "\
+Without --snapshot, on a machine with a kubeconfig, the cluster is asked first (see flowtrace-collect(1)): its objects, \
+and the nodes and pods that the question concerns.
+
 Examples:
   flowtrace explain --demo default/pod1 default/pod2
   flowtrace explain --snapshot case/ shop/client svc/shop/web:80
@@ -435,7 +420,8 @@ Examples:
   flowtrace explain --snapshot case/ pod1 10.244.2.7:53 --proto udp --ip-options ra,rr:3
   flowtrace explain --snapshot case/ -6 pod1 pod2:80 --ext-headers hop:ra,dst
   flowtrace explain --snapshot case/ --pcap cni0.pcap --at n1/cni0 --only-odd
-  flowtrace explain --snapshot case/ --pcap n1.eth0.pcapng#12";
+  flowtrace explain --snapshot case/ --pcap n1.eth0.pcapng#12
+  flowtrace explain --context prod -n shop client svc/web:80 --save case/";
 
 // Their brackets would be links in comments.
 const IP_OPTIONS: &str = "\
@@ -577,6 +563,12 @@ fn number<T: TryFrom<u32>>(text: &str) -> Result<T, String> {
     };
     let number = number.map_err(|_| "a number is wanted, such as 16384 or 0x4000".to_owned())?;
     T::try_from(number).map_err(|_| "the number is too large".to_owned())
+}
+
+/// How long something may take, in seconds: at most a day.
+fn time_limit(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (1..=86_400).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| "seconds are wanted, from 1 to 86400".to_owned())
 }
 
 /// A time of some seconds, more than none.

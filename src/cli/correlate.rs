@@ -1,40 +1,50 @@
 //! `flowtrace correlate`: one packet at several capture points.
 
 mod points;
-mod stream;
+mod source;
+pub(super) mod stream;
 
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::Path;
 
 use crate::capture::filter::{Filter, Settings};
-use crate::correlate::{Journey, Lanes, Learned, Outlook, Predictor, Survey, Window, depth};
+use crate::correlate::{DEPTH, Journey, Lanes, Learned, Outlook, Predictor, Survey, Window};
 use crate::error::Error;
-use crate::net::NodeName;
 use crate::render::{self, Correlation, Forecast, Foreseen, Style};
 use crate::snapshot::Snapshot;
 use crate::wire::Ports;
 
 use super::args::{Correlate, CorrelateFormat};
 use super::decode::run::Progress;
-use super::{Outcome, exit, explain, open, output};
+use super::packed::Packed;
+use super::{Outcome, exit, explain, open, output, point, ports};
 use points::Points;
+use source::Source;
 use stream::{Eyes, Merge, Skipped, Stream};
 
 /// Reads the captures twice, and shows what they have in common.
 pub(super) fn correlate(typed: &Correlate) -> Result<Outcome, Error> {
-    if let Some(path) = typed.files.iter().find(|path| path.as_path() == Path::new("-")) {
-        let why = "captures are read twice, and the standard input can be read once";
-        return Err(Error::Usage(format!("{}: {why}; write it to a file first", path.display())));
+    if typed.files.iter().filter(|path| path.as_path() == Path::new("-")).count() > 1 {
+        return Err(Error::Usage("the standard input, `-`, is named twice".to_owned()));
     }
-    filter(typed)?;
+    filter(typed, &Ports::default())?;
     let model = Model::load(typed)?;
-    let nodes: Vec<NodeName> = model.snapshot.iter().flat_map(|snapshot| snapshot.nodes.keys().cloned()).collect();
-    let mut points = Points::new(&typed.files, &typed.at, &nodes)?;
-    let (learned, depth) = survey(typed, &mut points)?;
-    let outcome = follow(typed, &points, &learned, depth, &model);
+    let mut points = Points::new(&typed.files, &typed.at, model.snapshot.as_ref())?;
+    let sources = typed.files.iter().map(|path| Source::new(path)).collect::<Result<Vec<_>, _>>()?;
+    let work = Work { typed, ports: ports(typed, &model), sources };
+    let (learned, depth) = work.survey(&mut points)?;
+    let outcome = work.follow(&points, &learned, depth, &model);
     // The program is about to end, which frees the tables of a large cluster at once.
     std::mem::forget(model);
     outcome
+}
+
+/// What is read, and how.
+struct Work<'a> {
+    typed: &'a Correlate,
+    /// The ports by which tunnels are known.
+    ports: Ports,
+    sources: Vec<Source>,
 }
 
 /// The snapshots that packets are held against.
@@ -53,54 +63,140 @@ impl Model {
 }
 
 /// Which packets are asked for.
-fn filter(typed: &Correlate) -> Result<Option<Filter>, Error> {
+fn filter(typed: &Correlate, ports: &Ports) -> Result<Option<Filter>, Error> {
     let Some(text) = &typed.flow else { return Ok(None) };
-    let ports = ports(typed).vxlan;
-    let settings = Settings { vxlan_ports: &ports, ..Settings::default() };
+    let settings = Settings { vxlan_ports: &ports.vxlan, ..Settings::default() };
     let filter = Filter::parse_with(text, &settings);
     filter.map(Some).map_err(|refusal| Error::Usage(format!("--flow: {refusal}\n{}", refusal.marked(text))))
 }
 
-/// The ports by which tunnels are known.
-fn ports(typed: &Correlate) -> Ports {
-    let mut ports = Ports::default();
+/// The ports by which tunnels are known: the usual ones, those of the snapshot's devices, and those that were typed.
+fn ports(typed: &Correlate, model: &Model) -> Ports {
+    let mut ports = model.snapshot.as_ref().map_or_else(Ports::default, ports::of_snapshot);
     ports.vxlan.extend(&typed.vxlan_port);
     ports
 }
 
-/// The first pass: which points there are, what their clocks differ by, and how much of a payload all of them have kept.
-fn survey(typed: &Correlate, points: &mut Points) -> Result<(Learned, usize), Error> {
-    let mut streams = Stream::open(&typed.files)?;
-    let mut progress = progress(typed, &streams);
-    let mut kept = u32::MAX;
-    for stream in &mut streams {
-        stream.fill();
-        let lengths = stream.batch.points().iter().map(|point| point.snap_length).filter(|length| *length > 0);
-        kept = kept.min(lengths.min().unwrap_or(u32::MAX));
-    }
-    let mut eyes = Eyes::new(ports(typed), depth(kept));
-    let mut survey = Survey::default();
-    for (file, stream) in streams.iter_mut().enumerate() {
-        // A capture without packets is a point, too.
-        let mut has_more = true;
-        while has_more {
-            has_more = stream.fill();
-            progress.tell();
-            let described = stream.batch.points().to_vec();
-            let places = (0..).zip(&described).map(|(place, point)| points.meet(file, place, point, &mut survey));
-            let places = places.collect::<Result<Vec<_>, _>>()?;
-            while let Some(frame) = stream.next() {
-                let Some(point) = places.get(frame.interface as usize) else { continue };
-                if let Some(sight) = eyes.see(&frame, file, *point) {
-                    survey.add(&sight);
+impl Work<'_> {
+    /// The first pass: which points there are, what their clocks differ by, and how much of a payload all of them have kept.
+    fn survey(&self, points: &mut Points<'_>) -> Result<(Learned, usize), Error> {
+        let typed = self.typed;
+        let (mut streams, unread) = Stream::open(&self.sources)?;
+        for err in &unread {
+            output::complain(&format!("note: {err}"));
+        }
+        let mut progress = progress(typed, &streams);
+        // The first packets tell as a rule how much is kept of each.
+        let mut eyes = Eyes::new(self.ports.clone(), DEPTH);
+        for stream in &mut streams {
+            stream.fill();
+            stream.batch.frames().for_each(|frame| eyes.measure(&frame));
+        }
+        eyes.depth = eyes.cut.map_or(DEPTH, |cut| cut.min(DEPTH));
+        let mut survey = Survey::default();
+        for stream in &mut streams {
+            let file = stream.file();
+            // A capture without packets is a point, too.
+            let mut has_more = true;
+            while has_more {
+                has_more = stream.fill();
+                progress.tell();
+                let described = stream.batch.points().to_vec();
+                points.describe(file, &described, &mut survey)?;
+                while let Some((frame, way)) = stream.next() {
+                    let named = (frame.interface, point::device_index(&frame));
+                    let Some(point) = points.of_packet(file, named, &described, &mut survey)? else { continue };
+                    if let Some(mut sight) = eyes.see((&frame, way), file, point) {
+                        sight.time = stream.likely(sight.time, typed.window);
+                        survey.add(&sight);
+                    }
                 }
             }
+            complain(typed, file, stream);
         }
-        complain(typed, file, stream);
+        let depth = eyes.cut.map_or(DEPTH, |cut| cut.min(DEPTH));
+        if depth < TELLING {
+            output::complain(&format!(
+                "note: packets were cut when they were captured: but for TCP, only {depth} bytes behind their headers tell \
+                 them from others, and some may be taken for each other; capture with a larger snapshot length (-s 256)"
+            ));
+        }
+        Ok((survey.learn(), depth))
     }
-    let depth = depth(eyes.cut.unwrap_or(u32::MAX).min(kept));
-    Ok((survey.learn(), depth))
+
+    /// The second pass.
+    fn follow(&self, points: &Points<'_>, learned: &Learned, depth: usize, model: &Model) -> Result<Outcome, Error> {
+        let typed = self.typed;
+        let clocks = learned.clocks().clone();
+        let mut window = Window::new(learned.clone(), typed.window);
+        let eyes = Eyes::new(self.ports.clone(), depth).asked(filter(typed, &self.ports)?);
+        let (streams, _) = Stream::open(&self.sources)?;
+        let mut progress = progress(typed, &streams);
+        let mut merge = Merge::new(streams, points, eyes, |point, time| learned.correct(point, time), typed.window);
+        let files: Vec<String> = typed.files.iter().map(|path| path.display().to_string()).collect();
+        let names: Vec<String> = points.list.iter().map(ToString::to_string).collect();
+        let style = explain::style(typed.color, typed.ascii, &typed.written);
+        let mut lines = Lines::new(typed, &files, &names, style)?;
+        let mut predictor = model.snapshot.as_ref().map(|snapshot| Predictor::new(snapshot, &points.list));
+        let mut outlook = Outlook::default();
+        let mut each = |journey: &Journey<'_>, lanes: &Lanes| {
+            let Some((predictor, snapshot)) = predictor.as_mut().zip(model.snapshot.as_ref()) else {
+                return lines.write(journey, lanes, None);
+            };
+            let predicted = predictor.of(journey, lanes);
+            let lost_after = predictor.lost_after(journey, predicted.as_deref(), learned);
+            outlook.add(journey, predicted.as_ref(), lost_after);
+            let foreseen = Foreseen { predicted: predicted.as_deref(), files: &snapshot.files, lost_after };
+            lines.write(journey, lanes, Some(foreseen));
+        };
+        let mut count = 0_u32;
+        while let Some(sight) = merge.next() {
+            window.push(&sight, &mut each);
+            count = count.wrapping_add(1);
+            if count.is_multiple_of(TOLD_EVERY) {
+                progress.tell();
+            }
+        }
+        output::progress("");
+        if merge.mended > 0 {
+            let count = match merge.mended {
+                1 => "the time of 1 packet".to_owned(),
+                count => format!("the times of {count} packets"),
+            };
+            output::complain(&format!("note: {count} can't be right: what stands beside tells when it was"));
+        }
+        let summary = window.finish(&mut each);
+        let Skipped { not_ip, groups, timeless } = merge.eyes.skipped;
+        let correlation = Correlation {
+            files: &files,
+            points: &names,
+            nodes: &points.nodes,
+            clocks: &clocks,
+            summary: &summary,
+            skipped: [not_ip, groups, timeless],
+            forecast: model.snapshot.as_ref().map(|snapshot| Forecast {
+                outlook: &outlook,
+                files: &snapshot.files,
+                before: model.before.as_ref().map(|before| &before.files),
+            }),
+        };
+        let code = if correlation.lost() > 0 { exit::FAILS } else { exit::ARRIVES };
+        let mut rest = Vec::new();
+        let written = match typed.output {
+            CorrelateFormat::Text => render::correlation_text(&correlation, style, &mut rest),
+            CorrelateFormat::Json => render::correlation_json(&correlation, &mut rest),
+            CorrelateFormat::Jsonl => Ok(()),
+        };
+        written.map_err(|err| Error::Usage(format!("the answer can't be written: {err}")))?;
+        let is_streamed = lines.out.is_some();
+        let output = lines.finish(rest)?;
+        let file = typed.written.file().filter(|_| !is_streamed).map(Path::to_owned);
+        Ok(Outcome { output, file, code })
+    }
 }
+
+/// With fewer bytes of a payload than these, many packets look alike.
+const TELLING: usize = 32;
 
 /// How many packets are read before it is told how far the work is.
 const TOLD_EVERY: u32 = 1 << 14;
@@ -121,77 +217,14 @@ fn complain(typed: &Correlate, file: usize, stream: &mut Stream) {
     }
 }
 
-/// The second pass.
-fn follow(
-    typed: &Correlate,
-    points: &Points,
-    learned: &Learned,
-    depth: usize,
-    model: &Model,
-) -> Result<Outcome, Error> {
-    let clocks = learned.clocks().clone();
-    let mut window = Window::new(learned.clone(), typed.window);
-    let eyes = Eyes::new(ports(typed), depth).asked(filter(typed)?);
-    let streams = Stream::open(&typed.files)?;
-    let mut progress = progress(typed, &streams);
-    let mut merge = Merge::new(streams, points, eyes, |point, time| learned.correct(point, time));
-    let files: Vec<String> = typed.files.iter().map(|path| path.display().to_string()).collect();
-    let names: Vec<String> = points.list.iter().map(ToString::to_string).collect();
-    let style = explain::style(typed.color, typed.ascii, &typed.written);
-    let mut lines = Lines::new(typed, &files, &names, style)?;
-    let mut predictor = model.snapshot.as_ref().map(|snapshot| Predictor::new(snapshot, &points.list));
-    let mut outlook = Outlook::default();
-    let mut each = |journey: &Journey<'_>, lanes: &Lanes| {
-        let Some((predictor, snapshot)) = predictor.as_mut().zip(model.snapshot.as_ref()) else {
-            return lines.write(journey, lanes, None);
-        };
-        let predicted = predictor.of(journey, lanes);
-        let lost_after = predictor.lost_after(journey, predicted.as_deref(), learned);
-        outlook.add(journey, predicted.as_ref(), lost_after);
-        let foreseen = Foreseen { predicted: predicted.as_deref(), files: &snapshot.files, lost_after };
-        lines.write(journey, lanes, Some(foreseen));
-    };
-    let mut count = 0_u32;
-    while let Some(sight) = merge.next() {
-        window.push(&sight, &mut each);
-        count = count.wrapping_add(1);
-        if count.is_multiple_of(TOLD_EVERY) {
-            progress.tell();
-        }
-    }
-    output::progress("");
-    let summary = window.finish(&mut each);
-    let Skipped { not_ip, groups, timeless } = merge.eyes.skipped;
-    let correlation = Correlation {
-        files: &files,
-        points: &names,
-        nodes: &points.nodes,
-        clocks: &clocks,
-        summary: &summary,
-        skipped: [not_ip, groups, timeless],
-        forecast: model.snapshot.as_ref().map(|snapshot| Forecast {
-            outlook: &outlook,
-            files: &snapshot.files,
-            before: model.before.as_ref().map(|before| &before.files),
-        }),
-    };
-    let code = if correlation.lost() > 0 { exit::FAILS } else { exit::ARRIVES };
-    let mut rest = Vec::new();
-    let written = match typed.output {
-        CorrelateFormat::Text => render::correlation_text(&correlation, style, &mut rest),
-        CorrelateFormat::Json => render::correlation_json(&correlation, &mut rest),
-        CorrelateFormat::Jsonl => Ok(()),
-    };
-    written.map_err(|err| Error::Usage(format!("the answer can't be written: {err}")))?;
-    let is_streamed = lines.out.is_some();
-    let output = lines.finish(rest)?;
-    let file = typed.written.file().filter(|_| !is_streamed).map(Path::to_owned);
-    Ok(Outcome { output, file, code })
-}
+/// So much is written at once, in bytes.
+const KEPT: usize = 1 << 16;
 
 /// Where packets are written as they come, if they are. The first error ends it.
 struct Lines<'a> {
-    out: Option<Box<dyn Write>>,
+    out: Option<Packed>,
+    /// What is not written yet.
+    kept: String,
     file: Option<&'a Path>,
     form: Form,
     failed: Option<io::Error>,
@@ -206,21 +239,18 @@ enum Form {
 impl<'a> Lines<'a> {
     fn new(typed: &'a Correlate, files: &[String], points: &[String], style: Style) -> Result<Self, Error> {
         let file = typed.written.file();
-        let open = || -> Result<Box<dyn Write>, Error> {
-            Ok(match file {
-                Some(path) => {
-                    let created = std::fs::File::create(path).map_err(|err| output::unwritten(path, &err))?;
-                    Box::new(BufWriter::with_capacity(1 << 16, created))
-                }
-                None => Box::new(BufWriter::with_capacity(1 << 16, io::stdout())),
-            })
-        };
         let (form, is_wanted) = match typed.output {
             CorrelateFormat::Jsonl => (Form::Line(render::JourneyLine::new(files, points)), true),
             CorrelateFormat::Text => (Form::Text(render::JourneyText::new(points, style)), typed.verbose),
             CorrelateFormat::Json => (Form::Text(render::JourneyText::new(points, style)), false),
         };
-        Ok(Self { out: is_wanted.then(open).transpose()?, file, form, failed: None })
+        Ok(Self {
+            out: is_wanted.then(|| output::open(file)).transpose()?,
+            kept: String::new(),
+            file,
+            form,
+            failed: None,
+        })
     }
 
     fn write(&mut self, journey: &Journey<'_>, lanes: &Lanes, foreseen: Option<Foreseen<'_>>) {
@@ -232,7 +262,11 @@ impl<'a> Lines<'a> {
             Form::Line(line) => line.of(journey, lanes, foreseen),
             Form::Text(text) => text.of(journey, lanes),
         };
-        self.failed = out.write_all(text.as_bytes()).err();
+        self.kept.push_str(text);
+        if self.kept.len() >= KEPT {
+            self.failed = out.put(self.kept.as_bytes()).err();
+            self.kept.clear();
+        }
     }
 
     /// Writes what comes behind the packets. Gives it back where no packets were written.
@@ -240,7 +274,7 @@ impl<'a> Lines<'a> {
         let Some(mut out) = self.out else { return Ok(rest) };
         let written = match self.failed {
             Some(err) => Err(err),
-            None => out.write_all(&rest).and_then(|()| out.flush()),
+            None => out.put(self.kept.as_bytes()).and_then(|()| out.put(&rest)).and_then(|()| out.finish()),
         };
         match (written, self.file) {
             // Whoever closes the pipe early has seen enough.

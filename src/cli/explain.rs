@@ -28,7 +28,7 @@ pub(super) fn explain(typed: &Explain) -> Result<Outcome, Error> {
     let (from, to) = ends(typed)?;
     let (snapshot, target, answer, findings) = patiently(|| {
         let snapshot = open::open(typed.snapshot.as_deref(), typed.demo)?;
-        let Resolved { asked, target, gaps, mut findings } = question::question(typed, from, to, &snapshot)?;
+        let Resolved { asked, target, gaps, mut findings } = question::question(typed.terms(), from, to, &snapshot)?;
         let mut answer = match &asked {
             Asked::Walk(question) => engine::explain(&snapshot, question),
             Asked::Missing { folder, packet } => missing::answer(folder, packet),
@@ -51,7 +51,7 @@ fn refuse_later(typed: &Explain) -> Result<(), Error> {
     if typed.output == Format::Html {
         return Err(super::later("explain -o html"));
     }
-    open::refuse_cluster(&typed.cluster)
+    Ok(())
 }
 
 /// What only captures have.

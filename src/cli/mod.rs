@@ -3,6 +3,8 @@
 mod args;
 #[cfg(all(feature = "capture", target_os = "linux"))]
 mod capture;
+#[cfg(unix)]
+mod cluster;
 mod collect;
 mod correlate;
 mod decode;
@@ -10,34 +12,42 @@ mod demo;
 mod exit;
 mod explain;
 mod headers;
+mod kubectl;
 mod manual;
 mod missing;
 mod names;
 mod open;
 mod output;
+mod packed;
 mod packet;
 mod payload;
 mod pcap;
 mod point;
+mod ports;
 mod question;
 mod rules;
+#[cfg(unix)]
+mod target;
 mod unread;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use clap::error::ErrorKind;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::error::Error;
 use crate::render;
 use args::{Command, Schema, Typed};
+use kubectl::Called;
 
 /// What to do for live captures where they are left out.
 #[cfg(all(not(feature = "capture"), target_os = "linux"))]
 const WITHOUT_LIBPCAP: &str = "\
-flowtrace capture: this build has no libpcap. One that has: install libpcap's headers (the package libpcap-dev on \
-Debian and Ubuntu, libpcap-devel on Fedora), then `cargo install --path . --features capture`";
+flowtrace capture: this build has no libpcap. One that has: the Debian package of a release; or install libpcap's headers \
+(the package libpcap-dev on Debian and Ubuntu, libpcap-devel on Fedora), then \
+`cargo install --path . --features capture`";
 #[cfg(not(target_os = "linux"))]
 const WITHOUT_LIBPCAP: &str = "flowtrace capture: live captures are of Linux devices; this build has no libpcap";
 
@@ -51,11 +61,22 @@ struct Outcome {
 /// Runs the program.
 #[must_use]
 pub fn run() -> ExitCode {
-    let typed = match Typed::try_parse() {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let program = Typed::command().bin_name(kubectl::name());
+    let args = match kubectl::called() {
+        Called::Flowtrace => args,
+        Called::Plugin => kubectl::in_order(args, &program),
+        Called::Completion => {
+            let words: Vec<String> = args.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+            return exit(output::print(kubectl::complete(&program, &words).as_bytes()).map(|()| exit::ARRIVES));
+        }
+    };
+    let typed = program.try_get_matches_from(args).and_then(|found| Typed::from_arg_matches(&found));
+    let mut typed = match typed {
         Ok(typed) => typed,
         Err(err) => return usage(&err),
     };
-    let written = command(&typed.command).and_then(|Outcome { output, file, code }| match file {
+    let written = command(&mut typed.command).and_then(|Outcome { output, file, code }| match file {
         Some(file) => output::write(&file, &output).map(|()| code),
         None => output::print(&output).map(|()| code),
     });
@@ -70,18 +91,28 @@ fn exit(result: Result<u8, Error>) -> ExitCode {
     }))
 }
 
-fn command(command: &Command) -> Result<Outcome, Error> {
+fn command(command: &mut Command) -> Result<Outcome, Error> {
     match command {
-        Command::Explain(typed) => explain::explain(typed),
+        Command::Explain(typed) => {
+            #[cfg(unix)]
+            let _kept = cluster::for_explain(typed)?;
+            explain::explain(typed)
+        }
         Command::Schema(typed) => schema(typed),
         Command::Decode(typed) => decode::decode(typed),
         Command::Correlate(typed) => correlate::correlate(typed),
         Command::Collect(typed) => collect::collect(typed),
+        #[cfg(unix)]
+        Command::Cleanup(typed) => cluster::cleanup(typed),
         #[cfg(all(feature = "capture", target_os = "linux"))]
         Command::Capture(typed) => capture::capture(typed),
         #[cfg(not(all(feature = "capture", target_os = "linux")))]
         Command::Capture(_) => Err(Error::Usage(WITHOUT_LIBPCAP.to_owned())),
-        Command::Rules(typed) => rules::rules(typed),
+        Command::Rules(typed) => {
+            #[cfg(unix)]
+            let _kept = cluster::for_rules(typed)?;
+            rules::rules(typed)
+        }
         Command::Check(_) => Err(later("check")),
         Command::Completions(typed) => Ok(manual::completions(typed)),
         Command::Man(typed) => manual::man(typed),

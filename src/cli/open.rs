@@ -7,24 +7,19 @@ use crate::error::Error;
 use crate::load;
 use crate::snapshot::Snapshot;
 
-use super::args::Cluster;
 use super::demo;
+
+/// What to do where no snapshot was named and no cluster is known.
+const NO_SNAPSHOT: &str = "\
+give --snapshot PATH, or --demo for the one inside the program; with a kubeconfig (--kubeconfig FILE, or kubectl's own) \
+the cluster is asked";
 
 /// The snapshot that was named, or the one inside the program.
 pub(super) fn open(path: Option<&Path>, demo: bool) -> Result<Snapshot, Error> {
     match path {
         Some(path) => load::load(path).map_err(|err| with_hint(err, path)),
         None if demo => demo::snapshot(),
-        None => Err(Error::Usage("give --snapshot PATH, or --demo for the one inside the program".to_owned())),
-    }
-}
-
-/// kubectl's flags, which say what to ask a cluster with.
-pub(super) fn refuse_cluster(typed: &Cluster) -> Result<(), Error> {
-    let flags = [("--context", typed.context.is_some()), ("--kubeconfig", typed.kubeconfig.is_some())];
-    match flags.iter().find(|(_, asked)| *asked) {
-        Some((flag, _)) => Err(super::later(&format!("{flag}: asking a cluster"))),
-        None => Ok(()),
+        None => Err(Error::Usage(NO_SNAPSHOT.to_owned())),
     }
 }
 

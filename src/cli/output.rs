@@ -1,37 +1,36 @@
 //! Where the program writes: the standard output, a file, and the standard error.
 
-use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
 use crate::error::Error;
 use crate::render::{self, Charset};
 
+use super::packed::Packed;
+
 /// Writes to the standard output. Whoever closes the pipe early has seen enough.
 pub(super) fn print(output: &[u8]) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(output).and_then(|()| stdout.flush()) {
-        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::Usage(format!("the output can't be written: {err}")))
-        }
+        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => Err(unprinted(&err)),
         _ => Ok(()),
     }
 }
 
 /// The standard output, or the file of `-w`, for what is written little by little.
-pub(super) fn open(file: Option<&Path>) -> Result<Box<dyn io::Write>, Error> {
-    match file {
-        None => Ok(Box::new(io::BufWriter::new(io::stdout()))),
-        Some(file) => {
-            let opened = fs::File::create(file).map_err(|err| unwritten(file, &err))?;
-            Ok(Box::new(io::BufWriter::new(opened)))
-        }
-    }
+pub(super) fn open(file: Option<&Path>) -> Result<Packed, Error> {
+    Packed::open(file).map_err(|err| file.map_or_else(|| unprinted(&err), |file| unwritten(file, &err)))
 }
 
 /// Writes to the file of `-w`, in place of what it held.
 pub(super) fn write(file: &Path, output: &[u8]) -> Result<(), Error> {
-    fs::write(file, output).map_err(|err| unwritten(file, &err))
+    let written = Packed::open(Some(file)).and_then(|mut out| out.put(output).and_then(|()| out.finish()));
+    written.map_err(|err| unwritten(file, &err))
+}
+
+/// What is told where the standard output can't be written.
+fn unprinted(err: &io::Error) -> Error {
+    Error::Usage(format!("the output can't be written: {err}"))
 }
 
 /// What is told where a file of `-w` can't be written.

@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
-use crate::capture;
+use crate::capture::batch::Batch;
+use crate::capture::{self, Direction};
 use crate::error::Error;
 use crate::net::{IfName, NetnsId, NetnsName, NodeName};
 use crate::retrace::Point;
 use crate::snapshot::{Netns, Snapshot};
+use crate::trace::Way;
+use crate::wire::{Frame, LinkType};
 
 use super::names::near;
 
@@ -40,6 +43,51 @@ pub(super) fn of_interface(
             of_name.or_else(|| by_file(file, snapshot)).ok_or_else(|| unknown(file, name))
         }
     }
+}
+
+/// Which way a packet of a batch went, where its block in the file says so.
+pub(super) fn way(batch: &Batch, place: usize) -> Option<Way> {
+    match batch.options(place).direction()? {
+        Direction::In(_) => Some(Way::In),
+        Direction::Out => Some(Way::Out),
+    }
+}
+
+/// The index of the device that a packet of all devices passed, as its cooked header has it
+/// (<https://www.tcpdump.org/linktypes/LINKTYPE_LINUX_SLL2.html>).
+pub(super) fn device_index(frame: &Frame<'_>) -> Option<u32> {
+    if frame.link_type != LinkType::LINUX_SLL2 {
+        return None;
+    }
+    frame.bytes.get(4..)?.first_chunk().map(|index| u32::from_be_bytes(*index)).filter(|index| *index > 0)
+}
+
+/// What libpcap calls all devices of a namespace at once.
+const ALL: &str = "any";
+
+/// The point of a packet of a capture: of one of all devices, the device that the packet names by its index.
+pub(super) fn one_of_all(named: Point, index: Option<u32>, snapshot: &Snapshot) -> Result<Point, String> {
+    let is_all = named.device.as_str() == ALL;
+    let netns = snapshot.netns(named.netns);
+    match index {
+        None if is_all => Err("captured on all devices, and not said on which (LINUX_SLL): `tcpdump -i any -y \
+             LINUX_SLL2` says so"
+            .to_owned()),
+        None => Ok(named),
+        Some(index) => match device_at(netns, index) {
+            Some(device) if is_all || device == named.device => Ok(Point { device, ..named }),
+            Some(device) => Err(format!("captured on {device}")),
+            // Where the snapshot says no indexes, the name stands.
+            None if !is_all && netns.link(&named.device).is_none_or(|link| link.index.is_none()) => Ok(named),
+            None => Err(format!("captured on a device of index {index}, which the snapshot doesn't have")),
+        },
+    }
+}
+
+/// The device of an index.
+pub(super) fn device_at(netns: &Netns, index: u32) -> Option<IfName> {
+    let mut links = netns.links.iter().flatten();
+    links.find(|link| link.index == Some(index)).map(|link| link.name.clone())
 }
 
 fn unknown(file: &Path, name: Option<&str>) -> Error {
@@ -120,7 +168,7 @@ fn device_of(id: NetnsId, device: &str, snapshot: &Snapshot) -> Result<Point, St
     let netns: &Netns = snapshot.netns(id);
     let device = IfName::new(device);
     match &netns.links {
-        Some(links) if !links.iter().any(|link| link.name == device) => {
+        Some(links) if device.as_str() != ALL && !links.iter().any(|link| link.name == device) => {
             let names: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
             let hint = near::hint(device.as_str(), names.iter().map(|name| (*name).to_owned()), |name| name);
             let of = match &netns.name {

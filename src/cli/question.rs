@@ -55,20 +55,54 @@ pub(super) struct Resolved {
     pub(super) findings: Vec<Finding>,
 }
 
+/// What is asked beside FROM and TO.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms<'a> {
+    /// What the packet looks like.
+    pub(super) packet: &'a PacketOptions,
+    /// The Kubernetes namespace of names without one.
+    pub(super) namespace: Option<&'a str>,
+    /// Where the packet comes in.
+    pub(super) at: Option<&'a str>,
+    /// Whether the connection has seen packets both ways.
+    pub(super) state: State,
+    /// Whether the reply is left out.
+    pub(super) no_reply: bool,
+    /// How many ways are walked.
+    pub(super) max_paths: u32,
+    /// Whether rules that did not match are told.
+    pub(super) verbose: bool,
+}
+
+impl Explain {
+    /// What is asked beside FROM and TO.
+    pub(super) fn terms(&self) -> Terms<'_> {
+        Terms {
+            packet: &self.packet,
+            namespace: self.namespace.as_deref(),
+            at: self.at.as_deref(),
+            state: self.state,
+            no_reply: self.no_reply,
+            max_paths: self.max_paths,
+            verbose: self.verbose,
+        }
+    }
+}
+
 /// Resolves the question.
-pub(super) fn question(typed: &Explain, from: &str, to: &str, snapshot: &Snapshot) -> Result<Resolved, Error> {
+pub(super) fn question(typed: Terms<'_>, from: &str, to: &str, snapshot: &Snapshot) -> Result<Resolved, Error> {
     let protocol = typed.packet.proto.map(protocol);
-    let names = Names { snapshot, namespace: typed.namespace.as_deref(), protocol, port: typed.packet.port };
+    let names = Names { snapshot, namespace: typed.namespace, protocol, port: typed.packet.port };
     let sender = Named { typed: from, end: names.resolve(from, Role::From)? };
     let target = Named { typed: to, end: target(&names, to, &sender.end)? };
-    let family = family(&typed.packet, &sender, &target)?;
+    let family = family(typed.packet, &sender, &target)?;
     let start = start(typed, &sender, &target, family, &names)?;
-    let source = source(&typed.packet, &sender.end, family, &start, snapshot)?;
+    let source = source(typed.packet, &sender.end, family, &start, snapshot)?;
     let Some(destination) = target.end.address(family) else { return Err(no_address(to, family)) };
-    let given = given(&typed.packet)?;
+    let given = given(typed.packet)?;
     let payload = given.payload.as_deref();
     let ends = Ends { source, destination, port: target.end.port, protocol: target.end.protocol, payload };
-    let packet = packet::packet(ends, &typed.packet, typed.state)?;
+    let packet = packet::packet(ends, typed.packet, typed.state)?;
     let netns = target.end.own_netns();
     let gaps = sender.end.gaps.into_iter().chain(target.end.gaps).collect();
     // Where the question says where the packet comes in, its sender need not be known.
@@ -97,7 +131,7 @@ fn given(options: &PacketOptions) -> Result<Given, Error> {
     Ok(Given { payload, time: options.time, uid: options.uid, gid: options.gid, answer: None })
 }
 
-fn walk(typed: &Explain, packet: Packet, from: Origin, given: Given) -> Question {
+fn walk(typed: Terms<'_>, packet: Packet, from: Origin, given: Given) -> Question {
     Question {
         packet,
         from,
@@ -105,11 +139,13 @@ fn walk(typed: &Explain, packet: Packet, from: Origin, given: Given) -> Question
         max_paths: usize::try_from(typed.max_paths).unwrap_or(usize::MAX),
         verbose: typed.verbose,
         established: typed.state == State::Established,
+        opened_by: None,
         given,
     }
 }
 
-fn protocol(proto: Proto) -> Protocol {
+/// The protocol that was typed.
+pub(super) fn protocol(proto: Proto) -> Protocol {
     match proto {
         Proto::Icmp => Protocol::ICMP,
         Proto::Tcp => Protocol::TCP,
@@ -144,8 +180,14 @@ fn no_address(name: &str, family: Family) -> Error {
     Error::Usage(format!("{name} has no {family} address in the snapshot"))
 }
 
-fn start(typed: &Explain, from: &Named<'_>, to: &Named<'_>, family: Family, names: &Names<'_>) -> Result<Start, Error> {
-    if let Some(at) = &typed.at {
+fn start(
+    typed: Terms<'_>,
+    from: &Named<'_>,
+    to: &Named<'_>,
+    family: Family,
+    names: &Names<'_>,
+) -> Result<Start, Error> {
+    if let Some(at) = typed.at {
         let Point { netns, device } = point::at(at, names.snapshot)?;
         return Ok(Start::Known(Origin::Device { netns, device }));
     }

@@ -1,13 +1,14 @@
 //! `flowtrace rules`.
 
+use std::collections::HashMap;
 use std::path::Path;
 
-use crate::engine::{certainty, nft_certainty, nft_unmodelled};
+use crate::engine::{Certainty, certainty, nft_certainty, nft_unmodelled};
 use crate::error::Error;
 use crate::evidence::{Evidence, Gap};
 use crate::net::{Family, NetnsId, Protocol};
-use crate::render::{self, ChainListing, Listing, RuleListing, RulesetListing, TableListing};
-use crate::snapshot::{Chain, ChainPolicy, Netns, Nft, Rule, Ruleset, Snapshot, Table};
+use crate::render::{self, ChainListing, Listing, RuleListing, RulesetListing, TableListing, Told};
+use crate::snapshot::{Chain, ChainPolicy, Netns, Nft, Refused, Rule, Ruleset, Snapshot, Table};
 
 use super::args::{ListFormat, Rules};
 use super::names::{Home, Names, Role, near};
@@ -15,7 +16,6 @@ use super::{Outcome, exit, explain, open};
 
 /// Loads the snapshot and shows the rule sets of one namespace.
 pub(super) fn rules(typed: &Rules) -> Result<Outcome, Error> {
-    open::refuse_cluster(&typed.cluster)?;
     let snapshot = explain::patiently(|| open::open(typed.snapshot.as_deref(), typed.demo))?;
     let netns = find(typed, &snapshot)?;
     let listing = listing(&snapshot, snapshot.netns(netns), typed)?;
@@ -57,7 +57,7 @@ fn near_node(name: &str, snapshot: &Snapshot) -> Option<Error> {
 fn listing(snapshot: &Snapshot, netns: &Netns, typed: &Rules) -> Result<Listing, Error> {
     let families = [Family::Inet, Family::Inet6].into_iter();
     let iptables = families.flat_map(|family| netns.netfilter.rulesets(family));
-    let mut rulesets: Vec<_> = iptables.map(|ruleset| of_iptables(snapshot, ruleset)).collect();
+    let mut rulesets: Vec<_> = iptables.map(|ruleset| of_iptables(snapshot, netns, ruleset)).collect();
     rulesets.extend(netns.netfilter.nft.iter().flat_map(|nft| of_nft(snapshot, nft)));
     narrow(&mut rulesets, netns, typed)?;
     let concerns = |gap: &&Gap| gap.evidence.iter().any(|line| files(&rulesets).contains(&snapshot.files.path(*line)));
@@ -104,18 +104,22 @@ fn files(rulesets: &[RulesetListing]) -> Vec<&str> {
     rulesets.iter().map(|ruleset| ruleset.file.as_str()).collect()
 }
 
-fn told(snapshot: &Snapshot, gap: &Gap) -> String {
+fn told(snapshot: &Snapshot, gap: &Gap) -> Told {
     let at: Vec<String> =
         gap.evidence.iter().map(|line| format!("{}:{}", snapshot.files.path(*line), line.line)).collect();
-    format!("{} ({})", gap.what, at.join(" "))
+    let place = gap.column.zip(gap.evidence.first());
+    let place = place.map(|(column, line)| (snapshot.files.text(*line).to_owned(), column));
+    Told { what: format!("{} ({})", gap.what, at.join(" ")), at: place }
 }
 
-fn of_iptables(snapshot: &Snapshot, ruleset: &Ruleset) -> RulesetListing {
+fn of_iptables(snapshot: &Snapshot, netns: &Netns, ruleset: &Ruleset) -> RulesetListing {
     let family = if ruleset.family == Family::Inet { "ip" } else { "ip6" };
     let file = snapshot.files.get(ruleset.file).map_or_else(String::new, |file| file.path.clone());
-    let table = |table: &Table| TableListing {
-        name: table.name.to_string(),
-        chains: table.chains.iter().map(|chain| of_chain(ruleset, table, chain)).collect(),
+    let table = |table: &Table| {
+        let calls = ruleset.refused_calls(table);
+        let around = Around { snapshot, netns, ruleset, calls: &calls };
+        let chains = table.chains.iter().map(|chain| of_chain(&around, table, chain));
+        TableListing { name: table.name.to_string(), chains: chains.collect() }
     };
     RulesetListing {
         family,
@@ -125,27 +129,42 @@ fn of_iptables(snapshot: &Snapshot, ruleset: &Ruleset) -> RulesetListing {
     }
 }
 
-fn of_chain(ruleset: &Ruleset, table: &Table, chain: &Chain) -> ChainListing {
+/// What stands around the rules of a table.
+struct Around<'s> {
+    snapshot: &'s Snapshot,
+    netns: &'s Netns,
+    ruleset: &'s Ruleset,
+    /// The rules that call chains as the kernel lets no rule do, by their lines.
+    calls: &'s HashMap<u32, Refused>,
+}
+
+fn of_chain(around: &Around<'_>, table: &Table, chain: &Chain) -> ChainListing {
     let policy = match chain.policy {
         ChainPolicy::Return => "-",
         ChainPolicy::Accept => "ACCEPT",
         ChainPolicy::Drop => "DROP",
         ChainPolicy::Unknown => "?",
     };
-    let rules = ruleset.rules(table, chain).all().iter().map(|rule| of_rule(ruleset, rule));
+    let rules = around.ruleset.rules(table, chain).all().iter().map(|rule| of_rule(around, rule));
     ChainListing { name: chain.name.to_string(), policy, line: chain.evidence.line, rules: rules.collect() }
 }
 
-fn of_rule(ruleset: &Ruleset, rule: &Rule) -> RuleListing {
+fn of_rule(Around { snapshot, netns, ruleset, calls }: &Around<'_>, rule: &Rule) -> RuleListing {
     let text = ruleset.rule_text(rule);
     // `-A CHAIN` is the heading's.
     let text = text.splitn(3, ' ').nth(2).unwrap_or("");
-    let unmodelled = rule.refused().map(|refused| format!("{refused}: {}", refused.why));
+    let call = calls.get(&rule.evidence.line);
+    let absent = netns.absent(ruleset, rule);
+    let refused = call.is_some() || !absent.is_empty();
+    let unmodelled = rule.refused().chain(call).chain(&absent).map(|refused| Told {
+        what: format!("{refused}: {} (column {})", refused.why, refused.column),
+        at: Some((snapshot.files.text(rule.evidence).to_owned(), refused.column)),
+    });
     RuleListing {
         index: rule.index,
         line: rule.evidence.line,
         text: text.to_owned(),
-        certainty: certainty(rule).as_str(),
+        certainty: if refused { Certainty::NotModelled } else { certainty(rule) }.as_str(),
         unmodelled: unmodelled.collect(),
     }
 }
@@ -171,16 +190,17 @@ fn of_nft_chain(nft: &Nft, chain: &crate::snapshot::NftChain) -> ChainListing {
         Some(ChainPolicy::Unknown) => "?",
         Some(ChainPolicy::Accept) => "ACCEPT",
     };
-    let rule = |(index, rule): (u32, &crate::snapshot::NftRule)| {
+    let rule = |rule: &crate::snapshot::NftRule| {
         let certainty = nft_certainty(rule);
         let Evidence { line, .. } = rule.evidence;
         let text = nft.rule_text(rule);
-        RuleListing { index, line, text, certainty: certainty.as_str(), unmodelled: nft_unmodelled(rule) }
+        let unmodelled = nft_unmodelled(rule).into_iter().map(|what| Told { what, at: None }).collect();
+        RuleListing { index: rule.index, line, text, certainty: certainty.as_str(), unmodelled }
     };
     ChainListing {
         name: String::from(&*chain.name),
         policy,
         line: chain.evidence.line,
-        rules: (1..).zip(&chain.rules).map(rule).collect(),
+        rules: chain.rules.iter().map(rule).collect(),
     }
 }

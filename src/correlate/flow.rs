@@ -58,16 +58,26 @@ pub struct Ended {
     pub lane: LaneId,
     /// How many.
     pub packets: u64,
+    /// How many of them were lost: others like them had gone on.
+    pub lost: u64,
     /// How many of them at a time at which the next point was not capturing.
     pub outside: u64,
 }
 
 impl Flow {
-    /// How many packets were lost behind which point, by all that is known in the end.
+    /// How many packets were lost behind which point, as each packet's own [`End`] says.
     #[must_use]
-    pub fn losses(&self, lanes: &Lanes, onward: &Onward) -> Vec<(LaneId, u64)> {
-        let lost = self.ends.iter().filter(|ended| onward.next(lanes.lead(ended.lane)).is_some());
-        lost.map(|ended| (ended.lane, ended.packets - ended.outside)).filter(|(_, packets)| *packets > 0).collect()
+    pub fn losses(&self) -> Vec<(LaneId, u64)> {
+        self.ends.iter().filter(|ended| ended.lost > 0).map(|ended| (ended.lane, ended.lost)).collect()
+    }
+
+    /// How many packets were last seen where others like them have gone on since: whether those before were lost too is
+    /// not known.
+    #[must_use]
+    pub fn early(&self, lanes: &Lanes, onward: &Onward) -> Vec<(LaneId, u64)> {
+        let went = self.ends.iter().filter(|ended| onward.next(lanes.lead(ended.lane)).is_some());
+        let early = went.map(|ended| (ended.lane, ended.packets - ended.outside - ended.lost));
+        early.filter(|(_, packets)| *packets > 0).collect()
     }
 
     fn hop(&mut self, one: &Seen, other: &Seen) -> Option<&mut Hop> {
@@ -106,12 +116,14 @@ impl Flow {
         self.bytes += u64::from(first.length);
         self.first = self.first.min(first.time);
         self.last = self.last.max(first.time);
+        let is_lost = u64::from(matches!(journey.end, End::Lost(_)));
         let outside = u64::from(matches!(journey.end, End::Outside(..)));
         if let Some(ended) = self.ends.iter_mut().find(|ended| ended.lane == last.lane) {
             ended.packets += 1;
+            ended.lost += is_lost;
             ended.outside += outside;
         } else if self.ends.len() < MOST_HOPS {
-            self.ends.push(Ended { lane: last.lane, packets: 1, outside });
+            self.ends.push(Ended { lane: last.lane, packets: 1, lost: is_lost, outside });
         }
     }
 }

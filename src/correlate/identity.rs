@@ -186,6 +186,11 @@ fn other(packet: &Headers<'_>, depth: usize, hash: &mut impl Hasher) -> Form {
     Form::Whole
 }
 
+/// What of a packet's payload may be looked at.
+pub(super) fn looked_at<'a>(packet: &Headers<'a>) -> &'a [u8] {
+    if packet.transport().is_some() { packet.payload() } else { body(packet) }
+}
+
 /// What an IP header carries whose protocol is not decoded.
 fn body<'a>(packet: &Headers<'a>) -> &'a [u8] {
     let headers = packet.layers().iter().take_while(|layer| layer.kind.is_network() || layer.kind.is_extension());

@@ -1,10 +1,11 @@
 //! The lanes of all packets, each kept once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 
 use crate::net::{MacAddr, Protocol};
+use crate::trace::Way;
 
 use super::identity;
 use super::recognize::bits;
@@ -56,6 +57,8 @@ struct Row {
     lane: Lane,
     lead: Lead,
     flow: Option<FlowId>,
+    /// Whether a packet was seen at another point afterwards.
+    has_gone_on: bool,
 }
 
 /// All lanes.
@@ -64,6 +67,10 @@ pub struct Lanes {
     rows: Vec<Row>,
     by_hash: ByHash<LaneId>,
     leads: ByHash<Lead>,
+    /// Which conversations' directions each point has seen.
+    directions: HashSet<u64, BuildHasherDefault<Hashed>>,
+    /// Those of which a packet was seen at another point afterwards, whatever else changed between its lanes.
+    gone_on: HashSet<u64, BuildHasherDefault<Hashed>>,
 }
 
 impl Lanes {
@@ -80,7 +87,8 @@ impl Lanes {
         let id = LaneId(u32::try_from(self.rows.len()).unwrap_or(u32::MAX));
         let next = Lead(u32::try_from(self.leads.len()).unwrap_or(u32::MAX));
         let lead = *self.leads.entry(lead_hash(lane)).or_insert(next);
-        self.rows.push(Row { lane: *lane, lead, flow: None });
+        self.rows.push(Row { lane: *lane, lead, flow: None, has_gone_on: false });
+        self.directions.insert(direction(lane.point, flow_hash(lane)));
         self.by_hash.insert(key, id);
         id
     }
@@ -109,6 +117,26 @@ impl Lanes {
         self.rows.get(id.0 as usize).and_then(|row| row.flow)
     }
 
+    /// A packet of a lane was seen at another point afterwards.
+    pub(super) fn goes_on(&mut self, id: LaneId) {
+        let Some(row) = self.rows.get_mut(id.0 as usize) else { return };
+        if !std::mem::replace(&mut row.has_gone_on, true) {
+            self.gone_on.insert(direction(row.lane.point, flow_hash(&row.lane)));
+        }
+    }
+
+    /// Whether a lane's packets may end at its point for all that is known: none of them was seen further on, while
+    /// answers to them came by. Others that lead on to the same address may be on another way, to another endpoint of a
+    /// service.
+    #[must_use]
+    pub fn may_end(&self, id: LaneId) -> bool {
+        let Some(lane) = self.get(id) else { return false };
+        let ports = lane.ports.map(|(from, to)| (to, from));
+        let back = Lane { source: lane.destination, destination: lane.source, ports, ..*lane };
+        let is_answered = self.directions.contains(&direction(lane.point, flow_hash(&back)));
+        is_answered && !self.gone_on.contains(&direction(lane.point, flow_hash(lane)))
+    }
+
     pub(super) fn set_flow(&mut self, id: LaneId, flow: FlowId) {
         if let Some(row) = self.rows.get_mut(id.0 as usize) {
             row.flow = Some(flow);
@@ -116,9 +144,15 @@ impl Lanes {
     }
 }
 
+/// A direction of a conversation at a point.
+fn direction(point: PointId, flow: u64) -> u64 {
+    fold(flow, point.0.into())
+}
+
 /// A lane is looked up for every packet, so that its hash costs a multiplication for each of few words.
 fn hash(lane: &Lane) -> u64 {
     let place = u64::from(lane.point.0) << 40 | u64::from(lane.protocol.0) << 32 | u64::from(lane.device);
+    let place = way_bits(lane) << 56 | place;
     let (source, destination) = lane.ports.unwrap_or_default();
     let mut hash = fold(0, place);
     hash = fold(addresses(hash, lane.source, lane.destination), u64::from(source) << 16 | u64::from(destination));
@@ -130,6 +164,14 @@ fn hash(lane: &Lane) -> u64 {
         hash = fold(hash, outer.name.len() as u64);
     }
     hash
+}
+
+fn way_bits(lane: &Lane) -> u64 {
+    match lane.way {
+        None => 0,
+        Some(Way::In) => 1,
+        Some(Way::Out) => 2,
+    }
 }
 
 /// Mixes a word into a hash: the halves of their product, one over the other.
@@ -156,7 +198,7 @@ fn octets(mac: MacAddr) -> u64 {
 
 fn lead_hash(lane: &Lane) -> u64 {
     let mut hash = identity::hasher();
-    hash.write_u64(u64::from(lane.point.0) << 32 | u64::from(lane.device));
+    hash.write_u64(way_bits(lane) << 56 | u64::from(lane.point.0) << 32 | u64::from(lane.device));
     hash.write_u128(bits(lane.leading()));
     hash.write_u8(u8::from(lane.tunnel.is_some()));
     if let Some(link) = lane.link {

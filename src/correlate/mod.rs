@@ -9,6 +9,7 @@
 //! | [`sight`] | what a point saw of a packet: a [`Sight`] in a [`Lane`] |
 //! | [`point`] | capture points by name |
 //! | [`identity`] | what makes it the same packet elsewhere |
+//! | `alike` | packets that only look the same |
 //! | [`recognize()`] | makes a sight of a decoded packet |
 //! | [`survey`], [`clocks`], [`clock`] | the first pass, and what the clocks differ by |
 //! | [`onward`], [`order`] | which point comes next, and which comes first |
@@ -20,6 +21,7 @@
 //!
 //! Nothing here reads a file or asks for the time: the packets are handed in.
 
+mod alike;
 pub mod clock;
 pub mod clocks;
 pub mod compare;
@@ -56,7 +58,7 @@ pub use onward::Onward;
 pub use outlook::{Outlook, Told};
 pub use point::{Named, Point};
 pub use predict::{Predicted, PredictedHop, Predictor, State};
-pub use recognize::{Origin, Unfit, depth, recognize};
+pub use recognize::{DEPTH, Origin, Unfit, kept, recognize};
 pub use rewrite::{Change, changes};
 pub use sight::{FileId, Lane, NodeId, Outer, PointId, Sight};
 pub use survey::{Learned, Period, Survey};

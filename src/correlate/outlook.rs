@@ -34,12 +34,15 @@ pub struct Told {
     pub packets: u64,
     /// Behind which point they were lost.
     pub lost_after: Option<PointId>,
+    /// How many of them were lost by the model alone.
+    pub silent: u64,
 }
 
 impl Outlook {
     /// Counts a packet, which was lost behind a point or not.
     pub fn add(&mut self, journey: &Journey<'_>, predicted: Option<&Rc<Predicted>>, lost_after: Option<PointId>) {
-        self.silent += u64::from(lost_after.is_some() && !matches!(journey.end, End::Lost(_)));
+        let silent = u64::from(lost_after.is_some() && !matches!(journey.end, End::Lost(_)));
+        self.silent += silent;
         if lost_after.is_some() {
             self.add_loss(predicted);
         }
@@ -47,18 +50,24 @@ impl Outlook {
         let told = self.flows.entry(flow).or_default();
         let is_same = |one: &&mut Told| one.lost_after == lost_after && *one.predicted == **predicted;
         if let Some(same) = told.iter_mut().find(is_same) {
-            same.packets += 1;
+            (same.packets, same.silent) = (same.packets + 1, same.silent + silent);
         } else if told.len() < MOST {
-            told.push(Told { predicted: Rc::clone(predicted), packets: 1, lost_after });
+            told.push(Told { predicted: Rc::clone(predicted), packets: 1, lost_after, silent });
         }
     }
 
     fn add_loss(&mut self, predicted: Option<&Rc<Predicted>>) {
-        let step = predicted.and_then(|predicted| predicted.trace.steps.get(predicted.cause?));
-        match step.filter(|step| !step.because.is_empty()) {
-            Some(step) => *self.causes.entry(step.because.clone()).or_default() += 1,
+        match predicted.map(|predicted| predicted.because()).filter(|because| !because.is_empty()) {
+            Some(because) => *self.causes.entry(because).or_default() += 1,
             None => self.unexplained += 1,
         }
+    }
+
+    /// Behind which points packets of a flow were lost by the model alone, and how many.
+    #[must_use]
+    pub fn silent_of(&self, flow: FlowId) -> Vec<(PointId, u64)> {
+        let told = self.flows.get(&flow).into_iter().flatten().filter(|told| told.silent > 0);
+        told.filter_map(|told| Some((told.lost_after?, told.silent))).collect()
     }
 
     /// What there is to tell of a flow, that of most packets first.

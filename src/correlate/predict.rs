@@ -10,9 +10,10 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use crate::engine::{self, Given, Origin, Question};
-use crate::net::{Ip, NetnsName, Packet, Protocol, Transport};
-use crate::snapshot::Snapshot;
-use crate::trace::{Decision, Step, Trace, Verdict};
+use crate::evidence::Evidence;
+use crate::net::{Encapsulation, Ip, Link, MacAddr, NetnsName, Packet, Protocol, Transport};
+use crate::snapshot::{LinkKind, Netns, Snapshot, Vxlan};
+use crate::trace::{Decision, Step, Trace, Verdict, Way};
 
 use super::compare::{Difference, differences};
 use super::identity;
@@ -28,11 +29,13 @@ const MOST_FLOWS: usize = 10_000;
 const MOST_PATHS: usize = 64;
 /// How many different results are kept.
 const MOST_TOLD: usize = 1 << 16;
+/// What flannel's tunnel packets start with; none of its decisions hang on it.
+const TUNNEL_TTL: u8 = 64;
 /// The size of the largest frame on a wire, which the packets are that a device joined to a larger one.
 const FRAME: u32 = 1400;
 
 /// What the snapshot says of a packet, and what of it was seen.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Predicted {
     /// The way that fits best.
     pub trace: Rc<Trace>,
@@ -46,6 +49,33 @@ pub struct Predicted {
     pub next: Option<Point>,
 }
 
+/// Ways are walked once a flow, so that two are the same only where they are one.
+impl PartialEq for Predicted {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.trace, &other.trace)
+            && (&self.hops, &self.elsewhere, self.cause, &self.next)
+                == (&other.hops, &other.elsewhere, other.cause, &other.next)
+    }
+}
+
+impl Predicted {
+    /// The lines that end the packet, by the step that does; where that has none of its own (nobody answers for a next
+    /// hop), those that sent it there: the forwarding entry of a tunnel, and the route.
+    #[must_use]
+    pub fn because(&self) -> Vec<Evidence> {
+        let Some(end) = self.cause.and_then(|cause| self.trace.steps.get(cause)) else { return Vec::new() };
+        if !end.because.is_empty() {
+            return end.because.clone();
+        }
+        let leads = |step: &&Step| {
+            matches!(step.decision, Decision::Fdb { .. } | Decision::Route { .. } | Decision::Neighbor { .. })
+        };
+        // What comes before the last device has led it there already.
+        let steps = self.trace.steps.iter().rev().take_while(|step| at(step).is_none());
+        steps.filter(leads).flat_map(|step| step.because.iter().copied()).collect()
+    }
+}
+
 /// A device on a predicted way.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PredictedHop {
@@ -53,6 +83,8 @@ pub struct PredictedHop {
     pub step: usize,
     /// The device.
     pub point: Point,
+    /// Which way the packet passes it.
+    pub way: Way,
     /// Whether it is one of the capture points.
     pub is_captured: bool,
     /// What was seen there.
@@ -77,6 +109,8 @@ pub struct Predictor<'a> {
     ways: HashMap<FlowId, Rc<Vec<Rc<Trace>>>, foldhash::quality::RandomState>,
     /// By what an answer's flow is called: the flow that it answers.
     answered: ByHash<FlowId>,
+    /// What was asked about flows: who has sent the first packet, and that packet.
+    asked: HashMap<FlowId, (Origin, Packet), foldhash::quality::RandomState>,
     told: ByHash<Option<Rc<Predicted>>>,
 }
 
@@ -84,8 +118,8 @@ impl<'a> Predictor<'a> {
     /// Nothing is walked yet.
     #[must_use]
     pub fn new(snapshot: &'a Snapshot, points: &'a [Point]) -> Self {
-        let (ways, answered, told) = (HashMap::default(), ByHash::default(), ByHash::default());
-        Self { snapshot, points, ways, answered, told }
+        let (ways, asked) = (HashMap::default(), HashMap::default());
+        Self { snapshot, points, ways, answered: ByHash::default(), asked, told: ByHash::default() }
     }
 
     /// What the snapshot says of a packet; `None` where it can't be walked: nobody knows where it comes from, or it is
@@ -164,21 +198,33 @@ impl<'a> Predictor<'a> {
         let answer = question.and_then(|asked| self.ways.get(&FlowId(asked.0 | ANSWER)).cloned());
         let ways = match answer {
             Some(ways) => ways,
-            None => self.walk(flow, first, lane)?,
+            None => self.walk(flow, question, first, lane)?,
         };
         self.ways.insert(flow, Rc::clone(&ways));
         Some(ways)
     }
 
-    /// Walks a flow's packet, and keeps its answer's ways beside its own.
-    fn walk(&mut self, flow: FlowId, first: &Seen, lane: &Lane) -> Option<Rc<Vec<Rc<Trace>>>> {
+    /// Walks a flow's packet, and keeps its answer's ways beside its own. Where it is itself the answer to another flow's,
+    /// of which no answer could be walked, that one goes before.
+    fn walk(&mut self, flow: FlowId, answers: Option<FlowId>, first: &Seen, lane: &Lane) -> Option<Rc<Vec<Rc<Trace>>>> {
+        let from = self.origin(lane)?;
+        let packet = packet(first, lane)?;
+        let packet = match &from {
+            // Nobody is known to have put it into its tunnel: it comes in as it was seen.
+            Origin::Device { netns, .. } => wrapped(packet, lane, self.snapshot.netns(*netns)),
+            _ => packet,
+        };
+        let opened_by = answers.and_then(|answers| self.asked.get(&answers)).cloned();
+        let opens = if opened_by.is_some() { SYN_ACK } else { SYN };
+        self.asked.insert(flow, (from.clone(), packet.clone()));
         let question = Question {
-            packet: packet(first, lane)?,
-            from: self.origin(lane)?,
+            packet,
+            from,
             reply: true,
             max_paths: MOST_PATHS,
             verbose: false,
-            established: lane.protocol == Protocol::TCP && first.flags & SYN_ACK != SYN,
+            established: lane.protocol == Protocol::TCP && first.flags & SYN_ACK != opens,
+            opened_by,
             given: Given::default(),
         };
         let answer = engine::explain(self.snapshot, &question);
@@ -215,7 +261,10 @@ impl<'a> Predictor<'a> {
         for seen in journey.sights {
             let Some(lane) = lanes.get(seen.lane) else { continue };
             let point = self.points.get(lane.point.index());
-            let place = hops.iter().skip(next).position(|hop| Some(&hop.point) == point).map(|place| next + place);
+            let is_here = |hop: &PredictedHop| {
+                Some(&hop.point) == point && lane.way.is_none_or(|way| way == hop.way || is_loopback(&hop.point))
+            };
+            let place = hops.iter().skip(next).position(is_here).map(|place| next + place);
             let Some(hop) = place.and_then(|place| hops.get_mut(place)) else {
                 elsewhere.push(lane.point);
                 score -= 3;
@@ -230,7 +279,11 @@ impl<'a> Predictor<'a> {
         }
         let unseen = hops.iter().filter(|hop| hop.is_captured && hop.state == State::Unseen).count();
         score -= i64::try_from(unseen).unwrap_or(0);
-        let cause = cause(trace, &hops, reached).filter(|_| matches!(journey.end, End::Lost(_) | End::LastSeen(_)));
+        // What was last seen somewhere else has gone on from where the way ends.
+        let last = journey.sights.last().and_then(|seen| self.points.get(lanes.point(seen.lane).index()));
+        let is_on_it = reached.and_then(|reached| hops.get(reached)).is_some_and(|hop| Some(&hop.point) == last);
+        let cause = cause(trace, &hops, reached);
+        let cause = cause.filter(|_| is_on_it && matches!(journey.end, End::Lost(_) | End::LastSeen(_)));
         let behind = reached.map_or(0, |reached| reached + 1);
         let next = hops.iter().skip(behind).find(|hop| hop.is_captured && elsewhere.is_empty());
         let next = next.map(|hop| hop.point.clone());
@@ -242,9 +295,9 @@ impl<'a> Predictor<'a> {
         let steps = trace.steps.iter().enumerate();
         let devices = steps.filter_map(|(step, taken)| Some((step, at(taken)?)));
         devices
-            .map(|(step, point)| {
+            .map(|(step, (point, way))| {
                 let is_captured = self.points.contains(&point);
-                PredictedHop { step, point, is_captured, state: State::Unseen }
+                PredictedHop { step, point, way, is_captured, state: State::Unseen }
             })
             .collect()
     }
@@ -255,11 +308,20 @@ const ANSWER: u32 = 1 << 31;
 const SYN: u8 = 0x02;
 const SYN_ACK: u8 = 0x12;
 
-/// The capture point that a step is at, where a capture shows it.
-fn at(step: &Step) -> Option<Point> {
-    let (Decision::Receive { device, .. } | Decision::Transmit { device }) = &step.decision else { return None };
+/// The capture point that a step is at, and which way the packet passes it, where a capture shows it.
+fn at(step: &Step) -> Option<(Point, Way)> {
+    let (device, way) = match &step.decision {
+        Decision::Receive { device, .. } => (device, Way::In),
+        Decision::Transmit { device } => (device, Way::Out),
+        _ => return None,
+    };
     let place = &step.place;
-    Some(Point { node: place.node.clone(), netns: place.name.clone(), device: device.clone() })
+    Some((Point { node: place.node.clone(), netns: place.name.clone(), device: device.clone() }, way))
+}
+
+/// What passes `lo` leaves by it and comes in by it, of which libpcap shows one.
+fn is_loopback(point: &Point) -> bool {
+    point.device.as_str() == "lo"
 }
 
 /// The step that ends a way behind the last device that saw the packet, where the packet doesn't arrive and no further
@@ -289,6 +351,31 @@ fn packet(seen: &Seen, lane: &Lane) -> Option<Packet> {
     let ip = Ip { source: lane.source, destination: lane.destination, ttl: seen.ttl, tos: 0, df: is_v6 };
     let length = if lane.protocol == Protocol::TCP { seen.length.min(FRAME) } else { seen.length };
     Some(Packet::new(ip, transport, length))
+}
+
+/// The packet inside the VXLAN tunnel that it was seen in, where the namespace has the tunnel's device: to that device's
+/// link address, which no lane has. flannel's devices of both families have the same network identifier.
+fn wrapped(packet: Packet, lane: &Lane, netns: &Netns) -> Packet {
+    let Some(outer) = lane.tunnel.filter(|outer| outer.name == "vxlan") else { return packet };
+    let devices = netns.links.iter().flatten().filter_map(|link| match &link.kind {
+        LinkKind::Vxlan(vxlan) if Some(vxlan.vni.0) == outer.vni => Some((link.lladdr?, vxlan)),
+        _ => None,
+    });
+    let is_its = |vxlan: &Vxlan| vxlan.local.map(|local| local == outer.destination);
+    let device = devices.filter(|(_, vxlan)| is_its(vxlan) != Some(false)).max_by_key(|(_, vxlan)| is_its(vxlan));
+    let Some((lladdr, vxlan)) = device else { return packet };
+    let is_v6 = outer.destination.is_ipv6();
+    let ip = Ip { source: outer.source, destination: outer.destination, ttl: TUNNEL_TTL, tos: 0, df: is_v6 };
+    // UDP's and VXLAN's header, and the frame's.
+    let length = packet.length + if is_v6 { 40 } else { 20 } + 8 + 8 + 14;
+    let transport = Transport::Udp { source: None, destination: Some(vxlan.port) };
+    let inner = Packet { link: Some(Link { source: MacAddr([0; 6]), destination: lladdr }), ..packet };
+    Packet {
+        link: lane.link,
+        inner: Some(Box::new(inner)),
+        encapsulation: Some(Encapsulation::Vxlan(vxlan.vni)),
+        ..Packet::new(ip, transport, length)
+    }
 }
 
 impl PredictedHop {

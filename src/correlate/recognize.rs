@@ -4,15 +4,15 @@ use std::hash::Hasher;
 use std::net::IpAddr;
 
 use crate::net::{Link, MacAddr, Protocol};
+use crate::trace::Way;
 use crate::wire::{Decoded, Headers, Kind};
 
 use super::identity::{self, Identity};
 use super::sight::{FileId, Lane, Outer, PointId, Sight};
 
-/// How much of a payload tells packets apart, at most.
-const DEPTH: usize = 256;
-/// How many bytes of headers come before a payload, at most, in the tunnels of a cluster.
-const HEADERS: usize = 160;
+/// How much of a payload tells packets apart, at most. Where captures cut packets it is less, and the same everywhere, or a
+/// packet that was cut at one point would be none of those at the others.
+pub const DEPTH: usize = 256;
 
 /// Where a packet comes from.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,10 @@ pub struct Origin {
     pub number: u64,
     /// Nanoseconds since 1970.
     pub time: i64,
+    /// Which way it went, where the file says so beside the packet.
+    pub way: Option<Way>,
+    /// Whether the point is one device of a cooked capture, whose packets name their devices.
+    pub is_one_device: bool,
 }
 
 /// Why a packet is not looked for elsewhere.
@@ -36,11 +40,15 @@ pub enum Unfit {
     Group,
 }
 
-/// How much of a payload is looked at where captures kept so many bytes of each packet: the same everywhere, or a packet
-/// that was cut at one point would be none of those at the others.
+/// How many bytes of the payload by which a packet is told from others were captured; `None` where none is needed: of TCP,
+/// and of what is not IP.
 #[must_use]
-pub fn depth(snap_length: u32) -> usize {
-    (snap_length as usize).saturating_sub(HEADERS).min(DEPTH)
+pub fn kept(decoded: &Decoded<'_>) -> Option<usize> {
+    let innermost = decoded.packets().last()?;
+    if innermost.transport().is_some_and(|layer| layer.kind == Kind::Tcp) {
+        return None;
+    }
+    Some(identity::looked_at(&innermost).len())
 }
 
 /// A decoded packet as a sight. Up to `depth` bytes of its payload are looked at.
@@ -59,9 +67,11 @@ pub fn recognize(decoded: &Decoded<'_>, origin: Origin, depth: usize) -> Result<
     let quoted = decoded.quoted();
     let identity = identify(origin.point, &outermost, inner.as_ref(), quoted.as_ref(), depth);
     let (device, link) = link(decoded);
+    let told = || decoded.is_outgoing().map(|is_outgoing| if is_outgoing { Way::Out } else { Way::In });
     let lane = Lane {
         point: origin.point,
-        device,
+        device: if origin.is_one_device { 0 } else { device },
+        way: origin.way.or_else(told),
         protocol: innermost.protocol().unwrap_or(Protocol(0)),
         source,
         destination,

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::net::{Link, Protocol};
+use crate::trace::Way;
 
 use super::identity::Identity;
 
@@ -63,8 +64,10 @@ pub struct Sight {
 pub struct Lane {
     /// The capture point.
     pub point: PointId,
-    /// Of a cooked capture, which has packets of several devices: which one, and which way it passed it; 0 elsewhere.
+    /// Of a cooked capture, which has packets of several devices: which one, and for whom it was; 0 elsewhere.
     pub device: u32,
+    /// Which way it passed the device, where the capture says so.
+    pub way: Option<Way>,
     /// The protocol of the innermost packet.
     pub protocol: Protocol,
     /// Its source address.

@@ -1,6 +1,7 @@
 //! The first of two passes: a sample of all packets, the same ones at every point, tells what the clocks of nodes differ
 //! by, and where packets go on from each point.
 
+use super::alike::{Bond, REWRITTEN, bond, is_weak};
 use super::clocks::Clocks;
 use super::identity::{Form, Identity};
 use super::lanes::{ByHash, LaneId, Lanes};
@@ -19,6 +20,8 @@ pub(super) struct Sample {
     lane: LaneId,
     time: i64,
     ttl: u8,
+    /// Whether nothing but its content tells it from others.
+    is_weak: bool,
 }
 
 impl Timed for Sample {
@@ -86,7 +89,8 @@ impl Survey {
         let lane = self.lanes.intern(&sight.lane);
         let samples = self.samples.entry(key).or_default();
         if samples.len() < MOST_SIGHTS {
-            samples.push(Sample { lane, time: sight.time, ttl: sight.ttl });
+            let is_weak = is_weak(sight.lane.protocol, sight.identity.id);
+            samples.push(Sample { lane, time: sight.time, ttl: sight.ttl, is_weak });
         }
         while self.samples.len() > MOST {
             self.mask = self.mask << 1 | 1;
@@ -109,9 +113,10 @@ impl Survey {
     /// What all that tells.
     #[must_use]
     pub fn learn(self) -> Learned {
-        let Self { nodes, lanes, samples, periods, .. } = self;
+        let Self { nodes, mut lanes, samples, periods, .. } = self;
         let node_count = nodes.iter().map(|node| node.index() + 1).max().unwrap_or(0);
-        let sure: Vec<Vec<Sample>> = samples.into_values().filter(|samples| is_sure(samples)).collect();
+        let is_one = |samples: &Vec<Sample>| is_sure(samples) && is_connected(samples, &lanes, &nodes);
+        let sure: Vec<Vec<Sample>> = samples.into_values().filter(is_one).collect();
         let clocks = Clocks::fit(node_count, sure.iter().map(Vec::as_slice), &lanes, &nodes);
         let node = |point: PointId| nodes.get(point.index()).copied().unwrap_or(NodeId(0));
         let correct = |mut samples: Vec<Sample>| {
@@ -129,7 +134,7 @@ impl Survey {
         for samples in &mut packets {
             order.arrange(samples, &lanes);
         }
-        let onward = onward(&packets, &lanes);
+        let onward = onward(&packets, &mut lanes);
         let periods = (0..).zip(periods).map(|(point, period)| {
             let correct = |time| clocks.correct(node(PointId(point)), time);
             period.map(|period| Period { first: correct(period.first), last: correct(period.last) })
@@ -140,6 +145,20 @@ impl Survey {
 }
 
 impl Learned {
+    /// What a capture starts from that is looked at while it runs: all points are of one node and capture all along.
+    /// Packets that come in are said to pass points in these orders, of which their stamps tell nothing.
+    #[must_use]
+    pub fn live(points: usize, orders: &[Vec<PointId>]) -> Self {
+        let (nodes, lanes) = (vec![NodeId(0); points], Lanes::default());
+        let clocks = Clocks::fit(1, std::iter::empty(), &lanes, &nodes);
+        let mut order = Order::default();
+        for points in orders {
+            order.assume(points);
+        }
+        let periods = vec![Some(Period { first: i64::MIN, last: i64::MAX }); points];
+        Self { nodes, lanes, clocks, onward: Onward::default(), order, periods }
+    }
+
     /// A moment of a point's clock, by the reference's.
     #[must_use]
     pub fn correct(&self, point: PointId, time: i64) -> i64 {
@@ -178,12 +197,44 @@ fn is_sure(samples: &[Sample]) -> bool {
     samples.len() < MOST_SIGHTS && !samples.iter().enumerate().any(|(place, one)| repeats(place, one))
 }
 
-fn onward(packets: &[Vec<Sample>], lanes: &Lanes) -> Onward {
+/// Whether the sights of what has no number are of one packet, by their addresses: each has an end in common with another
+/// one, or was seen on its node right before or after.
+fn is_connected(samples: &[Sample], lanes: &Lanes, nodes: &[NodeId]) -> bool {
+    if !samples.iter().any(|sample| sample.is_weak) {
+        return true;
+    }
+    let node = |sample: &Sample| nodes.get(lanes.point(sample.lane).index());
+    let bond = |one: &Sample, other: &Sample| {
+        let (Some(lane), Some(other_lane)) = (lanes.get(one.lane), lanes.get(other.lane)) else { return Bond::Apart };
+        let is_near = node(one) == node(other) && one.time.abs_diff(other.time) <= REWRITTEN.unsigned_abs();
+        match bond((lane, one.ttl), (other_lane, other.ttl)) {
+            Bond::Loose if is_near => Bond::Close,
+            bond => bond,
+        }
+    };
+    let mut reached: Vec<&Sample> = samples.first().into_iter().collect();
+    let mut left: Vec<&Sample> = samples.iter().skip(1).collect();
+    let mut next = 0;
+    while let Some(one) = reached.get(next).copied() {
+        next += 1;
+        if left.iter().any(|other| bond(one, other) == Bond::Apart) {
+            return false;
+        }
+        let (close, rest): (Vec<&Sample>, Vec<&Sample>) =
+            left.into_iter().partition(|other| bond(one, other) == Bond::Close);
+        left = rest;
+        reached.extend(close);
+    }
+    left.is_empty()
+}
+
+fn onward(packets: &[Vec<Sample>], lanes: &mut Lanes) -> Onward {
     let mut onward = Onward::default();
     for samples in packets {
         for pair in samples.windows(2) {
             let [one, other] = pair else { continue };
             onward.went(lanes.lead(one.lane), lanes.point(one.lane), lanes.point(other.lane));
+            lanes.goes_on(one.lane);
             onward.took(one.lane, other.lane, other.time.saturating_sub(one.time));
         }
     }

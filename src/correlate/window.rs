@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::alike::{Bond, REWRITTEN, bond, is_weak};
 use super::flow::Flows;
 use super::identity::{Form, Identity};
 use super::journey::{End, Journey, Seen};
@@ -34,6 +35,8 @@ pub struct Window {
     carried: Carried,
     /// The number of the last packet.
     count: u64,
+    /// How many packets were lost.
+    lost: u64,
     /// How many packets were waited for shorter than the window is.
     pub hurried: u64,
     found: Vec<Slot>,
@@ -51,6 +54,8 @@ pub struct Summary {
     pub onward: Onward,
     /// How many packets there were.
     pub packets: u64,
+    /// How many of them were lost, as their ends say.
+    pub lost: u64,
     /// How many of them were waited for shorter than the window is, because there were too many at once.
     pub hurried: u64,
 }
@@ -68,6 +73,7 @@ impl Window {
             flows: Flows::default(),
             carried: Carried::default(),
             count: 0,
+            lost: 0,
             hurried: 0,
             found: Vec::new(),
             todo: Vec::new(),
@@ -121,8 +127,13 @@ impl Window {
         while let Some(slot) = self.open.queue.pop_front() {
             self.close(slot, each);
         }
-        let Self { learned, flows, count, hurried, .. } = self;
-        Summary { lanes: learned.lanes, flows, onward: learned.onward, packets: count, hurried }
+        let Self { learned, flows, count, lost, hurried, .. } = self;
+        Summary { lanes: learned.lanes, flows, onward: learned.onward, packets: count, lost, hurried }
+    }
+
+    /// Hands on what is waited for no longer at a moment by the reference's clock, where no sight comes that would.
+    pub fn pass(&mut self, now: i64, each: &mut impl FnMut(&Journey<'_>, &Lanes)) {
+        self.expire(now, each);
     }
 
     fn expire(&mut self, now: i64, each: &mut impl FnMut(&Journey<'_>, &Lanes)) {
@@ -168,6 +179,49 @@ impl Window {
     fn likeliest(&self, found: &[Slot], seen: &Seen) -> Option<Slot> {
         let takes = |slot: &Slot| self.open.get(*slot).is_some_and(|packet| takes(packet, seen));
         let mut possible = found.iter().copied().filter(takes);
+        let first = possible.next()?;
+        let protocol = self.learned.lanes.get(seen.lane).map(|lane| lane.protocol);
+        if protocol.is_some_and(|protocol| is_weak(protocol, seen.id)) {
+            let bonds = [first].into_iter().chain(possible).map(|slot| (self.bond(slot, seen), slot));
+            let (mut close, mut loose) = (Vec::new(), Vec::new());
+            bonds.for_each(|(bond, slot)| match bond {
+                Bond::Close => close.push(slot),
+                Bond::Loose => loose.push(slot),
+                Bond::Apart => {}
+            });
+            return self.most_due(if close.is_empty() { loose } else { close }.into_iter(), seen);
+        }
+        self.most_due([first].into_iter().chain(possible), seen)
+    }
+
+    /// How a sight of what has no number goes together with a packet.
+    fn bond(&self, slot: Slot, seen: &Seen) -> Bond {
+        let lanes = &self.learned.lanes;
+        let (Some(packet), Some(lane)) = (self.open.get(slot), lanes.get(seen.lane)) else { return Bond::Apart };
+        let mut all = Bond::Loose;
+        for other in packet.seen.iter().filter(|other| !other.is_part) {
+            let Some(other_lane) = lanes.get(other.lane) else { continue };
+            match bond((other_lane, other.ttl), (lane, seen.ttl)) {
+                Bond::Apart => return Bond::Apart,
+                Bond::Close => all = Bond::Close,
+                Bond::Loose => {}
+            }
+        }
+        // Both ends are rewritten at once: on one node, right then, and no router gives TTL back.
+        let node = |lane: LaneId| self.learned.nodes.get(lanes.point(lane).index());
+        let is_rewritten = |last: &Seen| {
+            node(last.lane) == node(seen.lane)
+                && seen.time.saturating_sub(last.time) <= REWRITTEN
+                && seen.ttl <= last.ttl
+        };
+        match all {
+            Bond::Loose if !packet.seen.last().is_some_and(is_rewritten) => Bond::Apart,
+            bond => bond,
+        }
+    }
+
+    /// Of packets that a sight may be of, the one that is due.
+    fn most_due(&self, mut possible: impl Iterator<Item = Slot>, seen: &Seen) -> Option<Slot> {
         let first = possible.next()?;
         let Some(second) = possible.next() else { return Some(first) };
         let off = |slot: Slot| {
@@ -276,6 +330,7 @@ impl Window {
             let (lead, at, to) = (lanes.lead(one.lane), lanes.point(one.lane), lanes.point(other.lane));
             missed.extend(onward.missed(lead, to));
             onward.went(lead, at, to);
+            lanes.goes_on(one.lane);
         }
         let (Some(first), Some(last)) = (sights.first(), sights.last()) else { return };
         if !sights.iter().chain(parts.iter()).any(|seen| seen.is_wanted) {
@@ -285,6 +340,7 @@ impl Window {
         let flow = self.flows.of(first.lane, lanes);
         let retransmission_of = if range.0 == range.1 { None } else { self.carried.again(flow, range.0, self.count) };
         let end = self.end(last.lane, last.time);
+        self.lost += u64::from(matches!(end, End::Lost(_)));
         missed.retain(|point| self.is_capturing(*point, first.time));
         let journey = Journey { id: self.count, flow, sights, parts, end, retransmission_of, missed: &missed };
         self.flows.add(&journey);
@@ -296,7 +352,13 @@ impl Window {
         let point = self.learned.lanes.point(lane);
         match self.learned.onward.next(self.learned.lanes.lead(lane)) {
             None => End::LastSeen(point),
-            Some(next) if self.is_capturing(next, time) => End::Lost(point),
+            Some(next) if self.is_capturing(next, time) => {
+                if self.learned.lanes.may_end(lane) {
+                    End::LastSeen(point)
+                } else {
+                    End::Lost(point)
+                }
+            }
             Some(next) => End::Outside(point, next),
         }
     }

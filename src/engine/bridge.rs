@@ -174,6 +174,7 @@ pub(super) fn br_pass_frame_up(walk: &mut Walk, bridge: &IfName, evidence: Optio
         take_fdb(walk, bridge, Some(bridge.clone()), Vec::new(), evidence);
     }
     let port = walk.skb.iif.clone();
+    egress_vlan(walk.netns(), bridge, port.as_ref(), bridge)?;
     nft::nf_bridge(walk, Hook::Input, (port.as_ref(), None), Part::All)?;
     let netns = walk.netns_id();
     walk.receive(netns, bridge, None, None);
@@ -290,7 +291,8 @@ fn ingress_vlan(netns: &Netns, bridge: &IfName, port: &IfName) -> Stage<Option<u
     Ok(pvid)
 }
 
-/// Whether the frame's VLAN may leave by a port (`br_allowed_egress`).
+/// Whether the frame's VLAN may leave by a port, or go up to the bridge itself, which is like any other port there
+/// (`br_allowed_egress`).
 fn egress_vlan(netns: &Netns, bridge: &IfName, from: Option<&IfName>, out: &IfName) -> Stage<()> {
     let Some(vid) = ingress_vlan(netns, bridge, from.unwrap_or(bridge))? else { return Ok(()) };
     match netns.bridge_vlans.iter().flatten().find(|vlan| vlan.dev == *out && vlan.vid == vid) {
@@ -300,7 +302,7 @@ fn egress_vlan(netns: &Netns, bridge: &IfName, from: Option<&IfName>, out: &IfNa
             Err(End::undetermined(Reason::NotModelled, what).because([vlan.evidence]))
         }
         None => {
-            let cause = EndCause::VlanNotCarried { port: out.clone(), vid };
+            let cause = EndCause::VlanNotCarried { port: out.clone(), bridge: bridge.clone(), vid };
             let line = netns.link(bridge).map(|link| link.kind_evidence);
             Err(End::dropped(Reason::PortNotForwarding).cause(cause).because(line))
         }

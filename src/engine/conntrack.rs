@@ -11,7 +11,7 @@ use crate::snapshot::{ConntrackEntry, ConntrackTuple, NetnsId};
 use crate::trace::{CtState, Decision, Hook, Reason};
 
 use super::conntrack_kept::Kept;
-use super::conntrack_tcp::{self, Seen, TcpState};
+use super::conntrack_tcp::{self, Seen, Sequence, TcpState};
 use super::conntrack_tuple::{invert, tuple_of};
 use super::conntrack_zone::Zone;
 use super::end::{End, Stage};
@@ -112,6 +112,12 @@ pub(super) struct CtEntry {
 }
 
 impl CtEntry {
+    /// Both directions have been seen, though only one was walked.
+    pub(super) fn assume_answered(&mut self) {
+        (self.seen_reply, self.assured) = (true, true);
+        self.tcp_state = self.tcp_state.map(|_| TcpState::Established);
+    }
+
     pub(super) fn tuple(&self, dir: Dir) -> &ConntrackTuple {
         match dir {
             Dir::Original => &self.original,
@@ -207,6 +213,20 @@ fn not_offloaded(walk: &Walk) -> Stage<()> {
     Err(End::undetermined(Reason::NotModelled, what).because(entry.evidence))
 }
 
+/// A helper (`helper=ftp`) may expect a connection between the hosts of one that it looks into: that one is RELATED and
+/// translated as the first one was (`init_conntrack` in `net/netfilter/nf_conntrack_core.c`). No snapshot holds what is
+/// expected.
+fn note_expectations(walk: &mut Walk, tuple: &ConntrackTuple) {
+    let Some(entry) = walk.netns().conntrack.as_ref().and_then(|table| table.helped_between(tuple)) else { return };
+    let (from, to, line) = (entry.original.source, entry.original.destination, entry.evidence);
+    let what = format!(
+        "the helper of the connection {from} > {to} may expect the one {} > {}, which is RELATED then: the walk takes it \
+         to be new",
+        tuple.source, tuple.destination
+    );
+    walk.doubt(what, Some(line));
+}
+
 fn resolve(walk: &mut Walk, zone: Zone) -> Option<Evidence> {
     if is_neighbor_discovery(walk.packet()) {
         walk.skb.nfct = Nfct::Untracked;
@@ -222,9 +242,11 @@ fn resolve(walk: &mut Walk, zone: Zone) -> Option<Evidence> {
     if tcp_flags(walk).is_some_and(|flags| !conntrack_tcp::are_flags_valid(flags)) {
         return None;
     }
-    let (id, dir) = match find(walk, protocol, &tuple, zone) {
-        Some(found) => found,
-        None => (init_conntrack(walk, protocol, &tuple, zone)?, Dir::Original),
+    let (id, dir) = if let Some(found) = find(walk, protocol, &tuple, zone) {
+        found
+    } else {
+        note_expectations(walk, &tuple);
+        (init_conntrack(walk, protocol, &tuple, zone)?, Dir::Original)
     };
     match tcp_packet(walk, id, dir) {
         Seen::Invalid => return walk.tracker.entries.get(id)?.evidence,
@@ -279,6 +301,9 @@ fn tcp_packet(walk: &mut Walk, id: CtId, dir: Dir) -> Seen {
         let what = "the reset that closed this connection came from the same side, so that a SYN starts it anew";
         seen = if walk.choose_unknown(what, evidence) { Seen::Reopens } else { Seen::Ignored };
     }
+    if matches!(seen, Seen::Goes(_)) {
+        note_window(walk, old, flags, evidence);
+    }
     if let Seen::Goes(state) = seen
         && let Some(entry) = walk.tracker.entries.get_mut(id)
     {
@@ -287,6 +312,25 @@ fn tcp_packet(walk: &mut Walk, id: CtId, dir: Dir) -> Seen {
         entry.assured |= opened && entry.seen_reply;
     }
     seen
+}
+
+/// Which sequence numbers a connection of the snapshot is at is not in its row, and a segment is taken to be where it
+/// belongs (`tcp_in_window`, and what `nf_conntrack_tcp_packet` asks of a reset).
+fn note_window(walk: &mut Walk, state: TcpState, flags: u8, row: Option<Evidence>) {
+    const LIBERAL: &str = "net.netfilter.nf_conntrack_tcp_be_liberal";
+    const ANY_RESET: &str = "net.netfilter.nf_conntrack_tcp_ignore_invalid_rst";
+    let Some(row) = row else { return };
+    let netns = walk.netns();
+    let asked = conntrack_tcp::asks_sequence(state, flags);
+    let strict = [(asked.is_some(), LIBERAL), (asked == Some(Sequence::OfReset), ANY_RESET)];
+    let strict = strict.into_iter().find(|(asks, key)| *asks && !sysctl::is_set(netns, key));
+    let Some((_, key)) = strict else { return };
+    let what = format!(
+        "the table of connections doesn't hold TCP's sequence numbers, and the segment is taken to be inside its window: \
+         unless {key} is set, one outside is INVALID and not translated"
+    );
+    let line = sysctl::number(netns, key).map(|(_, line)| line);
+    walk.gap(what, [row].into_iter().chain(line));
 }
 
 /// `icmpv6_error` leaves neighbour and multicast listener messages untracked.
@@ -333,7 +377,7 @@ fn find(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, zone: Zone)
         .netns()
         .conntrack
         .as_ref()?
-        .iter()
+        .with_tuple(tuple)
         .find(|row| zone.holds_row(row, tuple) && row.protocol == protocol && !is_over(walk, row));
     let Some(row) = row else {
         unread::doubt_conntrack(walk, tuple);
@@ -366,7 +410,7 @@ pub(super) fn is_used(walk: &Walk, protocol: Protocol, tuple: &ConntrackTuple, e
             && (zone.holds(entry, Dir::Original, tuple) && entry.original_unknown == unknown
                 || zone.holds(entry, Dir::Reply, tuple) && entry.reply_unknown == unknown)
     });
-    let mut rows = walk.netns().conntrack.iter().flatten();
+    let mut rows = walk.netns().conntrack.iter().flat_map(|table| table.with_tuple(tuple));
     in_walk || rows.any(|row| zone.holds_row(row, tuple) && row.protocol == protocol && !is_over(walk, row))
 }
 
@@ -410,7 +454,7 @@ fn from_row(netns: NetnsId, row: &ConntrackEntry) -> CtEntry {
 fn init_conntrack(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, zone: Zone) -> Option<CtId> {
     let mut tcp_state = None;
     match walk.packet().transport {
-        Transport::Tcp { flags, .. } => tcp_state = Some(conntrack_tcp::tcp_new(flags, is_loose(walk))?),
+        Transport::Tcp { flags, .. } => tcp_state = Some(tcp_new(walk, flags)?),
         Transport::Icmp { kind, .. } if protocol == Protocol::ICMP && !matches!(kind, 8 | 13 | 15 | 17) => return None,
         Transport::Icmp { kind, .. } if protocol == Protocol::ICMPV6 && !matches!(kind, 128 | 139) => return None,
         _ => {}
@@ -447,9 +491,13 @@ fn init_conntrack(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, z
     Some(walk.tracker.entries.len() - 1)
 }
 
-/// Whether TCP connections are picked up in their middle.
-fn is_loose(walk: &Walk) -> bool {
-    sysctl::number(walk.netns(), "net.netfilter.nf_conntrack_tcp_loose").is_none_or(|(value, _)| value != 0)
+/// The state of a connection that starts with this segment; one from its middle is picked up where the setting says so.
+fn tcp_new(walk: &mut Walk, flags: u8) -> Option<TcpState> {
+    conntrack_tcp::tcp_new(flags, false).or_else(|| {
+        let picked_up = conntrack_tcp::tcp_new(flags, true)?;
+        let (loose, _) = sysctl::decisive(walk, "net.netfilter.nf_conntrack_tcp_loose", 1);
+        (loose != 0).then_some(picked_up)
+    })
 }
 
 /// What the rules see as the packet's state (`nf_ct_get` and its callers).

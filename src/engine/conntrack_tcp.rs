@@ -1,7 +1,8 @@
 //! TCP's states as connection tracking sees them.
 //!
 //! Follows `net/netfilter/nf_conntrack_proto_tcp.c`. Sequence numbers are no part of a question or a snapshot: a
-//! segment of a tracked connection is taken to be within its window.
+//! segment of a tracked connection is taken to be within its window, and where that is asked of one of the snapshot's
+//! connections, a gap says so.
 
 use super::conntrack::Dir;
 
@@ -75,6 +76,27 @@ pub(super) enum Seen {
     Reopens,
     /// It does so if the reset that closed the connection came from the same side, and is ignored if not.
     ReopensOwnReset,
+}
+
+/// What the sequence numbers of a segment that belongs to its connection must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sequence {
+    /// Inside the window.
+    InWindow,
+    /// Besides, a reset's not before what its receiver has acknowledged.
+    OfReset,
+}
+
+/// Which sequence numbers the kernel takes: any in a SYN, which starts them, and in the reset of a connection that is
+/// ending (`tcp_can_early_drop`).
+pub(super) fn asks_sequence(state: TcpState, flags: u8) -> Option<Sequence> {
+    use TcpState as S;
+    match (kind(flags), state) {
+        (Kind::Rst, S::FinWait | S::CloseWait | S::LastAck | S::TimeWait | S::Close)
+        | (Kind::Syn | Kind::SynAck | Kind::None, _) => None,
+        (Kind::Rst, _) => Some(Sequence::OfReset),
+        (Kind::Fin | Kind::Ack, _) => Some(Sequence::InWindow),
+    }
 }
 
 /// Flags that no TCP sends together (`tcp_valid_flags`); PSH, ECE and CWR don't count.

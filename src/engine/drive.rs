@@ -3,16 +3,18 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::net::{ExtHeader, Family, Fragments, IfName, Packet, Transport};
+use crate::evidence::Gap;
+use crate::net::{ExtHeader, Family, Fragments, IfName, Link, MacAddr, Packet, Transport};
 use crate::snapshot::{Neigh, NetnsId, Snapshot};
 use crate::trace::{Answer, Decision, EndCause, Path, Reason, Trace, Verdict};
 
-use super::conntrack::{Nfct, Tracker, UnknownPort};
+use super::conntrack::{CtEntry, Nfct, Tracker, UnknownPort};
 use super::end::{End, Next, Stage};
 use super::error::{self, Cause};
 use super::gaps::Gaps;
 use super::input::{is_answered, netif_receive_skb};
 use super::ip_options::Echo;
+use super::on_bridge;
 use super::options;
 use super::output::{ip_local_out, pieces, send, send_kernel};
 use super::reply;
@@ -137,14 +139,22 @@ fn walk_once(snapshot: &Snapshot, question: &Question, script: Vec<usize>) -> Wa
         lengths: None,
         doubt: None,
     };
+    if let Some((from, packet)) = &question.opened_by {
+        course.open(from, packet);
+    }
     if question.established {
         (course.given.payload, course.given.answer) = (None, None);
     }
-    let first = if question.established { opening(&question.packet) } else { question.packet.clone() };
+    let opening_flags = if question.opened_by.is_some() { SYN | ACK } else { SYN };
+    let first = if question.established { opening(&question.packet, opening_flags) } else { question.packet.clone() };
     let (mut forward, mut reply, mut error_delivered) = go_and_return(&mut course, &first);
-    if question.established && forward.trace.arrived() {
-        // The first packet and its answer have made the connection; now the one that was asked about.
+    if question.established && (forward.trace.arrived() || forward.trace.verdict == Verdict::Undetermined) {
+        // The first packet and its answer have made the connection; now the one that was asked about. Where the snapshot
+        // ends before the receiver does, the answer came all the same: so it was said.
         course.given = question.given.clone();
+        if reply.is_none() {
+            course.tracker.entries.iter_mut().for_each(CtEntry::assume_answered);
+        }
         course.tracker.entries.iter_mut().for_each(|entry| entry.kept.forget_counters());
         (forward, reply, error_delivered) = go_and_return(&mut course, &question.packet);
     }
@@ -161,11 +171,14 @@ fn walk_once(snapshot: &Snapshot, question: &Question, script: Vec<usize>) -> Wa
     Walked { sent, path, choices, gaps: course.gaps }
 }
 
-/// The packet that opens the connection of a later one.
-fn opening(packet: &Packet) -> Packet {
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
+
+/// The packet that opens the connection of a later one, or its answer.
+fn opening(packet: &Packet, opening_flags: u8) -> Packet {
     let mut first = packet.clone();
     if let Transport::Tcp { flags, .. } = &mut first.transport {
-        *flags = 0x02;
+        *flags = opening_flags;
         // A SYN carries nothing, and has room for all options.
         first.length = first.length.min(if first.ip.destination.is_ipv6() { 80 } else { 60 });
     }
@@ -186,7 +199,7 @@ fn first_packet(trace: &Trace, question: &Question) -> Packet {
 }
 
 fn go_and_return(course: &mut Course, packet: &Packet) -> (Leg, Option<Trace>, Option<bool>) {
-    let forward = go(course, packet.clone());
+    let forward = go(course, &course.question.from, packet.clone());
     let sent = first_packet(&forward.trace, course.question);
     course.given = course.given.of_answer();
     match forward.trace.verdict {
@@ -205,14 +218,15 @@ fn go_and_return(course: &mut Course, packet: &Packet) -> (Leg, Option<Trace>, O
 }
 
 /// The way there.
-fn go(course: &mut Course, packet: Packet) -> Leg {
-    match course.question.from.clone() {
+fn go(course: &mut Course, from: &Origin, packet: Packet) -> Leg {
+    match from.clone() {
         Origin::Socket { netns } => course.send(netns, packet, 0),
         Origin::Device { netns, device } => {
             if course.snapshot.owner_of(packet.ip.source).is_empty() {
                 course.outside.push(packet.ip.source);
             }
-            course.receive(netns, &device, packet, 0)
+            let link = packet.link.or_else(|| course.link_on_bridge(netns, &device, &packet));
+            course.receive(netns, &device, Packet { link, ..packet }, 0)
         }
         Origin::Leaving { netns, device } => {
             if course.snapshot.owner_of(packet.ip.source).is_empty() {
@@ -235,6 +249,26 @@ fn go(course: &mut Course, packet: Packet) -> Leg {
 }
 
 impl<'s> Course<'s, '_> {
+    /// The link addresses of a packet between hosts of a bridge. Where nobody knows the sender's, one that is administered
+    /// locally stands for it.
+    fn link_on_bridge(&mut self, netns: NetnsId, port: &IfName, packet: &Packet) -> Option<Link> {
+        const UNKNOWN: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 0]);
+        let (source, destination) = on_bridge::between_hosts(self.snapshot, netns, port, packet)?;
+        if source.is_none() {
+            let sender = packet.ip.source;
+            let what = format!("the link address of {sender} is not known: a rule that asks for it may say otherwise");
+            self.gaps.add(Gap::new(what, Vec::new()));
+        }
+        Some(Link { source: source.unwrap_or(UNKNOWN), destination })
+    }
+
+    /// Walks what has opened a connection: no more than what is tracked is kept of it.
+    fn open(&mut self, from: &Origin, packet: &Packet) {
+        let gaps = self.gaps.clone();
+        go(self, from, opening(packet, SYN));
+        (self.gaps, self.outside, self.doubt) = (gaps, Vec::new(), None);
+    }
+
     fn choose_entry(&mut self, entries: &[(NetnsId, IfName)]) -> (NetnsId, IfName) {
         let weight = 1.0 / f64::from(u32::try_from(entries.len()).unwrap_or(u32::MAX));
         let names = entries.iter().map(|(netns, dev)| format!("enters at {}/{dev}", self.snapshot.netns(*netns).node));
@@ -360,10 +394,8 @@ impl<'s> Course<'s, '_> {
         unread::doubt_end(&mut walk, &end);
         let certain = settle(&walk, &mut end);
         if end.verdict == Verdict::Undetermined && certain {
-            walk.gap(
-                end.detail.clone().unwrap_or_else(|| "something that decides is missing".to_owned()),
-                end.because.clone(),
-            );
+            let what = end.detail.clone().unwrap_or_else(|| "something that decides is missing".to_owned());
+            walk.end_gap(what, &end.because);
         }
         let cause = end.error.map(|error| Cause::of(&walk, error, end.reason));
         let (icmp, tcp_reset) = error::fields(end.error);

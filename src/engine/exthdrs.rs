@@ -35,15 +35,18 @@ enum Of {
     Destination,
 }
 
-/// Options for each hop, which are read before any rule sees the packet (`ipv6_parse_hopopts`).
-pub(super) fn ipv6_parse_hopopts(walk: &Walk) -> Stage<()> {
-    match first_hop(walk) {
+/// Options for each hop, which are read before any rule sees the packet (`ipv6_parse_hopopts`). The kernel looks for
+/// them in the first header alone, and not once more where connection tracking takes a fragment header from before them.
+pub(super) fn ipv6_parse_hopopts(walk: &mut Walk) -> Stage<()> {
+    let first = first_hop(walk);
+    walk.skb.has_hop_options = first.is_some();
+    match first {
         Some(bytes) => ip6_parse_tlv(walk, &bytes, FIXED, Of::Hop),
         None => Ok(()),
     }
 }
 
-/// The options for each hop, which the kernel looks for in the first header alone.
+/// The first header, if it holds options for each hop.
 fn first_hop(walk: &Walk) -> Option<Vec<u8>> {
     let first = walk.packet().extensions.list().first()?;
     (first.kind() == ExtHeader::HOP).then(|| first.bytes().to_vec())
@@ -51,7 +54,10 @@ fn first_hop(walk: &Walk) -> Option<Vec<u8>> {
 
 /// A router alert goes to the programs that have asked for it (`ip6_forward`).
 pub(super) fn note_router_alert(walk: &mut Walk) {
-    let Some(bytes) = first_hop(walk).filter(|_| walk.packet().family() == Family::Inet6) else { return };
+    if !walk.skb.has_hop_options || walk.packet().family() != Family::Inet6 {
+        return;
+    }
+    let Some(bytes) = first_hop(walk) else { return };
     if options(&bytes).any(|(_, option)| option.first() == Some(&ROUTER_ALERT)) {
         say_router_alert(walk);
     }
@@ -73,10 +79,15 @@ fn options(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
 
 /// Reads the options of a header that starts at a place of the packet (`ip6_parse_tlv`).
 fn ip6_parse_tlv(walk: &Walk, bytes: &[u8], start: usize, of: Of) -> Stage<()> {
-    let key = match of {
-        Of::Hop => "net.ipv6.max_hbh_opts_number",
-        Of::Destination => "net.ipv6.max_dst_opts_number",
+    let (key, longest) = match of {
+        Of::Hop => ("net.ipv6.max_hbh_opts_number", "net.ipv6.max_hbh_length"),
+        Of::Destination => ("net.ipv6.max_dst_opts_number", "net.ipv6.max_dst_opts_length"),
     };
+    if let Some((longest, line)) = sysctl::number(walk.netns(), longest)
+        && i64::try_from(bytes.len()).is_ok_and(|length| length > longest)
+    {
+        return Err(bad(&format!("more than {longest} bytes")).because([line]));
+    }
     let (most, line) =
         sysctl::number(walk.netns(), key).map_or((MOST_OPTIONS, None), |(most, line)| (most, Some(line)));
     let (mut count, mut padding, mut end) = (0, 0, 2);
@@ -141,7 +152,7 @@ pub(super) fn deliver(walk: &Walk) -> Stage<()> {
     let mut start = FIXED;
     for (place, header) in list.list().iter().enumerate() {
         match header.kind() {
-            ExtHeader::HOP if place > 0 => {
+            ExtHeader::HOP if place > 0 || !walk.skb.has_hop_options => {
                 let detail = "options for each hop stand behind another header";
                 return Err(End::icmp(Reason::ProtocolUnreachable, 4, 1).detail(detail));
             }

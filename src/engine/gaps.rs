@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::evidence::Gap;
+use crate::evidence::{Evidence, Gap};
 
 /// Gaps, each of them once, in the order in which they were met. A rule set can have thousands.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,11 @@ impl Gaps {
             self.met.insert(gap.clone());
             self.list.push(gap);
         }
+    }
+
+    /// Whether one of them says the start of this about the same lines.
+    pub(super) fn tells(&self, what: &str, evidence: &[Evidence]) -> bool {
+        self.list.iter().any(|gap| what.starts_with(&gap.what) && gap.evidence == evidence)
     }
 
     pub(super) fn into_list(self) -> Vec<Gap> {

@@ -3,7 +3,7 @@
 //! Follows `ipt_do_table` in `net/ipv4/netfilter/ip_tables.c`; `nft_do_chain` in `net/netfilter/nf_tables_core.c` walks
 //! the chains of iptables-nft the same way.
 
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Gap};
 use crate::net::{Family, Mark, Protocol};
 use crate::snapshot::{Backend, Chain, ChainId, ChainPolicy, PacketKey, Rule, Ruleset, Table};
 use crate::trace::{Decision, EndCause, Hook, Reason, RuleVerdict, Verdict};
@@ -11,13 +11,29 @@ use crate::trace::{Decision, EndCause, Hook, Reason, RuleVerdict, Verdict};
 use super::end::{End, Stage};
 use super::matches;
 use super::netfilter::{HookState, NfVerdict};
+use super::nft::JUMP_STACK;
 use super::targets::{self, Action};
 use super::walk::Walk;
 
-/// How deep chains may call each other. The kernel's own bounds are lower, and it loads no circle.
-const MAX_DEPTH: usize = 1024;
 /// How many rules may be tried in one table before the walk gives up.
 const MAX_TRIED: u32 = 5_000_000;
+
+/// How deep chains may call each other before the walk gives up: `ip_tables` itself has room for all chains of a table.
+const MAX_DEPTH: usize = 1 << 12;
+
+/// The end at a rule that leads back to a chain from which it was come to, and the same in words.
+pub(super) fn circle(table: &str, chain: &str) -> (Box<End>, String) {
+    let cause = EndCause::Circle { table: table.escape_debug().to_string(), chain: chain.escape_debug().to_string() };
+    let what = cause.to_string();
+    (End::new(Verdict::Undetermined, Reason::TooLong).cause(cause), what)
+}
+
+/// The end at a rule that leads to a chain deeper than any that nf_tables loads (`nft_chain_validate`).
+pub(super) fn too_deep(chain: &str) -> (Box<End>, String) {
+    let chain = chain.escape_debug();
+    let what = format!("the chain {chain} lies deeper than the kernel lets chains call each other");
+    (End::undetermined(Reason::NotModelled, what.clone()), what)
+}
 
 /// Asks a table's base chain.
 pub(super) fn ipt_do_table(
@@ -30,7 +46,8 @@ pub(super) fn ipt_do_table(
     if let Some(why) = &table.assumed {
         walk.doubt(why.clone(), None);
     }
-    let mut asked = Asked { ruleset, table, state, base, chain: base, place: 0, stack: Vec::new(), tried: 0 };
+    let mut asked =
+        Asked { ruleset, table, state, base, chain: base, place: 0, stack: Vec::new(), path: vec![base], tried: 0 };
     loop {
         if let Some(verdict) = asked.step(walk)? {
             return Ok(verdict);
@@ -47,7 +64,9 @@ struct Asked<'r> {
     chain: &'r Chain,
     /// The next rule's place in the chain, from 0.
     place: u32,
-    stack: Vec<(&'r Chain, u32)>,
+    stack: Vec<(&'r Chain, u32, usize)>,
+    /// The chains that led here, those among them that were left by `-g` too.
+    path: Vec<&'r Chain>,
     tried: u32,
 }
 
@@ -55,7 +74,7 @@ impl Asked<'_> {
     /// Tries the next rule, or ends the chain.
     fn step(&mut self, walk: &mut Walk) -> Stage<Option<NfVerdict>> {
         self.tried += 1;
-        if self.stack.len() > MAX_DEPTH || self.tried > MAX_TRIED || walk.too_long() {
+        if self.tried > MAX_TRIED || walk.too_long() {
             let cause = EndCause::EndlessChains(self.table.name.to_string());
             return Err(End::new(Verdict::Undetermined, Reason::TooLong).cause(cause).because([self.chain.evidence]));
         }
@@ -89,18 +108,33 @@ impl Asked<'_> {
             Action::Accept => return Ok(Some(NfVerdict::Accept)),
             Action::Return => return self.leave(walk),
             Action::Jump(id) => {
-                self.stack.push((self.chain, self.place));
-                self.enter(id);
+                self.stack.push((self.chain, self.place, self.path.len()));
+                self.enter(walk, id, rule)?;
             }
-            Action::Goto(id) => self.enter(id),
+            Action::Goto(id) => self.enter(walk, id, rule)?,
         }
         Ok(None)
     }
 
-    fn enter(&mut self, id: ChainId) {
-        if let Some(chain) = self.table.chain(id) {
-            (self.chain, self.place) = (chain, 0);
-        }
+    /// Into a chain, unless the kernel refuses the rules: it loads no circle, and what iptables-nft loads is no deeper
+    /// than any chains of nft. `ip_tables` makes room for all chains of a table (`mark_source_chains`, `stacksize`).
+    fn enter(&mut self, walk: &mut Walk, id: ChainId, rule: &Rule) -> Stage<()> {
+        let Some(next) = self.table.chain(id) else { return Ok(()) };
+        let is_nft = self.ruleset.backend == Backend::Nft;
+        let (end, what) = if self.path.iter().any(|open| std::ptr::eq(*open, next)) {
+            circle(&self.table.name, &next.name)
+        } else if is_nft && self.path.len() >= JUMP_STACK {
+            too_deep(&next.name)
+        } else if self.path.len() >= MAX_DEPTH {
+            let cause = EndCause::EndlessChains(self.table.name.to_string());
+            return Err(End::new(Verdict::Undetermined, Reason::TooLong).cause(cause).because([rule.evidence]));
+        } else {
+            self.path.push(next);
+            (self.chain, self.place) = (next, 0);
+            return Ok(());
+        };
+        walk.add_gap(Gap::new(what, vec![rule.evidence]).at(self.ruleset.jump_column(rule)));
+        Err(end.because([rule.evidence]))
     }
 
     fn end_of_chain(&mut self, walk: &mut Walk) -> Stage<Option<NfVerdict>> {
@@ -114,7 +148,8 @@ impl Asked<'_> {
 
     /// Back to the chain that jumped here, or to the base chain's policy.
     fn leave(&mut self, walk: &mut Walk) -> Stage<Option<NfVerdict>> {
-        if let Some((chain, place)) = self.stack.pop() {
+        if let Some((chain, place, open)) = self.stack.pop() {
+            self.path.truncate(open);
             (self.chain, self.place) = (chain, place);
             return Ok(None);
         }

@@ -39,6 +39,7 @@ mod neigh;
 mod netfilter;
 mod nft;
 mod obstacle;
+mod on_bridge;
 mod options;
 mod output;
 mod reply;
@@ -77,6 +78,9 @@ pub struct Question {
     pub verbose: bool,
     /// Whether the packet belongs to a connection that has seen both directions (`--state established`).
     pub established: bool,
+    /// Where the packet is an answer: who has opened its connection, and what was sent. That is walked first, as far as the
+    /// snapshot goes, so that connections are tracked where it passed.
+    pub opened_by: Option<(Origin, Packet)>,
     /// What else is known.
     pub given: Given,
 }

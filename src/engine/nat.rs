@@ -395,16 +395,21 @@ fn manip_packet(packet: &mut Packet, target: &ConntrackTuple, manip: Manip) {
 }
 
 /// An ICMP error about a connection: the packet that it quotes is rewritten back, then the error itself
-/// (`nf_nat_icmp_reply_translation`).
-pub(super) fn icmp_reply_translation(walk: &mut Walk, hook: Hook) {
+/// (`nf_nat_icmp_reply_translation`). A redirect about a connection that is translated is dropped, since the two ends
+/// would go on without the translation.
+pub(super) fn icmp_reply_translation(walk: &mut Walk, hook: Hook) -> Stage<()> {
     let manip = Manip::at(hook);
-    let Nfct::Entry(ct) = walk.skb.nfct else { return };
-    let Some(entry) = walk.tracker.entries.get(ct.id) else { return };
+    let Nfct::Entry(ct) = walk.skb.nfct else { return Ok(()) };
+    let Some(entry) = walk.tracker.entries.get(ct.id) else { return Ok(()) };
+    if is_redirect(walk.packet()) && (entry.snat || entry.dnat) {
+        let detail = "a redirect is about a connection whose addresses are translated";
+        return Err(End::dropped(Reason::Conntrack).detail(detail).because(because(entry, manip, ct.dir)));
+    }
     if !status(entry, manip, ct.dir) {
-        return;
+        return Ok(());
     }
     let other = *entry.tuple(ct.dir.other());
-    let Some(outer) = invert(entry.protocol, &other) else { return };
+    let Some(outer) = invert(entry.protocol, &other) else { return Ok(()) };
     let because = because(entry, manip, ct.dir);
     let unknown = unknown_after(entry, ct.dir);
     walk.skb.unknown_port = unknown;
@@ -417,6 +422,13 @@ pub(super) fn icmp_reply_translation(walk: &mut Walk, hook: Hook) {
         Manip::Dst => packet.ip.destination = outer.destination,
     }
     take_nat(walk, packet, manip, ct.dir, because);
+    Ok(())
+}
+
+/// `ICMP_REDIRECT`, `NDISC_REDIRECT`.
+fn is_redirect(packet: &Packet) -> bool {
+    let redirect = if packet.family() == Family::Inet { 5 } else { 137 };
+    matches!(packet.transport, Transport::Icmp { kind, .. } if kind == redirect)
 }
 
 /// Whether a packet is an ICMP error that belongs to a connection.

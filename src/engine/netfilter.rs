@@ -49,7 +49,7 @@ pub(super) fn nf_hook(walk: &mut Walk, hook: Hook, indev: Option<&IfName>, outde
         note_no_postrouting(walk, family);
     }
     let entries = netns.netfilter.hook_entries(family, hook);
-    for entry in entries {
+    for (at, entry) in entries.iter().enumerate() {
         let before = entry.rival.map(|_| touched(walk));
         match entry.call {
             HookFn::Conntrack => conntrack::nf_conntrack_in(walk, hook)?,
@@ -57,7 +57,16 @@ pub(super) fn nf_hook(walk: &mut Walk, hook: Hook, indev: Option<&IfName>, outde
             HookFn::Confirm => {
                 conntrack::nf_conntrack_confirm(walk).map_err(|end| tell_sender(walk, &state, end))?;
             }
-            HookFn::Table(..) | HookFn::Chain(_) => ask(walk, entry.call, &state)?,
+            HookFn::Table(..) | HookFn::Chain(_) => {
+                let asked = ask(walk, entry.call, &state);
+                // The one after it, which doesn't see the packet any more, may have come before it.
+                let unasked = entries.get(at + 1..).unwrap_or_default();
+                let has_rival = entry.rival.is_some_and(|rival| rival > at);
+                if asked.is_err() && has_rival && !all_pass(walk, unasked, entry.priority, &state) {
+                    note_order(walk, &state, entries, entry);
+                }
+                asked?;
+            }
         }
         if before.is_some_and(|before| before != touched(walk)) {
             note_order(walk, &state, entries, entry);
@@ -74,6 +83,17 @@ fn sees_pieces(walk: &Walk, state: &HookState) -> bool {
     let delivered = state.hook == Hook::Input && state.family == Family::Inet;
     let came = walk.packet().fragments.is_some() && walk.skb.iif.is_some();
     came && !delivered && !walk.netns().netfilter.needs_defrag(state.family)
+}
+
+/// Whether those that are not asked any more and have a priority would all have let the packet pass as it is, by none of
+/// their rules. That is asked of a copy: the packet's own walk is over.
+fn all_pass(walk: &Walk, unasked: &[HookEntry], priority: i32, state: &HookState) -> bool {
+    unasked.iter().take_while(|entry| entry.priority == priority).all(|entry| {
+        let mut copy = walk.clone();
+        let passes = ask(&mut copy, entry.call, state).is_ok();
+        let is_untouched = copy.steps().len() == walk.steps().len() && touched(&copy) == touched(walk);
+        passes && is_untouched && copy.choices.taken.len() == walk.choices.taken.len()
+    })
 }
 
 /// What a chain may change that another one may ask for.
@@ -229,13 +249,15 @@ fn tell_sender(walk: &Walk, state: &HookState, mut end: Box<End>) -> Box<End> {
 fn nf_nat_inet_fn(walk: &mut Walk, netns: &Netns, state: &HookState) -> Stage<()> {
     let manip = Manip::at(state.hook);
     let Nfct::Entry(ct) = walk.skb.nfct else { return Ok(()) };
-    // A connection that another kernel already translates is translated even where no nat table stands.
-    if ct.state == CtState::New && !netns.netfilter.has_nat(state.family) {
+    // The hook stands only where a nat table or chain does (`nf_nat_register_fn`), whatever connections say. Where the
+    // rules are not all known, a connection that is translated tells that there is one.
+    let is_known = netns.netfilter.is_whole(state.family);
+    if (ct.state == CtState::New || is_known) && !netns.netfilter.has_nat(state.family) {
         return Ok(());
     }
     let destination = walk.packet().ip.destination;
     if nat::is_related_error(walk) {
-        nat::icmp_reply_translation(walk, state.hook);
+        nat::icmp_reply_translation(walk, state.hook)?;
     } else {
         if matches!(ct.state, CtState::New | CtState::Related) && !nat::is_initialized(walk, manip) {
             ask_nat_tables(walk, netns, state, manip)?;

@@ -50,6 +50,8 @@ pub(super) struct Skb {
     pub came_back: Option<CameBack>,
     /// The device that an ICMPv6 echo came in by, which the lookup for the answer to it names.
     pub echo_dev: Option<IfName>,
+    /// The packet came in with IPv6's options for each hop as its first header (`IP6SKB_HOPBYHOP`).
+    pub has_hop_options: bool,
     /// What the stack keeps of the packet's IPv4 options, once it has read them.
     pub options: Option<Kept>,
     /// A rule has taken the packet and sends it by this device (`NF_STOLEN`).

@@ -107,6 +107,10 @@ pub(super) fn apply(walk: &mut Walk, state: &HookState, rule: &Rule, record: &Re
                 // A later piece is taken for a segment of its own, and dropped where it is too short for one.
                 walk.part_pieces(rule.evidence);
             }
+            if matches!(target, Target::Other(options) if options.name == "TEE") {
+                let text = target_text(record);
+                walk.gap(format!("what `{text}` sends elsewhere is not walked"), [rule.evidence]);
+            }
             let change = change(walk, &rule.target);
             record.take(walk, RuleVerdict::Continue, change);
             side_effect(walk, &rule.target);

@@ -296,7 +296,8 @@ impl<'s> Walk<'s> {
         let first = weights.iter().position(|weight| *weight != Some(0.0)).unwrap_or(0);
         let way = self.choices.script.get(self.choices.taken.len()).copied().unwrap_or(first);
         if why.gap {
-            self.gaps.add(Gap::new(why.what.clone(), why.evidence.into_iter().collect()).at(why.column));
+            let column = why.column.or_else(|| self.told_column(why.evidence));
+            self.gaps.add(Gap::new(why.what.clone(), why.evidence.into_iter().collect()).at(column));
         }
         self.choices.taken.push(Choice { why, weights, labels, way });
         way
@@ -310,7 +311,33 @@ impl<'s> Walk<'s> {
 
     /// Records that something is missing, once.
     pub(super) fn gap(&mut self, what: impl Into<String>, evidence: impl IntoIterator<Item = Evidence>) {
-        self.gaps.add(Gap::new(what, evidence.into_iter().collect()));
+        let evidence: Vec<Evidence> = evidence.into_iter().collect();
+        let column = self.told_column(evidence.first().copied());
+        self.gaps.add(Gap::new(what, evidence).at(column));
+    }
+
+    /// The column in which the reader of a line did not understand it; none where that is the line's first, which stands
+    /// for all of it.
+    fn told_column(&self, line: Option<Evidence>) -> Option<u32> {
+        let line = line?;
+        self.snapshot
+            .gaps
+            .iter()
+            .find(|gap| gap.evidence.first() == Some(&line))
+            .and_then(|gap| gap.column)
+            .filter(|column| *column > 1)
+    }
+
+    /// Records that something is missing, with its place in the line, once.
+    pub(super) fn add_gap(&mut self, gap: Gap) {
+        self.gaps.add(gap);
+    }
+
+    /// Notes what ends the walk, unless it is a branch that has been noted with the same line.
+    pub(super) fn end_gap(&mut self, what: String, evidence: &[Evidence]) {
+        if !self.gaps.tells(&what, evidence) {
+            self.gap(what, evidence.iter().copied());
+        }
     }
 
     /// Whether the walk has grown beyond reason.

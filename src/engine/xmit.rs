@@ -78,10 +78,15 @@ fn to_the_wire(walk: &mut Walk, link: &Link) -> Stage<Next> {
     if let Some((owner, other)) = walk.skb.next_hop.as_ref().and_then(|next_hop| next_hop.owner.clone()) {
         return Ok(arrive(walk, owner, other));
     }
+    let not_modelled = |what: String| Err(End::undetermined(Reason::NotModelled, what).because([link.evidence]));
     let what = match &link.kind {
         LinkKind::Other(kind) => {
-            let what = format!("{} is a device of kind {kind}, which is not modelled", link.name);
-            return Err(End::undetermined(Reason::NotModelled, what).because([link.evidence]));
+            return not_modelled(format!("{} is a device of kind {kind}, which is not modelled", link.name));
+        }
+        LinkKind::Vlan(vlan) => {
+            let what =
+                format!("{} puts the tag of VLAN {} on its frames, whose way is not modelled", link.name, vlan.id);
+            return not_modelled(what);
         }
         _ => other_end(walk.snapshot, walk.netns(), &link.name, walk.packet().ip.destination),
     };

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::evidence::{FileId, Files, Gap, Text};
 use crate::net::{Family, NetnsId, NetnsName, NodeName, PodName};
 use crate::snapshot::{
-    Netfilter, Netns, PolicyRule, RecentEntry, Route, Routes, Snapshot, TableFile, Topology, Unread, UnreadRow,
+    Conntrack, Netfilter, Netns, PolicyRule, RecentEntry, Route, Routes, Snapshot, TableFile, Topology, Unread,
+    UnreadRow,
 };
 
 use super::forms::{self, Row};
@@ -13,13 +14,14 @@ use super::ip_route::RouteFile;
 use super::layout::Slot;
 use super::{
     Source, bridge_fdb, bridge_link, bridge_vlan, conntrack_list, derive, ip_addr, ip_link, ip_neigh, ip_nexthop,
-    ip_route, ip_rule, ipset_save, kube, meta, netfilter, recent, relay, sysctl, tuntap, unread,
+    ip_route, ip_rule, ipset_save, kube, meta, netfilter, nfacct_list, recent, relay, sysctl, tuntap, unread,
 };
 
-/// Reads every file and puts the snapshot together. `folders` are namespaces even without files; `unread` are files
+/// Reads every file and puts the snapshot together. Files have a place in a snapshot, and the path that they are called
+/// by. `folders` are namespaces even without files; `unread` are files
 /// that are there and could not be read, and why.
 pub(super) fn assemble(
-    files: Vec<(String, Source)>,
+    files: Vec<(String, String, Source)>,
     folders: &BTreeSet<String>,
     unread: &BTreeMap<String, String>,
     gaps: Vec<Gap>,
@@ -33,8 +35,9 @@ pub(super) fn assemble(
         }
     }
     let mut cluster = BTreeMap::new();
-    for (path, source) in files {
-        let place = place(&path);
+    let mut zones = meta::Zones::default();
+    for (slot, path, source) in files {
+        let place = place(&slot);
         let id = match source {
             Source::Text(text) => snapshot.files.add(path, text),
             Source::OnDisk(file) => snapshot.files.add_on_disk(path, file),
@@ -42,7 +45,7 @@ pub(super) fn assemble(
         match place {
             Place::Meta => {
                 let text = snapshot.files.get(id).map_or_else(|| Text::from(""), |file| file.text.clone());
-                meta::read(id, &text, &mut snapshot.gaps);
+                zones = meta::read(id, &text, &mut snapshot.gaps);
             }
             Place::Cluster(name) => {
                 cluster.insert(name, id);
@@ -60,8 +63,13 @@ pub(super) fn assemble(
     for (folder, tables) in &tables {
         let Some((node, name)) = namespace(folder, &mut snapshot.gaps) else { continue };
         let netns =
-            Reading { folder, files: &mut snapshot.files, tables, gaps: &mut snapshot.gaps, unread: Vec::new() }
-                .netns(Netns { unread: unread_files(folder, unread), ..Netns::new(node, name, folder) });
+            Reading { folder, files: &mut snapshot.files, tables, gaps: &mut snapshot.gaps, unread: Vec::new() }.netns(
+                Netns {
+                    unread: unread_files(folder, unread),
+                    lists_in_utc: zones.is_utc(&node),
+                    ..Netns::new(node, name, folder)
+                },
+            );
         add_namespace(&mut snapshot, netns);
     }
     relay::fill(&mut snapshot);
@@ -166,10 +174,11 @@ impl Reading<'_> {
         let vlans = Some(TableFile::BridgeVlan);
         netns.bridge_vlans = self.table("bridge-vlan", vlans, bridge_vlan::parse, bridge_vlan::parse_json);
         netns.tuns = self.table("tuntap", None, tuntap::parse, tuntap::parse_json);
-        netns.conntrack = self.plain("conntrack", TableFile::Conntrack, conntrack_list::parse);
+        netns.conntrack = self.plain("conntrack", TableFile::Conntrack, conntrack_list::parse).map(Conntrack::new);
         netns.sysctls = self.plain("sysctl", TableFile::Sysctl, sysctl::parse);
         netns.netfilter = self.netfilter();
         netns.ipsets = self.plain("ipset", TableFile::Ipset, ipset_save::parse);
+        netns.nfacct = self.plain("nfacct", TableFile::Nfacct, nfacct_list::parse);
         netns.recent = self.recent();
         let ports = self.table("bridge-link", None, bridge_link::parse, bridge_link::parse_json);
         netns.unread.rows = self.unread;

@@ -12,7 +12,7 @@ use tar::{Archive, Entry, EntryType};
 use crate::evidence::Text;
 
 use super::bytes::Bytes;
-use super::layout;
+use super::{foreign, layout};
 use crate::unpack::{Packing, Zstd};
 
 /// What is read at most, however well it is packed.
@@ -43,6 +43,8 @@ const NAME_LIMIT: u64 = 64 << 10;
 pub(super) struct Bundle {
     /// The files' contents.
     pub(super) files: BTreeMap<String, Content>,
+    /// The files that other collectors write, by their whole path.
+    pub(super) foreign: BTreeMap<String, Content>,
     /// The namespaces' folders that have entries of their own.
     pub(super) folders: Vec<String>,
     /// The entries that were refused, and why.
@@ -206,7 +208,17 @@ impl Bundle {
                 return Ok(());
             }
         };
-        let Some((_, slot)) = layout::slots(&path).next() else { return Ok(()) };
+        let Some((_, slot)) = layout::slots(&path).next() else {
+            let is_plain = matches!(kind, EntryType::Regular | EntryType::Continuous);
+            if is_plain && foreign::wants(&path) {
+                if entry.size() <= limit {
+                    self.foreign.insert(path, Content::of(Bytes::Heap(read_bounded(entry, limit)?)));
+                } else {
+                    self.refuse(&path, TOO_LARGE, true);
+                }
+            }
+            return Ok(());
+        };
         let folder = slot.is_folder();
         match kind {
             EntryType::Directory if folder => self.folders.push(path),

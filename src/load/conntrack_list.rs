@@ -39,6 +39,7 @@ struct Row<'a> {
     offloaded: bool,
     mark: u32,
     zone: [u16; 2],
+    helped: bool,
 }
 
 /// One direction, as far as it was read.
@@ -100,8 +101,9 @@ impl<'a> Row<'a> {
             "zone" => self.zone = [u16::try_from(number(value)?).ok()?; 2],
             "zone-orig" => self.zone[0] = u16::try_from(number(value)?).ok()?,
             "zone-reply" => self.zone[1] = u16::try_from(number(value)?).ok()?,
+            "helper" => self.helped = !value.is_empty(),
             // Names and times decide nothing.
-            "use" | "secctx" | "delta-time" | "helper" | "labels" | "[start" | "[stop" => {}
+            "use" | "secctx" | "delta-time" | "labels" | "[start" | "[stop" => {}
             _ => self.tuples.last_mut()?.set(key, value)?,
         }
         Some(())
@@ -121,6 +123,7 @@ impl<'a> Row<'a> {
             mark: Mark(self.mark),
             zone: self.zone[0],
             reply_zone: self.zone[1],
+            helped: self.helped,
             counters,
             evidence,
         })

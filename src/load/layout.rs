@@ -1,7 +1,7 @@
 //! The names of a snapshot's files and folders. Nothing else is ever read.
 
 /// The tables of a namespace's folder.
-const TABLES: [&str; 32] = [
+const TABLES: [&str; 33] = [
     "addr.json",
     "addr.txt",
     "bridge-link.json",
@@ -22,6 +22,7 @@ const TABLES: [&str; 32] = [
     "neigh.txt",
     "nexthop.json",
     "nexthop.txt",
+    "nfacct",
     "nft.json",
     "nft.txt",
     "route.json",
@@ -128,9 +129,21 @@ pub(super) fn slots(path: &str) -> impl Iterator<Item = (usize, Slot<'_>)> {
     starts.filter_map(|start| Some((start, Slot::of(path.get(start..)?)?)))
 }
 
+/// Whether a name can be that of a node's folder: what Kubernetes allows, and a little more.
+pub(crate) fn is_node_name(name: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    (1..=253).contains(&name.len()) && name.bytes().all(is_letter) && !name.starts_with(['.', '-'])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_nodes_name_is_one_folder() {
+        assert!(is_node_name("n1") && is_node_name("ip-10-0-0-1.ec2.internal"));
+        assert!(["", ".", "..", "a/b", "-w", "a b"].iter().all(|name| !is_node_name(name)));
+    }
 
     #[test]
     fn table_names_are_sorted_for_the_search() {
@@ -150,6 +163,15 @@ mod tests {
         assert_eq!(Slot::of("nodes/n1/host/passwd"), None);
         assert_eq!(Slot::of("nodes/n1/pods/default_web/tuntap.txt/x"), None);
         assert_eq!(Slot::of("nodes/n1"), None);
+    }
+
+    #[test]
+    fn the_manual_names_every_table() {
+        let page = include_str!("../../man/flowtrace-snapshot.5").replace("\\-", "-");
+        let words: Vec<&str> = page.split(|letter: char| letter.is_whitespace() || "\",".contains(letter)).collect();
+        let texts = TABLES.iter().chain([&TUNTAP]).filter(|name| name.strip_suffix(".json").is_none());
+        let unnamed: Vec<_> = texts.filter(|name| !words.contains(*name)).collect();
+        assert!(unnamed.is_empty(), "{unnamed:?}");
     }
 
     #[test]

@@ -242,6 +242,16 @@ impl<'g> Notes<'g> {
         self.push(Gap::unread(format!("{}: {what}", self.tool), evidence), evidence);
     }
 
+    /// Says what isn't understood in a column of a line.
+    pub fn add_at(&mut self, evidence: Evidence, column: Option<u32>, what: impl fmt::Display) {
+        self.push(Gap::new(format!("{}: {what}", self.tool), vec![evidence]).at(column), evidence);
+    }
+
+    /// Says that a row could not be read for what stands in a column.
+    pub fn unread_at(&mut self, evidence: Evidence, column: Option<u32>, what: impl fmt::Display) {
+        self.push(Gap::unread(format!("{}: {what}", self.tool), evidence).at(column), evidence);
+    }
+
     /// Says that the row which was last complained about could not be read after all.
     pub fn lose(&mut self, evidence: Evidence) {
         if let Some(left_out) = &mut self.left_out {

@@ -4,8 +4,9 @@ mod assemble;
 mod bundle;
 mod bytes;
 mod derive;
+mod foreign;
 mod forms;
-mod layout;
+pub(crate) mod layout;
 mod objects;
 mod relay;
 
@@ -27,8 +28,9 @@ mod iptables_save;
 mod json;
 mod kube;
 mod lines;
-mod meta;
+pub(crate) mod meta;
 mod netfilter;
+mod nfacct_list;
 mod nft_json;
 mod nft_list;
 pub mod recent;
@@ -39,7 +41,7 @@ mod unread;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::BufReader;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -53,6 +55,8 @@ use layout::Slot;
 
 pub use comment::{service_at_in_rules, service_in_rules};
 pub use kube::{broken_endpoint_slices, endpoint_slices};
+#[cfg(target_os = "linux")]
+pub(crate) use nft_list::ELSEWHERE;
 
 /// How many folders down a snapshot may stand in a support bundle's folder.
 const DEPTH_LIMIT: u32 = 6;
@@ -67,17 +71,44 @@ const REFUSED_LIMIT: usize = 50;
 /// folders down. A line that can't be read is a gap of the snapshot; only what makes it no snapshot at all is an
 /// error.
 pub fn load(path: &Path) -> Result<Snapshot, Error> {
-    let io = |source| Error::Io { path: path.to_owned(), source };
-    let metadata = fs::metadata(path).map_err(io)?;
-    if metadata.is_dir() {
-        return Tree::read(path)?.load(path);
-    }
-    if !metadata.is_file() {
-        return Err(not_one(path, "neither a folder nor a file"));
-    }
-    let file = File::open(path).map_err(io)?;
-    let bundle = bundle::read(BufReader::with_capacity(1 << 16, file), LIMITS).map_err(|what| not_one(path, what))?;
-    Tree::from_bundle(bundle, path)?.load(path)
+    Tree::find(path)?.load(path)
+}
+
+/// Loads a snapshot from a tar, tar.gz or tar.zst archive, which errors call by a name.
+pub fn load_archive(archive: impl BufRead, name: &Path) -> Result<Snapshot, Error> {
+    let bundle = bundle::read(archive, LIMITS).map_err(|what| not_one(name, what))?;
+    Tree::from_bundle(bundle, name)?.load(name)
+}
+
+/// The files of a snapshot, not yet understood.
+#[derive(Debug, Default)]
+pub struct Raw {
+    /// Paths relative to the snapshot, and what stands there.
+    pub files: Vec<(String, Text)>,
+    /// The folders of namespaces, relative to the snapshot, sorted.
+    pub folders: BTreeSet<String>,
+    /// What could not be read.
+    pub told: Vec<String>,
+}
+
+/// Reads the files of nodes' snapshots, in the forms that [`load`] takes, without what they have of Kubernetes' objects.
+pub fn raw(path: &Path) -> Result<Raw, Error> {
+    Ok(Tree::find(path)?.into_raw())
+}
+
+/// The same from an archive, which errors call by a name.
+pub fn raw_archive(archive: impl BufRead, name: &Path) -> Result<Raw, Error> {
+    let bundle = bundle::read(archive, LIMITS).map_err(|what| not_one(name, what))?;
+    Ok(Tree::from_bundle(bundle, name)?.into_raw())
+}
+
+/// Loads Kubernetes objects alone, as [`load_files`] does: a snapshot without any node's tables.
+#[must_use]
+pub fn load_objects(files: impl IntoIterator<Item = (String, Arc<str>)>) -> Snapshot {
+    let files = files.into_iter().filter(|(path, _)| matches!(Slot::of(path), Some(Slot::Cluster)));
+    let mut files: Vec<_> = files.map(|(path, text)| (path.clone(), path, Source::Text(Text::from(text)))).collect();
+    files.sort_by(|one, other| one.0.cmp(&other.0));
+    assemble::assemble(files, &BTreeSet::new(), &BTreeMap::new(), Vec::new())
 }
 
 /// Loads a snapshot whose files are at hand: each a path relative to the snapshot, and its text.
@@ -100,6 +131,8 @@ fn not_one(path: &Path, what: impl Into<String>) -> Error {
 struct Tree {
     /// Paths relative to the snapshot, and what stands there.
     files: Vec<(String, Source)>,
+    /// The places in a snapshot of files that are called something else, and their texts.
+    foreign: Vec<foreign::Table>,
     /// The folders of namespaces, which count even if they are empty.
     folders: BTreeSet<String>,
     gaps: Vec<Gap>,
@@ -117,9 +150,43 @@ enum Source {
 }
 
 impl Tree {
+    /// Reads the files of a folder or of an archive.
+    fn find(path: &Path) -> Result<Self, Error> {
+        let io = |source| Error::Io { path: path.to_owned(), source };
+        let metadata = fs::metadata(path).map_err(io)?;
+        if metadata.is_dir() {
+            return Self::read(path);
+        }
+        if !metadata.is_file() {
+            return Err(not_one(path, "neither a folder nor a file"));
+        }
+        let file = File::open(path).map_err(io)?;
+        let bundle =
+            bundle::read(BufReader::with_capacity(1 << 16, file), LIMITS).map_err(|what| not_one(path, what))?;
+        Self::from_bundle(bundle, path)
+    }
+
+    /// What nodes have, as texts.
+    fn into_raw(self) -> Raw {
+        let files = self.files.into_iter().filter_map(|(path, source)| match source {
+            Source::Text(text) if !path.starts_with("cluster/") => Some((path, text)),
+            _ => None,
+        });
+        let foreign = self.foreign.into_iter().map(|table| (table.slot, Text::from(table.text)));
+        let files: Vec<(String, Text)> = files.chain(foreign).collect();
+        // An archive need not have entries for its folders.
+        let of_files = files.iter().filter_map(|(path, _)| Some(path.rsplit_once('/')?.0.to_owned()));
+        let folders = of_files.chain(self.folders).collect();
+        Raw { files, folders, told: self.gaps.into_iter().map(|gap| gap.what).collect() }
+    }
+
     fn load(mut self, path: &Path) -> Result<Snapshot, Error> {
         self.files.sort_by(|one, other| one.0.cmp(&other.0));
-        let snapshot = assemble::assemble(self.files, &self.folders, &self.unread, self.gaps);
+        self.folders.extend(foreign::folders(&self.foreign));
+        let own = self.files.into_iter().map(|(path, source)| (path.clone(), path, source));
+        let foreign = self.foreign.into_iter().map(|table| (table.slot, table.path, Source::Text(table.text.into())));
+        let files = own.chain(foreign).collect();
+        let snapshot = assemble::assemble(files, &self.folders, &self.unread, self.gaps);
         if snapshot.namespaces.is_empty() {
             return Err(not_one(path, "holds no `nodes/<node>/host` and no `nodes/<node>/pods/<namespace>_<name>`"));
         }
@@ -132,12 +199,18 @@ impl Tree {
             let inside = |slot: &Slot| !matches!(slot, Slot::Meta | Slot::Cluster);
             layout::slots(path).filter(move |(_, slot)| inside(slot)).map(|(start, _)| path.get(..start).unwrap_or(""))
         });
-        let root = only_root(&places.collect(), path)?.to_owned();
+        let places: BTreeSet<&str> = places.collect();
+        if places.is_empty()
+            && let Some(mut tree) = Self::from_foreign(bundle.foreign)
+        {
+            tree.refuse(bundle.refused, "");
+            tree.note_unfinished(bundle.unfinished);
+            return Ok(tree);
+        }
+        let root = only_root(&places, path)?.to_owned();
         let mut tree = Self::default();
         tree.refuse(bundle.refused, &root);
-        if bundle.unfinished {
-            tree.gaps.push(Gap::new("the archive has no end mark: it may have been cut off between two files", vec![]));
-        }
+        tree.note_unfinished(bundle.unfinished);
         for folder in &bundle.folders {
             let inside = folder.strip_prefix(&root).filter(|path| Slot::of(path).is_some());
             tree.folders.extend(inside.map(str::to_owned));
@@ -148,6 +221,27 @@ impl Tree {
             }
         }
         Ok(tree)
+    }
+
+    fn note_unfinished(&mut self, is_unfinished: bool) {
+        if is_unfinished {
+            self.gaps.push(Gap::new("the archive has no end mark: it may have been cut off between two files", vec![]));
+        }
+    }
+
+    /// Takes the bundles of other collectors for nodes; nothing where there is none. What is no text stays unknown.
+    fn from_foreign(files: BTreeMap<String, Content>) -> Option<Self> {
+        let mut tree = Self::default();
+        let mut texts = BTreeMap::new();
+        for (path, content) in files {
+            if let Some(text) = tree.text(&path, content) {
+                texts.insert(path, text.to_string());
+            }
+        }
+        let foreign::Found { tables, notes } = foreign::find(&texts);
+        tree.gaps.extend(notes.into_iter().map(|note| Gap::new(note, vec![])));
+        tree.foreign = tables;
+        (!tree.foreign.is_empty()).then_some(tree)
     }
 
     fn refuse(&mut self, refused: Vec<bundle::Refused>, root: &str) {
@@ -176,18 +270,24 @@ impl Tree {
         self.gaps.push(Gap::new(format!("{} {what}", path.escape_debug()), vec![]));
     }
 
-    /// Keeps a file's text. What is no text stays unknown.
-    fn add(&mut self, path: String, content: Content) {
-        let text = match content {
-            Content::Text(text) => text,
+    /// A file's text, with a gap where some of it is none; nothing where it is no text.
+    fn text(&mut self, path: &str, content: Content) -> Option<Text> {
+        match content {
+            Content::Text(text) => Some(text),
             Content::Lossy(text) => {
-                self.gap(&path, NOT_UTF8);
-                text
+                self.gap(path, NOT_UTF8);
+                Some(text)
             }
             Content::Binary(line) => {
-                return self.unread(&path, format_args!("is not text (line {line} holds NUL bytes), and was not read"));
+                self.unread(path, format_args!("is not text (line {line} holds NUL bytes), and was not read"));
+                None
             }
-        };
+        }
+    }
+
+    /// Keeps a file's text. What is no text stays unknown.
+    fn add(&mut self, path: String, content: Content) {
+        let Some(text) = self.text(&path, content) else { return };
         // No tool leaves its last line open. JSON says by itself where it ends.
         let open = !text.is_empty() && !text.ends_with('\n');
         if open
@@ -202,7 +302,10 @@ impl Tree {
 
     /// Finds the snapshot in a folder, and reads its files.
     fn read(path: &Path) -> Result<Self, Error> {
-        let root = find_root(path)?;
+        let root = match find_root(path) {
+            Ok(root) => root,
+            Err(err) => return Self::read_foreign(path).ok_or(err),
+        };
         let canonical = fs::canonicalize(&root).map_err(|source| Error::Io { path: root.clone(), source })?;
         let mut tree = Self::default();
         let mut reader = Reader { root: canonical, tree: &mut tree };
@@ -222,6 +325,44 @@ impl Tree {
         }
         Ok(tree)
     }
+}
+
+impl Tree {
+    /// Reads the bundles of other collectors in a folder.
+    fn read_foreign(path: &Path) -> Option<Self> {
+        let (mut files, mut total, mut left_out) = (BTreeMap::new(), 0, Vec::new());
+        let mut level = vec![(String::new(), path.to_owned())];
+        let mut searched = 0;
+        // A setting of Retina's stands further down than the layout itself.
+        for _ in 0..=DEPTH_LIMIT + 6 {
+            let below: Vec<(String, PathBuf)> = level.iter().flat_map(|(inside, dir)| below(inside, dir)).collect();
+            let below: Vec<_> = below.into_iter().take(FOLDER_LIMIT.saturating_sub(searched)).collect();
+            searched += below.len();
+            let (folders, plain): (Vec<_>, Vec<_>) = below.into_iter().partition(|(_, path)| path.is_dir());
+            for (inside, file) in plain.into_iter().filter(|(inside, _)| foreign::wants(inside)) {
+                match read_bounded(&file) {
+                    Ok(Some(bytes)) if total + bytes.len() as u64 <= LIMITS.total => {
+                        total += bytes.len() as u64;
+                        files.insert(inside, Content::of(bytes));
+                    }
+                    Ok(_) => left_out.push((inside, bundle::TOO_LARGE.to_owned())),
+                    Err(err) => left_out.push((inside, format!("can't be read: {err}"))),
+                }
+            }
+            level = folders;
+        }
+        let mut tree = Self::from_foreign(files)?;
+        left_out.into_iter().take(REFUSED_LIMIT).for_each(|(path, why)| tree.unread(&path, why));
+        Some(tree)
+    }
+}
+
+/// What is in a folder, without links, each with its path inside the whole.
+fn below(inside: &str, dir: &Path) -> Vec<(String, PathBuf)> {
+    let found = entries(dir).unwrap_or_default().into_iter();
+    let plain = found
+        .filter(|(_, path)| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir() || metadata.is_file()));
+    plain.map(|(name, path)| (if inside.is_empty() { name } else { format!("{inside}/{name}") }, path)).collect()
 }
 
 /// The one place of a snapshot's layout, the highest where there are several: its path with a `/` at the end.

@@ -4,7 +4,7 @@ mod compare;
 
 use crate::evidence::{Evidence, FileId, Files, Gap, Text};
 use crate::net::Family;
-use crate::snapshot::{Backend, Netfilter, Nft, NftFamily, NftTable, Ruleset, Table, UnreadRules, WhyUnread};
+use crate::snapshot::{Backend, Chain, Netfilter, Nft, NftFamily, NftTable, Ruleset, Table, UnreadRules, WhyUnread};
 
 use super::{iptables_save, lines, nft_json, nft_list};
 
@@ -73,7 +73,11 @@ pub(super) fn parse(files: &mut Files, sources: &Sources, dir: &str, gaps: &mut 
             insert(&mut netfilter, ruleset);
         }
     }
-    if let Some(nft) = &netfilter.nft {
+    if let Some(nft) = &mut netfilter.nft {
+        // Whose rules stand elsewhere may have any where that is not there.
+        for table in nft.tables.iter_mut().filter(|table| table.bases_alone.is_some() && !table.printed_by_iptables) {
+            table.unread.get_or_insert(table.evidence);
+        }
         forget_printed(nft, gaps, first..after);
         netfilter.unread.extend(unread_by_nft(nft));
     }
@@ -174,8 +178,10 @@ fn join(ruleset: &mut Ruleset, nft: &mut Nft, files: &Files, gaps: &mut Vec<Gap>
     let family = NftFamily::of(ruleset.family);
     for table in nft.tables.iter_mut().filter(|table| table.family == family) {
         let Some(printed) = ruleset.table(&table.name) else { continue };
-        let same = has_same_chains(printed, table);
-        table.printed_by_iptables = same || ruleset.backend == Backend::Nft;
+        table.printed_by_iptables = match table.bases_alone {
+            Some(rules) => ruleset.backend == Backend::Nft && has_all(printed, rules, table, gaps),
+            None => ruleset.backend == Backend::Nft || has_same_chains(printed, table),
+        };
     }
     let whole = ruleset.partial.is_none() && ruleset.unread.is_none() && nft.unread.is_none();
     for table in nft.tables.iter().filter(|table| whole && table.family == family && table.printed_by_iptables) {
@@ -187,6 +193,19 @@ fn join(ruleset: &mut Ruleset, nft: &mut Nft, files: &Files, gaps: &mut Vec<Gap>
     if printed {
         ruleset.backend = Backend::Nft;
     }
+}
+
+/// Whether `iptables-save` has as many rules of a table as stood there when its base chains were listed.
+fn has_all(printed: &Table, rules: usize, table: &NftTable, gaps: &mut Vec<Gap>) -> bool {
+    let count: usize = printed.chains.iter().map(Chain::len).sum();
+    if count != rules {
+        let what = format!(
+            "the table {} has {count} rules here, and {rules} by what stands before its base chains in nft's listing",
+            printed.name.escape_debug()
+        );
+        gaps.push(Gap::new(what, vec![printed.evidence, table.evidence]));
+    }
+    count == rules
 }
 
 /// nft has no base chain that iptables-nft never had to make, so its chains are some of those printed.

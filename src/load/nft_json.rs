@@ -138,8 +138,8 @@ fn add(blocks: &mut Vec<Block>, object: &Value, place: usize) -> Option<Added> {
     let family = value::word(fields.get("family")?)?;
     let name = value::word(fields.get(if kind == "table" { "name" } else { "table" })?)?;
     if kind == "table" {
-        let dormant = fields.get("flags").is_some_and(|flags| flags.to_string().contains("dormant"));
-        let flags = if dormant { " flags dormant;" } else { "" };
+        let flags = fields.get("flags").map(table_flags).filter(|flags| !flags.is_empty());
+        let flags = flags.map_or_else(String::new, |flags| format!(" flags {flags};"));
         let row = format!("table {family} {name} {{{flags}");
         blocks.push(Block { family, name, opening: (row.clone(), place), ..Block::default() });
         return Some(Added::Row(row));
@@ -165,6 +165,29 @@ fn add(blocks: &mut Vec<Block>, object: &Value, place: usize) -> Option<Added> {
             block.objects.push((row.clone(), place));
             Some(Added::Row(row))
         }
+    }
+}
+
+/// A table's flags in the text form's syntax: one name or number, or a list of them (`table_flags_json` in nftables'
+/// `src/json.c`). A single name is what nft 1.0.6 prints out of memory that it has given back: most often another name
+/// of the rule set. What is no flag stands there as it is, so that the text's reader refuses it.
+fn table_flags(flags: &Value) -> String {
+    // `NFT_TABLE_F_DORMANT` and its kin in `include/uapi/linux/netfilter/nf_tables.h`.
+    const NAMES: [&str; 3] = ["dormant", "owner", "persist"];
+    let flag = |flag: &Value| match flag {
+        Value::Number(bits) => match bits.as_u64() {
+            Some(bits) if bits >> NAMES.len() == 0 => {
+                let set = NAMES.iter().enumerate().filter(|(place, _)| bits >> place & 1 == 1);
+                set.map(|(_, name)| *name).collect::<Vec<_>>().join(",")
+            }
+            _ => bits.to_string(),
+        },
+        Value::String(name) if NAMES.contains(&name.as_str()) => name.clone(),
+        other => value::quoted(other).unwrap_or_else(|| "unwritten".to_owned()),
+    };
+    match flags {
+        Value::Array(flags) => flags.iter().map(flag).collect::<Vec<_>>().join(","),
+        one => flag(one),
     }
 }
 
@@ -229,6 +252,29 @@ mod tests {
             r#"[{"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 80}}, {"meter": {"key": {"payload": {"protocol": "ip", "field": "saddr"}}, "stmt": {"limit": {"rate": 10, "burst": 5, "per": "second"}}, "size": 1024, "name": "f"}}]"#,
         ),
     ];
+
+    #[test]
+    fn a_tables_flag_that_is_none_leaves_it_open_whether_the_table_sees_packets() {
+        let table = |flags: &str| {
+            let text = format!(
+                r#"{{"nftables": [{{"table": {{"family": "ip", "name": "t", "handle": 1, "flags": {flags}}}}}]}}"#
+            );
+            let mut gaps = Vec::new();
+            let (nft, _) = parse(FileId(1), &text, &mut gaps);
+            (nft.tables[0].dormant, nft.tables[0].unread.is_some(), gaps.len())
+        };
+        for dormant in ["\"dormant\"", "[\"dormant\"]", "1", "[1]", "[\"dormant\", \"owner\"]", "3"] {
+            assert_eq!(table(dormant), (true, false, 0), "{dormant}");
+        }
+        for active in ["\"owner\"", "[]", "0", "2", "[\"owner\", \"persist\"]"] {
+            assert_eq!(table(active), (false, false, 0), "{active}");
+        }
+        // What nft 1.0.6 prints of a dormant table.
+        for unknown in ["\"t\"", "\"\"", "[\"frob\"]", "8", "-1", "null", "{}", "\"a\\nb; chain\""] {
+            let (dormant, unread, gaps) = table(unknown);
+            assert!(!dormant && unread && gaps > 0, "{unknown}");
+        }
+    }
 
     #[test]
     fn a_rule_is_the_same_in_both_forms() {

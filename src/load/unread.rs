@@ -58,6 +58,7 @@ fn read(table: TableFile, evidence: Evidence, text: &str) -> UnreadRow {
         | TableFile::Sysctl
         | TableFile::Conntrack
         | TableFile::Ipset
+        | TableFile::Nfacct
         | TableFile::Recent => {}
     }
     row

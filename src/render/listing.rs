@@ -19,7 +19,7 @@ pub struct Listing {
     /// Its rule sets.
     pub rulesets: Vec<RulesetListing>,
     /// What is missing or could not be read.
-    pub gaps: Vec<String>,
+    pub gaps: Vec<Told>,
 }
 
 /// One rule set.
@@ -69,7 +69,18 @@ pub struct RuleListing {
     /// `exact`, `branches` or `not-modelled`.
     pub certainty: &'static str,
     /// What is not understood, and why.
-    pub unmodelled: Vec<String>,
+    pub unmodelled: Vec<Told>,
+}
+
+/// Something that is missing or not understood. In JSON only its words.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct Told {
+    /// What, in words.
+    pub what: String,
+    /// The line that holds it, and where in it, in characters from 1.
+    #[serde(skip)]
+    pub at: Option<(String, u32)>,
 }
 
 #[derive(Serialize)]

@@ -20,6 +20,7 @@ const MADE_BY: &[(&str, &str)] = &[
     ("ip6tables-save", "ip6tables-save -c"),
     ("nft.txt", "nft list ruleset"),
     ("ipset", "ipset save"),
+    ("nfacct", "nfacct list"),
     ("conntrack", "conntrack -L -o extended"),
     ("sysctl", "sysctl -a"),
 ];

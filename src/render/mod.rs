@@ -28,7 +28,7 @@ pub use correlate::{Correlation, Forecast, Foreseen, JourneyLine, JourneyText, c
 pub use dot::dot;
 pub use escape::{Charset, clean};
 pub use json::{json, json_line};
-pub use listing::{ChainListing, Listing, RuleListing, RulesetListing, TableListing, listing_json};
+pub use listing::{ChainListing, Listing, RuleListing, RulesetListing, TableListing, Told, listing_json};
 pub use mermaid::mermaid;
 pub use schema::{outputs_schema, schema};
 pub use text::{Style, Width, listing_text, sighting_line, text};

@@ -32,6 +32,7 @@ pub(super) fn question(options: Options, candidate: &Candidate, captured: &Captu
         max_paths: options.max_paths,
         verbose: options.verbose,
         established: standing.is_established && standing.role != Role::Error,
+        opened_by: None,
         given,
     }
 }
@@ -47,7 +48,8 @@ fn original(candidate: &Candidate, packet: &Packet) -> Packet {
 /// The packet that the captured one answers.
 fn asked(candidate: &Candidate, packet: &Packet, standing: Standing) -> Packet {
     let v6 = candidate.destination.is_ipv6();
-    let ip = Ip { source: candidate.source, destination: candidate.destination, ttl: USUAL_TTL, tos: 0, df: v6 };
+    let tos = standing.asked_tos.unwrap_or(0);
+    let ip = Ip { source: candidate.source, destination: candidate.destination, ttl: USUAL_TTL, tos, df: v6 };
     let mut sent = Packet::new(ip, packet.transport.clone(), if v6 { 80 } else { 60 });
     match &mut sent.transport {
         Transport::Tcp { flags, .. } => {

@@ -22,6 +22,8 @@ pub struct Flows {
 #[derive(Clone, Copy, Debug)]
 struct Flow {
     opener: End,
+    /// The TOS of what the opener sent last.
+    tos: Option<u8>,
     /// Whether the opener is known, and not only the first that was seen.
     is_certain: bool,
     is_answered: bool,
@@ -36,13 +38,15 @@ pub struct Standing {
     pub is_established: bool,
     /// Whether the capture shows the role; otherwise the first one that was seen is taken to have opened it.
     pub is_certain: bool,
+    /// Of an answer, the TOS of what it answers, where the capture has shown that.
+    pub asked_tos: Option<u8>,
 }
 
 impl Flows {
     /// Takes note of a packet without tunnels, and says what it is.
     pub fn note(&mut self, packet: &Packet) -> Standing {
         if packet.is_icmp_error() {
-            return Standing { role: Role::Error, is_established: false, is_certain: true };
+            return Standing { role: Role::Error, is_established: false, is_certain: true, asked_tos: None };
         }
         let (from, to) = ends(packet);
         let key = (packet.protocol(), from.min(to), from.max(to));
@@ -54,14 +58,18 @@ impl Flows {
         let is_certain = says.is_some();
         let opener = if says == Some(Role::Reply) { to } else { from };
         let is_late = is_late(packet);
-        let flow = self.known.entry(key).or_insert(Flow { opener, is_certain, is_answered: is_late });
+        let flow = self.known.entry(key).or_insert(Flow { opener, tos: None, is_certain, is_answered: is_late });
         if is_certain && !flow.is_certain {
-            (flow.opener, flow.is_certain) = (opener, true);
+            (flow.opener, flow.tos, flow.is_certain) = (opener, None, true);
         }
         let role = says.unwrap_or(if flow.opener == from { Role::Original } else { Role::Reply });
         // What opens a connection, and the answer to that, are of none that is established, however often they are seen.
         let is_established = flow.is_answered && !has_syn(packet);
-        let standing = Standing { role, is_established, is_certain: flow.is_certain };
+        let asked_tos = flow.tos.filter(|_| role == Role::Reply);
+        if role == Role::Original {
+            flow.tos = Some(packet.ip.tos);
+        }
+        let standing = Standing { role, is_established, is_certain: flow.is_certain, asked_tos };
         flow.is_answered |= role == Role::Reply || is_late;
         standing
     }
@@ -142,46 +150,60 @@ mod tests {
     }
 
     fn standing(role: Role, is_established: bool, is_certain: bool) -> Standing {
-        Standing { role, is_established, is_certain }
+        Standing { role, is_established, is_certain, asked_tos: None }
+    }
+
+    /// What a packet is, without what its question was sent with.
+    fn noted(flows: &mut Flows, packet: &Packet) -> Standing {
+        Standing { asked_tos: None, ..flows.note(packet) }
     }
 
     #[test]
     fn a_handshake_tells_who_opened_the_connection() {
         let mut flows = Flows::default();
-        assert_eq!(flows.note(&tcp(CLIENT, SYN)), standing(Role::Original, false, true));
-        assert_eq!(flows.note(&tcp(SERVER, SYN | ACK)), standing(Role::Reply, false, true));
-        assert_eq!(flows.note(&tcp(CLIENT, ACK)), standing(Role::Original, true, true));
-        assert_eq!(flows.note(&tcp(SERVER, ACK)), standing(Role::Reply, true, true));
-        assert_eq!(flows.note(&tcp(CLIENT, SYN)), standing(Role::Original, false, true));
-        assert_eq!(flows.note(&tcp(SERVER, RST | ACK)), standing(Role::Reply, false, true));
+        assert_eq!(noted(&mut flows, &tcp(CLIENT, SYN)), standing(Role::Original, false, true));
+        assert_eq!(noted(&mut flows, &tcp(SERVER, SYN | ACK)), standing(Role::Reply, false, true));
+        assert_eq!(noted(&mut flows, &tcp(CLIENT, ACK)), standing(Role::Original, true, true));
+        assert_eq!(noted(&mut flows, &tcp(SERVER, ACK)), standing(Role::Reply, true, true));
+        assert_eq!(noted(&mut flows, &tcp(CLIENT, SYN)), standing(Role::Original, false, true));
+        assert_eq!(noted(&mut flows, &tcp(SERVER, RST | ACK)), standing(Role::Reply, false, true));
         assert_eq!(flows.len(), 1);
     }
 
     #[test]
     fn a_capture_that_begins_in_the_middle_can_only_suppose_it() {
         let mut flows = Flows::default();
-        assert_eq!(flows.note(&tcp(SERVER, ACK)), standing(Role::Original, true, false));
-        assert_eq!(flows.note(&tcp(CLIENT, ACK)), standing(Role::Reply, true, false));
-        assert_eq!(flows.note(&tcp(SERVER, SYN | ACK)), standing(Role::Reply, false, true));
-        assert_eq!(flows.note(&tcp(CLIENT, ACK)), standing(Role::Original, true, true));
+        assert_eq!(noted(&mut flows, &tcp(SERVER, ACK)), standing(Role::Original, true, false));
+        assert_eq!(noted(&mut flows, &tcp(CLIENT, ACK)), standing(Role::Reply, true, false));
+        assert_eq!(noted(&mut flows, &tcp(SERVER, SYN | ACK)), standing(Role::Reply, false, true));
+        assert_eq!(noted(&mut flows, &tcp(CLIENT, ACK)), standing(Role::Original, true, true));
     }
 
     #[test]
     fn datagrams_are_answered_by_what_comes_back() {
         let mut flows = Flows::default();
-        assert_eq!(flows.note(&udp(CLIENT)), standing(Role::Original, false, false));
-        assert_eq!(flows.note(&udp(CLIENT)), standing(Role::Original, false, false));
-        assert_eq!(flows.note(&udp(SERVER)), standing(Role::Reply, false, false));
-        assert_eq!(flows.note(&udp(CLIENT)), standing(Role::Original, true, false));
+        assert_eq!(noted(&mut flows, &udp(CLIENT)), standing(Role::Original, false, false));
+        assert_eq!(noted(&mut flows, &udp(CLIENT)), standing(Role::Original, false, false));
+        assert_eq!(noted(&mut flows, &udp(SERVER)), standing(Role::Reply, false, false));
+        assert_eq!(noted(&mut flows, &udp(CLIENT)), standing(Role::Original, true, false));
+    }
+
+    #[test]
+    fn an_answer_knows_what_its_question_was_sent_with() {
+        let mut flows = Flows::default();
+        let mut asked = udp(CLIENT);
+        asked.ip.tos = 0x10;
+        assert_eq!(flows.note(&asked).asked_tos, None);
+        assert_eq!(flows.note(&udp(SERVER)).asked_tos, Some(0x10));
     }
 
     #[test]
     fn echoes_and_errors_say_what_they_are() {
         let mut flows = Flows::default();
         let icmp = |kind, id| Transport::Icmp { kind, code: 0, id, quoted: None };
-        assert_eq!(flows.note(&packet(SERVER, icmp(0, Some(7)))), standing(Role::Reply, false, true));
-        assert_eq!(flows.note(&packet(CLIENT, icmp(8, Some(7)))), standing(Role::Original, true, true));
-        assert_eq!(flows.note(&packet(CLIENT, icmp(8, Some(8)))), standing(Role::Original, false, true));
+        assert_eq!(noted(&mut flows, &packet(SERVER, icmp(0, Some(7)))), standing(Role::Reply, false, true));
+        assert_eq!(noted(&mut flows, &packet(CLIENT, icmp(8, Some(7)))), standing(Role::Original, true, true));
+        assert_eq!(noted(&mut flows, &packet(CLIENT, icmp(8, Some(8)))), standing(Role::Original, false, true));
         assert_eq!(flows.note(&packet(SERVER, icmp(3, None))).role, Role::Error);
     }
 }

@@ -40,13 +40,14 @@ use crate::engine::{self, Origin, Question};
 use crate::evidence::Gap;
 use crate::net::{IfName, NetnsId, Packet};
 use crate::snapshot::Snapshot;
-use crate::trace::{Answer, Finding, Leg, Path, Role, Spot, Way};
+use crate::trace::{Answer, Finding, Leg, Path, Role, Spot, Verdict, Way};
 
 use candidate::{Candidate, Kin};
 use connections::Connections;
-use search::{Found, Tried};
+use search::{Fate, Found, Tried};
 use services::Services;
 
+pub use candidate::name;
 pub use captured::captured;
 pub use entry::entries;
 pub use flows::{Flows, Standing};
@@ -54,7 +55,9 @@ pub use pieces::{Gathered, Pieces};
 pub use way::way;
 
 /// So many stories of one packet are told: more are no help.
-const MOST_FOUND: usize = 12;
+const MOST_FOUND: usize = 24;
+/// How many of those are walked that may have opened the connection of an answer.
+const MOST_OPENERS: usize = 4;
 
 /// Where packets were captured.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -195,30 +198,37 @@ impl<'s> Atlas<'s> {
     ) -> (Vec<Found>, Vec<Tried>) {
         let (mut found, mut others): (Vec<Found>, Vec<Tried>) = (Vec::new(), Vec::new());
         for candidate in candidates {
-            // To an answer it matters who gets it.
-            let alike = candidate.kin.filter(|_| standing.role == Role::Original);
-            let is_told = |one: &Found| alike.is_some() && one.candidate.kin == alike;
-            if found.len() >= MOST_FOUND || found.iter().any(is_told) {
+            // To an answer it matters who gets it: sockets of one node do so in the same place.
+            let is_one_place = |kin: Kin| standing.role == Role::Original || kin == Kin::Bound;
+            let alike = candidate.kin.filter(|(kin, ..)| is_one_place(*kin));
+            if let Some(told) = found.iter_mut().find(|one| alike.is_some() && one.candidate.kin == alike) {
+                told.alike += 1;
+                continue;
+            }
+            if found.len() >= MOST_FOUND {
                 continue;
             }
             match search::walk(self.snapshot, self.options, candidate, point, captured, standing) {
                 // The same path is the same story, whoever it was thought of for.
                 Ok(one) if found.iter().any(|other| other.is_like(&one)) => {}
-                Ok(mut one) => {
-                    if let Some((Kin::Pods, ..)) = alike {
-                        one.candidate.from_name = format!("a pod such as {}", one.candidate.from_name);
-                    }
-                    found.push(one);
-                }
+                Ok(one) => found.push(one),
                 Err(tried) => others.push(*tried),
             }
+        }
+        for one in found.iter_mut().filter(|one| one.alike > 0) {
+            let what = match one.candidate.kin {
+                Some((Kin::Pods | Kin::FarPods, ..)) => "a pod such as",
+                Some((Kin::Nodes, ..)) => "a node such as",
+                _ => continue,
+            };
+            one.candidate.from_name = format!("{what} {}", one.candidate.from_name);
         }
         (found, others)
     }
 
     /// The paths of every candidate that fits. One capture point can't tell them apart.
     fn whole(&self, first: &Found, others: Vec<Found>, role: Role) -> Retraced {
-        let several = !others.is_empty();
+        let several = !others.is_empty() || first.alike > 0;
         let mut whole = Retraced {
             answer: Answer {
                 request: first.answer.request.clone(),
@@ -275,13 +285,22 @@ impl<'s> Atlas<'s> {
         let (odd, mut notes) = odd::contradictions(self.snapshot, point, captured, standing, tried);
         let mut answer: Option<Answer> = None;
         let mut spots = Vec::new();
-        for way in &ways {
-            let question = self.onward(point, captured, standing, *way);
+        let openers = openers(standing, tried);
+        let asked = ways.iter().flat_map(|way| openers.iter().map(move |opener| (*way, opener)));
+        for (way, opener) in asked {
+            let question = self.onward(point, captured, standing, way, *opener);
             let mut one = engine::explain(self.snapshot, &question);
+            // Whoever has opened it, the same story is told once.
+            let known = answer.as_ref().map_or(&[][..], |answer: &Answer| &answer.paths);
+            one.paths.retain(|path| !known.iter().any(|other| other.forward == path.forward));
             for path in &mut one.paths {
                 if ways.len() > 1 {
                     path.probability = None;
                     path.why.insert(0, format!("it went {} by {}", way.as_str(), point.device));
+                }
+                if let (true, Some(Tried { candidate, .. })) = (openers.len() > 1, opener) {
+                    path.probability = None;
+                    path.why.insert(0, format!("{} sent it to {}", candidate.from_name, candidate.to_name));
                 }
                 spots.push(Spot { leg: Leg::Forward, step: 0 });
             }
@@ -310,7 +329,18 @@ impl<'s> Atlas<'s> {
         Retraced { answer, spots, is_whole: false, from, to, way, role: standing.role, odd, notes }
     }
 
-    fn onward(&self, point: &Point, captured: &Captured, standing: Standing, way: Way) -> Question {
+    fn onward(
+        &self,
+        point: &Point,
+        captured: &Captured,
+        standing: Standing,
+        way: Way,
+        opener: Option<&Tried>,
+    ) -> Question {
+        let opened_by = opener.map(|tried| {
+            let question = ask::question(self.options, &tried.candidate, captured, standing);
+            (question.from, question.packet)
+        });
         let (netns, device) = (point.netns, point.device.clone());
         let from = match way {
             Way::In => Origin::Device { netns, device },
@@ -323,10 +353,25 @@ impl<'s> Atlas<'s> {
             reply: self.options.reply && original && captured.packet.inner.is_none(),
             max_paths: self.options.max_paths,
             verbose: self.options.verbose,
-            established: original && standing.is_established && captured.packet.inner.is_none(),
+            established: standing.is_established
+                && (opened_by.is_some() || original && captured.packet.inner.is_none()),
+            opened_by,
             given: ask::given(captured),
         }
     }
+}
+
+/// Who may have opened the connection that an answer is of, where what was sent leaves what the snapshot has; nobody, once,
+/// of any other packet, and where there is none.
+fn openers(standing: Standing, tried: &[Tried]) -> Vec<Option<&Tried>> {
+    let has_left = |tried: &&Tried| match &tried.fate {
+        Fate::Unknown(_) => true,
+        Fate::Elsewhere(trace) => trace.verdict == Verdict::Left,
+        Fate::Differs { .. } => false,
+    };
+    let openers = tried.iter().filter(|_| standing.role == Role::Reply).filter(has_left).take(MOST_OPENERS);
+    let openers: Vec<Option<&Tried>> = openers.map(Some).collect();
+    if openers.is_empty() { vec![None] } else { openers }
 }
 
 /// Those that may be, where some are less likely: a TTL that no sender begins with tells of another path.

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use crate::engine::{self, Origin, Question};
-use crate::net::{NodeName, Packet, Transport};
+use crate::evidence::Evidence;
+use crate::net::{Mark, NodeName, Packet, Transport};
 use crate::snapshot::Snapshot;
 use crate::trace::{Answer, Decision, Leg, Path, Role, Spot, Step, Trace, Verdict, Way};
 
@@ -12,6 +13,8 @@ use super::candidate::Candidate;
 use super::compare::{Difference, Field, differences};
 use super::{Captured, Options, Point, Standing};
 
+/// How many marks of policy rules are tried.
+const MOST_MARKS: usize = 8;
 /// The largest TTL with which whoever looks for a path begins.
 const SMALL_TTLS: u8 = 8;
 
@@ -26,6 +29,8 @@ pub(super) struct Found {
     pub way: Way,
     /// The TTL that it was sent with, where its sender is in the snapshot.
     pub sent_ttl: Option<u8>,
+    /// How many others may have sent it that look the same at the point.
+    pub alike: usize,
 }
 
 /// A candidate whose path doesn't.
@@ -79,13 +84,19 @@ pub(super) fn walk(
 ) -> Result<Found, Box<Tried>> {
     let mut fate = None;
     let mut chosen = None;
-    for question in questions(options, &candidate, captured, standing) {
+    let asked = questions(options, &candidate, captured, standing);
+    let marked = marked(snapshot, &candidate, &asked);
+    for (question, mark) in asked.into_iter().map(|question| (question, None)).chain(marked) {
         // The route has chosen the address that this one is bound to.
-        if question.packet.ip.ttl == USUAL_TTL && chosen == Some(question.packet.ip.source) {
+        if mark.is_none() && question.packet.ip.ttl == USUAL_TTL && chosen == Some(question.packet.ip.source) {
             continue;
         }
         match attempt(snapshot, question, point, captured, standing.role) {
-            Ok((answer, passing, way, sent_ttl)) => return Ok(Found { candidate, answer, passing, way, sent_ttl }),
+            Ok((answer, passing, way, sent_ttl)) => {
+                let note = mark.or(candidate.note.clone());
+                let candidate = Candidate { note, ..candidate };
+                return Ok(Found { candidate, answer, passing, way, sent_ttl, alike: 0 });
+            }
             Err((other, source)) => {
                 chosen = Some(source);
                 fate = Some(nearer(fate, other));
@@ -94,6 +105,30 @@ pub(super) fn walk(
     }
     let fate = fate.unwrap_or(Fate::Unknown("nothing was asked".to_owned()));
     Err(Box::new(Tried { candidate, fate }))
+}
+
+/// The same questions with each mark that a policy rule of the sender's namespace asks for, which no capture shows, and
+/// what is then to be said.
+fn marked(snapshot: &Snapshot, candidate: &Candidate, asked: &[Question]) -> Vec<(Question, Option<String>)> {
+    let Origin::Socket { netns } = candidate.from else { return Vec::new() };
+    let tables = snapshot.netns(netns);
+    let rules = if candidate.destination.is_ipv4() { &tables.rules } else { &tables.rules6 };
+    let marks = rules.iter().flatten().filter_map(|rule| Some((rule.fwmark?, rule.evidence)));
+    let marks = marks.filter(|((mark, mask), _)| mark & mask != 0).take(MOST_MARKS);
+    let question = |((mark, mask), evidence): ((u32, u32), Evidence)| {
+        let note = format!(
+            "it was sent with a mark such as {:#x}, which {}:{} asks for",
+            mark & mask,
+            snapshot.files.path(evidence),
+            evidence.line
+        );
+        asked.iter().map(move |question| {
+            let mut question = question.clone();
+            question.packet.mark = Mark(mark & mask);
+            (question, Some(note.clone()))
+        })
+    };
+    marks.flat_map(question).collect()
 }
 
 /// What is asked, the likeliest first: a socket lets the route choose its address, or is bound to it.

@@ -40,7 +40,10 @@ pub struct IpSet {
     /// The line that creates it.
     pub evidence: Evidence,
     entries: Vec<SetEntry>,
-    index: Vec<(Key, u32)>,
+    /// Packets and bytes that each element has counted, in a set that counts.
+    counts: Vec<(u64, u64)>,
+    /// The places of the elements, by their keys.
+    index: Vec<u32>,
     lengths: [Vec<u8>; 2],
 }
 
@@ -60,6 +63,8 @@ pub struct SetMember {
     pub name: String,
     /// The mark that `SET --map-set` gives to packets, and its mask.
     pub skbmark: (u32, u32),
+    /// Packets and bytes that it has counted.
+    pub counters: (u64, u64),
     /// The line that adds it.
     pub evidence: Evidence,
 }
@@ -93,7 +98,7 @@ pub struct SetEntry {
     /// The second address or prefix.
     pub second: Option<IpNet>,
     /// The device.
-    pub iface: Option<SetIface>,
+    pub iface: Option<Box<SetIface>>,
     /// The link-layer address.
     pub mac: Option<MacAddr>,
     /// The mark.
@@ -163,15 +168,18 @@ impl IpSet {
             members: Vec::new(),
             evidence,
             entries: Vec::new(),
+            counts: Vec::new(),
             index: Vec::new(),
             lengths: [Vec::new(), Vec::new()],
         }
     }
 
-    /// Puts the elements in, in the order of the file.
-    pub fn fill(&mut self, entries: Vec<SetEntry>) {
-        self.index = (0u32..).zip(&entries).map(|(place, entry)| (Key::of(entry), place)).collect();
-        self.index.sort_unstable();
+    /// Puts the elements in, in the order of the file, with what each has counted where the set counts.
+    pub fn fill(&mut self, entries: Vec<SetEntry>, counts: Vec<(u64, u64)>) {
+        self.counts = counts;
+        let key = |place: &u32| entries.get(*place as usize).map(|entry| (Key::of(entry), *place));
+        self.index = (0u32..).zip(&entries).map(|(place, _)| place).collect();
+        self.index.sort_unstable_by_key(key);
         self.lengths = [lengths(&entries, |entry| entry.first), lengths(&entries, |entry| entry.second)];
         self.entries = entries;
     }
@@ -180,6 +188,20 @@ impl IpSet {
     #[must_use]
     pub fn entries(&self) -> &[SetEntry] {
         &self.entries
+    }
+
+    /// Packets and bytes that an element has counted, with those that rules have had it count since; of a list's members
+    /// by their places.
+    #[must_use]
+    pub fn counters(&self, changes: &SetChanges, element: ElementId) -> Option<(u64, u64)> {
+        let place = match element {
+            ElementId::Added(place) => return changes.added.get(place).map(|added| added.counters),
+            ElementId::Saved(place) => place,
+        };
+        let member = self.members.get(place as usize).map(|member| member.counters);
+        let saved = self.counts.get(place as usize).copied().or(member)?;
+        let since = changes.counted.iter().filter(|(counted, _)| *counted == place);
+        Some(since.fold(saved, |saved, (_, bytes)| plus_one(saved, *bytes)))
     }
 
     /// How many of a rule's `src,dst,…` the set asks for.
@@ -263,7 +285,7 @@ impl IpSet {
             first,
             port: probe.port.map(|(protocol, port)| (Protocol(protocol), port)),
             second,
-            iface: iface.map(|name| SetIface { name: name.to_owned(), physdev: false, wildcard: false }),
+            iface: iface.map(|name| Box::new(SetIface { name: name.to_owned(), physdev: false, wildcard: false })),
             mac: probe.mac,
             mark: has(SetPart::Mark).then_some(probe.mark & self.markmask),
             nomatch: false,
@@ -316,13 +338,14 @@ impl IpSet {
         changes: &'s SetChanges,
         key: Key,
     ) -> impl Iterator<Item = (ElementId, &'s SetEntry)> + use<'s> {
-        let from = self.index.partition_point(|(other, _)| *other < key);
-        let rest = self.index.get(from..).unwrap_or(&[]);
-        let saved = rest
-            .iter()
-            .take_while(move |(other, _)| *other == key)
-            .filter(|(_, place)| !changes.removed.contains(place))
-            .filter_map(|(_, place)| Some((ElementId::Saved(*place), self.entries.get(*place as usize)?)));
+        let entry = |place: u32| self.entries.get(place as usize);
+        let from = self.index.partition_point(|place| entry(*place).is_some_and(|entry| Key::of(entry) < key));
+        let places = self.index.get(from..).unwrap_or(&[]).iter();
+        let saved = places
+            .filter_map(move |place| Some((*place, entry(*place)?)))
+            .take_while(move |(_, entry)| Key::of(entry) == key)
+            .filter(|(place, _)| !changes.removed.contains(place))
+            .map(|(place, entry)| (ElementId::Saved(place), entry));
         let added = changes.added.iter().enumerate().filter(move |(_, added)| Key::of(&added.entry) == key);
         saved.chain(added.map(|(place, added)| (ElementId::Added(place), &added.entry)))
     }
@@ -348,6 +371,13 @@ pub enum ElementId {
 pub struct SetChanges {
     added: Vec<Added>,
     removed: Vec<u32>,
+    /// Saved elements that have counted a packet, and of how many bytes.
+    counted: Vec<(u32, u64)>,
+}
+
+/// A packet more, of so many bytes (`ip_set_update_counter`).
+fn plus_one((packets, all): (u64, u64), bytes: u64) -> (u64, u64) {
+    (packets.saturating_add(1), all.saturating_add(bytes))
 }
 
 static UNCHANGED: SetChanges = SetChanges::none();
@@ -362,7 +392,7 @@ impl SetChanges {
     /// Nothing.
     #[must_use]
     pub const fn none() -> Self {
-        Self { added: Vec::new(), removed: Vec::new() }
+        Self { added: Vec::new(), removed: Vec::new(), counted: Vec::new() }
     }
 
     /// Puts an element in, with packets and bytes that have matched it.
@@ -379,21 +409,15 @@ impl SetChanges {
         }
     }
 
-    /// Counts a packet of so many bytes (`ip_set_update_counter`).
+    /// Counts a packet of so many bytes.
     pub fn count(&mut self, element: ElementId, bytes: u64) {
-        if let ElementId::Added(place) = element
-            && let Some(added) = self.added.get_mut(place)
-        {
-            added.counters = (added.counters.0.saturating_add(1), added.counters.1.saturating_add(bytes));
-        }
-    }
-
-    /// Packets and bytes that have matched an element; `None` for one of the snapshot, which other packets match too.
-    #[must_use]
-    pub fn counters(&self, element: ElementId) -> Option<(u64, u64)> {
         match element {
-            ElementId::Saved(_) => None,
-            ElementId::Added(place) => self.added.get(place).map(|added| added.counters),
+            ElementId::Saved(place) => self.counted.push((place, bytes)),
+            ElementId::Added(place) => {
+                if let Some(added) = self.added.get_mut(place) {
+                    added.counters = plus_one(added.counters, bytes);
+                }
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! A table is `Option<…>`: `None` says that it was not collected, an empty one that the tool ran and printed nothing.
 
+mod acct;
 mod addr;
 mod conntrack;
 mod fdb;
@@ -25,8 +26,9 @@ use crate::evidence::{Files, Gap};
 pub use crate::net::{AddrScope, NetnsId, NetnsName, RouteScope, RouteType};
 use crate::net::{Family, IfName, NodeName, PodName};
 
+pub use acct::{AcctObject, AcctQuota};
 pub use addr::Addr;
-pub use conntrack::{ConntrackEntry, ConntrackTuple};
+pub use conntrack::{Conntrack, ConntrackEntry, ConntrackTuple};
 pub use fdb::{BridgeVlan, FdbEntry};
 pub use ipset::*;
 pub use kube::*;
@@ -102,16 +104,20 @@ pub struct Netns {
     pub netfilter: Netfilter,
     /// ipsets (`ipset`), by name.
     pub ipsets: Option<BTreeMap<String, IpSet>>,
+    /// Accounting objects (`nfacct`), by name.
+    pub nfacct: Option<BTreeMap<String, AcctObject>>,
     /// The lists of the `recent` match (`recent/<list>`), by name. `None` where the folder is absent.
     pub recent: Option<BTreeMap<String, Vec<RecentEntry>>>,
     /// Tracked connections (`conntrack`).
-    pub conntrack: Option<Vec<ConntrackEntry>>,
+    pub conntrack: Option<Conntrack>,
     /// Kernel settings (`sysctl`).
     pub sysctls: Option<Sysctls>,
     /// Programs behind TUN devices.
     pub relays: Vec<Relay>,
     /// What of the folder's files could not be read.
     pub unread: Unread,
+    /// Whether the tools that print times ran in UTC, as `snapshot.json` says.
+    pub lists_in_utc: bool,
     /// Whether `addr` was not collected, so that the addresses are those of which the routes tell.
     pub addrs_derived: bool,
 }
@@ -137,11 +143,13 @@ impl Netns {
             tuns: None,
             netfilter: Netfilter::default(),
             ipsets: None,
+            nfacct: None,
             recent: None,
             conntrack: None,
             sysctls: None,
             relays: Vec::new(),
             unread: Unread::default(),
+            lists_in_utc: false,
             addrs_derived: false,
         }
     }

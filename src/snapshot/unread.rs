@@ -34,6 +34,8 @@ pub enum TableFile {
     Conntrack,
     /// `ipset`.
     Ipset,
+    /// `nfacct`.
+    Nfacct,
     /// A list of `recent/`.
     Recent,
 }

@@ -39,6 +39,13 @@ pub enum EndCause {
     },
     /// The chains of a table lead on and on.
     EndlessChains(String),
+    /// A chain leads back to itself.
+    Circle {
+        /// Its table.
+        table: String,
+        /// The chain.
+        chain: String,
+    },
     /// A bridge doesn't flood frames to the port behind which the receiver is.
     NotFlooded {
         /// The bridge.
@@ -55,8 +62,10 @@ pub enum EndCause {
     },
     /// A port doesn't carry the VLAN of the frame.
     VlanNotCarried {
-        /// The port.
+        /// The port, or the bridge itself.
         port: IfName,
+        /// The bridge.
+        bridge: IfName,
         /// The VLAN.
         vid: u16,
     },
@@ -114,11 +123,14 @@ impl fmt::Display for EndCause {
             }
             Self::MessageStopped { message, reason, dir } => write!(f, "{message} ends at {reason} of {dir}"),
             Self::EndlessChains(table) => write!(f, "the chains of table {table} lead on and on"),
+            Self::Circle { table, chain } => {
+                write!(f, "the chain {chain} of table {table} leads back to itself, which the kernel refuses")
+            }
             Self::NotFlooded { bridge, port } => write!(f, "{bridge} doesn't flood to {port}"),
             Self::NoPvid { port, bridge } => {
                 write!(f, "{port} has no VLAN for untagged frames, and {bridge} filters VLANs")
             }
-            Self::VlanNotCarried { port, vid } => write!(f, "{port} doesn't carry VLAN {vid}"),
+            Self::VlanNotCarried { port, vid, .. } => write!(f, "{port} doesn't carry VLAN {vid}"),
             Self::EntryToItself { ttl } => write!(
                 f,
                 "TTL is {ttl}; the tunnel's entry points to this node itself, so that the packet came back again and \

@@ -2,6 +2,7 @@
 
 use super::headers::Headers;
 use super::tunnel::sieve;
+use super::usual::Usual;
 use super::{Flaw, Kind, Layer, LinkType, Reason};
 
 /// UDP ports whose payload is decoded further.
@@ -47,17 +48,36 @@ impl Dissector {
     /// Decodes a packet: its bytes as captured, and its length on the wire.
     #[inline]
     pub fn decode<'a>(&'a mut self, link_type: LinkType, bytes: &'a [u8], length: u32) -> Decoded<'a> {
-        self.walk(link_type, bytes, length, true)
+        self.walk(link_type, bytes, length, 0, true)
+    }
+
+    /// As [`Self::decode`], for a frame in which a packet was put together again ([`super::Whole`]): headers before that
+    /// packet's first byte say the length of a fragment, which is not believed.
+    pub fn decode_within<'a>(
+        &'a mut self,
+        link_type: LinkType,
+        bytes: &'a [u8],
+        length: u32,
+        whole: u32,
+    ) -> Decoded<'a> {
+        self.walk(link_type, bytes, length, whole, false)
     }
 
     /// As [`Self::decode`], strictly header by header.
     #[cfg(test)]
     pub(super) fn decode_slowly<'a>(&'a mut self, link_type: LinkType, bytes: &'a [u8], length: u32) -> Decoded<'a> {
-        self.walk(link_type, bytes, length, false)
+        self.walk(link_type, bytes, length, 0, false)
     }
 
     #[inline]
-    fn walk<'a>(&'a mut self, link_type: LinkType, bytes: &'a [u8], length: u32, may_hurry: bool) -> Decoded<'a> {
+    fn walk<'a>(
+        &'a mut self,
+        link_type: LinkType,
+        bytes: &'a [u8],
+        length: u32,
+        whole: u32,
+        may_hurry: bool,
+    ) -> Decoded<'a> {
         self.layers.count = 0;
         let rest = bytes.get(..MOST).unwrap_or(bytes);
         // Neither is more than fits.
@@ -73,14 +93,17 @@ impl Dissector {
             number: 0,
             flaw: None,
             is_partial: false,
+            whole,
             may_hurry,
+            tunnels: None,
         };
         let mut next = walk.link(link_type);
         while next != Next::Done {
             next = if walk.layers.count < MOST_LAYERS { walk.step(next) } else { walk.stop(0, Reason::Deep) };
         }
-        let flaw = walk.flaw;
-        Decoded { bytes, layers: self.layers.list(), flaw }
+        let (flaw, tunnels) = (walk.flaw, walk.tunnels);
+        let layers = self.layers.list();
+        Decoded { bytes, layers, flaw, usual: tunnels.and_then(|tunnels| Usual::of(tunnels, layers)) }
     }
 }
 
@@ -128,6 +151,11 @@ impl Stack {
     }
 
     #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    #[inline]
     fn list(&self) -> &[Layer] {
         self.layers.get(..self.count).unwrap_or(&self.layers)
     }
@@ -168,8 +196,12 @@ pub(super) struct Walk<'a> {
     /// Whether this is the first part of a packet, or a quotation of one, so that what it carries says a larger length
     /// than it has.
     pub(super) is_partial: bool,
+    /// Length fields of headers that begin before here are not believed.
+    pub(super) whole: u32,
     /// Whether headers may be passed several at once.
     pub(super) may_hurry: bool,
+    /// How many tunnels the usual headers had, where they led from the packet's first byte to what is no tunnel.
+    pub(super) tunnels: Option<u8>,
 }
 
 impl<'a> Walk<'a> {
@@ -247,6 +279,9 @@ impl<'a> Walk<'a> {
     /// Nothing behind so many bytes belongs to what follows.
     #[inline]
     pub(super) fn narrow(&mut self, size: u32) {
+        if self.at < self.whole {
+            return;
+        }
         self.end = self.at + size;
         self.rest = self.rest.get(..size as usize).unwrap_or(self.rest);
     }
@@ -283,6 +318,8 @@ pub struct Decoded<'a> {
     /// The first thing that is wrong with it, or where and why decoding stopped before its end; `None` where all that
     /// could be decoded was. A later fragment, and what is encrypted, end it without one.
     pub flaw: Option<Flaw>,
+    /// What all headers are, where they are nothing but usual ones.
+    pub(crate) usual: Option<Usual>,
 }
 
 impl<'a> Decoded<'a> {
@@ -295,7 +332,11 @@ impl<'a> Decoded<'a> {
 
     /// The innermost packet, behind all tunnels. The same as the outermost one where there is none.
     #[must_use]
+    #[inline]
     pub fn innermost(&self) -> Option<Headers<'a>> {
+        if let Some(usual) = self.usual {
+            return Some(Headers::new(self.bytes, self.layers.get(usual.network()..)?));
+        }
         let at = self.travelling().iter().rposition(|layer| layer.kind.is_network())?;
         Some(Headers::new(self.bytes, self.layers.get(at..)?))
     }

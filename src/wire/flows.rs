@@ -5,15 +5,16 @@
 mod kept;
 mod nests;
 
-use std::hash::BuildHasher as _;
+use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
 use kept::Kept;
 use nests::Nests;
 
-use super::{Decoded, Frame, Headers, Tunnel};
+use super::{Decoded, Frame, Headers, Tcp, Time, Tunnel};
 use crate::net::Protocol;
 
 /// A place of the index that leads nowhere.
@@ -24,14 +25,49 @@ const IPV6: u8 = 2;
 /// It has ports.
 const PORTS: u8 = 4;
 
+/// An address: its upper and its lower half. Of IPv4 there is an upper half only.
+type Address = [u64; 2];
+
 /// Two ends and a protocol. The lesser end stands first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Key {
-    ends: [[u8; 16]; 2],
+    ends: [Address; 2],
     ports: [u16; 2],
     protocol: u8,
     /// [`IPV6`] and [`PORTS`].
     marks: u8,
+}
+
+impl Hash for Key {
+    /// Nearly all are of IPv4, whose addresses fit into one word.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [[from, from_low], [to, to_low]] = self.ends;
+        let [from_port, to_port] = self.ports;
+        if self.marks & IPV6 == 0 {
+            state.write_u64(from << 32 | to);
+        } else {
+            for half in [from, from_low, to, to_low] {
+                state.write_u64(half);
+            }
+        }
+        let rest = u32::from(from_port) << 16 | u32::from(to_port);
+        state.write_u64(u64::from(rest) << 16 | u64::from(self.protocol) << 8 | u64::from(self.marks));
+    }
+}
+
+/// So many packets are met before they are counted.
+const AHEAD: usize = 32;
+
+/// What counts of a packet.
+#[derive(Debug)]
+struct Met {
+    key: Key,
+    hash: u64,
+    direction: usize,
+    tunnels: u16,
+    tcp: Option<Tcp>,
+    length: u32,
+    time: Option<Time>,
 }
 
 /// What two ends have sent to each other.
@@ -58,17 +94,19 @@ pub struct Flow {
     /// Segments that carried only what had been sent before, and filled no gap.
     pub retransmissions: u32,
     /// The tunnels that carried it, each as its nest, outermost first; an empty one where it was not in a tunnel.
-    pub tunnels: Vec<Vec<Tunnel>>,
+    pub tunnels: Arc<[Vec<Tunnel>]>,
 }
 
 /// All conversations of a capture, in the order of their first packets.
 #[derive(Debug)]
 pub struct Flows {
     kept: Vec<Kept>,
-    /// Places of `kept`, from 1, below the upper half of the hash.
+    /// Places of `kept`, from 1, below the upper half of the hash, whose last bits say where to look.
     index: Vec<u64>,
     hasher: RandomState,
     nests: Nests,
+    /// Packets that are not counted yet.
+    met: Vec<Met>,
     /// Packets that are in no conversation: they have no IP header.
     pub others: u64,
 }
@@ -80,6 +118,7 @@ impl Default for Flows {
             index: vec![FREE; 1024],
             hasher: RandomState::default(),
             nests: Nests::default(),
+            met: Vec::with_capacity(AHEAD),
             others: 0,
         }
     }
@@ -92,23 +131,49 @@ impl Flows {
             self.others += 1;
             return;
         };
+        let hash = self.hasher.hash_one(key);
         let tunnels = self.nests.of(decoded);
-        let place = self.find(key, direction);
-        let Some(kept) = self.kept.get_mut(place) else { return };
-        kept.count(frame, direction);
-        if let Some(tcp) = packet.tcp() {
-            kept.segment(&tcp, direction);
+        self.met.push(Met { key, hash, direction, tunnels, tcp: packet.tcp(), length: frame.length, time: frame.time });
+        if self.met.len() >= AHEAD {
+            self.settle();
         }
-        if kept.tunnels != tunnels {
-            kept.tunnels = self.nests.both(kept.tunnels, tunnels);
+    }
+
+    /// Counts what was met. The index, and what it leads to, is far away in memory for most packets: it is asked for all of
+    /// them before anything waits for an answer.
+    fn settle(&mut self) {
+        let met = std::mem::take(&mut self.met);
+        let mask = self.index.len() - 1;
+        let mut places = [0; AHEAD];
+        for (place, met) in places.iter_mut().zip(&met) {
+            let slot = self.index.get(start(met.hash) & mask);
+            *place = slot.map_or(0, |slot| usize::try_from(slot & 0xffff_ffff).unwrap_or(0));
+        }
+        let kept = places.iter().filter_map(|place| self.kept.get(place.wrapping_sub(1)));
+        std::hint::black_box(kept.fold(0, |sum, kept| sum ^ kept.touch()));
+        for met in &met {
+            self.count(met);
+        }
+        self.met = met;
+        self.met.clear();
+    }
+
+    fn count(&mut self, met: &Met) {
+        let place = self.find(met.key, met.direction, met.hash);
+        let Some(kept) = self.kept.get_mut(place) else { return };
+        kept.count(met.length, met.time, met.direction);
+        if let Some(tcp) = &met.tcp {
+            kept.segment(tcp, met.direction);
+        }
+        if kept.tunnels != met.tunnels {
+            kept.tunnels = self.nests.both(kept.tunnels, met.tunnels);
         }
     }
 
     /// The place of the conversation of a key, begun where it is a new one.
-    fn find(&mut self, key: Key, direction: usize) -> usize {
-        let hash = self.hasher.hash_one(key);
+    fn find(&mut self, key: Key, direction: usize, hash: u64) -> usize {
         let mask = self.index.len() - 1;
-        let mut at = usize::try_from(hash).unwrap_or(0) & mask;
+        let mut at = start(hash) & mask;
         // A part of the index is free.
         while let Some(slot) = self.index.get(at).copied().filter(|slot| *slot != FREE) {
             let place = usize::try_from(slot & 0xffff_ffff).unwrap_or(0) - 1;
@@ -125,7 +190,7 @@ impl Flows {
         // So many conversations would need 500 GB.
         let Ok(number) = u32::try_from(place + 1) else { return usize::MAX };
         if let Some(slot) = self.index.get_mut(at) {
-            *slot = hash >> 32 << 32 | u64::from(number);
+            *slot = slot_of(hash, number);
         }
         self.kept.push(Kept::new(key, direction));
         // Fewer free places make for long ways.
@@ -135,38 +200,28 @@ impl Flows {
         place
     }
 
+    /// Makes the index twice as large, anew: beside the old one it would take half as much memory again.
     #[cold]
     fn grow(&mut self) {
-        let mask = self.index.len() * 2 - 1;
-        let mut index = vec![FREE; mask + 1];
-        for (place, kept) in (1_u64..).zip(&self.kept) {
+        let size = self.index.len() * 2;
+        self.index = Vec::new();
+        let mut index = vec![FREE; size];
+        for (number, kept) in (1..).zip(&self.kept) {
             let hash = self.hasher.hash_one(kept.key);
-            let mut at = usize::try_from(hash).unwrap_or(0) & mask;
+            let mut at = start(hash) & (size - 1);
             while index.get(at).is_some_and(|slot| *slot != FREE) {
-                at = (at + 1) & mask;
+                at = (at + 1) & (size - 1);
             }
-            if let Some(slot) = index.get_mut(at) {
-                *slot = hash >> 32 << 32 | place;
-            }
+            index.get_mut(at).into_iter().for_each(|slot| *slot = slot_of(hash, number));
         }
         self.index = index;
     }
 
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.kept.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.kept.is_empty()
-    }
-
     /// Every conversation.
-    pub fn iter(&self) -> impl Iterator<Item = Flow> + '_ {
-        self.kept.iter().map(|kept| kept.told(&self.nests))
+    pub fn iter(&mut self) -> impl Iterator<Item = Flow> + '_ {
+        self.settle();
+        let tunnels = self.nests.told();
+        self.kept.iter().map(move |kept| kept.told(&tunnels))
     }
 }
 
@@ -177,23 +232,32 @@ fn key<'a>(packet: &Headers<'a>) -> Option<(Key, usize, Headers<'a>)> {
     let ports = packet.ports();
     let marks = if source.is_ipv6() { IPV6 } else { 0 } | if ports.is_some() { PORTS } else { 0 };
     let (source_port, destination_port) = ports.unwrap_or_default();
-    let (from, to) = (octets(source), octets(destination));
+    let (from, to) = (halves(source), halves(destination));
     let direction = usize::from((from, source_port) > (to, destination_port));
-    let (mut ends, mut ports) = ([from, to], [source_port, destination_port]);
-    if direction == 1 {
-        ends.reverse();
-        ports.reverse();
-    }
+    let (ends, ports) = match direction {
+        0 => ([from, to], [source_port, destination_port]),
+        _ => ([to, from], [destination_port, source_port]),
+    };
     Some((Key { ends, ports, protocol, marks }, direction, *packet))
 }
 
-fn octets(address: IpAddr) -> [u8; 16] {
+/// What the index holds of a conversation: its place in `kept`, from 1, below the upper half of its hash.
+fn slot_of(hash: u64, number: u32) -> u64 {
+    hash >> 32 << 32 | u64::from(number)
+}
+
+/// Where the way through the index begins, of a hash.
+fn start(hash: u64) -> usize {
+    usize::try_from(hash >> 32).unwrap_or(0)
+}
+
+fn halves(address: IpAddr) -> Address {
     match address {
-        IpAddr::V4(address) => {
-            let [a, b, c, d] = address.octets();
-            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        IpAddr::V4(address) => [address.to_bits().into(), 0],
+        IpAddr::V6(address) => {
+            let bits = address.to_bits();
+            [bits >> 64, bits & u128::from(u64::MAX)].map(|half| u64::try_from(half).unwrap_or(0))
         }
-        IpAddr::V6(address) => address.octets(),
     }
 }
 
@@ -241,7 +305,7 @@ mod tests {
     fn both_directions_are_one_flow_from_who_spoke_first() {
         let packets =
             [segment(false, 2, 99, 0), segment(true, 0x12, 7, 0), segment(false, 0x18, 100, 5), segment(true, 4, 8, 0)];
-        let flows = flows(&packets);
+        let mut flows = flows(&packets);
         let all: Vec<Flow> = flows.iter().collect();
         let wanted = Flow {
             protocol: Protocol::TCP,
@@ -254,7 +318,7 @@ mod tests {
             times: Some((5_000_000_001, 5_000_000_004)),
             resets: 1,
             retransmissions: 0,
-            tunnels: vec![Vec::new()],
+            tunnels: [Vec::new()].into(),
         };
         assert_eq!(all, [wanted]);
     }
@@ -286,8 +350,8 @@ mod tests {
                 [packet.clone(), packet]
             })
             .collect();
-        let flows = flows(&packets);
-        assert_eq!(flows.len(), 10_000);
+        let mut flows = flows(&packets);
+        assert_eq!(flows.iter().count(), 10_000);
         assert!(flows.iter().all(|flow| flow.packets == [4, 0]));
         assert!(std::mem::size_of::<Kept>() <= 120, "{}", std::mem::size_of::<Kept>());
     }
@@ -300,10 +364,10 @@ mod tests {
             let ip = [0x45, 0, 0, total, 0, 0, 0, 0, 64, protocol, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2];
             [&ip[..], header, &plain].concat()
         };
-        let flows = flows(&[plain.clone(), outer(4, &[]), outer(47, &[0, 0, 8, 0]), outer(4, &[]), vec![0x60]]);
+        let mut flows = flows(&[plain.clone(), outer(4, &[]), outer(47, &[0, 0, 8, 0]), outer(4, &[]), vec![0x60]]);
         let all: Vec<Flow> = flows.iter().collect();
         let tunnel = |name| vec![Tunnel { name, vni: None }];
-        assert_eq!(all[0].tunnels, [Vec::new(), tunnel("ipip"), tunnel("gre")]);
+        assert_eq!(*all[0].tunnels, [Vec::new(), tunnel("ipip"), tunnel("gre")]);
         assert_eq!((all.len(), flows.others), (1, 1));
     }
 }

@@ -13,8 +13,9 @@
 //! | the outermost tunnel, its name and VNI | [`Decoded::tunnel`] |
 //! | where the innermost frame begins | [`Decoded::innermost_frame`] |
 //! | what is wrong, where, and why decoding stopped | [`Decoded::flaw`] |
+//! | which checksums are right | [`Decoded::checksums`] |
 //!
-//! [`Flows`] counts what two ends have sent to each other.
+//! [`Flows`] counts what two ends have sent to each other, and a [`Reassembler`] puts fragments together.
 //!
 //! [`Headers`] is a view of one packet: an IP (or ARP) header with the transport header behind it. Its methods read
 //! the fields where they stand. Behind an ICMP error's header a layer [`Kind::Quote`] begins what it quotes; those
@@ -31,6 +32,7 @@
 //! assert_eq!(packet.ports(), Some((40_000, 9)));
 //! ```
 
+mod checksum;
 mod dissector;
 mod dns;
 mod flows;
@@ -41,6 +43,7 @@ mod layer;
 mod link;
 mod network;
 mod packet;
+mod reassembly;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -48,6 +51,7 @@ mod transport;
 mod tunnel;
 mod usual;
 
+pub use checksum::{Checked, Checksum};
 pub use dissector::{Decoded, Dissector, Ports, Tunnel};
 pub use dns::{DnsHeader, Names};
 pub use flows::{Flow, Flows};
@@ -55,7 +59,9 @@ pub use frame::{Frame, LinkType, Time};
 pub use headers::{Headers, Tcp};
 pub use layer::{Kind, Layer};
 pub use packet::{Held, Piece, Unheld};
+pub use reassembly::{Gathering, Reassembler, Whole};
 pub use stop::{Flaw, Reason};
+pub(crate) use usual::Usual;
 
 /// The two bytes that stand at an offset, or `None` where the packet ends before.
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {

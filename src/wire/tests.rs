@@ -403,13 +403,22 @@ fn garbled(number: u64) -> (Vec<u8>, u32) {
 
 #[test]
 fn hurrying_changes_nothing() {
+    let mut usual = std::collections::BTreeMap::new();
     let (mut fast, mut slow) = (Dissector::new(Ports::default()), Dissector::new(Ports::default()));
     for number in 0..60_000 {
         let (bytes, length) = garbled(number);
         let hurried = fast.decode(LinkType::ETHERNET, &bytes, length);
         let walked = slow.decode_slowly(LinkType::ETHERNET, &bytes, length);
         assert_eq!((hurried.layers, hurried.flaw), (walked.layers, walked.flaw), "{number}: {bytes:02x?}");
+        let innermost = |decoded: &Decoded<'_>| decoded.innermost().map(|packet| packet.layers().to_vec());
+        assert_eq!(innermost(&hurried), innermost(&walked), "{number}: {bytes:02x?}");
+        // What is usual has the same headers at the same places.
+        if let Some(kind) = hurried.usual.map(Usual::number) {
+            let headers: Vec<(Kind, u32)> = hurried.layers.iter().map(|layer| (layer.kind, layer.start)).collect();
+            assert_eq!(usual.entry(kind).or_insert(headers.clone()), &headers);
+        }
     }
+    assert!(usual.len() >= 4, "{usual:?}");
 }
 
 #[test]

@@ -15,6 +15,56 @@ const VXLAN: u32 = 8;
 /// Ethernet, IPv4 and the shorter one of the transports.
 const HEAD: usize = 42;
 
+/// How many headers a VXLAN tunnel has: Ethernet, IPv4, UDP and its own.
+const TUNNEL: usize = 4;
+
+/// All that a packet's headers are, where they are nothing but these usual ones from its first byte to its payload: so
+/// many tunnels, and UDP, UDP with DNS, or TCP. It says where each of them begins, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Usual(u8);
+
+impl Usual {
+    /// How many there are.
+    pub(crate) const COUNT: usize = 12;
+
+    /// The headers of a packet of which the walk passed so many tunnels.
+    #[inline]
+    pub(super) fn of(tunnels: u8, layers: &[Layer]) -> Option<Self> {
+        let transport = match layers.get(usize::from(tunnels) * TUNNEL + 2..)? {
+            [Layer { kind: Kind::Udp, .. }] => 0,
+            [Layer { kind: Kind::Udp, .. }, Layer { kind: Kind::Dns, .. }] => 1,
+            [Layer { kind: Kind::Tcp, .. }] => 2,
+            _ => return None,
+        };
+        let number = tunnels.checked_mul(3)?.checked_add(transport)?;
+        (usize::from(number) < Self::COUNT).then_some(Self(number))
+    }
+
+    /// Its number, below [`Self::COUNT`].
+    #[inline]
+    pub(crate) fn number(self) -> usize {
+        self.0.into()
+    }
+
+    /// The place of the innermost network header.
+    #[inline]
+    pub(super) fn network(self) -> usize {
+        self.tunnels() * TUNNEL + 1
+    }
+
+    /// The place of the outermost VXLAN header, if there is any.
+    #[inline]
+    pub(super) fn tunnel(self) -> Option<usize> {
+        (self.tunnels() > 0).then_some(TUNNEL - 1)
+    }
+
+    /// How many tunnels there are.
+    #[inline]
+    pub(super) fn tunnels(self) -> usize {
+        usize::from(self.0 / 3)
+    }
+}
+
 /// Where the walk is, in registers.
 #[derive(Clone, Copy)]
 struct Place<'a> {
@@ -50,20 +100,24 @@ impl<'a> Walk<'a> {
     pub(super) fn usual(&mut self) -> Option<Next> {
         let mut place = Place { rest: self.rest, at: self.at, end: self.end };
         let vxlan = self.ports.vxlan.first().copied();
+        let (is_first, mut tunnels) = (self.layers.is_empty(), 0_u8);
         while let Some((total, transport)) = look(place) {
             match transport {
                 Transport::Udp { destination, length, .. } if Some(destination) == vxlan && is_vxlan(place, length) => {
                     place = through_vxlan(self.layers, place, total, length);
+                    tunnels = tunnels.saturating_add(1);
                 }
                 Transport::Udp { source, destination, length } => {
                     let layers = below(place, total, Kind::Udp, UDP, length);
                     self.layers.add_all(layers);
+                    self.tunnels = is_first.then_some(tunnels);
                     self.go(place.further(ETHERNET + IPV4 + UDP, ETHERNET + IPV4 + length));
                     return Some(self.udp_payload(source, destination));
                 }
                 Transport::Tcp { source, destination, size } => {
                     let layers = below(place, total, Kind::Tcp, size, total - IPV4);
                     self.layers.add_all(layers);
+                    self.tunnels = is_first.then_some(tunnels);
                     self.go(place.further(ETHERNET + IPV4 + size, ETHERNET + total));
                     return Some(self.tcp_payload(source, destination));
                 }

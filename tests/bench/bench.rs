@@ -1,13 +1,17 @@
 //! The benchmark: `cargo run --release --example bench`, or one part of it: `-- explain`, `-- parse`,
 //! `-- walk`, `-- routes`, `-- decode` (a capture of 200,000 packets, or as many as a number behind it says), `-- correlate`
-//! (ten captures of as many).
+//! (ten captures of as many), `-- capture` (needs root, tcpdump and the feature `capture`), `-- collect` (needs root; a number
+//! behind it says how many services).
 //!
 //! Each goal is held against a named alternative, or against the same work on a small snapshot, in this one run on
 //! this one machine, by CPU time. The exit code is 0 where every goal is met, 1 where one is missed, and 2 where one
 //! could not be tried.
 
+#[expect(clippy::cast_precision_loss, clippy::indexing_slicing, reason = "figures for people, of two programs")]
+mod capture;
 mod captures;
 mod cluster;
+mod collect;
 mod correlate;
 #[expect(clippy::cast_precision_loss, clippy::naive_bytecount, reason = "figures for people")]
 mod decode;
@@ -54,7 +58,7 @@ fn main() -> ExitCode {
         return print_records(args);
     }
     let part = word.map(|word| word.to_string_lossy().into_owned());
-    let packets = args.next().and_then(|word| word.to_string_lossy().parse().ok()).unwrap_or(correlate::PACKETS);
+    let number = args.next().and_then(|word| word.to_string_lossy().parse().ok());
     if let Some(part) = part.as_deref().filter(|part| !PARTS.contains(part)) {
         eprintln!("{part}: no such part; there are {}", PARTS.join(", "));
         return ExitCode::from(2);
@@ -63,7 +67,7 @@ fn main() -> ExitCode {
         eprintln!("this is a debug build; try: cargo run --release --example bench");
         return ExitCode::from(2);
     }
-    match run(part.as_deref(), packets) {
+    match run(part.as_deref(), number) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("{error}");
@@ -73,10 +77,11 @@ fn main() -> ExitCode {
 }
 
 /// The parts that can be asked for alone.
-const PARTS: [&str; 6] = ["explain", "parse", "walk", "routes", "decode", "correlate"];
+const PARTS: [&str; 8] = ["explain", "parse", "walk", "routes", "decode", "correlate", "capture", "collect"];
 
 /// Tries every goal, or those of one part, and gives the exit code.
-fn run(part: Option<&str>, packets: u32) -> Result<u8, String> {
+fn run(part: Option<&str>, number: Option<u32>) -> Result<u8, String> {
+    let packets = number.unwrap_or(correlate::PACKETS);
     let wanted = |name: &str| part.is_none_or(|part| part == name);
     let network = process::leave_network();
     Goal::print_head();
@@ -102,6 +107,15 @@ fn run(part: Option<&str>, packets: u32) -> Result<u8, String> {
     }
     if wanted("correlate") {
         tell(correlate::goals(&program()?, packets));
+    }
+    if wanted("capture") {
+        tell(capture::goals(&program()?, number.unwrap_or(capture::PACKETS), &network));
+    }
+    if wanted("collect") {
+        let size = Size { services: number.unwrap_or(LARGE.services), ..LARGE };
+        let cluster = Cluster::one_node("kube-proxy's rules", size).map_err(failed)?;
+        tell(collect::rules(&program()?, &cluster, &network));
+        tell(collect::goals(&program()?, &cluster, &network));
     }
     Ok(code.unwrap_or(2))
 }
@@ -134,7 +148,7 @@ fn program() -> Result<PathBuf, String> {
     let me = env::current_exe().map_err(|err| err.to_string())?;
     let target = me.parent().and_then(Path::parent).ok_or("this program is not in cargo's target folder")?;
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let build = ["build", "--release", "--quiet", "--bin", "flowtrace"];
+    let build = ["build", "--release", "--quiet", "--bin", "flowtrace", "--features", "capture"];
     let output = Command::new(cargo).args(build).current_dir(env!("CARGO_MANIFEST_DIR")).output();
     match output {
         Ok(output) if output.status.success() => Ok(target.join("flowtrace")),

@@ -96,6 +96,11 @@ pub fn succeeded(name: &str, output: &Output) -> Result<(), String> {
     Err(format!("{name}: {}, {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
 }
 
+/// The CPU time of every program run so far.
+pub fn children_cpu() -> Result<Duration, String> {
+    children().map(|(cpu, _)| cpu)
+}
+
 /// The CPU time of every program run so far, and the most memory that one of them had.
 fn children() -> Result<(Duration, i64), String> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(|err| format!("getrusage: {err}"))?;

@@ -117,6 +117,7 @@ impl Sender {
             max_paths: 64,
             verbose: false,
             established: false,
+            opened_by: None,
             given: Given::default(),
         };
         engine::explain(&self.snapshot, &question)

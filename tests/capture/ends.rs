@@ -168,6 +168,31 @@ fn a_pipe_gets_the_packets_while_they_come() {
 }
 
 #[test]
+fn what_the_kernel_had_no_room_for_is_counted_and_told() {
+    const SENT: u64 = 60_000;
+    let Some(pair) = Pair::new() else { return };
+    let args = [&["-i", "one", "-w", "-"], &FILTER[..]].concat();
+    let mut running = Running::spawn(&pair.left, command(&args).stdout(Stdio::piped()));
+    // Nobody reads, and more comes than libpcap's ring, the program's blocks and the pipe hold.
+    let sent: Vec<Datagram> = (0..SENT).map(|number| Datagram { size: 1000, ..Datagram::new(number, 0) }).collect();
+    pair.send(&sent);
+    let mut stdout = running.stdout();
+    let reader = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        stdout.read_to_end(&mut bytes).unwrap();
+        File::parse(&bytes)
+    });
+    let done = running.interrupt();
+    let file = reader.join().unwrap();
+    let [received, dropped, captured] = file.statistics[0];
+    assert_eq!((received, captured), (SENT, file.sent_on("one").len() as u64), "{done:?}");
+    assert!(dropped > 0 && captured + dropped == SENT, "{done:?}");
+    done.told(&format!(
+        "one: {captured} packets captured, {received} received by filter, {dropped} dropped by kernel\n"
+    ));
+}
+
+#[test]
 fn a_reader_who_leaves_early_is_no_error() {
     let Some(pair) = Pair::new() else { return };
     let args = [&["-i", "one", "-w", "-"], &FILTER[..]].concat();

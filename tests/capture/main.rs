@@ -13,6 +13,7 @@ mod ready;
 mod ends;
 mod file;
 mod pair;
+mod privilege;
 mod program;
 mod refusals;
 mod several;

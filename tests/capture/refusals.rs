@@ -88,6 +88,14 @@ fn what_makes_no_sense_together_is_refused() {
     for time in ["0", "-1", "soon", "inf", "NaN"] {
         refused(&["-i", "one", "-w", "x", &format!("--duration={time}")], &["seconds are wanted"]);
     }
-    refused(&["--along", "default/pod1", "default/pod2"], &["--along", "not built yet"]);
-    refused(&["--pod", "default/pod1"], &["--pod", "not built yet"]);
+    refused(&["--along", "default/pod1"], &["--along <FROM> <TO>"]);
+    refused(&["--along", "a", "b", "-i", "one"], &["--along", "--interface"]);
+    refused(&["--along", "a", "b", "-w", "-"], &["-w -", "--along"]);
+    refused(&["--pod", "default/pod1"], &["--write <FILE>"]);
+    refused(&["-i", "one", "-w", "x", "-n", "shop"], &["--namespace", "--pod", "--along"]);
+    refused(&["-i", "one", "-w", "x", "--node", "a/b"], &["--node", "letters"]);
+    refused(&["-i", "one", "--sport", "9", "-w", "x"], &["--sport", "--interface"]);
+    for pod in ["", "/", "a/", "/b", "a/b/", "a/b/c/d"] {
+        refused(&["--pod", pod, "-w", "x"], &["--pod", "NAMESPACE/POD"]);
+    }
 }

@@ -40,6 +40,16 @@ fn each_packet_of_each_device_is_in_the_file_in_the_order_in_which_it_was_sent()
 }
 
 #[test]
+fn a_node_that_is_named_is_in_the_names_of_the_devices() {
+    let Some(pair) = Pair::new() else { return };
+    let path = folder("capture-node").join("a.pcapng");
+    let running = Running::start(&pair.left, &["-i", "one,two", "--node", "n1", "-w", path.to_str().unwrap()]);
+    pair.send(&[Datagram::new(1, 0)]);
+    running.interrupt();
+    assert_eq!(File::whole(&path).interfaces, [("n1/one".to_owned(), ETHERNET), ("n1/two".to_owned(), ETHERNET)]);
+}
+
+#[test]
 fn packets_are_cut_at_the_snapshot_length() {
     let Some(pair) = Pair::new() else { return };
     let path = folder("capture-snapshot-length").join("a.pcapng");

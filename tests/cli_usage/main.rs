@@ -20,6 +20,8 @@ fn flowtrace(args: &[&str]) -> Run {
         .args(args)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env_remove("CLICOLOR_FORCE")
+        .env_remove("KUBECONFIG")
+        .env("HOME", "/nonexistent")
         .output()
         .unwrap();
     Run {
@@ -142,8 +144,14 @@ fn a_snapshot_goes_nowhere_but_where_it_was_sent() {
         refused(&["collect", "-w", name], &[name, "as a folder or as .tar.gz"]);
     }
     refused(&["collect", "-w", "a", "--node", "../x"], &["--node", "a node's name"]);
-    refused(&["collect", "-w", "a", "--context", "x"], &["not built yet", "--context"]);
-    refused(&["collect", "--kubeconfig", "x"], &["not built yet", "--kubeconfig"]);
+    refused(&["collect", "-w", "a.zip", "--context", "x"], &["a.zip", "as a folder or as .tar.gz"]);
+    refused(&["collect", "--kubeconfig", "x"], &["-w", "Usage"]);
+    refused(&["collect", "-w", "a", "--node", "n1,n2"], &["--node n1,n2", "one node"]);
+    refused(
+        &["collect", "-w", "a", "--all-nodes", "--kubectl", "/nonexistent/kubectl"],
+        &["is not installed", "--kubectl"],
+    );
+    refused(&["collect", "-w", "a", "--all-nodes", "--timeout", "0"], &["--timeout", "seconds are wanted"]);
     refused(&["collect", "-w", "/nonexistent/a.tar.gz"], &["/nonexistent/a.tar.gz", "can't be written"]);
 }
 
@@ -156,17 +164,25 @@ fn the_script_is_printed_or_written() {
     let written = flowtrace(&["collect", "--print-script", "-w", file.to_str().unwrap()]);
     assert_eq!((written.code, written.out.as_str()), (0, ""));
     assert_eq!(fs::read_to_string(file).unwrap(), printed.out);
+    for option in [&["--all-nodes"][..], &["--context", "x"], &["--image", "x"], &["-n", "shop"]] {
+        refused(&[&["collect", "--print-script"], option].concat(), &["--print-script", "cluster"]);
+    }
 }
 
 #[test]
 fn what_is_not_built_yet_says_so() {
     refused(&["check"], &["not built yet", "check"]);
     refused(&["check", "--some", "thing", "-o", "jsonl"], &["not built yet"]);
-    for flag in ["--context", "--kubeconfig"] {
-        refused(&["explain", "--demo", "a", "b", flag, "x"], &["not built yet", flag]);
-        refused(&["rules", "--demo", "n1", flag, "x"], &["not built yet", flag]);
-    }
     refused(&["explain", "--demo", "a", "b", "-o", "html"], &["not built yet"]);
+}
+
+#[test]
+fn a_snapshot_that_is_there_and_a_cluster_that_is_asked_are_not_meant_at_once() {
+    for (flag, value) in [("--context", "x"), ("--kubeconfig", "x"), ("--save", "x"), ("--node-bundle", "x")] {
+        refused(&["explain", "--demo", "a", "b", flag, value], &[flag, "--demo"]);
+        refused(&["rules", "--snapshot", "y", "n1", flag, value], &[flag, "--snapshot"]);
+    }
+    refused(&["explain", "--demo", "a", "b", "--all-nodes"], &["--all-nodes"]);
 }
 
 #[test]
@@ -187,7 +203,7 @@ fn a_build_without_libpcap_says_how_to_get_one_that_has_it() {
         refused(args, &["flowtrace capture: ", "no libpcap"]);
     }
     if cfg!(target_os = "linux") {
-        refused(&["capture"], &["libpcap-dev", "--features capture"]);
+        refused(&["capture"], &["the Debian package of a release", "libpcap-dev", "--features capture"]);
     }
 }
 

@@ -51,13 +51,20 @@ fn ip(source: [u8; 4], destination: [u8; 4], ttl: u8, id: u16, body: &[u8]) -> V
 
 /// A pcap file with nanoseconds.
 pub fn pcap(frames: &[(i64, Vec<u8>)]) -> Vec<u8> {
+    cut(frames, usize::MAX)
+}
+
+/// The same, of which so many bytes of each packet were kept.
+pub fn cut(frames: &[(i64, Vec<u8>)], snap_length: usize) -> Vec<u8> {
     let mut file = [0xa1b2_3c4d_u32, 0x0004_0002, 0, 0, 262_144, 1].map(u32::to_le_bytes).concat();
     for (time, bytes) in frames {
         let seconds = u32::try_from(time.div_euclid(1_000_000_000)).unwrap();
         let nanoseconds = u32::try_from(time.rem_euclid(1_000_000_000)).unwrap();
         let size = u32::try_from(bytes.len()).unwrap();
-        file.extend([seconds, nanoseconds, size, size].map(u32::to_le_bytes).as_flattened());
-        file.extend(bytes);
+        let kept = &bytes[..bytes.len().min(snap_length)];
+        let captured = u32::try_from(kept.len()).unwrap();
+        file.extend([seconds, nanoseconds, captured, size].map(u32::to_le_bytes).as_flattened());
+        file.extend(kept);
     }
     file
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use flowtrace::correlate::identity::{Form, Identity};
 use flowtrace::correlate::{FileId, Journey, Lane, Lanes, NodeId, Outer, PointId, Seen, Sight, Survey, WIDTH, Window};
 use flowtrace::net::{Link, MacAddr, Protocol};
+use flowtrace::trace::Way;
 
 /// Chance numbers, the same in every run (xorshift64*).
 struct Chance(u64);
@@ -42,6 +43,7 @@ fn lane(chance: &mut Chance, point: u16) -> Lane {
     Lane {
         point: PointId(point),
         device: 0,
+        way: chance.pick(&[None, None, Some(Way::In), Some(Way::Out)]),
         protocol: chance.pick(&[Protocol::TCP, Protocol::UDP, Protocol::ICMP, Protocol(0)]),
         source,
         destination,

@@ -102,3 +102,61 @@ fn a_simple_packet_has_no_time() {
     let record: serde_json::Value = serde_json::from_str(&run.out).unwrap();
     assert_eq!((&record["time"], &record["source_port"]), (&json!(null), &json!(40_000)));
 }
+
+#[test]
+fn times_may_go_back() {
+    let all = packets();
+    let mut bytes = pcap(&all[..3]);
+    // The second packet's second is an earlier one than the first's.
+    let second = 24 + 16 + all[0].len();
+    bytes[second..second + 4].copy_from_slice(&1_600_000_000_u32.to_le_bytes());
+    let capture = file("back", "a.pcap", &bytes);
+    let times = |args: &[&str]| -> Vec<String> {
+        records(args).iter().map(|record| record["time"].as_str().unwrap()[..4].to_owned()).collect()
+    };
+    assert_eq!(times(&["-o", "jsonl", &capture]), ["2023", "2020", "2023"]);
+    // A file keeps its own order, also where others are merged with it.
+    let other = file("back", "b.pcap", &pcap(&all[3..4]));
+    assert_eq!(times(&["-o", "jsonl", &capture, &other]), ["2023", "2020", "2023", "2023"]);
+    assert_eq!(times(&["-o", "jsonl", "--until", "1650000000", &capture]), ["2020"]);
+    let flows = records(&["--flows", "-o", "jsonl", &capture]);
+    assert_eq!((&flows[1]["first"], &flows[1]["last"]), (&flows[1]["last"], &flows[1]["first"]));
+}
+
+#[test]
+fn announced_gigabytes_in_other_places_cost_nothing_either() {
+    // A record of pcap.
+    let mut bytes = pcap(&packets()[..1]);
+    bytes.extend([1, 0xffff, 0xffff_fff0, 0xffff_fff0].map(u32::to_le_bytes).concat());
+    let run = decode_input(&["-o", "jsonl", "-"], &bytes);
+    assert_eq!((run.code, run.out.lines().count()), (0, 1));
+    assert!(run.err.contains("4294967280 bytes is announced"), "{}", run.err);
+    // A block without packets is passed over, as far as the file goes.
+    let mut bytes = section("eth0");
+    bytes.extend(enhanced(1, &packets()[0], &[]));
+    bytes.extend([0x0b_ad, 0xffff_fffc].map(u32::to_le_bytes).concat());
+    bytes.extend([0; 40]);
+    let run = decode_input(&["-o", "jsonl", "-"], &bytes);
+    assert_eq!((run.code, run.out.lines().count()), (0, 1));
+    assert!(run.err.contains("ends within a block"), "{}", run.err);
+}
+
+#[test]
+fn lengths_that_lie_are_told_and_the_next_packet_goes_on() {
+    let mut lying = packets()[3].clone();
+    // IP announces more than the frame has.
+    lying[16..18].copy_from_slice(&[0xff, 0xff]);
+    let mut small = packets()[3].clone();
+    small[16..18].copy_from_slice(&[0, 10]);
+    let capture = file("lying", "a.pcap", &pcap(&[lying, small, packets()[3].clone()]));
+    let reasons: Vec<serde_json::Value> =
+        records(&["-o", "jsonl", &capture]).iter().map(|record| record["error"]["reason"].clone()).collect();
+    assert_eq!(
+        reasons,
+        [
+            json!("ipv4 says a length of 65535, but 57 bytes are there"),
+            json!("ipv4 says a length of 10, less than its header"),
+            json!(null)
+        ]
+    );
+}

@@ -1,8 +1,19 @@
 //! `flowtrace decode` on captures that are built here.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests may panic")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests may panic")]
 
+mod asked;
 mod built;
 mod damaged;
+#[path = "../bench/traffic.rs"]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::many_single_char_names,
+    clippy::verbose_bit_mask,
+    reason = "it makes packets, whose fields are as wide as they are"
+)]
+mod traffic;
+mod tshark;
+mod written;
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -155,6 +166,26 @@ fn fields_are_what_tshark_prints() {
 }
 
 #[test]
+fn fields_of_a_nodes_traffic_are_what_tshark_prints_to_the_byte() {
+    if !tshark::is_ready("tshark", "fields_of_a_nodes_traffic_are_what_tshark_prints_to_the_byte") {
+        return;
+    }
+    let traffic = traffic::Traffic::write(10_000).unwrap();
+    let capture = traffic.path.to_str().unwrap();
+    let fields = FIELDS.replace(|c: char| c.is_whitespace(), "");
+    let args = fields.split(',').flat_map(|field| ["-e", field]);
+    let args: Vec<&str> = ["-d", "udp.port==8472,vxlan", "-T", "fields"].into_iter().chain(args).collect();
+    let theirs = tshark::tshark(&traffic.path, &args).unwrap();
+    assert_eq!(theirs.lines().count(), traffic.packets as usize);
+    for threads in ["1", "2"] {
+        let ours = decode(&["--threads", threads, "--fields", &fields, capture]).out;
+        let differing = ours.lines().zip(theirs.lines()).find(|(ours, theirs)| ours != theirs);
+        assert_eq!(differing, None);
+        assert_eq!(ours.len(), theirs.len());
+    }
+}
+
+#[test]
 fn only_what_is_asked_for_is_shown() {
     let capture = file("some", "a.pcap", &pcap(&packets()));
     let numbers = |more: &[&str]| -> Vec<u64> {
@@ -228,6 +259,93 @@ fn several_files_are_one_capture() {
 }
 
 #[test]
+fn fields_end_where_their_header_does() {
+    // UDP's header has four bytes, as IP says, and the frame goes on behind.
+    let short = [built::ethernet(&built::ipv4(&[0, 1, 0, 2], 17, built::A, built::B)), vec![0xde, 0xad, 0xbe, 0xef]];
+    // An error quotes eight bytes of TCP.
+    let quoted = built::ipv4(&built::tcp(b"", 40_000, 80, 2)[..8], 6, built::A, built::B);
+    let error = [&[3, 3, 0, 0, 0, 0, 0, 0], &quoted[..]].concat();
+    let error = [built::ethernet(&built::ipv4(&error, 1, built::B, built::A)), vec![0xaa; 30]];
+    let capture = file("ends", "a.pcap", &pcap(&[short.concat(), error.concat()]));
+    let fields = "udp.srcport,udp.length,udp.checksum,tcp.srcport,tcp.flags";
+    let run = decode(&["--fields", fields, &capture]);
+    assert_eq!(run.out, "1\t\t\t\t\n\t\t\t40000\t\n");
+    if tshark::is_ready("tshark", "fields_end_where_their_header_does") {
+        let words: Vec<&str> =
+            ["-T", "fields"].into_iter().chain(fields.split(',').flat_map(|field| ["-e", field])).collect();
+        assert_eq!(tshark::tshark(std::path::Path::new(&capture), &words).unwrap(), run.out);
+    }
+}
+
+#[test]
+fn seconds_have_as_many_digits_as_they_have() {
+    let interface = [&[1, 0, 0, 0, 0, 0, 0, 0][..], &built::option(9, &[0])].concat();
+    let head = [0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255];
+    let late = built::enhanced(i64::MAX as u64, &packets()[3], &[]);
+    let bytes = [built::block(0x0a0d_0d0a, &head), built::block(1, &interface), late].concat();
+    let capture = file("seconds", "a.pcapng", &bytes);
+    let run = decode(&["--fields", "frame.time_epoch", &capture]);
+    assert_eq!(run.out, "9223372036854775807.000000000\n");
+}
+
+#[test]
+fn a_message_that_asks_for_several_names_is_one_column() {
+    let mut message = built::dns("a.b");
+    message[5] = 2;
+    message.extend([1, b'c', 0, 0, 28, 0, 1]);
+    let capture = file(
+        "names",
+        "a.pcap",
+        &pcap(&[built::ethernet(&built::ipv4(&built::udp(&message, 9, 53), 17, built::A, built::B))]),
+    );
+    let run = decode(&["--fields", "dns.qry.name,udp.dstport", "-o", "csv", &capture]);
+    assert_eq!(run.out, "dns.qry.name,udp.dstport\n\"a.b,c\",53\n");
+}
+
+#[test]
+fn who_waits_at_a_terminal_is_told_how_far_it_is() {
+    if !tshark::is_ready("script", "who_waits_at_a_terminal_is_told_how_far_it_is") {
+        return;
+    }
+    let pipe = built::folder("terminal").join("slow.pcap");
+    let _ = std::fs::remove_file(&pipe);
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (program, out) = (env!("CARGO_BIN_EXE_flowtrace"), pipe.with_file_name("out.jsonl"));
+    let line = format!("{program} decode -o jsonl -w {} {}", out.display(), pipe.display());
+    let slow = {
+        let pipe = pipe.clone();
+        std::thread::spawn(move || {
+            let bytes = pcap(&packets());
+            let mut file = std::fs::OpenOptions::new().write(true).open(pipe).unwrap();
+            for part in bytes.chunks(bytes.len() / 4) {
+                file.write_all(part).unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(700));
+            }
+        })
+    };
+    // `script` makes a terminal of its own for what it runs.
+    let output = Command::new("script").args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output().unwrap();
+    slow.join().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && shown.contains("0 MB"), "{shown:?}");
+    // It is gone in the end.
+    assert!(shown.trim_end().ends_with("\r\u{1b}[K"), "{shown:?}");
+    assert_eq!(std::fs::read_to_string(out).unwrap().lines().count(), 6);
+}
+
+#[test]
+fn one_file_that_can_not_be_read_costs_no_other() {
+    let good = file("unread", "a.pcap", &pcap(&packets()));
+    let bad = file("unread", "b.pcap.gz", &[0x1f, 0x8b]);
+    let run = decode(&[&good, &bad]);
+    assert_eq!((run.code, run.out.lines().count()), (0, 6));
+    assert!(run.err.contains("b.pcap.gz"), "{}", run.err);
+    assert_eq!(decode(&[&bad]).code, 2);
+    // A name that is none is a mistake.
+    assert_eq!(decode(&[&good, "/nonexistent/c.pcap"]).code, 2);
+}
+
+#[test]
 fn options_that_contradict_each_other_are_refused() {
     let capture = file("refused", "a.pcap", &pcap(&packets()));
     for (args, words) in [
@@ -267,7 +385,10 @@ fn flows_are_of_the_innermost_packets_both_ways() {
     let run = decode(&["--flows", "-o", "csv", &capture]);
     assert!(run.out.lines().nth(1).unwrap().ends_with(",vxlan 1,1,0"), "{}", run.out);
     assert!(run.err.contains("1 packet has no IP header"), "{}", run.err);
+    let twice = decode(&["--flows", "-o", "jsonl", &capture, &capture]);
+    assert!(twice.err.contains("packets of several capture points"), "{}", twice.err);
     let run = decode(&["--flows", &capture]);
+    assert!(!run.err.contains("several capture points"), "{}", run.err);
     assert!(run.out.lines().nth(1).unwrap().starts_with("tcp       10.244.1.2:40000 > 10.244.2.3:80"), "{}", run.out);
 }
 

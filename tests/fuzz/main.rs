@@ -1,9 +1,11 @@
 //! Some seconds of what the example `fuzz` does for hours.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
 
+mod capture;
 mod input;
 mod random;
 mod run;
+mod sights;
 mod target;
 
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The readers of rules, and of filters, on inputs that no tool prints:
+//! The readers of rules, of filters and of captures on inputs that no tool prints:
 //! `cargo run --release --example fuzz -- iptables --inputs 1000000`.
 //!
 //! Inputs are made of the bundled files, or of other ones that are named: their lines with words taken out, put in,
@@ -6,9 +6,11 @@
 //! None may make a reader panic, take longer than its length allows, or make it keep more than ten times the input. The
 //! exit code is 0 where none does, 1 where one does, and 2 where the run could not begin.
 
+mod capture;
 mod input;
 mod random;
 mod run;
+mod sights;
 mod target;
 
 use std::path::PathBuf;

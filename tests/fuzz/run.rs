@@ -32,10 +32,6 @@ pub struct Bounds {
     pub byte: Duration,
 }
 
-/// What any input may take beside: the snapshot around it, the gaps that say what is wrong with it, of which a hundred
-/// are kept, and of a set what the ranges of a file may stand for.
-const ANY: [usize; 2] = [96 << 10, 2 << 20];
-
 /// An input that broke a bound.
 #[derive(Debug)]
 pub struct Failure {
@@ -92,15 +88,13 @@ impl Run {
     /// Which bound an input breaks.
     fn broken(&self, input: &str) -> Option<String> {
         let bytes = u32::try_from(input.len()).unwrap_or(u32::MAX);
-        let longest = self.bounds.start + self.bounds.byte * bytes;
+        let longest = (self.bounds.start + self.bounds.byte * bytes) * self.target.patience();
         // Another program may have had the processor: an input is slow that is slow again and again.
         let took = (0..5).map(|_| self.time(input)).find(|took| *took <= longest);
         if took.is_none() {
             return Some(format!("{} bytes take more than {longest:?} to read", input.len()));
         }
-        let [rules, sets] = ANY;
-        let any = if self.target == Target::Ipset { sets } else { rules };
-        let most = self.target.growth() * input.len() + any + self.target.pieces(input);
+        let most = self.target.growth() * input.len() + self.target.beside(input);
         let grown = self.growth(input);
         (grown > most).then(|| format!("{} bytes take {grown} bytes of memory, more than {most}", input.len()))
     }

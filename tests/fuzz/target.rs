@@ -12,6 +12,9 @@ use flowtrace::load::load_files;
 use flowtrace::net::Family;
 use flowtrace::snapshot::{SetProbe, Snapshot};
 
+use crate::capture;
+use crate::sights;
+
 /// A reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Target {
@@ -25,6 +28,16 @@ pub enum Target {
     Ipset,
     /// That of filters, which are then asked about packets.
     Filter,
+    /// That of pcap files, and what is made of their packets.
+    Pcap,
+    /// The same of pcapng files.
+    Pcapng,
+    /// The decoder alone, of every link layer.
+    Packet,
+    /// What finds packets at several points, on frames.
+    Correlate,
+    /// What finds captured packets' paths, on frames.
+    Retrace,
 }
 
 /// Values at the ends of what fits, and what splits or joins words.
@@ -81,7 +94,18 @@ const ODD: [&str; 48] = [
 
 impl Target {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Iptables, Self::Nft, Self::NftJson, Self::Ipset, Self::Filter];
+    pub const ALL: [Self; 10] = [
+        Self::Iptables,
+        Self::Nft,
+        Self::NftJson,
+        Self::Ipset,
+        Self::Filter,
+        Self::Pcap,
+        Self::Pcapng,
+        Self::Packet,
+        Self::Correlate,
+        Self::Retrace,
+    ];
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
@@ -91,10 +115,15 @@ impl Target {
             Self::NftJson => "nft-json",
             Self::Ipset => "ipset",
             Self::Filter => "filter",
+            Self::Pcap => "pcap",
+            Self::Pcapng => "pcapng",
+            Self::Packet => "packet",
+            Self::Correlate => "correlate",
+            Self::Retrace => "retrace",
         }
     }
 
-    /// The file of a snapshot that it reads; a filter comes from the command line, and has none.
+    /// The file of a snapshot that it reads; filters, captures and frames are in none.
     fn file(self) -> &'static str {
         match self {
             Self::Iptables => "iptables-save",
@@ -102,6 +131,8 @@ impl Target {
             Self::NftJson => "nft.json",
             Self::Ipset => "ipset",
             Self::Filter => "filter",
+            Self::Pcap | Self::Pcapng | Self::Packet => "packets",
+            Self::Correlate | Self::Retrace => "frames",
         }
     }
 
@@ -119,6 +150,9 @@ impl Target {
             ),
             Self::Ipset => ("create a hash:ip family inet\ncreate p hash:ip,port\n", ""),
             Self::Filter => ("tcp or ", ""),
+            Self::Pcap => (capture::PCAP, ""),
+            Self::Pcapng => (capture::PCAPNG, ""),
+            Self::Packet | Self::Correlate | Self::Retrace => ("", ""),
         }
     }
 
@@ -133,6 +167,14 @@ impl Target {
         let mut seeds = Vec::new();
         if self == Self::Filter {
             return Ok(vec![fs::read_to_string(root.join("tests/filter/filters.txt"))?]);
+        }
+        if matches!(self, Self::Pcap | Self::Pcapng | Self::Packet) {
+            let packets = fs::read_to_string(root.join("tests/fuzz/seeds/packets"))?;
+            return Ok(vec![match self {
+                Self::Pcap => capture::records(&packets),
+                Self::Pcapng => capture::blocks(&packets),
+                _ => packets,
+            }]);
         }
         if self == Self::Iptables {
             seeds.push(rules_of_extensions(&fs::read_to_string(root.join("tests/extensions/cases.txt"))?));
@@ -150,11 +192,21 @@ impl Target {
 
     /// Reads an input, and asks for all that is read only once it is asked for.
     pub fn read(self, input: &str) {
-        if self == Self::Filter {
-            return filter(input);
+        match self {
+            Self::Filter => return filter(input),
+            Self::Pcap | Self::Pcapng => return capture::read(capture::bytes(input)),
+            Self::Packet => return capture::packet(&capture::bytes(input)),
+            Self::Correlate => return sights::correlate(input),
+            Self::Retrace => return sights::retrace(input),
+            _ => {}
         }
         let snapshot = load_files([(format!("nodes/n1/host/{}", self.file()), input.into())]);
         snapshot.iter().for_each(read_all);
+    }
+
+    /// How many times longer than other readers it may take for an input: a line is a packet that is walked.
+    pub fn patience(self) -> u32 {
+        if self == Self::Retrace { 100 } else { 1 }
     }
 
     /// How many times its size an input may take in memory.
@@ -163,15 +215,22 @@ impl Target {
         if self == Self::Filter { 512 } else { 10 }
     }
 
-    /// What the rows of an input may take beside, however short they are, in bytes.
-    pub fn pieces(self, input: &str) -> usize {
-        let count = |signs: &[u8]| input.bytes().filter(|byte| signs.contains(byte)).count();
+    /// What an input may take beside, in bytes: the snapshot around it, the gaps that say what is wrong with it, of which
+    /// a hundred are kept, and the first thousand rules of a chain, however little they say.
+    pub fn beside(self, input: &str) -> usize {
         match self {
             // A word such as `port` stands for two dozen tests of each link layer that is asked about.
-            Self::Filter => (8 << 10) * count(b"\n;,{ "),
+            Self::Filter => (8 << 10) * input.bytes().filter(|byte| b"\n;,{ ".contains(byte)).count() + (96 << 10),
+            // The ranges of a file may stand for some thousand elements.
+            Self::Ipset => 2 << 20,
             // An object is a node of a tree while its row is read.
-            Self::NftJson => 700 * count(b"{["),
-            _ => 200 * count(b"\n;"),
+            Self::NftJson => 384 << 10,
+            Self::Iptables | Self::Nft => 256 << 10,
+            // A window of the file is read at once, what is left of it is kept, and text grows by doubling.
+            // Frames are looked for at several points.
+            Self::Pcap | Self::Pcapng | Self::Packet | Self::Correlate => 1 << 20,
+            // Their paths are walked, which are as long as rules are many.
+            Self::Retrace => (4 << 20) + (1 << 20) * input.bytes().filter(|byte| *byte == b'\n').count(),
         }
     }
 }

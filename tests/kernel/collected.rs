@@ -1,6 +1,10 @@
 //! What `flowtrace collect` and the script that it prints take of a node, what they leave as it was, and what they say
 //! where something can't be taken.
 
+mod lacking;
+mod moving;
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -91,6 +95,7 @@ fn every_namespace_of_the_node_is_taken_and_named() {
         let meta = meta(&target);
         assert_eq!(meta["schema"], "flowtrace/snapshot/1");
         assert_eq!(meta["failed"], Value::Array(Vec::new()));
+        assert_eq!(meta["timezone"], "UTC", "in which nft prints times");
         let read = meta["namespaces"].as_array().unwrap();
         assert_eq!(read.len(), 5);
         for netns in read {
@@ -232,21 +237,56 @@ fn the_kernel_is_left_as_it_was() {
         let read = |name| fs::read_to_string(format!("/proc/thread-self/net/{name}")).unwrap_or_default();
         [read("ip_tables_names"), read("ip6_tables_names"), must("nft", &["list", "ruleset"], "").unwrap()]
     };
+    // IPv6 tries its new addresses meanwhile, by itself.
+    let rest = || {
+        let ip = ["-4 -o addr", "-4 route show table all", "rule", "-4 neigh", "netns list-id"];
+        let ip = ip.map(|line| must("ip", &line.split(' ').collect::<Vec<_>>(), "").unwrap());
+        let settings = must("grep", &["-r", "", "/proc/sys/net/ipv4/conf", "/proc/sys/net/netfilter"], "").unwrap();
+        let mut settings: Vec<String> = settings.lines().map(str::to_owned).collect();
+        settings.sort();
+        (ip, settings)
+    };
     let pod = &node.pods[0].2;
     pod.enter(|| must("iptables-legacy", &["-A", "INPUT", "-j", "ACCEPT"], "").unwrap());
     pod.enter(|| must("nft", &["add", "table", "ip", "mine"], "").unwrap());
     let before = [node.host.enter(names), pod.enter(names)];
     assert!(before[0].iter().all(String::is_empty) && before[1][0] == "filter\n", "{before:?}");
+    pod.enter(|| must("iptables-nft", &["-A", "INPUT", "-m", "recent", "--name", "KNOCK", "--set"], "").unwrap());
+    let before = [node.host.enter(names), pod.enter(names)];
+    let others = [node.host.enter(rest), pod.enter(rest)];
+    // Whoever takes it, there are the same files.
+    let mut all = None;
     for (number, taker) in TAKERS.into_iter().enumerate() {
         let target = folder.path.join(number.to_string());
         assert_eq!(node.take(&target, taker).status.code(), Some(0));
         assert_eq!([node.host.enter(names), pod.enter(names)], before, "{taker:?}");
+        assert_eq!([node.host.enter(rest), pod.enter(rest)], others, "{taker:?}");
         let dir = target.join("nodes/n1/pods/shop_web-0");
         assert!(fs::read_to_string(dir.join("iptables-legacy-save")).unwrap().contains("-A INPUT -j ACCEPT"));
         assert!(fs::read_to_string(dir.join("nft.txt")).unwrap().contains("table ip mine"));
-        assert_eq!(fs::read_to_string(dir.join("iptables-save")).unwrap(), "");
+        assert!(fs::read_to_string(dir.join("iptables-save")).unwrap().contains("--name KNOCK"));
+        assert!(dir.join("recent/KNOCK").exists());
         assert!(!target.join("nodes/n1/host/iptables-legacy-save").exists());
+        let files = files(&target);
+        assert!(files.len() > 35, "{files:?}");
+        assert_eq!(*all.get_or_insert_with(|| files.clone()), files, "{taker:?}");
     }
+}
+
+/// Every file below a folder.
+fn files(folder: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for path in fs::read_dir(next).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.insert(path.strip_prefix(folder).unwrap().to_owned());
+            }
+        }
+    }
+    found
 }
 
 #[test]
@@ -280,66 +320,118 @@ fn with_other_tools(node: &Node, tools: &[&str], other: &str, command: &[&str]) 
     on_machine(&node.host, &node.sandboxes(), &words).unwrap()
 }
 
+/// Runs what follows the folder with a small disk there, and tells what is on it in the end.
+const SMALL_DISK: &str = r#"folder=$1
+        mount -t tmpfs -o size=128k tmpfs "$folder" && mkdir "$folder/there"
+        shift
+        "$@"
+        code=$?
+        find "$folder" -mindepth 1 -printf 'left: %P\n' >&2
+        exit $code"#;
+
 #[test]
-fn a_tool_that_is_missing_is_said_to_be() {
+fn a_full_disk_is_no_empty_table() {
     let Some(node) = Node::new(&[]) else { return };
-    let folder = Folder::new("missing");
+    let rule = |n: u32| format!("-A FORWARD -s 10.{}.{}.0/24 -j ACCEPT\n", n / 250, n % 250);
+    let rules = format!("*filter\n{}COMMIT\n", (0..4000).map(rule).collect::<String>());
+    node.host.enter(|| must("iptables-nft-restore", &[], &rules).unwrap());
+    let folder = Folder::new("full-disk");
     fs::create_dir_all(&folder.path).unwrap();
-    for (number, taker) in TAKERS.into_iter().enumerate() {
-        let target = folder.path.join(number.to_string());
-        let command = command("n1", &target, taker).unwrap();
-        let command: Vec<&str> = command.iter().map(String::as_str).collect();
-        let tools = ["iptables-nft-save", "iptables-legacy-save", "nft", "ipset"];
-        let output = with_other_tools(&node, &tools, "/dev/null", &command);
-        assert_eq!(output.status.code(), Some(3), "{}", errors(&output));
-        for file in ["iptables-save", "ip6tables-save", "nft.txt", "ipset"] {
-            assert!(errors(&output).contains(&format!("not taken: nodes/n1/host/{file}: ")), "{}", errors(&output));
-            assert!(!target.join("nodes/n1/host").join(file).exists(), "{taker:?}: {file}");
+    for taker in TAKERS {
+        for name in ["a.tar.gz", "new", "there"] {
+            let target = folder.path.join(name);
+            let command = command("n1", &target, taker).unwrap();
+            let disk = folder.path.to_string_lossy();
+            let words: Vec<&str> =
+                ["sh", "-c", SMALL_DISK, "sh", &disk].into_iter().chain(command.iter().map(String::as_str)).collect();
+            let output = on_machine(&node.host, &[], &words).unwrap();
+            let said = errors(&output);
+            assert_eq!(output.status.code(), Some(2), "{taker:?} {name}: {said}");
+            assert!(said.contains("can't be written") || said.contains("No space left on device"), "{said}");
+            let left: Vec<&str> = said.split("left: ").skip(1).map(str::trim).collect();
+            assert_eq!(left, ["there"], "{taker:?} {name}: {said}");
         }
-        assert!(errors(&output).contains("nft is not installed"), "{}", errors(&output));
-        assert!(target.join("nodes/n1/host/sysctl").exists() && target.join("nodes/n1/host/link.txt").exists());
     }
 }
 
 #[test]
-fn a_tool_that_fails_costs_its_own_file() {
+fn an_archive_that_can_not_be_packed_has_no_name() {
     let Some(node) = Node::new(&[]) else { return };
-    let folder = Folder::new("fails");
+    let folder = Folder::new("unpacked");
+    fs::create_dir_all(&folder.path).unwrap();
+    for tool in ["tar", "gzip"] {
+        for shell in ["dash", "busybox sh"] {
+            let target = folder.path.join("a.tar.gz");
+            let command = command("n1", &target, Taker::Script(shell)).unwrap();
+            // Busybox's shell has tools of its own, which stand behind those of PATH only where it is built so.
+            let own = format!("{tool}() {{ return 1; }}");
+            let script = fs::read_to_string(&command[command.len() - 3]).unwrap();
+            let changed = folder.path.join("changed.sh");
+            fs::write(&changed, script.replacen("set -u", &format!("set -u\n{own}"), 1)).unwrap();
+            let changed = changed.to_string_lossy().into_owned();
+            let words: Vec<&str> =
+                shell.split(' ').chain([changed.as_str(), &command[command.len() - 2], "n1"]).collect();
+            let output = on_machine(&node.host, &[], &words).unwrap();
+            let said = errors(&output);
+            assert_eq!(output.status.code(), Some(2), "{tool} {shell}: {said}");
+            assert!(said.contains("can't be written"), "{tool} {shell}: {said}");
+            assert_eq!(names(&folder.path), ["changed.sh"], "{tool} {shell}: {said}");
+        }
+    }
+}
+
+#[test]
+fn of_two_sandboxes_the_one_in_which_something_runs_has_the_pods_name() {
+    // What runs there is there before anybody looks, and gone before the next one begins.
+    const RUN: &str = r#"nsenter --net="$1" sleep 60 &
+        runs=$!
+        [ -e "$1" ] || exit 9
+        while [ "$(readlink /proc/$runs/ns/net)" = "$(readlink /proc/self/ns/net)" ]; do sleep 0.05; done
+        shift
+        "$@"
+        code=$?
+        kill $runs
+        exit $code"#;
+    let Some(node) = Node::new(&[("shop", "web-0"), ("shop", "web-0")]) else { return };
+    let folder = Folder::new("sandboxes");
+    fs::create_dir_all(&folder.path).unwrap();
+    for taker in TAKERS {
+        for live in 0..2 {
+            let target = folder.path.join(format!("{taker:?}-{live}"));
+            let command = command("n1", &target, taker).unwrap();
+            // As the machine has them, the last one first.
+            let path = format!("/run/netns/cni-0f6e7bd2-1c4e-4c2c-9a56-6b0a5f3c1a{}", 2 - live);
+            let words: Vec<&str> =
+                ["sh", "-c", RUN, "sh", &path].into_iter().chain(command.iter().map(String::as_str)).collect();
+            let output = on_machine(&node.host, &node.sandboxes(), &words).unwrap();
+            assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+            let text = fs::read_to_string(target.join("nodes/n1/pods/shop_web-0/addr.txt")).unwrap();
+            assert!(text.contains(&format!("10.0.0.{}/24", live + 2)), "{taker:?} {live}: {text}");
+        }
+    }
+}
+
+#[test]
+fn docker_names_pods_too() {
+    const CONTAINER: &str = r#"folder=/var/lib/docker/containers/0f6e
+        mkdir -p $folder
+        for file in /run/netns/cni-*; do
+            printf '{"State":{"Running":true,"Pid":0},"Config":{"Hostname":"web-0","Labels":{"io.kubernetes.pod.name":"web-0","io.kubernetes.pod.namespace":"shop","io.kubernetes.pod.uid":"0f6e"}},"NetworkSettings":{"SandboxID":"1","SandboxKey":"%s"}}' "$file" \
+                >$folder/config.v2.json
+        done
+        exec "$@""#;
+    let Some(node) = Node::new(&[("", "")]) else { return };
+    let folder = Folder::new("docker");
     fs::create_dir_all(&folder.path).unwrap();
     for (number, taker) in TAKERS.into_iter().enumerate() {
         let target = folder.path.join(number.to_string());
         let command = command("n1", &target, taker).unwrap();
-        let command: Vec<&str> = command.iter().map(String::as_str).collect();
-        let output = with_other_tools(&node, &["nft"], "/bin/false", &command);
-        assert_eq!(output.status.code(), Some(3), "{}", errors(&output));
-        assert!(errors(&output).contains("not taken: nodes/n1/host/nft.txt: nft"), "{}", errors(&output));
-        let folder = target;
-        assert!(!folder.join("nodes/n1/host/nft.txt").exists() && folder.join("nodes/n1/host/iptables-save").exists());
-        let failed = &meta(&folder)["failed"];
-        assert_eq!(failed.as_array().map(Vec::len), Some(1), "{failed}");
-        assert!(failed[0]["why"].as_str().unwrap().contains("exit 1"), "{failed}");
-        let gaps: Vec<String> = load(&folder).unwrap().gaps.iter().map(|gap| gap.what.clone()).collect();
-        assert!(gaps.iter().any(|gap| gap.contains("nft.txt") && gap.contains("could not be taken")), "{gaps:?}");
+        let words: Vec<&str> =
+            ["sh", "-c", CONTAINER, "sh"].into_iter().chain(command.iter().map(String::as_str)).collect();
+        let output = on_machine(&node.host, &node.sandboxes(), &words).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        assert_eq!(dirs(&target), ["nodes/n1/host", "nodes/n1/pods/shop_web-0"], "{taker:?}");
     }
-}
-
-#[test]
-fn without_root_it_says_so_and_keeps_what_it_could_read() {
-    let Some(node) = Node::new(&[("shop", "web-0")]) else { return };
-    let folder = Folder::new("no-root");
-    fs::create_dir_all(folder.path.join("into")).unwrap();
-    let own = folder.path.join("flowtrace");
-    fs::copy(program(), &own).unwrap();
-    std::os::unix::fs::chown(folder.path.join("into"), Some(65534), Some(65534)).unwrap();
-    let (own, target) = (own.to_string_lossy(), folder.path.join("into/a").to_string_lossy().into_owned());
-    let nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
-    let command = [&nobody[..], &[&own, "collect", "--node", "n1", "-w", &target]].concat();
-    let output = on_machine(&node.host, &node.sandboxes(), &command).unwrap();
-    assert_eq!(output.status.code(), Some(3), "{}", errors(&output));
-    assert!(errors(&output).contains("this is not root") && errors(&output).contains("sudo"), "{}", errors(&output));
-    let snapshot = load(Path::new(&target)).unwrap();
-    assert_eq!(snapshot.namespaces.len(), 1);
-    assert!(snapshot.namespaces[0].links.as_ref().unwrap().iter().any(|link| link.name == "cni0"));
 }
 
 #[test]
@@ -353,4 +445,80 @@ fn the_script_is_clean() {
     fs::write(&script, must(&program().to_string_lossy(), &["collect", "--print-script"], "").unwrap()).unwrap();
     let output = Command::new("shellcheck").arg("--shell=sh").arg(&script).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn a_signal_leaves_nothing_behind_and_says_so() {
+    let Some(node) = Node::new(&[("shop", "web-0")]) else { return };
+    let folder = Folder::new("signal");
+    fs::create_dir_all(folder.path.join("there")).unwrap();
+    let slow = folder.path.join("slow");
+    // It takes no notice itself, as a tool that waits for the kernel.
+    fs::write(&slow, "#!/bin/sh\ntrap '' INT TERM HUP\nsleep 30\n").unwrap();
+    fs::set_permissions(&slow, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let before = names(&folder.path);
+    for signal in ["INT", "TERM", "HUP"] {
+        for name in ["a.tar.gz", "new", "there"] {
+            let target = folder.path.join(name);
+            let command = command("n1", &target, Taker::Netlink).unwrap();
+            let timed = ["timeout", "--preserve-status", "-s", signal, "1"];
+            let words: Vec<&str> = timed.into_iter().chain(command.iter().map(String::as_str)).collect();
+            let began = std::time::Instant::now();
+            let output = with_other_tools(&node, &["nft"], slow.to_str().unwrap(), &words);
+            assert!(began.elapsed() < std::time::Duration::from_secs(15), "{name}: {:?}", began.elapsed());
+            assert_eq!(output.status.code(), Some(2), "{signal} {name}: {}", errors(&output));
+            assert!(errors(&output).contains("interrupted: nothing is kept of the snapshot"), "{}", errors(&output));
+            assert_eq!(names(&folder.path), before, "{signal} {name}");
+            assert_eq!(fs::read_dir(folder.path.join("there")).unwrap().count(), 0);
+        }
+    }
+    // The script waits for the tool that runs.
+    fs::write(&slow, "#!/bin/sh\nsleep 3\n").unwrap();
+    for name in ["a.tar.gz", "new", "there"] {
+        let command = command("n1", &folder.path.join(name), Taker::Script("dash")).unwrap();
+        let timed = ["timeout", "--preserve-status", "-s", "TERM", "1"];
+        let words: Vec<&str> = timed.into_iter().chain(command.iter().map(String::as_str)).collect();
+        let output = with_other_tools(&node, &["nft"], slow.to_str().unwrap(), &words);
+        assert_eq!(output.status.code(), Some(2), "{name}: {}", errors(&output));
+        assert!(errors(&output).contains("interrupted: nothing is kept of the snapshot"), "{}", errors(&output));
+        assert_eq!(names(&folder.path), before, "{name}");
+    }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Namespaces with devices that are there for a moment.
+const RESTLESS: &str = r#"while :; do unshare --net sh -c 'ip link add one type veth peer name two; ip addr add 10.8.0.1/24 dev one; ip link set one up'; done 2>/dev/null &
+        sleep 0.3
+        exec "$@""#;
+
+#[test]
+fn namespaces_that_come_and_go_meanwhile_cost_nothing() {
+    let Some(node) = Node::new(&[("shop", "web-0")]) else { return };
+    let folder = Folder::new("come-and-go");
+    fs::create_dir_all(&folder.path).unwrap();
+    for (number, taker) in TAKERS.into_iter().enumerate() {
+        for round in 0..5 {
+            let target = folder.path.join(format!("{number}-{round}"));
+            let command = command("n1", &target, taker).unwrap();
+            let words: Vec<&str> =
+                ["sh", "-c", RESTLESS, "sh"].into_iter().chain(command.iter().map(String::as_str)).collect();
+            let output = on_machine(&node.host, &node.sandboxes(), &words).unwrap();
+            // What went away may be told; what stayed is whole.
+            assert!(matches!(output.status.code(), Some(0 | 3)), "{taker:?}: {}", errors(&output));
+            let told = errors(&output);
+            assert!(!told.contains("nodes/n1/host/") && !told.contains("shop_web-0/"), "{told}");
+            for dir in ["host", "pods/shop_web-0"] {
+                let dir = target.join("nodes/n1").join(dir);
+                assert!(fs::read_to_string(dir.join("link.txt")).unwrap().contains("eth0") || dir.ends_with("host"));
+                assert!(dir.join("nft.txt").exists() && dir.join("route.txt").exists());
+            }
+            load(&target).unwrap();
+        }
+    }
 }

@@ -1,9 +1,14 @@
 //! Connections that are there before the packet: what the kernel makes of a packet that fits one must be what
 //! `explain` says of the snapshot that holds it.
 
+use flowtrace::trace::Verdict;
+
 use crate::lab::flannel::{FlannelBackend, INTERNET4};
 use crate::lab::judge::{must_agree, must_agree_but_for};
 use crate::lab::probe::{Probe, Proto, Want};
+use crate::lab::rules::craft::{Crafted, Datagram, Payload};
+use crate::lab::rules::judge::through;
+use crate::lab::rules::router::Router;
 use crate::lab::scenario::Scenario;
 use crate::lab::situations::two_nodes;
 
@@ -180,4 +185,185 @@ fn a_label_joins_those_that_the_connection_has() {
     scenario.space("n1").nft = format!("table ip t {{\n chain c {{\n  {chain}\n  {rules}\n }}\n}}\n");
     scenario.probe(udp("10.244.2.2", 7000, 41020).silent());
     must_agree(scenario, "");
+}
+
+/// A connection that is translated in the table of a node where no nat chain is left: nothing translates its packets.
+fn without_nat(connection: &str) -> Scenario {
+    let mut scenario = with_connections(&[connection]);
+    let node = scenario.space("n1");
+    node.rules.clear();
+    let chain = "type filter hook forward priority 0; policy accept;\n  ct state new counter";
+    node.nft = format!("table ip t {{\n chain c {{\n  {chain}\n }}\n}}\n");
+    scenario
+}
+
+#[test]
+fn a_connection_is_not_translated_where_no_nat_chain_stands() {
+    let line = "-p udp -s 10.244.1.2 -d 10.244.2.2 --sport 41040 --dport 7000 --src-nat 10.244.1.2:41040 \
+                --dst-nat 10.244.2.3:7001";
+    let mut scenario = without_nat(line);
+    scenario.probe(udp("10.244.2.2", 7000, 41040).want(Want::Unheard("default/pod2".to_owned())));
+    must_agree(scenario, "");
+    // A nat chain without rules is enough.
+    let mut scenario = without_nat(line);
+    scenario.space("n1").nft.push_str("table ip n {\n chain c {\n  type nat hook postrouting priority 100;\n }\n}\n");
+    scenario.probe(udp("10.244.2.2", 7000, 41040).listening(7001).answered_by("kube-system/coredns"));
+    must_agree(scenario, "");
+}
+
+#[test]
+fn what_a_template_lacks_ends_a_rule_and_a_helper_object_tracks() {
+    let mut scenario = with_connections(&[]);
+    let raw = "type filter hook prerouting priority -250; policy accept;\n  ct mark 0 drop\n  ct zone set 5";
+    let more = "type filter hook prerouting priority -240; policy accept;\n  ct mark 0 drop\n  ct helper \"ftp\" drop";
+    let after = "type filter hook forward priority 10; policy accept;\n  ct helper \"ftp\" drop\n  ct zone 5 drop";
+    scenario.space("n1").nft = format!(
+        "table ip t {{\n ct helper h {{\n  type \"ftp\" protocol tcp\n }}\n chain a {{\n  {raw}\n }}\n chain b {{\n  {more}\n }}\n \
+         chain c {{\n  {after}\n }}\n}}\n"
+    );
+    scenario.probe(udp("10.244.2.2", 7000, 41021).silent());
+    must_agree(scenario, "");
+}
+
+/// A datagram by the router.
+fn datagram(destination: [u8; 4], ports: (u16, u16), data: u16) -> Crafted {
+    Crafted {
+        local: false,
+        source: [192, 0, 2, 99].into(),
+        destination: destination.into(),
+        payload: Payload::Udp { source: ports.0, destination: ports.1 },
+        ttl: 64,
+        tos: 0,
+        df: false,
+        data,
+        mss: true,
+        mark: 0,
+        options: &[],
+        extensions: &[],
+    }
+}
+
+fn filtering(objects: &str, rules: &str) -> String {
+    let hook = "type filter hook forward priority 0; policy accept;";
+    format!("table ip t {{\n{objects}\n chain c {{\n  {hook}\n  {rules}\n }}\n}}\n")
+}
+
+/// What becomes of a packet at a router with these rules, which must be the kernel's way.
+fn verdict(router: &mut Router, packet: &Crafted) -> Verdict {
+    let (answer, difference) = through(router, packet).expect("an answer");
+    assert_eq!(difference, None);
+    let [path] = answer.paths.as_slice() else { panic!("{} ways", answer.paths.len()) };
+    path.forward.verdict
+}
+
+#[test]
+fn errors_about_a_translated_connection_follow_it_and_redirects_are_dropped() {
+    if !crate::lab::ready::ready() {
+        return;
+    }
+    let nat = "table ip n {\n chain c {\n  type nat hook prerouting priority -100;\n  \
+               ip daddr 10.9.9.9 udp dport 80 dnat to 198.51.100.7:8080\n }\n}\n";
+    for (rules, redirected) in
+        [(nat.to_owned(), Verdict::Dropped), (filtering("", "ct state new counter"), Verdict::Left)]
+    {
+        let mut router = Router::new(0).expect("the stage");
+        router.load_steps(&[("nft", &rules)]).expect("rules that are taken");
+        router.connect(&datagram([10, 9, 9, 9], (40_000, 80), 20)).expect("a connection");
+        let answer = Datagram { source: ([10, 9, 9, 9].into(), 80), destination: ([192, 0, 2, 99].into(), 40_000) };
+        let about = |kind, code| Crafted {
+            payload: Payload::About { kind, code, datagram: answer },
+            ..datagram([10, 9, 9, 9], (0, 0), 0)
+        };
+        // What can't be reached, what lives too long, what has a wrong header.
+        for (kind, code) in [(3, 3), (3, 4), (11, 0), (12, 0)] {
+            assert_eq!(verdict(&mut router, &about(kind, code)), Verdict::Left, "{kind} {code}");
+        }
+        assert_eq!(verdict(&mut router, &about(5, 1)), redirected, "{rules}");
+    }
+}
+
+/// Where connections are tracked, the pieces of a packet are put together before any rule sees them.
+#[test]
+fn objects_and_counts_of_connections_track_them_without_a_rule_that_asks() {
+    if !crate::lab::ready::ready() {
+        return;
+    }
+    let helper = " ct helper h {\n  type \"ftp\" protocol tcp\n }";
+    let timeout = " ct timeout o {\n  protocol udp\n  policy = { unreplied : 10 }\n }";
+    let expectation = " ct expectation e {\n  protocol tcp\n  dport 99\n  timeout 1m\n  size 1\n }";
+    let set = " set s {\n  type ipv4_addr\n  flags dynamic\n }";
+    let long = "meta length 1501-2000 drop";
+    let counting = format!("udp dport 9 add @s {{ ip saddr ct count over 50 }} drop\n  {long}");
+    for (objects, rules, tracked) in [
+        ("", long, Verdict::Undetermined),
+        (helper, long, Verdict::Dropped),
+        (timeout, long, Verdict::Dropped),
+        (expectation, long, Verdict::Dropped),
+        (set, counting.as_str(), Verdict::Dropped),
+    ] {
+        let mut router = Router::new(0).expect("the stage");
+        router.load_steps(&[("nft", &filtering(objects, rules))]).expect("rules that are taken");
+        let packet = datagram([198, 51, 100, 7], (4000, 53), 1516);
+        let (answer, difference) = through(&mut router, &packet).expect("an answer");
+        assert_eq!(difference, None, "{objects}");
+        assert_eq!(answer.paths[0].forward.verdict, tracked, "{objects}");
+    }
+}
+
+/// Sequence numbers are not in the table of connections: what is outside the window is another packet for the kernel,
+/// unless it is liberal, and the answer says so.
+#[test]
+fn a_segment_outside_its_window_is_invalid_unless_the_kernel_is_liberal() {
+    const TOLD: &str = "doesn't hold TCP's sequence numbers";
+    if !crate::lab::ready::ready() {
+        return;
+    }
+    let rules = filtering("", "ct state invalid drop");
+    let mut router = Router::new(0).expect("the stage");
+    router.load_steps(&[("nft", &rules)]).expect("rules that are taken");
+    let near = datagram([198, 51, 100, 7], (0, 0), 0);
+    let segment =
+        |flags, sequence| Crafted { payload: Payload::Segment { ports: (40_000, 80), flags, sequence }, ..near };
+    let answer = Crafted {
+        source: near.destination,
+        destination: near.source,
+        payload: Payload::Segment { ports: (80, 40_000), flags: 0x12, sequence: 1 },
+        ..near
+    };
+    for opening in [segment(0x02, 1), answer, segment(0x10, 2)] {
+        router.connect(&opening).expect("a connection");
+    }
+    let ask = |router: &mut Router, flags, sequence| {
+        let (found, difference) = through(router, &segment(flags, sequence)).expect("an answer");
+        let [path] = found.paths.as_slice() else { panic!("{} ways", found.paths.len()) };
+        assert_eq!(path.forward.verdict, Verdict::Left);
+        (difference.is_none(), found.gaps.iter().any(|gap| gap.what.contains(TOLD)))
+    };
+    let (ack, reset) = (0x10, 0x04);
+    // Inside the window, outside it, and a reset that is too late.
+    assert_eq!(ask(&mut router, ack, 2), (true, true));
+    assert_eq!(ask(&mut router, ack, 900_000_000), (false, true));
+    router.set("netfilter/nf_conntrack_tcp_be_liberal", "1").expect("the setting");
+    assert_eq!(ask(&mut router, ack, 900_000_000), (true, false));
+    assert_eq!(ask(&mut router, reset, 0x9000_0000), (false, true));
+    router.set("netfilter/nf_conntrack_tcp_ignore_invalid_rst", "1").expect("the setting");
+    assert_eq!(ask(&mut router, reset, 0x9000_0000), (true, false));
+}
+
+/// A connection is picked up in its middle where the kernel is loose, and where the snapshot lacks the setting nobody
+/// knows.
+#[test]
+fn a_segment_from_the_middle_starts_a_connection_only_where_the_kernel_is_loose() {
+    if !crate::lab::ready::ready() {
+        return;
+    }
+    let mut router = Router::new(0).expect("the stage");
+    let rules = filtering("", "ct state invalid drop\n  ct state new counter");
+    router.load_steps(&[("nft", &rules)]).expect("rules that are taken");
+    let payload = Payload::Segment { ports: (40_000, 80), flags: 0x10, sequence: 7 };
+    let middle = Crafted { payload, ..datagram([198, 51, 100, 7], (0, 0), 0) };
+    for (loose, wanted) in [("1", Verdict::Left), ("0", Verdict::Dropped)] {
+        router.set("netfilter/nf_conntrack_tcp_loose", loose).expect("the setting");
+        assert_eq!(verdict(&mut router, &middle), wanted, "{loose}");
+    }
 }

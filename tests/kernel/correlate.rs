@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::lab::build::Lab;
 use crate::lab::dump::{self, Carries, Dump};
-use crate::lab::flannel::{FlannelBackend, INTERNET4};
+use crate::lab::flannel::{Cluster, FlannelBackend, INTERNET4, INTERNET6};
 use crate::lab::judge::Folder;
 use crate::lab::netns::must;
 use crate::lab::ready;
@@ -37,6 +37,10 @@ struct Record {
 
 /// Builds the cluster, captures while `work` goes on, and gives what was captured.
 fn captured<T>(name: &str, work: impl FnOnce(&Lab) -> Result<T, String>) -> Option<(Case, T)> {
+    captured_in(&two_nodes(name, FlannelBackend::Vxlan), work)
+}
+
+fn captured_in<T>(cluster: &Cluster, work: impl FnOnce(&Lab) -> Result<T, String>) -> Option<(Case, T)> {
     if !ready::ready() {
         return None;
     }
@@ -47,16 +51,18 @@ fn captured<T>(name: &str, work: impl FnOnce(&Lab) -> Result<T, String>) -> Opti
         }
     }
     let _machine = ready::alone();
-    let scenario = two_nodes(name, FlannelBackend::Vxlan).scenario();
+    let scenario = cluster.scenario();
+    let name = scenario.name.as_str();
     let lab = Lab::build(&scenario).unwrap_or_else(|error| panic!("{name}: {error}"));
     // The first packet would be held until its neighbour is known.
-    warm_up(&lab);
+    let is_dual = cluster.dual_stack;
+    warm_up(&lab, is_dual);
     let folder = Folder::new(name);
     let done = (|| {
         let dump = Dump::start(&lab, &folder.path)?;
         let done = work(&lab)?;
         // So that no capture seems to have ended before the last packet of interest.
-        warm_up(&lab);
+        warm_up(&lab, is_dual);
         let files = dump.stop()?;
         let truth = dump::truth(&files)?;
         Ok::<_, String>((files, truth, done))
@@ -66,12 +72,18 @@ fn captured<T>(name: &str, work: impl FnOnce(&Lab) -> Result<T, String>) -> Opti
 }
 
 /// A few packets on every way that the tests take, which nobody counts.
-fn warm_up(lab: &Lab) {
-    for (to, server, port) in [
+fn warm_up(lab: &Lab, is_dual: bool) {
+    let ways4 = [
         ("10.244.2.2:7999", "default/pod2", 7999),
         ("10.96.0.10:53", "kube-system/coredns", 53),
         ("203.0.113.9:7999", "world", 7999),
-    ] {
+    ];
+    let ways6 = [
+        ("[fd00:10:244:2::2]:7999", "default/pod2", 7999),
+        ("[fd00:10:96::a]:53", "kube-system/coredns", 53),
+        ("[2001:db8:113::9]:7999", "world", 7999),
+    ];
+    for (to, server, port) in ways4.iter().chain(ways6.iter().filter(|_| is_dual)).copied() {
         let to = to.parse().expect("an address");
         let (tag, count, pace) = (0x7fff_0000, 3, Duration::from_millis(1));
         let few = Datagrams { from: POD1, to, server, port, tag, count, size: 64, pace };
@@ -262,6 +274,33 @@ fn a_hairpin_is_one_packet_at_the_same_points_twice() {
         }
     }
     assert!(twice > 0, "no connection was a hairpin");
+}
+
+/// The same in IPv6, whose packets have no number: plain, through DNAT, through masquerade and in fragments.
+#[test]
+fn packets_of_ipv6_are_found_at_every_point() {
+    let mut cluster = two_nodes("correlate-v6", FlannelBackend::Vxlan);
+    cluster.dual_stack = true;
+    let large = |to: &str, server, port, tag| Datagrams { size: 4000, count: 100, ..datagrams(to, server, port, tag) };
+    let send = |lab: &Lab| {
+        datagrams("[fd00:10:244:2::2]:7000", "default/pod2", 7000, 0x61).send(lab)?;
+        datagrams("[fd00:10:96::a]:53", "kube-system/coredns", 53, 0x62).send(lab)?;
+        datagrams(&format!("[{INTERNET6}]:7000"), "world", 7000, 0x63).send(lab)?;
+        large("[fd00:10:244:2::2]:7001", "default/pod2", 7001, 0x64).send(lab)?;
+        Stream { to: "[fd00:10:244:2::2]:7002".parse().expect("an address"), port: 7002, ..stream(0x65) }.send(lab)
+    };
+    let Some((case, ())) = captured_in(&cluster, send) else { return };
+    for (tag, count) in [(0x61, 300), (0x62, 300), (0x63, 300), (0x64, 100)] {
+        all_arrive(&case, tag, count);
+    }
+    let records = case.records();
+    for tag in [0x65, 0x65 | BACK] {
+        let lost = case.judge_stream(tag, &records);
+        assert!(lost.is_empty(), "{lost:?}");
+    }
+    let text = case.run(&[]);
+    assert!(text.contains("destination [fd00:10:96::a]:53 > [fd00:10:244:2::3]:53"), "{text}");
+    assert!(text.contains("> [2001:db8:2::11]:"), "masquerade: {text}");
 }
 
 /// A connection of web-0 to its own service, with a listener in each endpoint.
@@ -553,4 +592,57 @@ fn losses_are_as_many_as_their_rule_has_counted() {
     assert_eq!(value["unexplained"], 0);
     let total: u64 = causes.iter().filter_map(|cause| cause["packets"].as_u64()).sum();
     assert_eq!(value["lost"].as_u64(), Some(total));
+}
+
+/// Packets that no rule ends: what forwards them to the other node leads nowhere, or is gone.
+#[test]
+fn losses_by_a_forwarding_entry_and_by_a_route_are_placed_and_named() {
+    let commands = |lab: &Lab, all: &[&[&str]]| {
+        lab.netns("n1").enter(|| all.iter().try_for_each(|words| must(words[0], &words[1..], "").map(drop)))
+    };
+    for (name, tag, breaks, mends, point, cause) in [
+        (
+            "lost-fdb",
+            0x50,
+            // Nobody has this address, so that the outer packet's neighbour is not found.
+            &["bridge", "fdb", "replace", "5a:00:00:00:04:02", "dev", "flannel.1", "dst", "192.0.2.77"][..],
+            &["bridge", "fdb", "replace", "5a:00:00:00:04:02", "dev", "flannel.1", "dst", "192.0.2.12"][..],
+            "n1/flannel.1",
+            "n1/host/fdb.txt:",
+        ),
+        (
+            "lost-route",
+            0x51,
+            &["ip", "route", "add", "blackhole", "10.244.2.2/32"][..],
+            &["ip", "route", "del", "blackhole", "10.244.2.2/32"][..],
+            "n1/cni0",
+            "n1/host/route.txt:",
+        ),
+    ] {
+        let send = |lab: &Lab| {
+            let few = |tag| Datagrams { count: 100, ..datagrams("10.244.2.2:7000", "default/pod2", 7000, tag) };
+            few(tag).send(lab)?;
+            commands(lab, &[breaks])?;
+            let taken = snapshot(lab, name)?;
+            let received = few(tag + 0x10).send(lab)?;
+            commands(lab, &[mends])?;
+            Ok((taken, received))
+        };
+        let Some((case, (taken, received))) = captured(name, send) else { return };
+        assert!(received.there.is_empty(), "{name}: {received:?}");
+        let text = case.run(&["-o", "jsonl", "--snapshot", path(&taken)]);
+        let records: Vec<Record> = text.lines().map(record).collect();
+        let lost = case.judge_datagrams(tag + 0x10, &records);
+        assert_eq!(
+            lost.iter().map(|(at, lost)| (at.as_str(), lost.len())).collect::<Vec<_>>(),
+            [(point, 100)],
+            "{name}"
+        );
+        for record in case.of(tag + 0x10, &records) {
+            let value: Value = serde_json::from_str(&record.line).expect("JSON");
+            let named = value["cause"]["evidence"].to_string();
+            assert!(named.contains(cause), "{name}: {named} in {}", record.line);
+        }
+        assert!(case.judge_datagrams(tag, &records).is_empty(), "{name}: those before arrived");
+    }
 }

@@ -5,8 +5,8 @@ use flowtrace::trace::{Path, Reason, Verdict};
 
 use crate::lab::rules::between::Extension;
 use crate::lab::rules::craft::{Crafted, Payload};
-use crate::lab::rules::judge::answered;
-use crate::lab::rules::router::Router;
+use crate::lab::rules::judge::{answered, answered_with};
+use crate::lab::rules::router::{Router, Rules};
 
 /// An echo request to the router's own address.
 fn echo(options: &'static [u8]) -> Crafted {
@@ -181,4 +181,38 @@ fn no_more_options_are_read_than_a_setting_allows() {
     let Some(mut router) = router() else { return };
     let two: &'static [Extension] = &[(60, &[0, 0x1e, 1, 0, 0x1e, 1, 0])];
     assert_eq!(must_agree(&mut router, &echo6(two)).forward.verdict, Verdict::Delivered);
+    for (most, packet) in [("1", two), ("-1", &[(60, &[0, 0x1e, 4, 0, 0, 0, 0])])] {
+        router.set("ipv6/max_dst_opts_number", most).expect("a setting");
+        let path = must_agree(&mut router, &echo6(packet));
+        assert_eq!((path.forward.verdict, path.forward.reason), (Verdict::Dropped, Some(Reason::BadHeader)), "{most}");
+    }
+}
+
+#[test]
+fn no_header_is_longer_than_a_setting_allows() {
+    const LONG: &[u8] = &[1, 0x1e, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let Some(mut router) = router() else { return };
+    let lists: [(&str, &'static [Extension], &'static [Extension]); 2] =
+        [("max_dst_opts_length", &[(60, LONG)], &[(60, PADDING)]), ("max_hbh_length", &[(0, LONG)], &[(0, PADDING)])];
+    for (key, long, short) in lists {
+        assert_eq!(must_agree(&mut router, &echo6(long)).forward.verdict, Verdict::Delivered);
+        router.set(&format!("ipv6/{key}"), "8").expect("a setting");
+        let path = must_agree(&mut router, &echo6(long));
+        assert_eq!((path.forward.verdict, path.forward.reason), (Verdict::Dropped, Some(Reason::BadHeader)), "{key}");
+        assert_eq!(must_agree(&mut router, &echo6(short)).forward.verdict, Verdict::Delivered);
+    }
+}
+
+#[test]
+fn options_behind_a_fragment_header_that_is_taken_off_are_not_read() {
+    let Some(mut router) = router() else { return };
+    let list: &'static [Extension] = &[(44, &[0, 0, 0, 0, 0, 0, 7]), (0, &[0, 5, 2, 0, 0, 1, 0])];
+    let tracking = "table ip6 t {\n chain c {\n  type filter hook input priority 0; ct state new counter\n }\n}\n";
+    let rules = Rules { nft: tracking.to_owned(), ..Rules::default() };
+    let path = answered_with(&mut router, &rules, &echo6(list)).unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert_eq!((path.forward.verdict, path.forward.reason), (Verdict::Rejected, Some(Reason::ProtocolUnreachable)));
+    // Past the router the fragment header is put back nowhere, and the next one reads them.
+    let past = Crafted { destination: "2001:db8:2::7".parse().expect("an address"), ..echo6(list) };
+    let path = answered_with(&mut router, &rules, &past).unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert_eq!(path.forward.verdict, Verdict::Left);
 }

@@ -11,8 +11,12 @@ mod conntrack;
 mod correlate;
 mod headers;
 mod ipset;
+#[cfg(all(feature = "capture", target_os = "linux"))]
+mod live;
 mod mutations;
+mod order;
 mod random;
 mod rows;
 mod rules;
+mod saved;
 mod situations;

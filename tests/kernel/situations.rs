@@ -293,6 +293,11 @@ fn how_long_the_answer_of_a_listener_without_timestamps_is_depends_on_the_syn() 
 }
 
 #[test]
+fn a_frame_that_comes_in_by_a_port_goes_to_whom_its_sender_would_address() {
+    must_agree_but_for(settings::at_a_port_of_the_bridge(), "the link address of 10.244.1.2 is not known");
+}
+
+#[test]
 fn a_bridged_frame_has_the_route_of_its_bridge() {
     must_agree(settings::bridged_routes(), "");
 }
@@ -353,13 +358,22 @@ fn a_translated_tunnel_packet_may_fail_its_checksum() {
     must_agree_but_for(stopped::translated_tunnel(), "address translation broke the tunnel packet's checksum");
 }
 
+/// What no snapshot tells of a fault: of two backends at one hook, which was there first.
+fn unlisted(fault: &str) -> Option<&'static str> {
+    (fault == "legacy-policy-drop").then_some("are called at forward with the same priority")
+}
+
 macro_rules! faults {
     ($($test:ident: $fault:literal,)+) => {
         $(
             #[test]
             fn $test() {
                 for &family in fault($fault).families() {
-                    must_agree(stopped::one_fault($fault, family), "");
+                    let scenario = stopped::one_fault($fault, family);
+                    match unlisted($fault) {
+                        Some(what) => must_agree_but_for(scenario, what),
+                        None => must_agree(scenario, ""),
+                    }
                 }
             }
         )+

@@ -228,11 +228,12 @@ fn write(scenario: &Scenario, seen: &[(Probe, Observation)]) -> std::io::Result<
                 interfaces.len() - 1
             });
             places.push((probe, place));
+            let bytes = as_it_was(sighting, &observation.sightings[..place]);
             packets.push(Captured {
                 interface: interface as u32,
                 time: sighting.time.unsigned_abs(),
                 length: sighting.frame.len() as u32,
-                bytes: sighting.frame.clone(),
+                bytes: bytes.into(),
                 direction: None,
             });
         }
@@ -242,6 +243,30 @@ fn write(scenario: &Scenario, seen: &[(Probe, Observation)]) -> std::io::Result<
         writer.packet(packet)?;
     }
     Ok((writer.finish(&[], false, Span { start: 0, end: 0 })?, places))
+}
+
+/// The frame as it passed. Of a packet of IPv6 that is split anew on its way, the later pieces are written over in place
+/// (`ip6_fraglist_prepare` in `net/ipv6/ip6_output.c`), also where a packet socket has not been read yet: they have the
+/// identification of a piece that came later. All pieces of a packet have the same.
+fn as_it_was(sighting: &Sighting, before: &[Sighting]) -> Vec<u8> {
+    let mut frame = sighting.frame.clone();
+    let mine = sighting.header.innermost();
+    let (Some((_, 1..)), true, Some(old)) = (mine.fragment, mine.source.is_ipv6(), mine.between.last_chunk::<8>())
+    else {
+        return frame;
+    };
+    let is_first = |other: &&Sighting| {
+        let first = other.header.innermost();
+        (&other.space, &other.device, other.direction) == (&sighting.space, &sighting.device, sighting.direction)
+            && matches!(first.fragment, Some((true, 0)))
+            && (first.source, first.destination) == (mine.source, mine.destination)
+    };
+    let first = before.iter().rev().find(is_first).and_then(|first| first.header.innermost().between.last_chunk::<8>());
+    let place = frame.windows(8).position(|window| window == old);
+    if let (Some(first), Some(place)) = (first, place) {
+        frame[place + 4..place + 8].copy_from_slice(&first[4..]);
+    }
+    frame
 }
 
 fn interface(name: String, sighting: &Sighting) -> Interface {

@@ -17,6 +17,8 @@ pub enum Taker {
     Netlink,
     /// The script that it prints, in a shell.
     Script(&'static str),
+    /// `flowtrace collect` of the whole cluster, through a kubectl.
+    Kubectl(&'static str),
 }
 
 /// A pod of the machine: its Kubernetes namespace, its name, its network namespace. Without names it is none that the
@@ -60,6 +62,18 @@ pub fn on_machine(host: &Netns, pods: &[Sandbox<'_>], command: &[&str]) -> Resul
     host.enter(|| run("unshare", &args, ""))
 }
 
+/// The words that run what follows them on a machine, wherever they are called.
+pub fn words(host: &Netns, pods: &[Sandbox<'_>]) -> Vec<String> {
+    let net = format!("--net={}", host.path());
+    let count = pods.len().to_string();
+    let mut words: Vec<String> =
+        ["nsenter", &net, "unshare", "--mount", "sh", "-c", PRELUDE, "machine", &count].map(str::to_owned).to_vec();
+    for (namespace, pod, netns) in pods {
+        words.extend([netns.path(), (*namespace).to_owned(), (*pod).to_owned()]);
+    }
+    words
+}
+
 /// Takes the snapshot of a machine into a new folder or a new archive; what was told.
 pub fn take(host: &Netns, pods: &[Sandbox<'_>], node: &str, target: &Path, taker: Taker) -> Result<Output, String> {
     let words = command(node, target, taker)?;
@@ -79,6 +93,7 @@ pub fn command(node: &str, target: &Path, taker: Taker) -> Result<Vec<String>, S
             let file = script()?.to_string_lossy().into_owned();
             shell.split(' ').chain([file.as_str(), &target, node]).map(str::to_owned).collect()
         }
+        Taker::Kubectl(_) => return Err("kubectl takes clusters, not nodes".to_owned()),
     })
 }
 
@@ -97,12 +112,14 @@ fn script() -> Result<PathBuf, String> {
 impl Lab {
     /// Takes the snapshot of every node by what runs on it.
     pub fn collect(&self, folder: &Path, taker: Taker) -> Result<(), String> {
+        if let Taker::Kubectl(which) = taker {
+            return self.collect_through(which, folder);
+        }
         self.write_objects(&folder.join("cluster"))?;
         fs::create_dir_all(folder.join("nodes")).map_err(|error| error.to_string())?;
         for space in &self.scenario.spaces {
             let Place::Host { node } = &space.place else { continue };
-            let pods: Vec<Sandbox<'_>> =
-                self.scenario.spaces.iter().filter_map(|space| self.sandbox(space, node)).collect();
+            let pods = self.sandboxes(node);
             let part = folder.join("part");
             let output = take(self.netns(&space.name), &pods, node, &part, taker)?;
             let told = String::from_utf8_lossy(&output.stderr);
@@ -114,6 +131,17 @@ impl Lab {
             fs::remove_dir_all(&part).map_err(|error| error.to_string())?;
         }
         Ok(())
+    }
+
+    /// Runs a program on a node.
+    #[allow(dead_code, reason = "only live captures are run so, and not every build has them")]
+    pub fn on_node(&self, node: &str, command: &[&str]) -> Result<Output, String> {
+        on_machine(self.netns(node), &self.sandboxes(node), command)
+    }
+
+    /// The pods of a node.
+    pub fn sandboxes(&self, node: &str) -> Vec<Sandbox<'_>> {
+        self.scenario.spaces.iter().filter_map(|space| self.sandbox(space, node)).collect()
     }
 
     fn sandbox<'a>(&'a self, space: &'a super::scenario::Space, on: &str) -> Option<Sandbox<'a>> {

@@ -9,6 +9,7 @@
 #![allow(clippy::format_push_string, clippy::unreadable_literal, missing_docs, reason = "these are tests")]
 
 pub mod answer;
+pub mod apiserver;
 pub mod article;
 pub mod build;
 pub mod captures;
@@ -40,6 +41,7 @@ pub mod relay;
 pub mod rng;
 pub mod rules;
 pub mod ruletrace;
+pub mod saved;
 pub mod scenario;
 pub mod settings;
 pub mod situations;

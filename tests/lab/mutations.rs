@@ -21,8 +21,8 @@ const NETFILTER: &[Mutation] = &[
         name: "a goto comes back",
         edits: &[(
             "src/engine/iptables.rs",
-            "Action::Goto(id) => self.enter(id),",
-            "Action::Goto(id) => { self.stack.push((self.chain, self.place)); self.enter(id) }",
+            "Action::Goto(id) => self.enter(walk, id, rule)?,",
+            "Action::Goto(id) => { self.stack.push((self.chain, self.place, self.path.len())); self.enter(walk, id, rule)? }",
         )],
     },
     Mutation {

@@ -7,6 +7,8 @@
 //! - `cargo run --release --example lab -- random --seeds 0..2000 --jobs 2` does so in random scenarios, and prints what
 //!   they covered,
 //! - `cargo run --example lab -- rules --seeds 0..1000` sends packets through random rule sets on one router,
+//! - `cargo run --example lab -- saved DIR` holds what `collect` writes of rules against iptables-nft-save, for each rule of
+//!   a folder of iptables' own tests (`*.t`),
 //! - `cargo run --example lab -- mutations` builds the engine with one mistake after the other, each of which must be
 //!   noticed.
 //!
@@ -29,6 +31,7 @@ const USAGE: &str = "usage: lab write FOLDER [SITUATION...]
        lab captures [SITUATION...]
        lab random --seeds FROM..TO [--jobs N]
        lab rules --seeds FROM..TO [--legacy | --native | --mixed | --all]
+       lab saved FOLDER
        lab mutations";
 
 fn main() -> ExitCode {
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
             lab::judge::seeds(seed).and_then(|mut seeds| seeds.try_for_each(|seed| show(&lab::random::scenario(seed))))
         }
         ["watch", names @ ..] => chosen(names).try_for_each(|(_, make)| show(&make())),
+        ["saved", folder] => saved(Path::new(folder)),
         ["mutations"] => mutations(),
         ["random", "--seeds", seeds] => random(seeds, "2"),
         ["random", "--seeds", seeds, "--jobs", jobs] => random(seeds, jobs),
@@ -59,6 +63,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Each rule of a folder alone, as `collect` writes it and as its tool prints it.
+fn saved(folder: &Path) -> Result<(), String> {
+    let [exact, fallback, refused, different] = lab::saved::corpus(folder, &mut |line| println!("{line}"))?;
+    println!("{exact} exact, {fallback} left to the tool, {refused} not taken by it, {different} different");
+    if different == 0 { Ok(()) } else { Err(format!("{different} rules differ")) }
 }
 
 /// A case is one packet through one rule set.

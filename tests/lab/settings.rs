@@ -4,7 +4,7 @@ use nix::errno::Errno;
 
 use super::flannel::FlannelBackend;
 use super::probe::{Probe, Proto, Want};
-use super::scenario::Scenario;
+use super::scenario::{Place, Scenario};
 use super::situations::{EVERY, POD1, two_nodes, two_pods};
 
 const POD2: &str = "default/pod2";
@@ -69,6 +69,8 @@ pub fn sent_on() -> Scenario {
     let mut scenario = cluster.scenario();
     let n1 = scenario.space("n1");
     n1.late("neigh replace 10.244.1.3 lladdr 0a:58:0a:f4:01:03 dev cni0 nud permanent");
+    n1.ip("link add gone type veth peer name gone2");
+    n1.late("link del gone");
     n1.nft.push_str(&format!(
         "table netdev t {{
  chain i {{
@@ -78,6 +80,9 @@ pub fn sent_on() -> Scenario {
   udp dport 7002 fwd to \"flannel.1\"
   udp dport 7003 fwd ip6 to fd00::1 device \"eth0\"
   udp dport 7005 fwd ip to 192.0.2.77 device \"eth0\"
+  udp dport 7010 fwd ip to 192.0.2.12 device \"gone\"
+  udp dport 7010 counter
+  udp dport 7011 fwd to \"gone\"
   udp dport 7009 fwd ip to ip daddr map {{ 10.244.2.2 : 192.0.2.12 }} device udp sport map {{ 41009 : \"eth0\" }}
  }}
  chain e {{
@@ -98,6 +103,9 @@ pub fn sent_on() -> Scenario {
     scenario.probe(ask(7005).silent());
     scenario.probe(ask(7009).sport(41_009).answered_by(POD2));
     scenario.probe(ask(7009).sport(41_010).answered_by(POD2));
+    scenario.probe(ask(7010).answered_by(POD2));
+    scenario.probe(ask(7010).ttl(3).sport(41_003).error(Errno::EHOSTUNREACH));
+    scenario.probe(ask(7011).silent());
     let host = |port: u16| Probe::ask("node/n1", "node/n2", Proto::Udp, "192.0.2.12", port);
     for port in [7006, 7007, 7008] {
         scenario.probe(host(port).silent());
@@ -293,5 +301,26 @@ pub fn bridged_routes() -> Scenario {
     rules.insert("nat", "PREROUTING -d 10.96.0.99/32 -p udp -j DNAT --to-destination 10.244.1.4:7000");
     let web = Probe::ask(POD1, "10.96.0.99", Proto::Udp, "10.96.0.99", 7000);
     scenario.probe(web.answered_by("shop/web-0"));
+    scenario
+}
+
+/// The sender is no part of the snapshot: the question says by which port of the bridge its frames come in, to another
+/// pod on the bridge and to one of the other node.
+pub fn at_a_port_of_the_bridge() -> Scenario {
+    let cluster = two_pods("at-a-port", FlannelBackend::Vxlan).pod("default/pod3", 1, 3);
+    let port = cluster.pod_named(POD1).veth();
+    let mut scenario = cluster.scenario();
+    scenario.space(POD1).place = Place::Hidden;
+    for receiver in [POD2, "default/pod3"] {
+        scenario.space(receiver).rules4().append("filter", "INPUT -s 10.244.1.2/32 -j DROP");
+    }
+    scenario.space("n1").rules4().insert("filter", "FORWARD -p udp -d 10.244.1.3/32 -m comment --comment bridged");
+    for (receiver, address) in [("default/pod3", "10.244.1.3"), (POD2, "10.244.2.2")] {
+        for proto in EVERY {
+            let mut probe = Probe::new(POD1, "10.244.1.2", receiver, proto, address, 7000).silent();
+            probe.extra.extend(["--at".to_owned(), format!("n1/{port}")]);
+            scenario.probe(probe);
+        }
+    }
     scenario
 }

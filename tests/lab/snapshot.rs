@@ -38,6 +38,7 @@ const KEYS: &[&str] = &[
     "ipv6/icmp/echo_ignore_all",
     "ipv6/icmp/ratelimit",
     "netfilter/nf_conntrack_tcp_be_liberal",
+    "netfilter/nf_conntrack_tcp_ignore_invalid_rst",
     "netfilter/nf_conntrack_tcp_loose",
 ];
 

@@ -1,5 +1,7 @@
 //! Jumps, returns, policies, files that were cut short.
 
+use std::fmt::Write as _;
+
 use super::*;
 
 const CHAINS: &str = ":INPUT ACCEPT\n:A - [0:0]\n:B - [0:0]\n:C - [0:0]";
@@ -53,6 +55,54 @@ fn chains_that_lead_in_a_circle_end_the_walk() {
     assert_eq!(host.path().forward.verdict, Verdict::Undetermined);
     let host = input("-A INPUT -g A\n-A A -g B\n-A B -g A");
     assert_eq!(host.path().forward.verdict, Verdict::Undetermined);
+}
+
+/// Chains of which each calls the next one, the last one dropping.
+fn nested(depth: usize, how: &str) -> String {
+    let mut rules = format!("-A INPUT {how} C1\n");
+    for chain in 1..depth {
+        let _ = writeln!(rules, "-A C{chain} {how} C{}", chain + 1);
+    }
+    rules + &format!("-A C{depth} -j DROP")
+}
+
+#[test]
+fn iptables_nft_has_room_for_fifteen_chains_below_one_at_a_hook_and_legacy_for_all() {
+    for how in ["-j", "-g"] {
+        for (depth, nft) in [(15, Verdict::Dropped), (16, Verdict::Undetermined)] {
+            let declared: Vec<String> = (1..=depth).map(|chain| format!("\n:C{chain} - [0:0]")).collect();
+            let declared = declared.concat();
+            let file = table("filter", &format!(":INPUT ACCEPT{declared}"), &nested(depth, how));
+            assert_eq!(host(&[("iptables-save", &file)]).path().forward.verdict, nft, "{how} {depth}");
+            let legacy = file.replace("(nf_tables) ", "");
+            assert_eq!(host(&[("iptables-save", &legacy)]).path().forward.verdict, Verdict::Dropped, "{how} {depth}");
+        }
+    }
+}
+
+#[test]
+fn nft_has_room_for_fifteen_chains_below_one_at_a_hook() {
+    for how in ["jump", "goto"] {
+        for (depth, verdict) in [(15, Verdict::Dropped), (16, Verdict::Undetermined)] {
+            let mut text =
+                format!("table ip t {{\n\tchain in {{\n\t\ttype filter hook input priority 0;\n\t\t{how} c1\n\t}}\n");
+            for chain in 1..=depth {
+                let rule = if chain < depth { format!("{how} c{}", chain + 1) } else { "drop".to_owned() };
+                let _ = writeln!(text, "\tchain c{chain} {{\n\t\t{rule}\n\t}}");
+            }
+            text += "}\n";
+            let host = host(&[("iptables-save", EMPTY), ("nft.txt", &text)]);
+            assert_eq!(host.path().forward.verdict, verdict, "{how} {depth}");
+        }
+    }
+}
+
+#[test]
+fn no_rule_leads_into_a_built_in_chain() {
+    let host = input("-A INPUT -p tcp -j A\n-A A -j INPUT");
+    assert!(host.answer().paths.iter().any(|path| path.forward.verdict == Verdict::Undetermined));
+    let refused = &host.answer().gaps;
+    assert!(refused.iter().any(|gap| gap.column.is_some() && gap.what.contains("built-in chain")), "{refused:?}");
 }
 
 #[test]

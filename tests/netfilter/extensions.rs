@@ -270,6 +270,7 @@ fn an_owner_that_is_given_settles_owner() {
             max_paths: 64,
             verbose: false,
             established: false,
+            opened_by: None,
             given,
         };
         let paths = explain(&snapshot, &question).paths;

@@ -6,6 +6,7 @@ mod chains;
 mod extensions;
 mod hostile;
 mod index;
+mod listed;
 mod matching;
 mod multipath;
 mod nat;
@@ -174,6 +175,7 @@ impl Host {
             max_paths: 64,
             verbose: self.verbose,
             established: false,
+            opened_by: None,
             given: self.given.clone(),
         };
         explain(&snapshot, &question)

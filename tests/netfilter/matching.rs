@@ -13,7 +13,6 @@ const MATCHING: &[&str] = &[
     "-i eth+",
     "-i +",
     "! -i eth1",
-    "! -o eth0",
     "-p tcp",
     "-p 6",
     "-p all",
@@ -75,7 +74,6 @@ const OTHERS: &[&str] = &[
     "-i eth1",
     "-i lo",
     "! -i eth+",
-    "-o eth0",
     "-p udp",
     "! -p tcp",
     "-f",
@@ -200,6 +198,7 @@ fn a_packet_of_our_own_has_an_owner_that_nobody_knows() {
         max_paths: 64,
         verbose: false,
         established: false,
+        opened_by: None,
         given: Given::default(),
     };
     let answer = explain(&snapshot, &question);

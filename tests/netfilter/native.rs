@@ -86,6 +86,54 @@ fn devices_have_chains_of_their_own() {
 }
 
 #[test]
+fn a_table_of_which_base_chains_alone_are_listed_is_read_in_iptables_save() {
+    let rules = "-A INPUT -p udp -j SUB\n-A SUB -j ACCEPT";
+    let saved = table("filter", ":INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT\n:SUB -", rules);
+    let chain = |hook: &str, name: &str, rules: &str| {
+        format!("\tchain {name} {{\n\t\ttype filter hook {hook} priority 0; policy accept;\n{rules}\t}}\n")
+    };
+    let own = format!("table ip own {{\n{}}}\n", chain("input", "x", "\t\tcounter\n"));
+    let input = chain("input", "INPUT", "\t\tmeta l4proto udp counter packets 0 bytes 0 jump SUB\n");
+    let sub = "\tchain SUB {\n\t\tcounter packets 0 bytes 0 accept\n\t}\n";
+    let whole = format!("table ip filter {{\n{input}{sub}}}\n");
+    let said = "# iptables-nft's: base chains alone, which tell the order; all chains and rules are in iptables-save";
+    let bases = format!("{said} (2 rules)\ntable ip filter {{\n{}}}\n", chain("input", "INPUT", ""));
+    let answer = |nft: &str| {
+        let answer = host(&[("iptables-save", &saved), ("nft.txt", nft)]).answer();
+        // Where a line stands differs with the lines before it.
+        let gaps: Vec<String> = answer.gaps.iter().map(|gap| gap.what.clone()).collect();
+        let path = answer.paths.into_iter().next().unwrap();
+        let chains = path.forward.steps.iter().filter_map(|step| match &step.decision {
+            Decision::Policy { chain, .. } | Decision::Rule { chain, .. } => Some(chain.clone()),
+            _ => None,
+        });
+        let chains: Vec<String> = chains.collect();
+        (path.forward.verdict, chains, gaps)
+    };
+    for [one, other] in [[&*own, ""], ["", &*own], ["", ""]] {
+        assert_eq!(answer(&format!("{one}{bases}{other}")), answer(&format!("{one}{whole}{other}")));
+    }
+    // Its order among chains of the same priority is told.
+    assert_ne!(answer(&format!("{own}{bases}")).1, answer(&format!("{bases}{own}")).1);
+    // Where `iptables-save` does not hold the table, its rules are not known.
+    let without = host(&[("iptables-save", EMPTY), ("nft.txt", &bases)]);
+    assert_eq!(without.path().forward.verdict, Verdict::Undetermined);
+    // And so it is where it holds another one: of the other backend, or of another moment.
+    let legacy = saved.replace(" (nf_tables)", "");
+    let changed = saved.replace("-A SUB -j ACCEPT\n", "");
+    let policy = saved.replace(":FORWARD", ":X").replace(":INPUT ACCEPT", ":INPUT DROP");
+    for (other, gap) in [(&legacy, ""), (&changed, "has 1 rules here, and 2"), (&policy, "has the policy DROP")] {
+        assert_ne!(*other, saved);
+        let host = host(&[("iptables-save", other), ("nft.txt", &bases)]);
+        let gaps = load_files(host.files.clone()).unwrap().gaps;
+        assert!(gap.is_empty() || gaps.iter().any(|told| told.what.contains(gap)), "{gap}: {gaps:?}");
+        let answer = host.answer();
+        let open = answer.paths.iter().all(|path| path.forward.verdict == Verdict::Undetermined);
+        assert_eq!(open, !gap.contains("policy"), "{gap}");
+    }
+}
+
+#[test]
 fn a_table_that_iptables_printed_runs_once() {
     let saved = table("filter", ":INPUT ACCEPT", "-A INPUT -p udp -j DROP");
     assert_eq!(verdict(&[("iptables-save", &saved), ("nft.txt", IPTABLES)]), Verdict::Delivered);

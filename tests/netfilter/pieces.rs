@@ -36,9 +36,24 @@ fn what_all_pieces_have_in_common_is_certain() {
     assert_eq!(forward("-A FORWARD -s 192.0.2.99 -j DROP"), Verdict::Dropped);
     assert_eq!(forward("-A FORWARD -m length --length 3000 -j DROP"), Verdict::Left);
     assert_eq!(forward("-A FORWARD -m length --length 40:1500 -j DROP"), Verdict::Dropped);
-    assert_eq!(forward("-A FORWARD -p udp -m udp --dport 54 -j DROP"), Verdict::Left);
+    assert_eq!(legacy("-A FORWARD -p udp -m udp --dport 54 -j DROP"), Verdict::Left);
+    assert_eq!(forward("-A FORWARD -p udp -m multiport --dports 54 -j DROP"), Verdict::Left);
     assert_eq!(nft("ip saddr 192.0.2.99"), Verdict::Dropped);
-    assert_eq!(nft("udp dport 54"), Verdict::Left);
+    assert_eq!(nft("tcp dport 54"), Verdict::Left);
+}
+
+/// The same rules by iptables-legacy.
+fn legacy(rules: &str) -> Verdict {
+    let saved = table("filter", ":INPUT ACCEPT\n:FORWARD ACCEPT", rules).replace("(nf_tables) ", "");
+    host(&[("iptables-save", EMPTY), ("iptables-legacy-save", &saved)]).with(large()).path().forward.verdict
+}
+
+#[test]
+fn nf_tables_takes_what_a_later_piece_holds_for_a_header() {
+    assert_eq!(forward("-A FORWARD -p udp -m udp --dport 54 -j DROP"), Verdict::Undetermined);
+    for rule in ["udp dport 54", "th sport 7", "@th,16,16 54"] {
+        assert_eq!(nft(rule), Verdict::Undetermined, "{rule}");
+    }
 }
 
 #[test]

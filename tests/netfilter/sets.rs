@@ -171,10 +171,47 @@ fn a_new_element_has_counted_the_packets_that_matched_it() {
         ask("--packets-lt 2"),
     );
     assert_eq!(matching(&rules, sets), ["INPUT 1", "INPUT 2", "INPUT 4", "INPUT 5", "INPUT policy"]);
-    // What other packets have counted nobody knows; a set that doesn't count has no such condition.
+    // A set that doesn't count has no such condition.
     let known = "-A INPUT -m set --match-set a dst --packets-gt 9 -j DROP";
-    assert!(with_sets(known, sets).branches());
     assert!(with_sets(known, "create a hash:ip family inet\nadd a 192.0.2.10\n").is_dropped());
+}
+
+#[test]
+fn a_saved_element_counts_on_from_what_it_had() {
+    let sets = "create a hash:ip family inet counters\nadd a 192.0.2.10 packets 5 bytes 300\nadd a 192.0.2.99\n";
+    let drops =
+        |options: &str| with_sets(&format!("-A INPUT -m set --match-set a dst {options} -j DROP"), sets).is_dropped();
+    // The packet is counted before it is asked (`ip_set_match_extensions`), with its 60 bytes.
+    assert!(drops("--packets-eq 6") && !drops("--packets-eq 5") && drops("! --packets-eq 5"));
+    assert!(drops("--bytes-gt 359") && !drops("--bytes-gt 360") && drops("--packets-lt 7 --bytes-lt 361"));
+    assert!(drops("! --update-counters --packets-eq 5 --bytes-eq 300"));
+    let twice = "-A INPUT -m set --match-set a dst\n-A INPUT -m set --match-set a dst --packets-eq 7 -j DROP";
+    assert!(with_sets(twice, sets).is_dropped());
+    let fresh = "-A INPUT -m set --match-set a src --packets-eq 1 -j DROP";
+    assert!(with_sets(fresh, sets).is_dropped(), "none are saved where none were counted");
+    // Whether a limit lets the packet come to the set that counts it is settled before.
+    let limited = "-A INPUT -m limit --limit 1/s -m set --match-set a dst\n\
+                   -A INPUT -m set --match-set a dst --packets-eq 7 -j DROP";
+    assert!(with_sets(limited, sets).branches());
+}
+
+#[test]
+fn an_element_whose_counters_do_not_fit_is_passed_by() {
+    let sets = "create n hash:net family inet counters\nadd n 192.0.2.10/32 packets 9 bytes 900\n\
+                add n 192.0.2.0/24 packets 1 bytes 60\nadd n 192.0.0.0/16 packets 4 bytes 60 nomatch\n";
+    let drops =
+        |options: &str| with_sets(&format!("-A INPUT -m set --match-set n dst {options} -j DROP"), sets).is_dropped();
+    assert!(drops("--packets-eq 10") && drops("--packets-eq 2"));
+    assert!(!drops("--packets-eq 5"), "an exception");
+    assert!(!drops("--packets-eq 3"));
+    // A list asks its own counters, not those of its members, and goes on to the next member.
+    let list = |options: &str| {
+        let sets = "create a hash:ip family inet counters\nadd a 192.0.2.10 packets 50 bytes 60\n\
+                    create b hash:ip family inet\nadd b 192.0.2.10\ncreate l list:set size 8 counters\n\
+                    add l a packets 3 bytes 180\nadd l b packets 7 bytes 60\n";
+        with_sets(&format!("-A INPUT -m set --match-set l dst {options} -j DROP"), sets).is_dropped()
+    };
+    assert!(list("--packets-eq 4 --bytes-eq 240") && list("--packets-eq 8") && !list("--packets-eq 51"));
 }
 
 #[test]
@@ -241,4 +278,47 @@ fn a_list_completes_the_elements_of_a_bitmap_that_it_holds() {
                 create l list:set size 8\nadd l a\n";
     let rules = "-A INPUT -m set --match-set l src,src\n-A INPUT -m set --match-set a src,dst -j DROP";
     assert_eq!(matching(rules, sets), ["INPUT 1", "INPUT policy"]);
+}
+
+#[test]
+fn an_accounting_object_matches_unless_its_quota_is_left() {
+    const LIST: &str = "{ pkts = 00000000000000000009, bytes = 00000000000000000900 } = plain;\n\
+        { pkts = 00000000000000000002, bytes = 00000000000000000100, quota = 00000000000000000159, mode = byte, overquota = no } = over;\n\
+        { pkts = 00000000000000000002, bytes = 00000000000000000100, quota = 00000000000000900000, mode = byte, overquota = no } = left;\n\
+        { pkts = 00000000000000000002, bytes = 00000000000000000100, quota = 00000000000000000160, mode = byte, overquota = no } = last;\n\
+        { pkts = 00000000000000000002, bytes = 00000000000000000100, quota = 00000000000000000002, mode = packet, overquota = yes } = third;\n";
+    let asked = |name: &str, list: &str| {
+        let rules = table("filter", ":INPUT ACCEPT", &format!("-A INPUT -m nfacct --nfacct-name {name} -j DROP"));
+        host(&[("iptables-save", &rules), ("nfacct", list)])
+    };
+    assert!(asked("plain", LIST).is_dropped() && asked(" plain", LIST).is_dropped());
+    assert!(asked("over", LIST).is_dropped() && asked("third", LIST).is_dropped());
+    assert!(!asked("left", LIST).is_dropped());
+    assert!(asked("last", LIST).branches(), "another packet of the same question exceeds it");
+    // One that the file doesn't hold, or may.
+    assert!(asked("none", LIST).branches());
+    assert!(asked("left", &format!("{LIST}{{ garbled")).branches());
+}
+
+#[test]
+fn a_set_that_the_file_does_not_hold_is_named_where_the_rule_names_it() {
+    let rules = "-A INPUT -m set --match-set clients src -m set ! --match-set gone dst -j DROP\n\
+                 -A INPUT -j SET --add-set clients src --exist\n-A INPUT -j SET --del-set \"lost\" src";
+    let refused = |sets: Option<&str>| {
+        let rules = table("filter", ":INPUT ACCEPT", rules);
+        let files = [Some(("iptables-save", &*rules)), sets.map(|sets| ("ipset", sets))];
+        let files = files.into_iter().flatten().map(|(name, text)| (format!("nodes/n1/host/{name}"), Arc::from(text)));
+        let snapshot = load_files(files).unwrap();
+        let netns = snapshot.netns(NetnsId(0));
+        let ruleset = netns.netfilter.rulesets(flowtrace::net::Family::Inet).next().unwrap();
+        let table = &ruleset.tables[0];
+        let rules = ruleset.rules(table, &table.chains[0]).all();
+        let absent = rules.iter().flat_map(|rule| netns.absent(ruleset, rule));
+        absent.map(|refused| (refused.text.to_string(), refused.column)).collect::<Vec<_>>()
+    };
+    let all = |gone: &str, lost: &str| vec![(gone.to_owned(), 62), (lost.to_owned(), 28)];
+    assert_eq!(refused(Some(SETS)), all("--match-set gone", "--del-set lost"));
+    assert_eq!(refused(None), []);
+    assert_eq!(refused(Some(&format!("{SETS}create gar"))), [], "a line that can't be read may be the set");
+    assert!(with_sets("-A INPUT -m set --match-set gone src -j DROP", SETS).branches());
 }

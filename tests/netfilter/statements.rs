@@ -22,7 +22,7 @@ fn udp_forward(rules: &str) -> Host {
 }
 
 /// The same rules as nft's JSON has them.
-fn json(chain: &str, rules: &[&str]) -> String {
+pub(super) fn json(chain: &str, rules: &[&str]) -> String {
     let rule =
         |expr: &&str| format!(r#", {{"rule": {{"family": "inet", "table": "t", "chain": "c", "expr": [{expr}]}}}}"#);
     let rules = rules.iter().map(rule).collect::<Vec<_>>().concat();
@@ -31,7 +31,7 @@ fn json(chain: &str, rules: &[&str]) -> String {
     )
 }
 
-const FORWARD: &str = r#""type": "filter", "hook": "forward""#;
+pub(super) const FORWARD: &str = r#""type": "filter", "hook": "forward""#;
 
 #[test]
 fn what_stands_behind_an_assignment_is_read() {
@@ -52,6 +52,23 @@ fn what_stands_behind_an_assignment_is_read() {
     let rest = "meta priority set 1:2 meta mark set tcp dport map { 80 : 0x1 }\ndrop";
     assert!(udp_forward(rest).is_dropped());
     assert!(udp_forward("meta priority set 1:2 meta mark set 0x5\nmeta mark 0x5 drop").is_dropped());
+}
+
+/// A branch names what is asked and for what, and a condition and its opposite are one fact.
+#[test]
+fn a_condition_that_no_snapshot_tells_is_named_whole() {
+    for (asked, named) in [
+        (r#"meta hour "10:00"-"12:00""#, r#"`meta hour "10:00"-"12:00"` holds of "#),
+        (r#"meta hour != "10:00"-"12:00""#, r#"`meta hour "10:00"-"12:00"` holds of "#),
+        (r#"meta time < "2026-11-30 10:00:00""#, r#"`meta time < "2026-11-30 10:00:00"` holds of "#),
+        (r#"meta day { "Monday", "Friday" }"#, r#"`meta day { "Monday", "Friday" }` holds of "#),
+    ] {
+        let answer = udp_forward(&format!("{asked} drop")).answer();
+        assert_eq!(answer.paths.len(), 2, "{asked}");
+        assert!(answer.paths.iter().all(|path| path.why[0].contains(named)), "{:?}", answer.paths[0].why);
+    }
+    let both = udp_forward("meta hour \"10:00\" drop\nmeta hour != \"10:00\" drop").answer();
+    assert!(both.paths.iter().all(|path| path.forward.verdict == Verdict::Dropped), "{}", both.paths.len());
 }
 
 #[test]
@@ -334,6 +351,7 @@ fn who_sends_is_what_the_question_says() {
             max_paths: 64,
             verbose: false,
             established: false,
+            opened_by: None,
             given: host.given.clone(),
         };
         explain(&snapshot, &question).paths.iter().map(|path| path.forward.arrived()).collect::<Vec<_>>()

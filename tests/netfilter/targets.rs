@@ -124,6 +124,21 @@ fn prefixes_of_ipv6_are_replaced_without_a_connection() {
     assert_eq!(packet.ip.destination.to_string(), "2001:db8:2:7::7");
 }
 
+const LOOSE: &str = "net.netfilter.nf_conntrack_tcp_loose";
+
+#[test]
+fn whether_a_connection_is_picked_up_in_its_middle_must_be_in_the_snapshot() {
+    let rules = "*filter\n:INPUT ACCEPT\n-A INPUT -m conntrack --ctstate INVALID -j DROP\nCOMMIT\n";
+    let reason = |setting: &str| {
+        let mut host = host(&[("iptables-save", rules), ("sysctl", &format!("{SYSCTL}{setting}"))]);
+        host.packet.transport = Transport::Tcp { source: Some(40000), destination: Some(80), flags: 0x10 };
+        host.path().forward.reason
+    };
+    assert_eq!(reason(&format!("{LOOSE} = 1\n")), None);
+    assert_eq!(reason(&format!("{LOOSE} = 0\n")), Some(Reason::Rule));
+    assert_eq!(reason(""), Some(Reason::MissingTable));
+}
+
 #[test]
 fn a_zone_of_one_direction_keeps_only_that_one_apart() {
     let row = |zone: &str| {
@@ -138,7 +153,8 @@ fn a_zone_of_one_direction_keeps_only_that_one_apart() {
             table("raw", ":PREROUTING ACCEPT", &format!("-A PREROUTING -j CT {target}")),
             "*filter\n:INPUT ACCEPT\n-A INPUT -m conntrack --ctstate ESTABLISHED -j DROP\nCOMMIT\n"
         );
-        let mut host = host(&[("iptables-save", &rules), ("conntrack", &row(zone))]);
+        let sysctl = format!("{SYSCTL}{LOOSE} = 1\n");
+        let mut host = host(&[("iptables-save", &rules), ("conntrack", &row(zone)), ("sysctl", &sysctl)]);
         host.packet.transport = Transport::Tcp { source: Some(40000), destination: Some(80), flags: 0x10 };
         host.packet.mark = Mark(5);
         host.path().forward.reason

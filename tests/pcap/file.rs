@@ -104,7 +104,12 @@ pub struct PcapFile(Vec<u8>);
 
 impl PcapFile {
     pub fn new() -> Self {
-        let words: [u32; 6] = [0xa1b2_c3d4, 4 << 16 | 2, 0, 0, 65535, 1];
+        Self::of(1)
+    }
+
+    /// One of another link type than Ethernet.
+    pub fn of(link_type: u32) -> Self {
+        let words: [u32; 6] = [0xa1b2_c3d4, 4 << 16 | 2, 0, 0, 65535, link_type];
         Self(words.map(u32::to_le_bytes).concat())
     }
 
@@ -135,7 +140,9 @@ pub fn pcapng(path: &Path, interfaces: &[&str], packets: &[(u32, &Frame)]) -> Pa
     for (interface, frame) in packets {
         let bytes = frame.bytes();
         let length = u32::try_from(bytes.len()).unwrap();
-        writer.packet(&Captured { interface: *interface, time: 0, length, bytes, direction: None }).unwrap();
+        writer
+            .packet(&Captured { interface: *interface, time: 0, length, bytes: bytes.into(), direction: None })
+            .unwrap();
     }
     fs::write(path, writer.finish(&[], false, Span { start: 0, end: 0 }).unwrap()).unwrap();
     path.to_owned()

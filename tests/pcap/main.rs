@@ -245,3 +245,60 @@ fn a_pod_is_a_point_too() {
         (Some("pod:default/pod1"), Some("out"))
     );
 }
+
+/// A cooked packet of version 2 (LINUX_SLL2): the index of its device, and whether it was sent.
+fn cooked(frame: &Frame, index: u32, is_out: bool) -> Vec<u8> {
+    let ethernet = frame.bytes();
+    let kind = if is_out { 4 } else { 0 };
+    let header = [&[8, 0, 0, 0][..], &index.to_be_bytes(), &[0, 1, kind, 6], &ethernet[6..12], &[0, 0]].concat();
+    [header, ethernet[14..].to_vec()].concat()
+}
+
+#[test]
+fn a_capture_of_all_devices_has_packets_of_each() {
+    let folder = folder("any");
+    // Netfilter of bridges has translated it when it comes in by the bridge.
+    let bridged = Frame::new("0a:58:0a:f4:01:02", "ce:00:00:00:00:01").ip("10.244.1.2", "10.244.2.4", 64);
+    let bridged = bridged.tcp(40000, 8080, 0x02);
+    // As the bundled snapshot numbers n1's devices: its port, its bridge and its tunnel, and one that came later.
+    let file = PcapFile::of(276)
+        .add_bytes(&cooked(&syn(), 10, false))
+        .add_bytes(&cooked(&bridged, 6, false))
+        .add_bytes(&cooked(&syn_at_tunnel(), 4, true))
+        .add_bytes(&cooked(&syn(), 99, true));
+    let capture = file.write(&folder.join("n1.any.pcap"));
+    let run = explain(&capture, &["-o", "jsonl", "--per", "packet"]);
+    let told: Vec<(String, String)> = run
+        .answers()
+        .iter()
+        .map(|answer| {
+            let word = |name: &str| answer["capture"][name].as_str().unwrap().to_owned();
+            assert!(answer["capture"]["odd"].as_array().unwrap().is_empty(), "{answer}");
+            (word("device"), word("way"))
+        })
+        .collect();
+    let wanted = [("vethfcf4e592", "in"), ("cni0", "in"), ("flannel.1", "out")];
+    assert_eq!(told, wanted.map(|(device, way)| (device.to_owned(), way.to_owned())));
+    let text = explain(&capture, &[]);
+    let said = text.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("left out: 1 captured on a device of index 99, which the snapshot doesn't have"), "{said}");
+    // --at chooses one of them, by itself or with the node that the file's name doesn't say.
+    let renamed = file.write(&folder.join("all.pcap"));
+    assert_eq!(explain(&renamed, &["-o", "jsonl", "--at", "n1/any"]).answers().len(), 3);
+    let one = explain(&capture, &["-o", "jsonl", "--at", "n1/cni0"]);
+    assert_eq!(one.answers()[0]["capture"]["device"], "cni0");
+    assert_eq!(one.answers().len(), 1, "{}", one.out);
+}
+
+#[test]
+fn a_cooked_capture_that_names_no_devices_is_refused_with_what_does() {
+    let folder = folder("cooked");
+    let ethernet = syn().bytes();
+    let bytes = [&[0, 0, 0, 1, 0, 6][..], &ethernet[6..12], &[0, 0], &ethernet[12..]].concat();
+    let capture = PcapFile::of(113).add_bytes(&bytes).write(&folder.join("n1.any.pcap"));
+    let run = explain(&capture, &[]);
+    assert!(run.code == 2 && run.err.contains("LINUX_SLL2"), "{}{}", run.out, run.err);
+    // Of a single device it has all that is needed.
+    let capture = PcapFile::of(113).add_bytes(&bytes).write(&folder.join("n1.vethfcf4e592.pcap"));
+    assert_eq!(explain(&capture, &["-o", "jsonl"]).answers()[0]["capture"]["way"], "in");
+}

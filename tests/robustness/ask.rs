@@ -104,6 +104,7 @@ pub fn question(netns: NetnsId, destination: IpAddr) -> Question {
         max_paths: 16,
         verbose: false,
         established: false,
+        opened_by: None,
         given: Given::default(),
     }
 }

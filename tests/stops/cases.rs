@@ -867,6 +867,28 @@ pub const STOPS: &[Stop] = &[
         advice: &["`nft list ruleset` in the network namespace of pod default/pod1 on n1", "default_pod1/ as nft.txt"],
     },
     Stop {
+        name: "tagged-frames",
+        situation: "vxlan",
+        edits: &[
+            Prepend(
+                "nodes/n1/pods/default_pod1/link.txt",
+                "9: eth0.10@eth0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1450 qdisc noqueue state UP mode DEFAULT \
+                 group default qlen 1000\n    link/ether 0a:58:0a:f4:01:02 brd ff:ff:ff:ff:ff:ff promiscuity 0 minmtu 0 \
+                 maxmtu 65535 \n    vlan protocol 802.1Q id 10 <REORDER_HDR> \n",
+            ),
+            Prepend("nodes/n1/pods/default_pod1/route.txt", "10.244.2.2 dev eth0.10 scope link \n"),
+            Prepend(
+                "nodes/n1/pods/default_pod1/neigh.txt",
+                "10.244.2.2 dev eth0.10 lladdr 0a:58:0a:f4:02:02 PERMANENT \n",
+            ),
+        ],
+        question: "default/pod1 default/pod2",
+        end: ("undetermined", "not-modelled"),
+        line: ("nodes/n1/pods/default_pod1/link.txt", "eth0.10@eth0"),
+        caret: "eth0.10",
+        advice: &["look at the line above: flowtrace does not know what it does"],
+    },
+    Stop {
         name: "not-modelled",
         situation: "vxlan",
         edits: &[Replace(
@@ -904,8 +926,8 @@ pub const STOPS: &[Stop] = &[
         )],
         question: "default/pod1 default/pod2",
         end: ("undetermined", "too-long"),
-        line: ("nodes/n1/host/iptables-save", ":FLANNEL-FWD"),
-        caret: ":FLANNEL-FWD - [0:0]",
+        line: ("nodes/n1/host/iptables-save", "-A FLANNEL-FWD -j FLANNEL-FWD"),
+        caret: "FLANNEL-FWD",
         advice: &["leads back into itself on n1"],
     },
     Stop {

@@ -6,7 +6,7 @@ mod resolution;
 mod write;
 
 pub use options::{CapturedOption, Options};
-pub use write::{Span, Writer};
+pub use write::{Copied, Span, Writer};
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE_DESCRIPTION: u32 = 1;

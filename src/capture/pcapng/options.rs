@@ -47,6 +47,11 @@ impl<'a> Options<'a> {
         }
     }
 
+    /// Whether numbers in it have their upper octet first.
+    pub(in crate::capture) fn is_big_endian(&self) -> bool {
+        self.is_big_endian
+    }
+
     fn u16(&mut self) -> Option<u16> {
         let (number, rest) = self.bytes.split_first_chunk()?;
         self.bytes = rest;

@@ -9,7 +9,7 @@ use super::{
     PACKET, SECTION_HEADER, SIMPLE_PACKET,
 };
 use crate::capture::Point;
-use crate::capture::batch::Record;
+use crate::capture::batch::{MOST, Record};
 use crate::capture::reader::{Found, LONGEST, Lost};
 use crate::wire::{LinkType, Time};
 
@@ -103,6 +103,9 @@ impl Sections {
     pub(in crate::capture) fn find(&mut self, data: &[u8], offset: u64, records: &mut Vec<Record>) -> Found {
         let mut to = 0;
         let lost = loop {
+            if records.len() >= MOST {
+                break Lost::Enough;
+            }
             match self.block(data, to) {
                 Ok(block) => {
                     let end = block.start + block.body.len() + 4;

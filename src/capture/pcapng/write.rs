@@ -2,11 +2,19 @@
 
 use std::io::{self, Write};
 
+use super::options::{CapturedOption, Options};
 use super::{
-    BYTE_ORDER, ENHANCED_PACKET, EPB_FLAGS, IF_FILTER, IF_NAME, IF_TSRESOL, INTERFACE_DESCRIPTION,
-    INTERFACE_STATISTICS, OPT_ENDOFOPT, SECTION_HEADER,
+    BYTE_ORDER, ENHANCED_PACKET, EPB_FLAGS, IF_DESCRIPTION, IF_FILTER, IF_NAME, IF_TSRESOL, INTERFACE_DESCRIPTION,
+    INTERFACE_STATISTICS, OPT_COMMENT, OPT_ENDOFOPT, SECTION_HEADER,
 };
-use crate::capture::{Captured, Direction, Interface, Reception, Statistics};
+use crate::capture::{Captured, Direction, Interface, Point, Reception, Statistics};
+
+const EPB_HASH: u16 = 3;
+const EPB_DROPCOUNT: u16 = 4;
+const EPB_PACKETID: u16 = 5;
+const EPB_QUEUE: u16 = 6;
+const CUSTOM_TEXT_ONCE: u16 = 19_372;
+const CUSTOM_BYTES_ONCE: u16 = 19_373;
 
 const SHB_USERAPPL: u16 = 4;
 const ISB_STARTTIME: u16 = 2;
@@ -16,6 +24,9 @@ const ISB_IFDROP: u16 = 5;
 const ISB_FILTERACCEPT: u16 = 6;
 const ISB_OSDROP: u16 = 7;
 const ISB_USRDELIV: u16 = 8;
+
+/// How long a block of an interface's statistics is at most: three words and eight options around it.
+const STATISTICS: usize = 12 + 12 + 7 * 12 + 4;
 
 /// The program that a file says it is from.
 const PROGRAM: &str = concat!("flowtrace ", env!("CARGO_PKG_VERSION"));
@@ -35,13 +46,25 @@ pub struct Writer<W> {
     out: W,
     digits: Vec<u8>,
     written: u64,
+    /// The block of the last packet, whose memory is used again.
+    block: Vec<u8>,
+}
+
+impl Writer<Vec<u8>> {
+    /// Begins a file in memory, whose interfaces are described as they are met ([`Self::interface`]).
+    #[must_use]
+    pub fn in_memory() -> Self {
+        let out = section_header();
+        let written = out.len() as u64;
+        Self { out, digits: Vec::new(), written, block: Vec::new() }
+    }
 }
 
 impl<W: Write> Writer<W> {
     /// Begins a file: the section header and a block for each interface. Fails where writing does.
     pub fn new(out: W, interfaces: &[Interface]) -> io::Result<Self> {
         let digits = interfaces.iter().map(|interface| interface.digits).collect();
-        let mut writer = Self { out, digits, written: 0 };
+        let mut writer = Self { out, digits, written: 0, block: Vec::new() };
         writer.put(&section_header())?;
         for interface in interfaces {
             writer.put(&interface_description(interface))?;
@@ -50,9 +73,33 @@ impl<W: Write> Writer<W> {
     }
 
     /// Writes a packet. Fails where writing does.
-    pub fn packet(&mut self, packet: &Captured) -> io::Result<()> {
-        let block = enhanced_packet(packet, self.ticks(packet.interface, packet.time));
+    pub fn packet(&mut self, packet: &Captured<'_>) -> io::Result<()> {
+        let ticks = self.ticks(packet.interface, packet.time);
+        let mut block = std::mem::take(&mut self.block);
+        enhanced_packet(packet, ticks, &mut block);
+        let written = self.put(&block);
+        self.block = block;
+        written
+    }
+
+    /// Describes one more interface, whose place among all it gives; packets may follow before. Times are nanoseconds.
+    /// Fails where writing does.
+    pub fn interface(&mut self, point: &Point) -> io::Result<u32> {
+        let place = u32::try_from(self.digits.len()).unwrap_or(u32::MAX);
+        self.digits.push(9);
+        self.put(&point_description(point))?;
+        Ok(place)
+    }
+
+    /// Writes a packet of another capture, with what that says of it and more comments. Fails where writing does.
+    pub fn copy(&mut self, copy: &Copied<'_>) -> io::Result<()> {
+        let block = copied_packet(copy, self.ticks(copy.interface, copy.time));
         self.put(&block)
+    }
+
+    /// What is written into.
+    pub fn get_mut(&mut self) -> &mut W {
+        &mut self.out
     }
 
     /// Ends the file with what each interface counted. Fails where writing does.
@@ -76,10 +123,8 @@ impl<W: Write> Writer<W> {
     }
 
     /// How many bytes the file will have with one more packet and its end.
-    pub fn length_with(&self, packet: &Captured) -> u64 {
-        let one = interface_statistics(0, &Statistics::default(), false, Span { start: 0, end: 0 });
-        let end = one.len() * self.digits.len();
-        self.written + (enhanced_packet(packet, 0).len() + end) as u64
+    pub fn length_with(&self, packet: &Captured<'_>) -> u64 {
+        self.written + (packet_length(packet) + STATISTICS * self.digits.len()) as u64
     }
 
     fn put(&mut self, block: &[u8]) -> io::Result<()> {
@@ -94,6 +139,25 @@ impl<W: Write> Writer<W> {
         let dropped = 9_u32.saturating_sub(digits.copied().unwrap_or(9).into());
         nanoseconds / 10_u64.pow(dropped)
     }
+}
+
+/// A packet of another capture.
+#[derive(Clone, Debug)]
+pub struct Copied<'a> {
+    /// The place of its interface, as [`Writer::interface`] gave it.
+    pub interface: u32,
+    /// Nanoseconds since 1970.
+    pub time: u64,
+    /// Its length on the wire, in bytes.
+    pub length: u32,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// What the other capture says of it.
+    pub options: Options<'a>,
+    /// Whether the bytes are those of the other capture, so that what it says of them still holds.
+    pub is_same: bool,
+    /// Comments beside those that it has.
+    pub comments: &'a [String],
 }
 
 fn section_header() -> Vec<u8> {
@@ -118,15 +182,73 @@ fn interface_description(interface: &Interface) -> Vec<u8> {
     body.block(INTERFACE_DESCRIPTION)
 }
 
-fn enhanced_packet(packet: &Captured, ticks: u64) -> Vec<u8> {
+fn point_description(point: &Point) -> Vec<u8> {
     let mut body = Body::default();
-    body.u32(packet.interface).time(ticks);
-    body.u32(length(&packet.bytes)).u32(packet.length);
-    body.bytes(&packet.bytes);
-    if let Some(direction) = packet.direction {
-        body.option(EPB_FLAGS, &flags(direction).to_le_bytes());
+    body.u16(point.link_type.0).u16(0).u32(point.snap_length);
+    if let Some(name) = &point.name {
+        body.option(IF_NAME, name.as_bytes());
+    }
+    if let Some(description) = &point.description {
+        body.option(IF_DESCRIPTION, description.as_bytes());
+    }
+    body.option(IF_TSRESOL, &[9]);
+    if let Some(filter) = &point.filter {
+        let text: Vec<u8> = [0].into_iter().chain(filter.bytes()).collect();
+        body.option(IF_FILTER, &text);
+    }
+    body.block(INTERFACE_DESCRIPTION)
+}
+
+fn copied_packet(copy: &Copied<'_>, ticks: u64) -> Vec<u8> {
+    let mut body = Body::default();
+    body.u32(copy.interface).time(ticks);
+    body.u32(length(copy.bytes)).u32(copy.length);
+    body.bytes(copy.bytes);
+    let is_big_endian = copy.options.is_big_endian();
+    for CapturedOption { code, value } in copy.options.clone() {
+        match code {
+            // Numbers stand in the section's byte order.
+            EPB_FLAGS | EPB_DROPCOUNT | EPB_PACKETID | EPB_QUEUE if is_big_endian => {
+                let turned: Vec<u8> = value.iter().rev().copied().collect();
+                body.option(code, &turned);
+            }
+            EPB_HASH if !copy.is_same => {}
+            // They say that they shall not be copied.
+            CUSTOM_TEXT_ONCE | CUSTOM_BYTES_ONCE => {}
+            code => {
+                body.option(code, value);
+            }
+        }
+    }
+    for comment in copy.comments {
+        body.option(OPT_COMMENT, comment.as_bytes());
     }
     body.block(ENHANCED_PACKET)
+}
+
+/// How long a packet's block is: seven words in front of its bytes, its options, and the length again.
+fn packet_length(packet: &Captured<'_>) -> usize {
+    28 + packet.bytes.len().next_multiple_of(4) + if packet.direction.is_some() { 12 } else { 0 } + 4
+}
+
+/// Puts a packet's block in place of what a buffer held. There is one for each packet, so that it is made at once.
+fn enhanced_packet(packet: &Captured<'_>, ticks: u64, block: &mut Vec<u8>) {
+    block.clear();
+    let total = u32::try_from(packet_length(packet)).unwrap_or(u32::MAX);
+    let [low, high] = [ticks & u64::from(u32::MAX), ticks >> 32].map(|half| u32::try_from(half).unwrap_or(u32::MAX));
+    let words = [ENHANCED_PACKET, total, packet.interface, high, low, length(&packet.bytes), packet.length];
+    for word in words {
+        block.extend_from_slice(&word.to_le_bytes());
+    }
+    block.extend_from_slice(&packet.bytes);
+    block.resize(block.len().next_multiple_of(4), 0);
+    if let Some(direction) = packet.direction {
+        block.extend_from_slice(&EPB_FLAGS.to_le_bytes());
+        block.extend_from_slice(&4_u16.to_le_bytes());
+        block.extend_from_slice(&flags(direction).to_le_bytes());
+        block.extend_from_slice(&u32::from(OPT_ENDOFOPT).to_le_bytes());
+    }
+    block.extend_from_slice(&total.to_le_bytes());
 }
 
 fn interface_statistics(interface: u32, counted: &Statistics, filtered: bool, span: Span) -> Vec<u8> {
@@ -279,14 +401,14 @@ mod tests {
         Interface { name: name.to_owned(), link_type: 1, snap_length: 96, digits, filter: None }
     }
 
-    fn packet(interface: u32, bytes: &[u8]) -> Captured {
+    fn packet(interface: u32, bytes: &[u8]) -> Captured<'_> {
         let time = 1_700_000_000_123_456_789;
-        Captured { interface, time, length: 1500, bytes: bytes.to_vec(), direction: None }
+        Captured { interface, time, length: 1500, bytes: bytes.into(), direction: None }
     }
 
     const SPAN: Span = Span { start: 5_000_000_000, end: 0x0001_2345_6789_abcd };
 
-    fn file(interfaces: &[Interface], packets: &[Captured], statistics: &[Statistics]) -> Vec<u8> {
+    fn file(interfaces: &[Interface], packets: &[Captured<'_>], statistics: &[Statistics]) -> Vec<u8> {
         let mut writer = Writer::new(Vec::new(), interfaces).unwrap();
         for packet in packets {
             writer.packet(packet).unwrap();

@@ -8,6 +8,8 @@ use crate::net::calendar;
 use crate::render::decode::{Field, field_list};
 use crate::wire::Time;
 
+use super::Written;
+
 /// `flowtrace decode`.
 #[derive(Debug, Args)]
 #[command(after_help = help())]
@@ -36,6 +38,24 @@ pub(in crate::cli) struct Decode {
     #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..), help_heading = "Decoding")]
     pub(in crate::cli) vxlan_port: Vec<u16>,
 
+    /// Put the fragments of packets together: in place of the last one that comes stands the whole packet
+    #[arg(long, conflicts_with = "flows", help_heading = "Decoding")]
+    pub(in crate::cli) reassemble: bool,
+    /// Verify the checksums of IP, TCP, UDP, ICMP, SCTP and GRE, and tell those that are left to the device from wrong ones
+    #[arg(long, conflicts_with_all = ["flows"], help_heading = "Decoding")]
+    pub(in crate::cli) checksums: bool,
+
+    /// Name addresses by this snapshot (folder, archive), and say which hop of its path each packet was captured at
+    #[arg(long, value_name = "PATH", help_heading = "Snapshot")]
+    pub(in crate::cli) snapshot: Option<PathBuf>,
+    /// The same by the snapshot inside the program
+    #[arg(long, conflicts_with = "snapshot", help_heading = "Snapshot")]
+    pub(in crate::cli) demo: bool,
+    /// Where a file was captured: NODE/DEVICE or NODE/NAMESPACE_POD/DEVICE, of one file FILE=NODE/DEVICE [default: what its
+    /// interfaces or its name say]
+    #[arg(long, value_name = "[FILE=]POINT", help_heading = "Snapshot")]
+    pub(in crate::cli) at: Vec<String>,
+
     /// A line for each header instead of one for each packet
     // Twice says no more than once.
     #[arg(short, long, overrides_with = "verbose", conflicts_with = "fields", help_heading = "Output")]
@@ -49,17 +69,17 @@ pub(in crate::cli) struct Decode {
     /// Only these fields, joined by commas; they are listed below
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = field, help_heading = "Output")]
     pub(in crate::cli) fields: Vec<Field>,
-    /// The output's format
-    #[arg(
-        short,
-        long,
-        value_enum,
-        default_value_t,
-        ignore_case = true,
-        value_name = "FORMAT",
-        help_heading = "Output"
-    )]
-    pub(in crate::cli) output: DecodeFormat,
+    /// The output's format [default: what -w's name says, else text]
+    #[arg(short, long, value_enum, ignore_case = true, value_name = "FORMAT", help_heading = "Output")]
+    pub(in crate::cli) output: Option<DecodeFormat>,
+    #[command(flatten)]
+    pub(in crate::cli) written: Written,
+    /// With -o pcapng: the innermost frames instead of those around them
+    #[arg(long, help_heading = "Output")]
+    pub(in crate::cli) decapsulate: bool,
+    /// With -o pcapng: what is known of each packet as comments on it, which Wireshark shows
+    #[arg(long, help_heading = "Output")]
+    pub(in crate::cli) annotate: bool,
     /// How many threads share the work [default: as many as there are processors, up to 4; 1 for small files]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64), help_heading = "Output")]
     pub(in crate::cli) threads: Option<u8>,
@@ -77,6 +97,8 @@ pub(in crate::cli) enum DecodeFormat {
     Jsonl,
     /// Comma-separated values, names in the first row
     Csv,
+    /// The packets themselves
+    Pcapng,
 }
 
 /// What stands below the options: every field's name too.
@@ -102,6 +124,8 @@ Fields are those of records, as -o jsonl and -o csv have them, and those of head
 with -o csv. `tshark -n -d udp.port==8472,vxlan -T fields` prints the same.
 {names}{line}
 
+The name of -w's FILE says the format: .pcapng, .jsonl, .json or .csv, and with .gz or .zst behind it it is packed. -o pcapng writes the packets that were asked for as they were captured, with the comments that they had.
+
 A conversation of --flows is one of the innermost packets: what both ends have sent, with all headers, from whom sent first. \
 Of TCP it counts resets, and segments that carried only what had been sent before and filled no gap.
 
@@ -109,9 +133,11 @@ Examples:
   flowtrace decode case.pcapng
   flowtrace decode eth0.pcap.gz cni0.pcap.zst --since 2026-11-23T07:15:00Z -v
   tcpdump -i eth0 -w - udp port 8472 | flowtrace decode -
-  flowtrace decode case.pcap -o jsonl | gzip > case.jsonl.gz
+  flowtrace decode case.pcap -w case.jsonl.zst
   flowtrace decode case.pcap --filter \"vxlan 1\" --inner \"host 10.244.1.2 and tcp port 80\"
   flowtrace decode case.pcap --flows
+  flowtrace decode case.pcap --inner \"udp port 53\" --decapsulate -w dns.pcapng
+  flowtrace decode n1.eth0.pcap --snapshot case/ --annotate -w annotated.pcapng
   flowtrace decode case.pcap --fields frame.time_epoch,ip.src,ip.dst,vxlan.vni"
     )
 }

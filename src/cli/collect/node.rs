@@ -1,23 +1,39 @@
 //! The snapshot of the machine itself.
 
-use std::io::{self, IsTerminal as _};
 use std::path::Path;
+use std::process;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::collect::node::{Taken, Target, collect as take};
+use nix::sys::signalfd::SignalFd;
+
+use crate::collect::node::{Taken, collect as take};
+use crate::collect::{INTERRUPTED, Stop};
 use crate::error::Error;
+use crate::signals;
 
-use super::super::{Outcome, exit, output};
+use super::super::{Outcome, exit, output, target};
+use super::tell;
 
-/// So many failures are told each; `snapshot.json` has all of them.
-const MOST_TOLD: usize = 20;
-
-/// What a snapshot is not written as.
-const OTHER_ENDINGS: [&str; 7] = [".tar", ".zip", ".gz", ".zst", ".xz", ".bz2", ".txz"];
+/// How long a signal may stay unnoticed, and how long the work has to end after it.
+const NOTICE: Duration = Duration::from_millis(50);
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Takes it, and says what is missing.
 pub(super) fn collect(path: &Path, name: Option<&str>) -> Result<Outcome, Error> {
     let tell = |done: usize, all: usize| output::progress(&format!("{done} of {all} namespaces"));
-    let taken = take(target(path)?, name, &tell);
+    let (target, stop) = (target::target(path, "-w")?, Stop::default());
+    let signals = signals::descriptor()
+        .map_err(|errno| Error::Usage(format!("signals can't be waited for: {}", errno.desc())))?;
+    let taken = thread::scope(|scope| {
+        let (done, waiting) = mpsc::channel::<()>();
+        let (signals, stop) = (&signals, &stop);
+        scope.spawn(move || watch(signals, &waiting, stop));
+        let taken = take(target, name, stop, &tell);
+        drop(done);
+        taken
+    });
     output::progress("");
     let taken = taken.map_err(|err| match err {
         Error::Io { path, source } => output::unwritten(&path, &source),
@@ -26,40 +42,36 @@ pub(super) fn collect(path: &Path, name: Option<&str>) -> Result<Outcome, Error>
     Ok(Outcome { output: Vec::new(), file: None, code: told(path, &taken) })
 }
 
-fn target(path: &Path) -> Result<Target<'_>, Error> {
-    if path == Path::new("-") {
-        if io::stdout().is_terminal() {
-            let what = "-w -: a terminal can't show an archive; give a folder, a .tar.gz, or a pipe";
-            return Err(Error::Usage(what.to_owned()));
+/// Waits for a signal while the snapshot is taken, and hands it on. Whatever holds the work up then has to end, too: a
+/// pipe that nobody reads, a tool that the kernel does not let go.
+fn watch(signals: &SignalFd, waiting: &mpsc::Receiver<()>, stop: &Stop) {
+    let mut asked: Option<Instant> = None;
+    while waiting.recv_timeout(NOTICE) == Err(mpsc::RecvTimeoutError::Timeout) {
+        let has_come = matches!(signals.read_signal(), Ok(Some(_)));
+        if has_come {
+            stop.ask();
         }
-        return Ok(Target::Stream(Box::new(io::stdout())));
-    }
-    let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().to_ascii_lowercase());
-    let ends = |ending: &&str| name.ends_with(*ending);
-    if [".tar.gz", ".tgz"].iter().any(ends) {
-        return Ok(Target::File(path));
-    }
-    match OTHER_ENDINGS.into_iter().find(|ending| ends(ending)) {
-        None => Ok(Target::Folder(path)),
-        Some(ending) => {
-            let what = format!("a snapshot is written as a folder or as .tar.gz, not as {ending}");
-            Err(Error::Usage(format!("-w {}: {what}", path.display())))
+        match asked {
+            None if has_come => asked = Some(Instant::now()),
+            Some(since) if has_come || since.elapsed() > GRACE => {
+                stop.remove_unfinished();
+                output::progress("");
+                output::complain(&format!("error: {INTERRUPTED}"));
+                process::exit(exit::WRONG.into());
+            }
+            _ => {}
         }
     }
 }
 
 /// Says what was taken and what is missing; the exit code.
 fn told(path: &Path, taken: &Taken) -> u8 {
-    taken.notes.iter().for_each(|note| output::complain(&format!("note: {note}")));
-    for failed in taken.failed.iter().take(MOST_TOLD) {
-        output::complain(&format!("not taken: {}: {}", failed.file, failed.why));
-    }
-    if taken.failed.len() > MOST_TOLD {
-        output::complain(&format!("and {} more, which snapshot.json names", taken.failed.len() - MOST_TOLD));
-    }
-    for file in &taken.changed {
-        output::complain(&format!("{file} changed whenever it was read: it may be of no one moment"));
-    }
+    let failed = taken.failed.iter().map(|failed| format!("not taken: {}: {}", failed.file, failed.why));
+    let changed =
+        taken.changed.iter().map(|file| format!("{file} changed whenever it was read: it may be of no one moment"));
+    tell(&taken.notes.iter().map(|note| format!("note: {note}")).collect::<Vec<_>>());
+    tell(&failed.collect::<Vec<_>>());
+    tell(&changed.collect::<Vec<_>>());
     let shown = if path == Path::new("-") { "the standard output".to_owned() } else { path.display().to_string() };
     let count = if taken.namespaces == 1 { "namespace" } else { "namespaces" };
     output::complain(&format!("node {}: {} {count} into {shown}", taken.node, taken.namespaces));

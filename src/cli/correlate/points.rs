@@ -1,72 +1,151 @@
 //! Which capture point a packet is from: `--at`, the capture's own word, or the file's name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::capture;
 use crate::correlate::{Named, NodeId, Point, PointId, Survey};
 use crate::error::Error;
 use crate::net::{IfName, NodeName};
+use crate::snapshot::Snapshot;
+use crate::wire::LinkType;
+
+use super::super::point;
 
 /// All capture points, in the order in which they were met.
 #[derive(Debug)]
-pub(super) struct Points {
+pub(super) struct Points<'s> {
+    /// What tells the devices of cooked captures by their indexes.
+    snapshot: Option<&'s Snapshot>,
     /// By file: what its name, or `--at`, says.
     named: Vec<(PathBuf, Option<Named>)>,
     pub(super) list: Vec<Point>,
     pub(super) nodes: Vec<NodeName>,
+    /// The place of each point in the list.
+    known: HashMap<Point, PointId>,
     /// By file and interface.
     places: BTreeMap<(usize, u32), PointId>,
+    /// By file, interface and the device's index, of captures of all devices.
+    devices: BTreeMap<(usize, u32, u32), (PointId, bool)>,
 }
 
-impl Points {
+impl<'s> Points<'s> {
     /// The files' names are understood; nothing is opened. Fails where `--at` says nothing that can be understood, or is
     /// about no file of the list.
-    pub(super) fn new(files: &[PathBuf], at: &[String], nodes: &[NodeName]) -> Result<Self, Error> {
+    pub(super) fn new(files: &[PathBuf], at: &[String], snapshot: Option<&'s Snapshot>) -> Result<Self, Error> {
+        let nodes: Vec<NodeName> = snapshot.iter().flat_map(|snapshot| snapshot.nodes.keys().cloned()).collect();
         let mut typed = at.iter().map(|at| given(at)).collect::<Result<BTreeMap<_, _>, _>>()?;
         let mut named = Vec::new();
         for file in files {
             let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let given = typed.remove(file.as_path()).or_else(|| typed.remove(Path::new(name)));
-            named.push((file.clone(), given.or_else(|| Named::of_file(name, nodes))));
+            let by_name = || Named::of_file(name, &nodes).filter(|_| file.as_path() != Path::new("-"));
+            named.push((file.clone(), given.or_else(by_name)));
         }
         match typed.into_keys().next() {
             Some(file) => Err(Error::Usage(format!("--at {}=...: no such file is read", file.display()))),
-            None => Ok(Self { named, list: Vec::new(), nodes: Vec::new(), places: BTreeMap::new() }),
+            None => Ok(Self {
+                snapshot,
+                named,
+                list: Vec::new(),
+                nodes: Vec::new(),
+                known: HashMap::new(),
+                places: BTreeMap::new(),
+                devices: BTreeMap::new(),
+            }),
         }
     }
 
-    /// The point of an interface of a file, which is a new one to the survey where nobody has met it.
-    pub(super) fn meet(
+    /// The points of the interfaces that a file has described, and of nothing else of it yet. An interface that stands
+    /// for all devices is none of its own where a snapshot tells the devices.
+    pub(super) fn describe(
+        &mut self,
+        file: usize,
+        described: &[capture::Point],
+        survey: &mut Survey,
+    ) -> Result<(), Error> {
+        for (interface, one) in (0..).zip(described) {
+            if self.snapshot.is_none() || one.link_type != LinkType::LINUX_SLL2 {
+                self.meet(file, interface, one, survey)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The point of a packet, by its interface and, of a capture of all devices, by its device's index; and whether it is
+    /// that one device.
+    pub(super) fn of_packet(
+        &mut self,
+        file: usize,
+        (interface, index): (u32, Option<u32>),
+        described: &[capture::Point],
+        survey: &mut Survey,
+    ) -> Result<Option<(PointId, bool)>, Error> {
+        let Some(one) = described.get(interface as usize) else { return Ok(None) };
+        let Some((snapshot, index)) = self.snapshot.zip(index) else {
+            return Ok(Some((self.meet(file, interface, one, survey)?, false)));
+        };
+        if let Some(known) = self.devices.get(&(file, interface, index)) {
+            return Ok(Some(*known));
+        }
+        let place = match self.device(file, one, snapshot, index)? {
+            Some(device) => (self.place(device, survey)?, true),
+            None => (self.meet(file, interface, one, survey)?, false),
+        };
+        self.devices.insert((file, interface, index), place);
+        Ok(Some(place))
+    }
+
+    /// The device that a cooked packet names by its index.
+    fn device(
+        &self,
+        file: usize,
+        described: &capture::Point,
+        snapshot: &Snapshot,
+        index: u32,
+    ) -> Result<Option<Point>, Error> {
+        let all = self.named(file, described)?;
+        let Some(netns) = snapshot.find_netns(&all.node, &all.netns) else { return Ok(None) };
+        let device = point::device_at(snapshot.netns(netns), index);
+        Ok(device.map(|device| Point { device, ..all }))
+    }
+
+    /// The point of an interface of a file.
+    fn meet(
         &mut self,
         file: usize,
         interface: u32,
         described: &capture::Point,
         survey: &mut Survey,
     ) -> Result<PointId, Error> {
-        if let Some(point) = self.get(file, interface) {
-            return Ok(point);
+        if let Some(point) = self.places.get(&(file, interface)) {
+            return Ok(*point);
         }
         let named = self.named(file, described)?;
-        let place = self.list.iter().position(|point| *point == named);
-        let point = match place {
-            Some(place) => PointId(u16::try_from(place).unwrap_or(u16::MAX)),
-            None if self.list.len() >= usize::from(u16::MAX) => {
-                return Err(Error::Usage(format!("more than {} capture points", u16::MAX)));
-            }
-            None => {
-                let node = self.node(&named.node);
-                self.list.push(named);
-                survey.add_point(node)
-            }
-        };
+        let point = self.place(named, survey)?;
         self.places.insert((file, interface), point);
         Ok(point)
     }
 
-    /// The point of an interface that has been met.
-    pub(super) fn get(&self, file: usize, interface: u32) -> Option<PointId> {
-        self.places.get(&(file, interface)).copied()
+    /// A point's place in the list, which is a new one to the survey where nobody has met it.
+    fn place(&mut self, named: Point, survey: &mut Survey) -> Result<PointId, Error> {
+        if let Some(place) = self.known.get(&named) {
+            return Ok(*place);
+        }
+        if self.list.len() >= usize::from(u16::MAX) {
+            return Err(Error::Usage(format!("more than {} capture points", u16::MAX)));
+        }
+        let node = self.node(&named.node);
+        let point = survey.add_point(node);
+        self.known.insert(named.clone(), point);
+        self.list.push(named);
+        Ok(point)
+    }
+
+    /// The point of a packet that has been met, and whether it is one device of a capture of all.
+    pub(super) fn get(&self, file: usize, interface: u32, index: Option<u32>) -> Option<(PointId, bool)> {
+        let by_device = index.and_then(|index| self.devices.get(&(file, interface, index))).copied();
+        by_device.or_else(|| Some((*self.places.get(&(file, interface))?, false)))
     }
 
     fn node(&mut self, name: &NodeName) -> NodeId {

@@ -2,16 +2,18 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::path::PathBuf;
 
 use crate::capture::batch::Batch;
 use crate::capture::filter::Filter;
 use crate::capture::reader::Reader;
-use crate::correlate::{FileId, Origin, PointId, Sight, Unfit, recognize};
+use crate::correlate::{FileId, Origin, PointId, Sight, Unfit, kept, recognize};
 use crate::error::Error;
-use crate::wire::{Decoded, Dissector, Frame, Kind, LinkType, Ports};
+use crate::trace::Way;
+use crate::wire::{Decoded, Dissector, Frame, Kind, LinkType, Ports, Time};
 
+use super::super::point;
 use super::points::Points;
+use super::source::Source;
 
 /// A file that is being read.
 pub(super) struct Stream {
@@ -20,27 +22,55 @@ pub(super) struct Stream {
     pub(super) batch: Batch,
     /// The next packet's place in the batch.
     at: usize,
+    /// When the last packet came, in nanoseconds since 1970.
+    last: Option<i64>,
 }
 
 /// What is not looked for at other points, in packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Skipped {
+pub(in crate::cli) struct Skipped {
     /// Not IP, or not decoded as far as IP.
-    pub(super) not_ip: u64,
+    pub(in crate::cli) not_ip: u64,
     /// To groups, or to everybody.
-    pub(super) groups: u64,
+    pub(in crate::cli) groups: u64,
     /// Without a time.
-    pub(super) timeless: u64,
+    pub(in crate::cli) timeless: u64,
 }
 
 impl Stream {
-    /// Opens all files. Fails where one can't be read at all.
-    pub(super) fn open(files: &[PathBuf]) -> Result<Vec<Self>, Error> {
-        let open = |(file, path): (usize, &PathBuf)| {
-            let reader = Reader::open(path, file)?;
-            Ok(Self { file, reader, batch: Batch::default(), at: 0 })
+    /// Opens all files, and tells of those that can't be read. Fails where none can, and where a name is that of none.
+    pub(super) fn open(sources: &[Source]) -> Result<(Vec<Self>, Vec<Error>), Error> {
+        let (mut streams, mut unread) = (Vec::new(), Vec::new());
+        for (file, source) in sources.iter().enumerate() {
+            match source.open(file) {
+                Ok(reader) => streams.push(Self { file, reader, batch: Batch::default(), at: 0, last: None }),
+                Err(err) if source.is_there(&err) => unread.push(err),
+                Err(err) => return Err(err),
+            }
+        }
+        match unread.pop() {
+            Some(err) if streams.is_empty() => Err(err),
+            err => Ok((streams, unread.into_iter().chain(err).collect())),
+        }
+    }
+
+    /// Its place among the files.
+    pub(super) fn file(&self) -> usize {
+        self.file
+    }
+
+    /// A packet's time, unless it can't be right: it is far from the one before, and the one behind is not. Then it is
+    /// that of the one behind, or before.
+    pub(super) fn likely(&mut self, time: i64, farthest: i64) -> i64 {
+        let last = self.last.unwrap_or(time);
+        let behind = self.batch.frame(self.at).and_then(|frame| frame.time).map(Time::since_epoch);
+        let is_far = |one: i64, other: i64| one.abs_diff(other) > farthest.unsigned_abs();
+        let likely = match behind {
+            Some(behind) if is_far(time, last) && !is_far(behind, last) => behind.max(last),
+            _ => time,
         };
-        files.iter().enumerate().map(open).collect()
+        self.last = Some(likely);
+        likely
     }
 
     /// Reads on where the batch is used up; false at the end.
@@ -52,51 +82,66 @@ impl Stream {
         self.reader.fill(&mut self.batch)
     }
 
-    /// The next packet of the batch.
-    pub(super) fn next(&mut self) -> Option<Frame<'_>> {
+    /// The next packet of the batch, and which way it went, where its block says so.
+    pub(super) fn next(&mut self) -> Option<(Frame<'_>, Option<Way>)> {
         let frame = self.batch.frame(self.at)?;
+        let way = point::way(&self.batch, self.at);
         self.at += 1;
-        Some(frame)
+        Some((frame, way))
     }
 }
 
 /// Makes sights of packets.
-pub(super) struct Eyes {
+pub(in crate::cli) struct Eyes {
     dissector: Dissector,
     /// How much of a payload is looked at.
-    pub(super) depth: usize,
-    pub(super) skipped: Skipped,
-    /// The most bytes that were kept of a packet that was cut, if any was.
-    pub(super) cut: Option<u32>,
+    pub(in crate::cli) depth: usize,
+    pub(in crate::cli) skipped: Skipped,
+    /// The fewest bytes that were kept of the payload of a packet that was cut, if any was.
+    pub(in crate::cli) cut: Option<usize>,
     /// Which packets are asked for.
     flow: Option<Filter>,
 }
 
 impl Eyes {
-    pub(super) fn new(ports: Ports, depth: usize) -> Self {
+    pub(in crate::cli) fn new(ports: Ports, depth: usize) -> Self {
         Self { dissector: Dissector::new(ports), depth, skipped: Skipped::default(), cut: None, flow: None }
     }
 
     /// The same, with a filter that says which packets are asked for.
-    pub(super) fn asked(self, flow: Option<Filter>) -> Self {
+    pub(in crate::cli) fn asked(self, flow: Option<Filter>) -> Self {
         Self { flow, ..self }
     }
 
-    /// The sight of a packet, where it can be looked for elsewhere.
-    pub(super) fn see(&mut self, frame: &Frame<'_>, file: usize, point: PointId) -> Option<Sight> {
-        let captured = u32::try_from(frame.bytes.len()).unwrap_or(u32::MAX);
-        if captured < frame.length {
-            self.cut = Some(self.cut.map_or(captured, |cut| cut.min(captured)));
+    /// Looks only at how much was kept of a packet.
+    pub(super) fn measure(&mut self, frame: &Frame<'_>) {
+        if frame.bytes.len() < frame.length as usize {
+            let decoded = self.dissector.decode(frame.link_type, frame.bytes, frame.length);
+            self.cut = self.cut.into_iter().chain(kept(&decoded)).min();
         }
+    }
+
+    /// The sight of a packet, where it can be looked for elsewhere.
+    pub(in crate::cli) fn see(
+        &mut self,
+        (frame, way): (&Frame<'_>, Option<Way>),
+        file: usize,
+        (point, is_one_device): (PointId, bool),
+    ) -> Option<Sight> {
         let Some(time) = frame.time else {
             self.skipped.timeless += 1;
             return None;
         };
         let file = FileId(u16::try_from(file).unwrap_or(u16::MAX));
-        let origin = Origin { point, file, number: frame.number, time: time.since_epoch() };
+        let origin = Origin { point, file, number: frame.number, time: time.since_epoch(), way, is_one_device };
         let decoded = self.dissector.decode(frame.link_type, frame.bytes, frame.length);
         match recognize(&decoded, origin, self.depth) {
             Ok(sight) => {
+                if frame.bytes.len() < frame.length as usize
+                    && let Some(kept) = kept(&decoded)
+                {
+                    self.cut = Some(self.cut.map_or(kept, |cut| cut.min(kept)));
+                }
                 let is_wanted = self.flow.as_ref().is_none_or(|flow| passes(flow, frame, &decoded));
                 Some(Sight { is_wanted, ..sight })
             }
@@ -133,17 +178,21 @@ pub(super) struct Merge<'a, C> {
     /// By file: the next sight.
     heads: Vec<Option<Sight>>,
     next: BinaryHeap<Reverse<(i64, usize)>>,
-    points: &'a Points,
+    points: &'a Points<'a>,
     pub(super) eyes: Eyes,
     /// A moment of a point's clock, by all points' clock.
     correct: C,
+    /// How far from its neighbours a packet's time may be, in nanoseconds.
+    farthest: i64,
+    /// How many packets' times could not be right.
+    pub(super) mended: u64,
 }
 
 impl<'a, C: Fn(PointId, i64) -> i64> Merge<'a, C> {
-    pub(super) fn new(streams: Vec<Stream>, points: &'a Points, eyes: Eyes, correct: C) -> Self {
+    pub(super) fn new(streams: Vec<Stream>, points: &'a Points<'a>, eyes: Eyes, correct: C, farthest: i64) -> Self {
         let heads = streams.iter().map(|_| None).collect();
         let files = streams.len();
-        let mut merge = Self { streams, heads, next: BinaryHeap::new(), points, eyes, correct };
+        let mut merge = Self { streams, heads, next: BinaryHeap::new(), points, eyes, correct, farthest, mended: 0 };
         (0..files).for_each(|file| merge.advance(file));
         merge
     }
@@ -153,10 +202,13 @@ impl<'a, C: Fn(PointId, i64) -> i64> Merge<'a, C> {
         let Some(stream) = self.streams.get_mut(file) else { return };
         while stream.fill() {
             let place = stream.file;
-            let Some(frame) = stream.next() else { return };
-            let Some(point) = self.points.get(place, frame.interface) else { continue };
-            let Some(sight) = self.eyes.see(&frame, place, point) else { continue };
-            self.next.push(Reverse(((self.correct)(point, sight.time), file)));
+            let Some((frame, way)) = stream.next() else { return };
+            let Some(point) = self.points.get(place, frame.interface, point::device_index(&frame)) else { continue };
+            let Some(mut sight) = self.eyes.see((&frame, way), place, point) else { continue };
+            let likely = stream.likely(sight.time, self.farthest);
+            self.mended += u64::from(likely != sight.time);
+            sight.time = likely;
+            self.next.push(Reverse(((self.correct)(sight.lane.point, sight.time), file)));
             if let Some(head) = self.heads.get_mut(file) {
                 *head = Some(sight);
             }

@@ -1,71 +1,88 @@
 //! `--flows`: what two ends have sent to each other.
 
-use std::io::{self, Write as _};
+use std::io;
 
-use super::plan::Plan;
-use super::run::{Progress, notes, write};
 use crate::capture::batch::Batch;
 use crate::capture::several::Several;
-use crate::render::decode::{Buffer, FlowPainter, FlowView};
+use crate::cli::packed::Packed;
+use crate::render::decode::{AddressNames, Buffer, FlowPainter, FlowView};
 use crate::wire::{Dissector, Flows};
+
+use super::legs::name_of;
+use super::plan::Plan;
+use super::run::{Progress, notes};
 
 /// So much text is written at once.
 const PIECE: usize = 64 << 10;
 
-/// Shows all conversations on the standard output, and gives what was wrong with the files. Fails where writing does.
+/// Shows all conversations, and gives what was wrong with the files. Fails where writing does.
 pub(super) fn run(
     mut several: Several,
-    plan: &Plan,
+    plan: &Plan<'_>,
     view: FlowView,
+    out: Packed,
     progress: Progress,
     unread: Vec<String>,
 ) -> io::Result<Vec<String>> {
-    let flows = gather(&mut several, plan, &mut progress.unseen());
+    let (mut flows, has_points) = gather(&mut several, plan, &mut progress.unseen());
     let mut notes = notes(&mut several, plan, unread);
     match flows.others {
         0 => {}
         1 => notes.push("1 packet has no IP header, and is in no conversation".to_owned()),
         count => notes.push(format!("{count} packets have no IP header, and are in no conversation")),
     }
-    show(&flows, view, &notes)?;
+    if has_points {
+        let what = "packets of several capture points: one that passes several of them is counted at each, and again as a \
+                    retransmission; `flowtrace correlate` tells which are one";
+        notes.push(what.to_owned());
+    }
+    show(&mut flows, plan, view, out, &notes)?;
     Ok(notes)
 }
 
-fn gather(several: &mut Several, plan: &Plan, progress: &mut Progress) -> Flows {
+/// The conversations, and whether their packets are of several capture points.
+fn gather(several: &mut Several, plan: &Plan<'_>, progress: &mut Progress) -> (Flows, bool) {
     let mut dissector = Dissector::new(plan.ports.clone());
     let (mut flows, mut batch) = (Flows::default(), Batch::default());
+    let (mut point, mut has_points) = (None, false);
     while several.fill(&mut batch) {
         for frame in batch.frames().filter(|frame| plan.wants(frame)) {
             let decoded = dissector.decode(frame.link_type, frame.bytes, frame.length);
             if plan.wants_inner(&frame, &decoded) {
                 flows.add(&frame, &decoded);
+                has_points |= *point.get_or_insert(frame.interface) != frame.interface;
             }
         }
         progress.tell();
     }
-    flows
+    (flows, has_points)
 }
 
-fn show(flows: &Flows, view: FlowView, notes: &[String]) -> io::Result<()> {
+fn show(flows: &mut Flows, plan: &Plan<'_>, view: FlowView, mut sink: Packed, notes: &[String]) -> io::Result<()> {
     let mut painter = FlowPainter::new(view);
+    let mut names = plan.snapshot.as_ref().map(|_| AddressNames::default());
     let mut out = Buffer::default();
-    painter.head(&mut out);
-    write(&out)?;
+    painter.head(names.is_some(), &mut out);
+    sink.put(out.text())?;
     out.clear();
     let mut separator = painter.separator();
     for flow in flows.iter() {
-        painter.flow(&flow, &mut out);
+        if let (Some(names), Some((snapshot, _))) = (&mut names, &plan.snapshot) {
+            names.learn(flow.source, |address| name_of(snapshot, address));
+            names.learn(flow.destination, |address| name_of(snapshot, address));
+        }
+        painter.flow(&flow, names.as_ref(), &mut out);
         if out.len() > PIECE {
-            io::stdout().write_all(out.text().get(separator..).unwrap_or_default())?;
+            sink.put(out.text().get(separator..).unwrap_or_default())?;
             separator = 0;
             out.clear();
         }
     }
     if !out.is_empty() {
-        io::stdout().write_all(out.text().get(separator..).unwrap_or_default())?;
+        sink.put(out.text().get(separator..).unwrap_or_default())?;
     }
     out.clear();
     painter.tail(notes, &mut out);
-    write(&out)?;
-    io::stdout().flush()
+    sink.put(out.text())?;
+    sink.finish()
 }

@@ -2,14 +2,18 @@
 
 use crate::capture::filter::Filter;
 use crate::capture::several::Several;
-use crate::render::decode::View;
+use crate::render::decode::{Extra, View};
+use crate::snapshot::Snapshot;
 use crate::wire::{Decoded, Frame, Kind, LinkType, Ports, Time};
 
+use super::legs::Points;
+
 /// What is shown of which packets, and how.
-#[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub(super) view: View,
-    pub(super) with_bytes: bool,
+pub(super) struct Plan<'s> {
+    pub(super) form: Form,
+    pub(super) extra: Extra,
+    /// What tells of addresses and paths, and where the captures were taken.
+    pub(super) snapshot: Option<(&'s Snapshot, Points)>,
     pub(super) ports: Ports,
     pub(super) since: Option<Time>,
     pub(super) until: Option<Time>,
@@ -24,13 +28,34 @@ pub(super) struct Plan {
     pub(super) names: Vec<String>,
 }
 
-impl Plan {
-    /// Whether a packet may be shown, by its time and as it is outside.
+/// What is written.
+#[derive(Clone, Debug)]
+pub(super) enum Form {
+    /// What is to be read, by people or programs.
+    Text(View),
+    /// The packets.
+    Packets {
+        /// The innermost frames instead of the whole ones.
+        decapsulate: bool,
+        /// Comments on each.
+        annotate: bool,
+    },
+}
+
+impl Plan<'_> {
+    /// Whether a packet may be shown, by its time and as it is outside. Of a fragment that is put together with others
+    /// only these tell.
     #[inline]
     pub(super) fn wants(&self, frame: &Frame<'_>) -> bool {
         let is_time = self.since.is_none() && self.until.is_none() || self.is_within(frame.time);
+        is_time && (self.extra.fragments || self.passes(frame))
+    }
+
+    /// Whether a packet passes the filter, as it is outside.
+    #[inline]
+    pub(super) fn passes(&self, frame: &Frame<'_>) -> bool {
         let filter = self.filter.as_ref();
-        is_time && filter.is_none_or(|filter| filter.matches(frame.link_type.0, frame.bytes, frame.length))
+        filter.is_none_or(|filter| filter.matches(frame.link_type.0, frame.bytes, frame.length))
     }
 
     fn is_within(&self, time: Option<Time>) -> bool {
@@ -57,17 +82,33 @@ impl Plan {
 
 /// A packet without a tunnel is its own innermost one.
 fn matches_inner(inner: &Filter, frame: &Frame<'_>, decoded: &Decoded<'_>) -> bool {
-    let Some(layer) = decoded.innermost_frame().filter(|layer| layer.start > 0) else {
-        return inner.matches(frame.link_type.0, frame.bytes, frame.length);
+    match innermost(decoded) {
+        Some(inside) => inner.matches(inside.link_type.0, inside.bytes, inside.length),
+        None => inner.matches(frame.link_type.0, frame.bytes, frame.length),
+    }
+}
+
+/// A frame, or a packet without one, inside a tunnel.
+pub(super) struct Inside<'a> {
+    pub(super) link_type: LinkType,
+    pub(super) bytes: &'a [u8],
+    /// Its length on the wire.
+    pub(super) length: u32,
+}
+
+/// The innermost frame; `None` where there is no tunnel.
+pub(super) fn innermost<'a>(decoded: &Decoded<'a>) -> Option<Inside<'a>> {
+    let first = decoded.innermost_frame().filter(|layer| layer.start > 0)?;
+    let (layer, link_type) = match first.kind {
+        Kind::Ethernet => (first, LinkType::ETHERNET),
+        Kind::Ppp => (first, LinkType::PPP),
+        // Behind a link header that no capture can begin with stands the packet itself.
+        _ => {
+            let packet = decoded.innermost().and_then(|packet| packet.network());
+            (packet.filter(|layer| matches!(layer.kind, Kind::Ipv4 | Kind::Ipv6))?, LinkType::RAW)
+        }
     };
-    let link_type = match layer.kind {
-        Kind::Ethernet => LinkType::ETHERNET,
-        Kind::Ipv4 | Kind::Ipv6 => LinkType::RAW,
-        Kind::Ppp => LinkType::PPP,
-        _ => return false,
-    };
-    let bytes = frame.bytes.get(layer.start as usize..).unwrap_or_default();
-    let length = layer.end - layer.start;
-    let bytes = bytes.get(..length as usize).unwrap_or(bytes);
-    inner.matches(link_type.0, bytes, length)
+    let bytes = decoded.bytes.get(layer.start as usize..).unwrap_or_default();
+    let length = layer.end.saturating_sub(layer.start);
+    Some(Inside { link_type, bytes: bytes.get(..length as usize).unwrap_or(bytes), length })
 }

@@ -1,17 +1,18 @@
 //! Several threads take batches in turns: one reads while others decode, and what they show is written in order.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::plan::Plan;
+use super::plan::{Form, Plan};
 use super::work::Worker;
 use crate::capture::batch::Batch;
 use crate::capture::several::Several;
 use crate::cli::output;
+use crate::cli::packed::Packed as Output;
 use crate::render::decode::{Buffer, Painter};
 
 /// Where batches come from.
@@ -29,7 +30,10 @@ struct Sink {
     /// How many bytes of the first packet's text are left off.
     separator: usize,
     failed: Option<io::Error>,
+    out: Output,
     progress: Progress,
+    /// What the threads could not show.
+    notes: Vec<String>,
 }
 
 /// What the threads share.
@@ -39,15 +43,27 @@ struct Shared {
     turned: Condvar,
 }
 
-/// Shows all packets on the standard output, and gives what was wrong with the files. Fails where writing does.
-pub(super) fn run(several: Several, plan: &Plan, progress: Progress, unread: Vec<String>) -> io::Result<Vec<String>> {
-    let painter = Painter::new(plan.view.clone(), plan.with_bytes);
+/// Shows all packets, and gives what was wrong with the files. Fails where writing does.
+pub(super) fn run(
+    several: Several,
+    plan: &Plan<'_>,
+    mut out: Output,
+    progress: Progress,
+    unread: Vec<String>,
+) -> io::Result<Vec<String>> {
+    let painter = match &plan.form {
+        Form::Text(view) => Some(Painter::new(view.clone(), plan.extra)),
+        Form::Packets { .. } => None,
+    };
     let mut frame = Buffer::default();
-    painter.head(&mut frame);
-    write(&frame)?;
+    if let Some(painter) = &painter {
+        painter.head(&mut frame);
+    }
+    out.put(frame.text())?;
+    let separator = painter.as_ref().map_or(0, Painter::separator);
     let shared = Shared {
         source: Mutex::new(Source { several, next: 0, is_done: false }),
-        sink: Mutex::new(Sink { turn: 0, separator: painter.separator(), failed: None, progress }),
+        sink: Mutex::new(Sink { turn: 0, separator, failed: None, out, progress, notes: Vec::new() }),
         turned: Condvar::new(),
     };
     thread::scope(|scope| {
@@ -56,29 +72,27 @@ pub(super) fn run(several: Several, plan: &Plan, progress: Progress, unread: Vec
         }
         shared.work(plan);
     });
-    let sink = shared.sink.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut sink = shared.sink.into_inner().unwrap_or_else(PoisonError::into_inner);
     if let Some(err) = sink.failed {
         return Err(err);
     }
     let mut source = shared.source.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let notes = notes(&mut source.several, plan, unread);
+    let notes = [notes(&mut source.several, plan, unread), sink.notes].concat();
     frame.clear();
-    painter.tail(&notes, &mut frame);
-    write(&frame)?;
-    io::stdout().flush()?;
+    if let Some(painter) = &painter {
+        painter.tail(&notes, &mut frame);
+    }
+    sink.out.put(frame.text())?;
+    sink.out.finish()?;
     Ok(notes)
 }
 
 /// What was wrong with the files.
-pub(super) fn notes(several: &mut Several, plan: &Plan, unread: Vec<String>) -> Vec<String> {
+pub(super) fn notes(several: &mut Several, plan: &Plan<'_>, unread: Vec<String>) -> Vec<String> {
     let told = several.notes().into_iter();
     let told = told.map(|(file, note)| format!("{}: {note}", plan.files.get(file).map_or("", String::as_str)));
     let told: Vec<String> = unread.into_iter().chain(told).collect();
     [told, plan.unasked(several)].concat()
-}
-
-pub(super) fn write(text: &Buffer) -> io::Result<()> {
-    if text.is_empty() { Ok(()) } else { io::stdout().write_all(text.text()) }
 }
 
 /// A thread that panicked has broken nothing that another one needs.
@@ -88,17 +102,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shared {
     /// Takes batches until there is none.
-    fn work(&self, plan: &Plan) {
+    fn work(&self, plan: &Plan<'_>) {
         let mut worker = Worker::new(plan);
         let mut batch = Batch::default();
         while let Some(number) = self.take(&mut batch) {
             if !worker.show(&batch) {
                 lock(&self.source).is_done = true;
             }
-            if !self.put(number, &worker.out) {
+            if !self.put(number, worker.out()) {
                 lock(&self.source).is_done = true;
             }
         }
+        lock(&self.sink).notes.extend(worker.notes());
     }
 
     /// The next batch's number.
@@ -113,15 +128,14 @@ impl Shared {
     }
 
     /// Writes what was shown of a batch when its turn comes; false where that fails.
-    fn put(&self, number: u64, out: &Buffer) -> bool {
+    fn put(&self, number: u64, text: &[u8]) -> bool {
         let sink = lock(&self.sink);
         let mut sink = self.turned.wait_while(sink, |sink| sink.turn != number).unwrap_or_else(PoisonError::into_inner);
         sink.turn += 1;
-        let text = out.text();
         if sink.failed.is_none() && !text.is_empty() {
             let text = text.get(sink.separator..).unwrap_or_default();
             sink.separator = 0;
-            sink.failed = io::stdout().write_all(text).err();
+            sink.failed = sink.out.put(text).err();
         }
         sink.progress.tell();
         let is_well = sink.failed.is_none();

@@ -1,61 +1,258 @@
 //! What is done with one batch of packets.
 
-use super::plan::Plan;
+use super::legs::Legs;
+use super::packets::Packets;
+use super::plan::{Form, Plan};
 use crate::capture::batch::Batch;
 use crate::capture::{Direction, Point, Reception};
 use crate::render::decode::{Buffer, Painter, Shown, View};
-use crate::wire::{Dissector, Frame};
+use crate::trace::Way;
+use crate::wire::{Checked, Decoded, Dissector, Frame, Gathering, Reassembler, Whole};
 
 /// One that decodes and shows batches; each thread has one.
 pub(super) struct Worker<'a> {
-    plan: &'a Plan,
+    plan: &'a Plan<'a>,
     dissector: Dissector,
-    painter: Painter,
-    /// What was shown of the last batch.
-    pub(super) out: Buffer,
+    reassembler: Option<Reassembler>,
+    pen: Pen<'a>,
     left: Option<u64>,
 }
 
+/// How packets are shown.
+struct Pen<'a> {
+    plan: &'a Plan<'a>,
+    form: Shape,
+    legs: Option<Legs<'a>>,
+    /// Whether nothing is shown but what a packet has itself.
+    is_plain: bool,
+    checked: Vec<Checked>,
+    remarks: Vec<String>,
+}
+
+/// What comes out.
+enum Shape {
+    Text { painter: Painter, out: Buffer },
+    Packets { packets: Packets, out: Vec<u8> },
+}
+
+/// A packet where it was found.
+#[derive(Clone, Copy)]
+struct Found<'b> {
+    batch: &'b Batch,
+    place: usize,
+    frame: Frame<'b>,
+}
+
 impl<'a> Worker<'a> {
-    pub(super) fn new(plan: &'a Plan) -> Self {
-        let painter = Painter::new(plan.view.clone(), plan.with_bytes);
-        Self { plan, dissector: Dissector::new(plan.ports.clone()), painter, out: Buffer::default(), left: plan.count }
+    pub(super) fn new(plan: &'a Plan<'a>) -> Self {
+        let form = match &plan.form {
+            Form::Text(view) => Shape::Text { painter: Painter::new(view.clone(), plan.extra), out: Buffer::default() },
+            Form::Packets { decapsulate, annotate } => {
+                Shape::Packets { packets: Packets::new(*decapsulate, *annotate), out: Vec::new() }
+            }
+        };
+        let legs = plan.snapshot.as_ref().map(|(snapshot, points)| Legs::new(snapshot, points));
+        let is_read = matches!(plan.form, Form::Text(View::Line | View::Tree));
+        let asked = plan.extra.checksums || plan.extra.fragments || legs.is_some();
+        let is_plain = !is_read && !asked && matches!(form, Shape::Text { .. });
+        let pen = Pen { plan, form, legs, is_plain, checked: Vec::new(), remarks: Vec::new() };
+        let reassembler = plan.extra.fragments.then(Reassembler::default);
+        Self { plan, dissector: Dissector::new(plan.ports.clone()), reassembler, pen, left: plan.count }
     }
 
     /// Shows the packets of a batch; false where no more are wanted.
     pub(super) fn show(&mut self, batch: &Batch) -> bool {
-        self.out.clear();
-        let has_remarks = matches!(self.plan.view, View::Line | View::Tree);
+        self.pen.begin();
         for (place, frame) in batch.frames().enumerate() {
-            if !self.plan.wants(&frame) {
-                continue;
-            }
-            let remarks = if has_remarks { remarks(batch, place) } else { Vec::new() };
-            if !self.packet(frame, batch.points(), &remarks) {
+            if !self.plan.wants(&frame) || !self.packet(Found { batch, place, frame }) {
                 continue;
             }
             if let Some(left) = &mut self.left {
                 *left -= 1;
                 if *left == 0 {
+                    self.pen.end();
                     return false;
                 }
             }
         }
+        self.pen.end();
         true
+    }
+
+    /// What was shown of the last batch.
+    pub(super) fn out(&self) -> &[u8] {
+        match &self.pen.form {
+            Shape::Text { out, .. } => out.text(),
+            Shape::Packets { out, .. } => out,
+        }
+    }
+
+    /// What could not be shown, or told.
+    pub(super) fn notes(&mut self) -> Vec<String> {
+        let mut notes = self.pen.legs.as_mut().map(Legs::notes).unwrap_or_default();
+        if let Shape::Packets { packets, .. } = &self.pen.form {
+            notes.extend(packets.notes());
+        }
+        notes
     }
 
     /// Shows a packet; false where it is not wanted.
     #[inline]
-    fn packet(&mut self, frame: Frame<'_>, points: &[Point], remarks: &[String]) -> bool {
+    fn packet(&mut self, found: Found<'_>) -> bool {
+        let frame = found.frame;
         let decoded = self.dissector.decode(frame.link_type, frame.bytes, frame.length);
+        if let Some(reassembler) = &mut self.reassembler {
+            if let Some(gathered) = reassembler.add(frame.interface, frame.number, &decoded) {
+                return self.gathered(found, gathered);
+            }
+            if !self.plan.passes(&frame) {
+                return false;
+            }
+        }
         if !self.plan.wants_inner(&frame, &decoded) {
             return false;
         }
-        let interface = points
-            .get(frame.interface as usize)
-            .and_then(|point| point.name.as_deref().or_else(|| self.plan.names.get(point.file).map(String::as_str)));
-        self.painter.packet(&Shown { frame: &frame, decoded: &decoded, interface, remarks }, &mut self.out);
+        self.pen.put(found, &decoded, None);
         true
+    }
+
+    /// Shows a fragment, or the packet that it makes whole. That may be a fragment itself, inside a tunnel.
+    #[cold]
+    fn gathered(&mut self, found: Found<'_>, mut gathered: Gathering) -> bool {
+        let mut last: Option<Whole> = None;
+        self.pen.remarks.clear();
+        loop {
+            match gathered {
+                Gathering::Waits if last.is_none() && self.pen.leaves_out() => return false,
+                Gathering::Waits => break,
+                Gathering::Dropped(why) => {
+                    self.pen.remarks.push(format!("not put together: {why}"));
+                    break;
+                }
+                Gathering::Whole(whole) => {
+                    let decoded = decode_whole(&mut self.dissector, &found.frame, &whole);
+                    let next = self
+                        .reassembler
+                        .as_mut()
+                        .and_then(|all| all.add(found.frame.interface, found.frame.number, &decoded));
+                    self.pen.is_whole(&whole);
+                    last = Some(whole);
+                    match next {
+                        Some(next) => gathered = next,
+                        None => break,
+                    }
+                }
+            }
+        }
+        let frame = found.frame;
+        let (inside, decoded) = match &last {
+            Some(whole) => {
+                let length = u32::try_from(whole.bytes.len()).unwrap_or(u32::MAX);
+                let inside = Frame { bytes: &whole.bytes, length, ..frame };
+                (inside, decode_whole(&mut self.dissector, &frame, whole))
+            }
+            None => (frame, self.dissector.decode(frame.link_type, frame.bytes, frame.length)),
+        };
+        if !self.plan.passes(&inside) || !self.plan.wants_inner(&inside, &decoded) {
+            return false;
+        }
+        self.pen.put(found, &decoded, last.as_ref());
+        self.pen.remarks.clear();
+        true
+    }
+}
+
+fn decode_whole<'d>(dissector: &'d mut Dissector, frame: &Frame<'_>, whole: &'d Whole) -> Decoded<'d> {
+    let length = u32::try_from(whole.bytes.len()).unwrap_or(u32::MAX);
+    dissector.decode_within(frame.link_type, &whole.bytes, length, whole.start)
+}
+
+impl Pen<'_> {
+    fn begin(&mut self) {
+        if let Shape::Text { out, .. } = &mut self.form {
+            out.clear();
+        }
+    }
+
+    fn end(&mut self) {
+        if let Shape::Packets { packets, out } = &mut self.form {
+            packets.take(out);
+        }
+    }
+
+    /// Whether a fragment that waits for others is not shown.
+    fn leaves_out(&mut self) -> bool {
+        match &mut self.form {
+            Shape::Text { .. } => false,
+            Shape::Packets { packets, .. } => packets.waits(),
+        }
+    }
+
+    fn is_whole(&mut self, whole: &Whole) {
+        if let Shape::Packets { packets, .. } = &mut self.form {
+            packets.is_whole(whole.numbers.len());
+        }
+    }
+
+    /// Shows a packet, and the fragments that it was put together of.
+    #[inline]
+    fn put(&mut self, found: Found<'_>, decoded: &Decoded<'_>, whole: Option<&Whole>) {
+        if !self.is_plain {
+            return self.put_all(found, decoded, whole);
+        }
+        let Found { batch, frame, .. } = found;
+        let interface = self.plan.interface(frame.interface, batch.points());
+        if let Shape::Text { painter, out } = &mut self.form {
+            let shown =
+                Shown { frame: &frame, decoded, interface, remarks: &[], told: None, checksums: None, fragments: None };
+            painter.packet(&shown, out);
+        }
+    }
+
+    /// The same, with all that was asked for.
+    #[inline(never)]
+    fn put_all(&mut self, found: Found<'_>, decoded: &Decoded<'_>, whole: Option<&Whole>) {
+        let Found { batch, place, frame } = found;
+        let extra = self.plan.extra;
+        if let Some(legs) = &mut self.legs {
+            let fragments = whole.map(|whole| (whole.start, whole.fragments));
+            legs.look(&frame, decoded, way(batch, place), batch.points(), fragments);
+        }
+        if extra.checksums {
+            self.checked = decoded.checksums();
+        }
+        let is_read = matches!(self.plan.form, Form::Text(View::Line | View::Tree));
+        let remarks = if is_read { [remarks(batch, place), self.remarks.clone()].concat() } else { Vec::new() };
+        let shown = Shown {
+            frame: &frame,
+            decoded,
+            interface: self.plan.interface(frame.interface, batch.points()),
+            remarks: &remarks,
+            told: self.legs.as_ref().map(Legs::told),
+            checksums: extra.checksums.then_some(self.checked.as_slice()),
+            fragments: extra.fragments.then(|| whole.map_or(&[][..], |whole| &whole.numbers)),
+        };
+        match &mut self.form {
+            Shape::Text { painter, out } => painter.packet(&shown, out),
+            Shape::Packets { packets, .. } => packets.packet(&shown, batch.options(place), batch.points()),
+        }
+    }
+}
+
+impl Plan<'_> {
+    /// What an interface is called.
+    #[inline]
+    fn interface<'p>(&'p self, interface: u32, points: &'p [Point]) -> Option<&'p str> {
+        let point = points.get(interface as usize)?;
+        point.name.as_deref().or_else(|| self.names.get(point.file).map(String::as_str))
+    }
+}
+
+/// Which way a packet went, where its capture says so.
+fn way(batch: &Batch, place: usize) -> Option<Way> {
+    match batch.options(place).direction()? {
+        Direction::In(_) => Some(Way::In),
+        Direction::Out => Some(Way::Out),
     }
 }
 

@@ -27,7 +27,10 @@ impl Names<'_> {
             [pod] => self.pod_end(pod.clone()).map(Some),
             several => {
                 let names: Vec<String> = several.iter().map(PodName::to_string).collect();
-                Err(usage(format!("{name}: several namespaces have such a pod: {}", names.join(", "))))
+                Err(usage(format!(
+                    "{name}: several namespaces have such a pod: {}; say which, or -n NAMESPACE",
+                    names.join(", ")
+                )))
             }
         }
     }
@@ -122,7 +125,12 @@ impl Names<'_> {
             several => {
                 let right = several.iter().find(|(node, _)| object.and_then(|pod| pod.node.as_ref()) == Some(node));
                 let nodes: Vec<&str> = several.iter().map(|(node, _)| node.as_str()).collect();
-                let several = || usage(format!("{name}: several nodes have a folder of it: {}", nodes.join(", ")));
+                let several = || {
+                    usage(format!(
+                        "{name}: several nodes have a folder of it: {}; remove it where the pod is not",
+                        nodes.join(", ")
+                    ))
+                };
                 right.map(|(_, id)| Some(*id)).ok_or_else(several)
             }
         }

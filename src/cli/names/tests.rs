@@ -91,9 +91,18 @@ fn a_pod_is_found_with_and_without_its_namespace() {
 fn a_name_of_several_namespaces_wants_one_of_them() {
     let cluster = cluster();
     let text = refusal(names(&cluster), "db");
-    assert!(text.contains("lab/db, shop/db"), "{text}");
+    assert!(text.contains("lab/db, shop/db; say which, or -n NAMESPACE"), "{text}");
     let lab = Names { namespace: Some("lab"), ..names(&cluster) };
     assert_eq!(addresses(&lab.resolve("db", Role::To).unwrap()), ["10.244.2.10"]);
+}
+
+#[test]
+fn a_pod_with_a_folder_on_several_nodes_is_on_the_one_that_its_object_names() {
+    let folders = [("nodes/n1/pods/shop_web-0/sysctl", ""), ("nodes/n2/pods/shop_web-0/sysctl", "")];
+    let text = refusal(names(&snapshot(&folders)), "shop/web-0");
+    assert!(text.contains("n1, n2; remove it where the pod is not"), "{text}");
+    let told = snapshot(&[&[("cluster/pods.json", PODS)], &folders[..]].concat());
+    assert!(matches!(to(&told, "web-0").home, Home::Netns(id) if told.netns(id).dir == "nodes/n1/pods/shop_web-0"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::error::Error;
 use crate::net::{Packet, Protocol, Transport};
-use crate::retrace::{Atlas, Point, Retraced, Standing};
+use crate::retrace::{Atlas, Captured, Point, Retraced, Standing};
 use crate::trace::Way;
 
 use super::read::Subject;
@@ -26,7 +26,7 @@ struct Flow {
 
 /// What decides of a packet: those that are the same in it go the same way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Shape {
+pub(in crate::cli) struct Shape {
     flow: Flow,
     packet: Packet,
     standing: Standing,
@@ -54,7 +54,7 @@ impl<'a, 's> Groups<'a, 's> {
 
     /// Counts a packet to its group.
     pub(super) fn add(&mut self, subject: Subject) {
-        let shape = self.shape(&subject);
+        let shape = shape(self.atlas, &subject.point, &subject.captured, subject.standing);
         let known = self.shapes.get(&shape).and_then(|place| self.all.get_mut(*place));
         if let Some(group) = known {
             group.count += 1;
@@ -85,38 +85,39 @@ impl<'a, 's> Groups<'a, 's> {
         }
         Ok(())
     }
-
-    fn shape(&self, subject: &Subject) -> Shape {
-        let mut packet = subject.captured.packet.clone();
-        let mut layer = Some(&mut packet);
-        while let Some(own) = layer {
-            own.length = self.atlas.length_class(own.length);
-            if let Transport::Tcp { flags, .. } = &mut own.transport {
-                // PSH, URG and the bits of congestion make no other segment of it.
-                *flags &= 0x17;
-            }
-            layer = own.inner.as_deref_mut();
-        }
-        // The outer source port of a tunnel is a hash.
-        if let (Some(_), Transport::Udp { source, .. }) = (&packet.inner, &mut packet.transport) {
-            *source = None;
-        }
-        Shape { flow: flow(subject), packet, standing: subject.standing }
-    }
 }
 
-fn flow(subject: &Subject) -> Flow {
-    let packet = subject.captured.packet.innermost();
+/// The shape of a packet that was captured at a point.
+pub(in crate::cli) fn shape(atlas: &Atlas<'_>, point: &Point, captured: &Captured, standing: Standing) -> Shape {
+    let mut packet = captured.packet.clone();
+    let mut layer = Some(&mut packet);
+    while let Some(own) = layer {
+        own.length = atlas.length_class(own.length);
+        if let Transport::Tcp { flags, .. } = &mut own.transport {
+            // PSH, URG and the bits of congestion make no other segment of it.
+            *flags &= 0x17;
+        }
+        layer = own.inner.as_deref_mut();
+    }
+    // The outer source port of a tunnel is a hash.
+    if let (Some(_), Transport::Udp { source, .. }) = (&packet.inner, &mut packet.transport) {
+        *source = None;
+    }
+    Shape { flow: flow(point, captured), packet, standing }
+}
+
+fn flow(point: &Point, captured: &Captured) -> Flow {
+    let packet = captured.packet.innermost();
     let (source, destination) = match packet.transport {
         Transport::Icmp { kind, code, id, .. } => (id.unwrap_or(0), u16::from(kind) << 8 | u16::from(code)),
         _ => (packet.source_port().unwrap_or(0), packet.destination_port().unwrap_or(0)),
     };
     Flow {
-        point: subject.point.clone(),
-        way: subject.captured.way,
+        point: point.clone(),
+        way: captured.way,
         protocol: packet.protocol(),
         source: (packet.ip.source, source),
         destination: (packet.ip.destination, destination),
-        is_tunnelled: subject.captured.packet.inner.is_some(),
+        is_tunnelled: captured.packet.inner.is_some(),
     }
 }

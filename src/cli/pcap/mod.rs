@@ -14,6 +14,8 @@ use super::args::{Explain, Format, Per};
 use super::explain::patiently;
 use super::{Outcome, exit, open, output};
 use group::Groups;
+pub(super) use group::{Shape, shape};
+pub(super) use read::not_walked;
 use read::{Reading, Subject};
 use show::Show;
 
@@ -32,13 +34,13 @@ pub(super) fn explain(typed: &Explain, named: &Path) -> Result<Outcome, Error> {
     let mut show = Show::new(typed, &snapshot, &file);
     match (wanted, typed.per) {
         (Some(number), _) => one(&mut reading, number, &atlas, &mut show)?,
-        (None, Per::Packet) => reading.each(|subject| {
+        (None, Per::Packet) => reading.each(reading.progress(), |subject| {
             let retraced = atlas.retrace(&subject.point, &subject.captured, subject.standing);
             show.packet(&subject, 1, &retraced)
         })?,
         (None, Per::Flow) => {
             let mut groups = Groups::new(&atlas);
-            reading.each(|subject| {
+            reading.each(reading.progress().unseen(), |subject| {
                 groups.add(subject);
                 Ok(())
             })?;

@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use crate::capture;
 use crate::capture::batch::Batch;
 use crate::capture::reader::Reader;
-use crate::capture::{self, Direction};
 use crate::error::Error;
 use crate::net::{Packet, Transport};
 use crate::retrace::{Captured, Flows, Gathered, Pieces, Point, Standing, captured};
-use crate::snapshot::{LinkKind, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::trace::Way;
-use crate::wire::{Dissector, Frame, Held, Ports, Unheld};
+use crate::wire::{Dissector, Frame, Held, Unheld};
 
-use super::super::point;
+use super::super::decode::run::Progress;
+use super::super::{output, point, ports};
 
 /// A packet that can be walked.
 #[derive(Clone, Debug)]
@@ -35,8 +36,8 @@ pub(super) struct Reading<'s> {
     at: Option<String>,
     reader: Reader,
     dissector: Dissector,
-    /// The interfaces' points, as far as packets have named them.
-    points: HashMap<u32, Result<Point, String>>,
+    /// The points of interfaces, and of their devices where they stand for all, as far as packets have named them.
+    points: HashMap<(u32, Option<u32>), Result<Point, String>>,
     flows: HashMap<Point, Flows>,
     pieces: Pieces<Subject>,
     /// How many packets were not walked, by what they are.
@@ -67,7 +68,7 @@ impl<'s> Reading<'s> {
             file: file.to_owned(),
             at: at.map(str::to_owned),
             reader: Reader::open(file, 0)?,
-            dissector: Dissector::new(ports(snapshot)),
+            dissector: Dissector::new(ports::of_snapshot(snapshot)),
             points: HashMap::new(),
             flows: HashMap::new(),
             pieces: Pieces::default(),
@@ -77,10 +78,20 @@ impl<'s> Reading<'s> {
         })
     }
 
-    /// Hands every packet that can be walked to somebody.
-    pub(super) fn each(&mut self, mut hear: impl FnMut(Subject) -> Result<(), Error>) -> Result<(), Error> {
+    /// How far the reading is.
+    pub(super) fn progress(&self) -> Progress {
+        Progress::new(std::slice::from_ref(&self.file), vec![self.reader.consumed()])
+    }
+
+    /// Hands every packet that can be walked to somebody. `progress` tells how far it is.
+    pub(super) fn each(
+        &mut self,
+        mut progress: Progress,
+        mut hear: impl FnMut(Subject) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let mut batch = Batch::default();
         while self.reader.fill(&mut batch) {
+            progress.tell();
             for place in 0..batch.len() {
                 let Some(frame) = batch.frame(place) else { continue };
                 self.packets += 1;
@@ -98,6 +109,7 @@ impl<'s> Reading<'s> {
             self.walked += 1;
             hear(whole(gathered))?;
         }
+        output::progress("");
         Ok(())
     }
 
@@ -132,12 +144,12 @@ impl<'s> Reading<'s> {
     }
 
     fn read(&mut self, frame: &Frame<'_>, batch: &Batch, place: usize) -> Read {
-        let point = match self.point(frame.interface, batch) {
+        let point = match self.point(frame, batch) {
             Ok(point) => point,
             Err(what) => return Read::LeftOut(what),
         };
         let decoded = self.dissector.decode(frame.link_type, frame.bytes, frame.length);
-        let told = direction(batch, place)
+        let told = point::way(batch, place)
             .or_else(|| decoded.is_outgoing().map(|is_outgoing| if is_outgoing { Way::Out } else { Way::In }));
         let held = match decoded.packet() {
             Ok(held) => held,
@@ -168,9 +180,11 @@ impl<'s> Reading<'s> {
         }
     }
 
-    /// Where an interface was captured.
-    fn point(&mut self, interface: u32, batch: &Batch) -> Result<Point, String> {
-        if let Some(known) = self.points.get(&interface) {
+    /// Where a packet was captured.
+    fn point(&mut self, frame: &Frame<'_>, batch: &Batch) -> Result<Point, String> {
+        let interface = frame.interface;
+        let key = (interface, point::device_index(frame));
+        if let Some(known) = self.points.get(&key) {
             return known.clone();
         }
         let described = usize::try_from(interface).ok().and_then(|place| batch.points().get(place)).cloned();
@@ -191,9 +205,10 @@ impl<'s> Reading<'s> {
                 Err(format!("captured on {name}"))
             }
             _ => point::of_interface(self.at.as_deref(), &self.file, &described, self.snapshot)
-                .map_err(|err| err.to_string()),
+                .map_err(|err| err.to_string())
+                .and_then(|found| point::one_of_all(found, key.1, self.snapshot)),
         };
-        self.points.insert(interface, found.clone());
+        self.points.insert(key, found.clone());
         found
     }
 
@@ -229,14 +244,6 @@ pub(super) fn listed(left_out: &BTreeMap<String, u64>) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// Which way a packet went, where its block says so.
-fn direction(batch: &Batch, place: usize) -> Option<Way> {
-    match batch.options(place).direction()? {
-        Direction::In(_) => Some(Way::In),
-        Direction::Out => Some(Way::Out),
-    }
-}
-
 /// A packet whose parts have all been seen that will be.
 fn whole(gathered: Gathered<Subject>) -> Subject {
     let mut packet = gathered.first.captured.packet.clone();
@@ -251,7 +258,7 @@ fn whole(gathered: Gathered<Subject>) -> Subject {
 }
 
 /// What the walk doesn't follow.
-fn not_walked(packet: &Packet) -> Option<&'static str> {
+pub(in crate::cli) fn not_walked(packet: &Packet) -> Option<&'static str> {
     let v6 = packet.ip.destination.is_ipv6();
     match packet.transport {
         _ if packet.ip.destination.is_multicast() => Some("multicast"),
@@ -260,24 +267,4 @@ fn not_walked(packet: &Packet) -> Option<&'static str> {
         Transport::Icmp { kind: 133..=137, .. } if v6 => Some("neighbour discovery"),
         _ => None,
     }
-}
-
-/// The ports by which tunnels are known: the usual ones, and those of the snapshot's devices and relays.
-fn ports(snapshot: &Snapshot) -> Ports {
-    let mut ports = Ports::default();
-    for netns in &snapshot.namespaces {
-        for link in netns.links.iter().flatten() {
-            if let LinkKind::Vxlan(settings) = &link.kind
-                && !ports.vxlan.contains(&settings.port)
-            {
-                ports.vxlan.push(settings.port);
-            }
-        }
-        for relay in &netns.relays {
-            if !ports.flannel_udp.contains(&relay.port) {
-                ports.flannel_udp.push(relay.port);
-            }
-        }
-    }
-    ports
 }

@@ -11,6 +11,7 @@ use crate::snapshot::Snapshot;
 use crate::trace::{Answer, Place, Sighting};
 
 use super::super::args::{Explain, Format};
+use super::super::packed::Packed;
 use super::super::{exit, explain, output, unread};
 use super::read::{Reading, Subject, counted, listed};
 use super::worse;
@@ -28,7 +29,7 @@ pub(super) struct Show<'a> {
     snapshot: &'a Snapshot,
     file: String,
     style: Style,
-    out: Option<Box<dyn Write>>,
+    out: Option<Packed>,
     is_whole: bool,
     code: u8,
     shown: u64,
@@ -140,6 +141,10 @@ impl<'a> Show<'a> {
         } else {
             self.put(b"")?;
         }
+        let ended = self.out.take().map_or(Ok(()), Packed::finish);
+        if !self.is_closed {
+            self.written(ended)?;
+        }
         Ok(self.code)
     }
 
@@ -152,7 +157,14 @@ impl<'a> Show<'a> {
             Some(out) => out,
             None => self.out.insert(output::open(file)?),
         };
-        match out.write_all(bytes).and_then(|()| out.flush()) {
+        let put = out.put(bytes);
+        self.written(put)
+    }
+
+    /// What becomes of what was written.
+    fn written(&mut self, result: io::Result<()>) -> Result<(), Error> {
+        let file = self.typed.written.file();
+        match result {
             Err(err) if err.kind() == io::ErrorKind::BrokenPipe => {
                 self.is_closed = true;
                 Ok(())

@@ -1,11 +1,9 @@
 //! `snapshot.json`: when the snapshot was taken, by what, and what could not be.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-
-use crate::net::calendar;
 
 /// A file or a folder that could not be taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -38,6 +36,8 @@ pub(super) struct Meta<'a> {
     pub taken: &'a str,
     pub by: String,
     pub node: &'a str,
+    /// The time zone in which the tools ran, by which nft prints times.
+    pub timezone: &'static str,
     /// The kernel's version.
     pub kernel: &'a str,
     pub namespaces: &'a [Read],
@@ -49,9 +49,6 @@ pub(super) struct Meta<'a> {
 }
 
 impl Meta<'_> {
-    /// The layout that this program writes.
-    pub const SCHEMA: &'static str = "flowtrace/snapshot/1";
-
     pub fn text(&self) -> String {
         let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
         text.push('\n');
@@ -59,28 +56,22 @@ impl Meta<'_> {
     }
 }
 
+/// What to do where tools are missing, once for all the files that they would have filled.
+pub(super) fn lacking(failed: &[Failed]) -> Option<String> {
+    let tool = |failed: &'_ Failed| failed.why.strip_suffix(" is not installed")?.rsplit(' ').next().map(str::to_owned);
+    let tools: BTreeSet<String> = failed.iter().filter_map(tool).collect();
+    let tools = tools.into_iter().collect::<Vec<_>>().join(" ");
+    (!tools.is_empty()).then(|| {
+        format!(
+            "this node lacks {tools}: install what has them (Debian's packages are iptables, nftables, ipset and \
+             conntrack) and take it again"
+        )
+    })
+}
+
 /// The kernel's version, where it tells.
 pub(super) fn kernel() -> String {
     fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
-}
-
-/// Seconds since 1970.
-pub(super) fn seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
-}
-
-/// This moment, as RFC 3339 writes it, to the millisecond.
-pub(super) fn now() -> String {
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    moment(time.as_secs(), time.subsec_millis())
-}
-
-fn moment(seconds: u64, milliseconds: u32) -> String {
-    let seconds = i64::try_from(seconds).unwrap_or_default();
-    let (year, month, day) = calendar::civil(seconds.div_euclid(calendar::DAY));
-    let of_day = seconds.rem_euclid(calendar::DAY);
-    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milliseconds:03}Z")
 }
 
 #[cfg(test)]
@@ -88,9 +79,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_written_as_it_is_read() {
-        let text = moment(1_795_916_104, 42);
-        assert_eq!(text, "2026-11-29T01:35:04.042Z");
-        assert_eq!(calendar::moment(&text), Some(1_795_916_104));
+    fn missing_tools_are_named_once() {
+        let failed = |why: &str| Failed { file: "nodes/n1/host/x".to_owned(), why: why.to_owned() };
+        let legacy = "the kernel has tables of iptables-legacy (nat), and iptables-legacy-save is not installed";
+        let all = ["nft is not installed", "nft: no (exit 1)", legacy, "nft is not installed"].map(failed);
+        assert!(lacking(&all).unwrap().starts_with("this node lacks iptables-legacy-save nft: install"));
+        assert_eq!(lacking(&[failed("nft: no (exit 1)")]), None);
     }
 }

@@ -11,49 +11,42 @@ mod find;
 mod kernel;
 mod meta;
 mod netlink;
+mod netns;
 mod pods;
 mod process;
 mod ruleset;
-mod sink;
 mod space;
 mod sysctl;
 mod tool;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Write;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use nix::sched::{CloneFlags, setns};
 
+use crate::collect::clock;
+use crate::collect::sink::{Sink, Target};
+use crate::collect::stop::Stop;
 use crate::error::Error;
+use crate::load::layout::is_node_name;
+use crate::load::meta::SCHEMA;
 
 use find::Found;
 use meta::{Meta, Read};
 use pods::Pods;
-use sink::Sink;
 use space::{Ledger, Writer};
 use tool::Tools;
 
 pub use meta::Failed;
+pub use netns::{Namespaces, Netns};
 
 /// More workers than this would only wait for each other.
 const MOST_WORKERS: usize = 8;
-
-/// Where a snapshot goes.
-pub enum Target<'a> {
-    /// A folder, which must be new or empty.
-    Folder(&'a Path),
-    /// A `.tar.gz`, which must be new.
-    File(&'a Path),
-    /// A `.tar.gz` on a stream.
-    Stream(Box<dyn Write + Send>),
-}
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -83,31 +76,28 @@ struct Space {
 type Names<'a> = [(&'a str, &'a File)];
 
 /// Takes the snapshot. `node` is the node's name where the kubelet doesn't tell it; `tell` hears how many namespaces of
-/// how many have been read.
-pub fn collect(target: Target<'_>, node: Option<&str>, tell: &(dyn Fn(usize, usize) + Sync)) -> Result<Taken, Error> {
-    let taken = meta::now();
-    let node = match node {
-        Some(name) if !agent::is_name(name) => {
-            return Err(Error::Usage(format!("--node {name:?}: a node's name is letters, digits, `-` and `.`")));
-        }
-        Some(name) => name.to_owned(),
-        None => agent::name(),
-    };
+/// how many have been read. Where it fails, or `stop` asks to end, nothing is left of it.
+pub fn collect(
+    target: Target<'_>,
+    node: Option<&str>,
+    stop: &Stop,
+    tell: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Taken, Error> {
+    let taken = clock::now();
+    let node = node_name(node)?;
     let mut notes = Vec::new();
     let spaces = spaces(&node, &mut notes)?;
-    let sink = match target {
-        Target::Folder(path) => Sink::folder(path)?,
-        Target::File(path) => Sink::file(path, meta::seconds())?,
-        Target::Stream(stream) => Sink::stream(stream, meta::seconds()),
-    };
+    let sink = Sink::new(target, clock::seconds(), stop)?;
     let ledger = Ledger::default();
-    let read = read_all(&spaces, &sink, &ledger, tell)?;
+    let read = read_all(&spaces, &sink, &ledger, (stop, tell))?;
     let (failed, changed) = ledger.told();
+    notes.extend(meta::lacking(&failed));
     let meta = Meta {
-        schema: Meta::SCHEMA,
+        schema: SCHEMA,
         taken: &taken,
         by: format!("flowtrace {}", env!("CARGO_PKG_VERSION")),
         node: &node,
+        timezone: command::TIMEZONE,
         kernel: &meta::kernel(),
         namespaces: &read,
         changed: &changed,
@@ -115,8 +105,20 @@ pub fn collect(target: Target<'_>, node: Option<&str>, tell: &(dyn Fn(usize, usi
         notes: &notes,
     };
     sink.put("snapshot.json", &meta.text())?;
+    stop.check()?;
     sink.finish()?;
     Ok(Taken { node, namespaces: read.len(), failed, changed, notes, is_root: is_root() })
+}
+
+/// The node's name, as typed or as the kubelet is told.
+pub(crate) fn node_name(typed: Option<&str>) -> Result<String, Error> {
+    match typed {
+        Some(name) if !is_node_name(name) => {
+            Err(Error::Usage(format!("--node {name:?}: a node's name is letters, digits, `-` and `.`")))
+        }
+        Some(name) => Ok(name.to_owned()),
+        None => Ok(agent::name()),
+    }
 }
 
 /// Every namespace of the node that is worth a folder, the host's own first.
@@ -131,7 +133,10 @@ fn spaces(node: &str, notes: &mut Vec<String>) -> Result<Vec<Space>, Error> {
     let pods = Pods::read();
     let mut named: BTreeMap<String, Space> = BTreeMap::new();
     let mut left_out = 0;
-    for found in find::others(own.found.number) {
+    let mut others = find::others(own.found.number);
+    // Of two sandboxes of a pod, the one in which something runs gets the pod's name.
+    others.sort_by_key(|found| found.processes.is_empty());
+    for found in others {
         let Some((folder, named_by)) = name(&pods, &found) else {
             left_out += 1;
             continue;
@@ -160,7 +165,7 @@ fn name(pods: &Pods, found: &Found) -> Option<(String, &'static str)> {
         return Some((folder.to_owned(), "cni"));
     }
     // `ip netns` knows what people called it; a runtime's names are random.
-    let label = found.label.as_ref().filter(|label| agent::is_name(label) && label.len() < 16 && !label.contains('_'));
+    let label = found.label.as_ref().filter(|label| is_node_name(label) && label.len() < 16 && !label.contains('_'));
     let global = |address: &&IpAddr| match address {
         IpAddr::V4(_) => true,
         IpAddr::V6(address) => !address.is_unicast_link_local(),
@@ -200,7 +205,7 @@ fn read_all(
     spaces: &[Space],
     sink: &Sink,
     ledger: &Ledger,
-    tell: &(dyn Fn(usize, usize) + Sync),
+    (stop, tell): (&Stop, &(dyn Fn(usize, usize) + Sync)),
 ) -> Result<Vec<Read>, Error> {
     let tools = Tools::look();
     let names = spaces.iter().filter_map(|space| Some((space.found.label.as_deref()?, &space.found.file)));
@@ -209,7 +214,7 @@ fn read_all(
     let read: Mutex<Vec<Read>> = Mutex::default();
     let work = || -> Result<(), Error> {
         while let Some(space) = spaces.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let writer = Writer { sink, dir: &space.dir, ledger };
+            let writer = Writer { sink, dir: &space.dir, ledger, stop };
             let times = enter_and_read(space, &names, &tools, &writer)?;
             read.lock().unwrap_or_else(PoisonError::into_inner).extend(times);
             tell(done.fetch_add(1, Ordering::Relaxed) + 1, spaces.len());
@@ -231,7 +236,7 @@ fn read_all(
 
 /// Reads a namespace in the calling thread, which stays in it; `None` where it can't be entered.
 fn enter_and_read(space: &Space, names: &Names<'_>, tools: &Tools, writer: &Writer<'_>) -> Result<Option<Read>, Error> {
-    let started = meta::now();
+    let started = clock::now();
     if find::own() != Some(space.found.number)
         && let Err(errno) = setns(&space.found.file, CloneFlags::CLONE_NEWNET)
     {
@@ -247,7 +252,7 @@ fn enter_and_read(space: &Space, names: &Names<'_>, tools: &Tools, writer: &Writ
     ruleset::take(tools, writer)?;
     writer.put("sysctl", &sysctl::text())?;
     let Space { dir, named_by, found } = space;
-    Ok(Some(Read { dir: dir.clone(), netns: found.number, named_by, started, ended: meta::now() }))
+    Ok(Some(Read { dir: dir.clone(), netns: found.number, named_by, started, ended: clock::now() }))
 }
 
 fn write_table(table: netlink::Table, writer: &Writer<'_>) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A process, which may end at any time.
 #[derive(Clone, Debug)]
@@ -23,7 +23,33 @@ pub(super) fn all() -> Vec<Process> {
     processes
 }
 
+/// The mount namespaces of the node itself and of this program: what runs in another one sees files of its own under
+/// the same names.
+pub(super) struct Mounts([Option<PathBuf>; 2]);
+
+impl Mounts {
+    /// Looks which they are.
+    pub fn look() -> Self {
+        Self(["/proc/1", "/proc/self"].map(|process| mounts(Path::new(process))))
+    }
+}
+
+fn mounts(process: &Path) -> Option<PathBuf> {
+    fs::read_link(process.join("ns/mnt")).ok()
+}
+
 impl Process {
+    /// Whether it is root's and sees the node's files: what it says of itself can be believed.
+    pub fn is_of_node(&self, Mounts(own): &Mounts) -> bool {
+        let mounts = mounts(&self.path);
+        mounts.is_some() && own.contains(&mounts) && fs::metadata(&self.path).is_ok_and(|metadata| metadata.uid() == 0)
+    }
+
+    /// The program that it runs.
+    pub fn program(&self) -> Option<PathBuf> {
+        fs::read_link(self.path.join("exe")).ok()
+    }
+
     /// The number of the network namespace that it is in.
     pub fn netns(&self) -> Option<u64> {
         fs::metadata(self.path.join("ns/net")).ok().map(|metadata| metadata.ino())

@@ -3,18 +3,30 @@
 //! A tool is run only where the kernel has what it would ask for: to ask loads modules and, in iptables-legacy, makes
 //! tables. What the kernel doesn't have is empty.
 
+use std::collections::HashMap;
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
+use crate::collect::clock;
+use crate::collect::sink::Spool;
 use crate::error::Error;
+use crate::load::ELSEWHERE;
+use crate::net::Family;
 
 use super::netlink;
+use super::netlink::nft::{self, Fault, Tool, Written};
 use super::space::{Program, Writer};
 use super::tool::{Saves, Tools};
 
 /// How often the rules are read where they change meanwhile; it may take long.
 const ATTEMPTS: usize = 2;
+
+/// How often our own reading begins where rules change meanwhile.
+const OWN_ATTEMPTS: usize = 5;
+
+/// With so many rules of iptables-nft's, the time that `nft list ruleset` takes begins to grow with their square.
+const MANY_RULES: usize = 4096;
 
 /// Where the kernel lists the tables of iptables-legacy that a namespace has.
 const LEGACY: [&str; 2] = ["/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names"];
@@ -30,15 +42,19 @@ pub(super) fn take(tools: &Tools, writer: &Writer<'_>) -> Result<(), Error> {
     } else {
         writer.put("ipset", "")?;
     }
+    // Hardly any node has the tool, or rules that ask about what it shows.
+    if let Some(program) = tools.nfacct.as_ref().filter(|_| tools.kernel.has_acct()) {
+        writer.run("nfacct", Ok(program), &[&["list"]])?;
+    }
     conntrack(tools, writer)?;
     recent(writer)
 }
 
 /// nft's rules, in nft's words and in those of iptables, again where they changed between the two.
 fn rules(tools: &Tools, writer: &Writer<'_>) -> Result<(), Error> {
-    let saves = [("iptables-save", &tools.inet), ("ip6tables-save", &tools.inet6)];
+    let saves = [(Family::Inet, "iptables-save", &tools.inet), (Family::Inet6, "ip6tables-save", &tools.inet6)];
     if !tools.kernel.has_nft() {
-        for (file, _) in saves.iter().filter(|(_, saves)| saves.nft.is_some()) {
+        for (_, file, _) in saves.iter().filter(|(.., saves)| saves.nft.is_some()) {
             writer.put(file, "")?;
         }
         return writer.put("nft.txt", "");
@@ -47,26 +63,100 @@ fn rules(tools: &Tools, writer: &Writer<'_>) -> Result<(), Error> {
     for attempt in 1..=ATTEMPTS {
         let before = generation();
         let mut taken = Vec::new();
-        for (file, saves) in saves {
+        let mut written = Vec::new();
+        for (family, file, saves) in saves {
             if let Some(program) = &saves.nft {
-                taken.push((file, writer.output(file, Ok(program), &[&["-c"]])?));
+                let output = match own(family, file, saves, writer)? {
+                    Some((spool, tables)) => {
+                        written.extend(tables);
+                        Ok(spool)
+                    }
+                    None => writer.output(file, Ok(program), &[&["-c"]])?,
+                };
+                taken.push((file, output));
             }
         }
-        taken.push(("nft.txt", writer.output("nft.txt", program(tools.nft.as_ref(), "nft"), &[&["list", "ruleset"]])?));
-        let is_same = before == generation();
+        taken.push(("nft.txt", listing(program(tools.nft.as_ref(), "nft"), &written, writer)?));
+        let is_same = before.is_some() && before == generation();
         if !is_same && attempt < ATTEMPTS {
-            taken.into_iter().filter_map(|(_, output)| output.ok()).for_each(|spool| writer.forget(spool));
+            taken.into_iter().filter_map(|(_, output)| output.ok()).for_each(|spool| writer.forget(&spool));
             continue;
         }
         for (file, output) in taken {
+            // Each of them may be of a moment between two changes, and all of them of different ones.
+            if !is_same && output.is_ok() {
+                writer.changed(file);
+            }
             writer.settle(file, output)?;
-        }
-        if !is_same {
-            writer.changed("nft.txt");
         }
         break;
     }
     Ok(())
+}
+
+/// A family's rules by our own asking, in the tool's words; `None` where the tool is to be asked. As the tool does, it
+/// begins anew where something has changed meanwhile, but not for ever.
+fn own(family: Family, file: &str, saves: &Saves, writer: &Writer<'_>) -> Result<Option<(Spool, Vec<Written>)>, Error> {
+    let Some(tool) = &saves.known else { return Ok(None) };
+    for _ in 1..OWN_ATTEMPTS {
+        let before = netlink::nft_generation().ok().flatten();
+        let Some((spool, tables)) = once(family, file, tool, writer)? else { return Ok(None) };
+        if before.is_some() && before == netlink::nft_generation().ok().flatten() {
+            return Ok(Some((spool, tables)));
+        }
+        writer.forget(&spool);
+    }
+    once(family, file, tool, writer)
+}
+
+/// The same, of whatever moments.
+fn once(family: Family, file: &str, tool: &Tool, writer: &Writer<'_>) -> Result<Option<(Spool, Vec<Written>)>, Error> {
+    writer.stop.check()?;
+    let mut spool = writer.spool(file)?;
+    let result = nft::save(family, tool, clock::seconds(), &mut |text| {
+        // The caller sees that somebody asks to end.
+        if writer.stop.is_asked() { Err(io::ErrorKind::Interrupted.into()) } else { spool.file.write_all(text) }
+    });
+    writer.stop.check()?;
+    match result {
+        Ok(tables) => Ok(Some((spool, tables))),
+        Err(Fault::Unknown) => {
+            writer.forget(&spool);
+            Ok(None)
+        }
+        Err(Fault::Unwritten(source)) => Err(writer.sink.unwritten(source)),
+    }
+}
+
+/// `nft list ruleset`. Where that would take long, the base chains alone are listed of a table whose rules are all in
+/// `iptables-save`: they tell in what order the kernel calls them among the others.
+fn listing(program: Program<'_>, written: &[Written], writer: &Writer<'_>) -> Result<Result<Spool, String>, Error> {
+    const FILE: &str = "nft.txt";
+    let whole = || writer.output(FILE, program, &[&["list", "ruleset"]]);
+    let listed = |table: &Written| Some(format!("{ELSEWHERE} ({} rules)\n{}", table.rules, table.listing.as_ref()?));
+    let listings: HashMap<_, _> = written.iter().filter_map(|table| Some((&table.name, listed(table)?))).collect();
+    let Ok(tables) = nft::tables() else { return whole() };
+    let rules: usize = written.iter().map(|table| table.rules).sum();
+    let is_safe = tables.iter().all(|table| listings.contains_key(table) || table.words().is_some());
+    if program.is_err() || listings.is_empty() || rules < MANY_RULES || !is_safe {
+        return whole();
+    }
+    let mut spool = writer.spool(FILE)?;
+    for table in &tables {
+        let Some(listing) = listings.get(table) else {
+            let Some(words) = table.words() else { continue };
+            let [family, name] = words;
+            // It may have gone since.
+            if writer.add(&spool, program, &["list", "table", family, name])?.is_err() {
+                writer.forget(&spool);
+                return whole();
+            }
+            continue;
+        };
+        let listed = spool.file.write_all(listing.as_bytes());
+        listed.map_err(|source| writer.sink.unwritten(source))?;
+    }
+    Ok(Ok(spool))
 }
 
 fn program<'p>(path: Option<&'p PathBuf>, name: &'p str) -> Program<'p> {
@@ -110,15 +200,29 @@ fn legacy(
 /// The tracked connections. The tool's default is one family alone in some versions.
 fn conntrack(tools: &Tools, writer: &Writer<'_>) -> Result<(), Error> {
     const LIST: [&[&str]; 2] = [&["-L", "-f", "ipv4", "-o", "extended"], &["-L", "-f", "ipv6", "-o", "extended"]];
-    if let Some(program) = tools.conntrack.as_ref().filter(|_| tools.kernel.has_conntrack_netlink()) {
+    let has_module = tools.kernel.has_conntrack_netlink();
+    if let Some(program) = tools.conntrack.as_ref().filter(|_| has_module) {
         return writer.run("conntrack", Ok(program), &LIST);
     }
     match fs::File::open("/proc/thread-self/net/nf_conntrack") {
         Ok(mut file) => writer.fill("conntrack", |spool| io::copy(&mut file, spool).map(drop)),
         // Without connection tracking there are no connections.
         Err(_) if fs::metadata("/proc/sys/net/netfilter/nf_conntrack_count").is_err() => writer.put("conntrack", ""),
-        Err(_) => writer.run("conntrack", Err("conntrack"), &LIST),
+        Err(_) => {
+            writer.fail("conntrack", untold(tools.conntrack.is_some()));
+            Ok(())
+        }
     }
+}
+
+/// Why the connections can't be listed, where the kernel tracks some.
+fn untold(is_installed: bool) -> String {
+    if !is_installed {
+        return "conntrack is not installed".to_owned();
+    }
+    "the kernel lists its connections by the module nf_conntrack_netlink, which is not loaded, and nothing is loaded here \
+     (`modprobe nf_conntrack_netlink` does it)"
+        .to_owned()
 }
 
 /// The lists of the `recent` match.
@@ -134,4 +238,15 @@ fn recent(writer: &Writer<'_>) -> Result<(), Error> {
         writer.fill(&format!("recent/{name}"), |spool| io::copy(&mut fs::File::open(&path)?, spool).map(drop))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_that_is_there_is_not_said_to_be_missing() {
+        assert_eq!(untold(false), "conntrack is not installed");
+        assert!(untold(true).contains("nf_conntrack_netlink") && !untold(true).contains("not installed"));
+    }
 }

@@ -6,11 +6,12 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use crate::collect::sink::{Sink, Spool};
+use crate::collect::stop::Stop;
 use crate::error::Error;
 
 use super::command;
 use super::meta::Failed;
-use super::sink::{Sink, Spool};
 
 /// What is known of the files that are not as they should be.
 #[derive(Debug, Default)]
@@ -28,6 +29,7 @@ pub(super) struct Writer<'a> {
     /// The namespace's folder in the snapshot.
     pub dir: &'a str,
     pub ledger: &'a Ledger,
+    pub stop: &'a Stop,
 }
 
 impl Ledger {
@@ -56,6 +58,7 @@ impl Writer<'_> {
 
     /// Writes a whole file.
     pub fn put(&self, file: &str, text: &str) -> Result<(), Error> {
+        self.stop.check()?;
         self.sink.put(&self.path(file), text)
     }
 
@@ -71,9 +74,10 @@ impl Writer<'_> {
 
     /// Writes a file by reading another one.
     pub fn fill(&self, file: &str, read: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), Error> {
+        self.stop.check()?;
         let mut spool = self.sink.spool(&self.path(file))?;
         if let Err(err) = read(&mut spool.file) {
-            self.sink.forget(spool);
+            self.sink.forget(&spool);
             self.fail(file, err.to_string());
             return Ok(());
         }
@@ -88,22 +92,38 @@ impl Writer<'_> {
 
     /// A program's output, or why there is none.
     pub fn output(&self, file: &str, program: Program<'_>, calls: &[&[&str]]) -> Result<Result<Spool, String>, Error> {
+        if let Err(name) = program {
+            return Ok(Err(format!("{name} is not installed")));
+        }
+        let spool = self.spool(file)?;
+        for args in calls {
+            if let Err(why) = self.add(&spool, program, args)? {
+                self.sink.forget(&spool);
+                return Ok(Err(why));
+            }
+        }
+        Ok(Ok(spool))
+    }
+
+    /// A file to be written to.
+    pub fn spool(&self, file: &str) -> Result<Spool, Error> {
+        self.sink.spool(&self.path(file))
+    }
+
+    /// Adds a program's output to a file, or says why there is none.
+    pub fn add(&self, spool: &Spool, program: Program<'_>, args: &[&str]) -> Result<Result<(), String>, Error> {
         let program = match program {
             Ok(program) => program,
             Err(name) => return Ok(Err(format!("{name} is not installed"))),
         };
-        let spool = self.sink.spool(&self.path(file))?;
-        match calls.iter().try_for_each(|args| command::run(program, args, &spool.file)) {
-            Ok(()) => Ok(Ok(spool)),
-            Err(why) => {
-                self.sink.forget(spool);
-                Ok(Err(why))
-            }
-        }
+        let run = command::run(program, args, &spool.file, self.stop);
+        // What failed may have failed because it was ended.
+        self.stop.check()?;
+        run.map_err(|source| self.sink.unwritten(source))
     }
 
     /// Forgets what was written.
-    pub fn forget(&self, spool: Spool) {
+    pub fn forget(&self, spool: &Spool) {
         self.sink.forget(spool);
     }
 

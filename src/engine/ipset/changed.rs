@@ -29,11 +29,6 @@ pub(super) fn changed<'w>(walk: &'w Walk, name: &str) -> Option<&'w ChangedSet> 
     if sets.is_empty() { None } else { sets.get(&(walk.netns_id(), name.to_owned())) }
 }
 
-pub(super) fn changed_mut<'w>(walk: &'w mut Walk, name: &str) -> Option<&'w mut ChangedSet> {
-    let netns = walk.netns_id();
-    walk.tracker.sets.get_mut(&(netns, name.to_owned()))
-}
-
 /// A set's changes, to write more of them.
 pub(super) fn change_of<'w>(walk: &'w mut Walk, name: &str) -> &'w mut ChangedSet {
     let netns = walk.netns_id();

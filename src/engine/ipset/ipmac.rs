@@ -9,7 +9,7 @@ use crate::snapshot::{ElementId, IpSet, SetEntry, SetProbe, SetSide};
 
 use super::changed::{Frame, change_of, changed, element, same};
 use super::shown::Shown;
-use super::test::counted;
+use super::test::{by_counters, ip_set_match_extensions};
 use super::{Query, Tested, doubt};
 
 /// `bitmap_ipmac_do_test` in `ip_set_bitmap_ipmac.c`: an element without a link address takes the first packet's.
@@ -40,10 +40,11 @@ pub(super) fn bitmap_ipmac_test(walk: &mut Walk, query: Query<'_>, set: &IpSet, 
         }
         _ => {}
     }
-    if counted(walk, set, query, id) {
-        return Tested::Yes(vec![entry.evidence], entry.skbmark);
+    match ip_set_match_extensions(walk, set, query, id) {
+        Some(true) => Tested::Yes(vec![entry.evidence], entry.skbmark),
+        Some(false) => Tested::No,
+        None => by_counters(set, query),
     }
-    Tested::Unknown(format!("set {name}: {}", query.counters.unwrap_or("")), false)
 }
 
 fn of_frame((dev, is_source): &Frame) -> String {

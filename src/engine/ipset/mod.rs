@@ -71,9 +71,10 @@ pub(super) fn test(walk: &mut Walk, state: &HookState, query: Query<'_>, name: &
 /// also where a list holds it.
 pub(super) fn writes(walk: &Walk, name: &str) -> bool {
     let set = |name: &str| walk.netns().ipsets.as_ref().and_then(|sets| sets.get(name));
-    let is_bitmap = |name: &str| set(name).is_some_and(|set| set.kind == "bitmap:ip,mac");
-    let holds_bitmap = set(name).is_some_and(|list| list.members.iter().any(|member| is_bitmap(&member.name)));
-    is_bitmap(name) || holds_bitmap || walk.tracker.sets.values().any(|set| set.changes.has_added())
+    let counts = walk.netns().netfilter.asks_set_counters();
+    let keeps = |name: &str| set(name).is_some_and(|set| set.kind == "bitmap:ip,mac" || counts && set.counters);
+    let holds_one = set(name).is_some_and(|list| list.members.iter().any(|member| keeps(&member.name)));
+    keeps(name) || holds_one || walk.tracker.sets.values().any(|set| set.changes.has_added())
 }
 
 /// Adds what the packet shows to a set, or deletes it (`ip_set_add`, `ip_set_del`).

@@ -4,9 +4,9 @@
 use crate::engine::netfilter::HookState;
 use crate::engine::walk::Walk;
 use crate::evidence::Evidence;
-use crate::snapshot::{ElementId, IpSet, SetEntry, SetMember, SetPart};
+use crate::snapshot::{ElementId, IpSet, SetChanges, SetEntry, SetMember, SetPart, SetProbe};
 
-use super::changed::{changed, changed_mut, find};
+use super::changed::{change_of, changes, find};
 use super::ipmac::bitmap_ipmac_test;
 use super::shown::show;
 use super::{Query, Tested, doubt, fits, known};
@@ -33,12 +33,39 @@ pub(super) fn ip_set_test(walk: &mut Walk, state: &HookState, query: Query<'_>, 
     if let Err(what) = &shown.mac {
         return doubt(walk, name, query.sides, what);
     }
-    let found = find(walk, set, &shown.probe());
-    let Some((id, entry)) = found else { return Tested::No };
-    if !counted(walk, set, query, id) {
-        return by_counters(walk, set, query, id, &entry);
+    test_elements(walk, set, query, &shown.probe())
+}
+
+/// The elements that hold the address, longest prefixes first: one whose counters don't fit is passed by
+/// (`mtype_test_cidrs` in `ip_set_hash_gen.h`).
+fn test_elements(walk: &mut Walk, set: &IpSet, query: Query<'_>, probe: &SetProbe<'_>) -> Tested {
+    let mut passed: Option<SetChanges> = None;
+    loop {
+        let found = match &passed {
+            None => find(walk, set, probe),
+            Some(left) => set.find(left, probe).map(|(id, entry)| (id, entry.clone())),
+        };
+        let Some((id, entry)) = found else { return Tested::No };
+        match (ip_set_match_extensions(walk, set, query, id), id) {
+            (Some(true), _) => return holds(set, query, &entry),
+            (Some(false), _) if !set.has(SetPart::Net) => return Tested::No,
+            // Of several devices of a prefix it depends on their places in the hash which the kernel goes on from.
+            (Some(false), ElementId::Saved(_)) if !set.has(SetPart::Iface) => {
+                passed.get_or_insert_with(|| changes(walk, &set.name).clone()).remove(id);
+            }
+            _ => {
+                return match holds(set, query, &entry) {
+                    Tested::Yes(..) => by_counters(set, query),
+                    answer => answer,
+                };
+            }
+        }
     }
-    holds(set, query, &entry)
+}
+
+/// Nobody knows whether the counters fit.
+pub(super) fn by_counters(set: &IpSet, query: Query<'_>) -> Tested {
+    Tested::Unknown(format!("set {}: {}", set.name, query.counters.unwrap_or("")), false)
 }
 
 /// `--return-nomatch` turns the answer of types with exceptions around.
@@ -47,31 +74,27 @@ fn holds(set: &IpSet, query: Query<'_>, entry: &SetEntry) -> Tested {
     if entry.nomatch == turned { Tested::Yes(vec![entry.evidence], entry.skbmark) } else { Tested::No }
 }
 
-/// Counts the packet where the element counts, and says whether that is all that the rule asks
-/// (`ip_set_match_extensions`).
-pub(super) fn counted(walk: &mut Walk, set: &IpSet, query: Query<'_>, id: ElementId) -> bool {
-    if set.counters && query.counts {
+/// Counts the packet where the element counts, and says whether that is all that the rule asks, or fits what it asks of
+/// the counters (`ip_set_match_extensions`). `None` where the packet's length is not known that they have counted.
+pub(super) fn ip_set_match_extensions(
+    walk: &mut Walk,
+    set: &IpSet,
+    query: Query<'_>,
+    element: ElementId,
+) -> Option<bool> {
+    if !set.counters {
+        return Some(true);
+    }
+    if query.counts && walk.netns().netfilter.asks_set_counters() {
         let bytes = u64::from(walk.packet().length);
-        if let Some(changed) = changed_mut(walk, &set.name) {
-            changed.changes.count(id, bytes);
-        }
+        change_of(walk, &set.name).changes.count(element, bytes);
     }
-    !set.counters || query.counters.is_none()
-}
-
-/// An element that the walk itself has added has counted this walk's packets alone.
-fn by_counters(walk: &Walk, set: &IpSet, query: Query<'_>, id: ElementId, entry: &SetEntry) -> Tested {
-    let asked = query.counters.unwrap_or("");
-    let counters = changed(walk, &set.name).and_then(|changed| changed.changes.counters(id));
-    match counters.map(|counters| compare(asked, counters)) {
-        Some(true) => holds(set, query, entry),
-        // A shorter prefix that is there too may have counted otherwise (`mtype_test_cidrs` goes on).
-        Some(false) if !set.has(SetPart::Net) => Tested::No,
-        _ => match holds(set, query, entry) {
-            Tested::Yes(..) => Tested::Unknown(format!("set {}: {asked}", set.name), false),
-            answer => answer,
-        },
+    let Some(asked) = query.counters else { return Some(true) };
+    let (least, most) = walk.length_range();
+    if least != most && asked.contains("--bytes") {
+        return None;
     }
+    set.counters(changes(walk, &set.name), element).map(|counters| compare(asked, counters))
 }
 
 /// `ip_set_match_counter`, for packets and bytes.
@@ -110,11 +133,15 @@ fn list_set_ktest(walk: &mut Walk, state: &HookState, query: Query<'_>, list: &I
     };
     let of_member = Query { counters: None, counts: query.counts && query.counts_in_members, ..query };
     let mut unknown = None;
-    for member in &list.members {
+    for (place, member) in (0u32..).zip(&list.members) {
         match ip_set_test(walk, state, of_member, &member.name, depth) {
             // Which member comes first decides the mark.
             Tested::Yes(lines, skbmark) if unknown.is_none() || !query.maps => {
-                return listed(list, query, member, lines, skbmark);
+                match ip_set_match_extensions(walk, list, query, ElementId::Saved(place)) {
+                    Some(true) => return listed(list, member, lines, skbmark),
+                    Some(false) => {}
+                    None => unknown = Some(by_counters(list, query)),
+                }
             }
             Tested::Yes(..) | Tested::No => {}
             open @ Tested::Unknown(..) => unknown = unknown.or(Some(open)),
@@ -124,10 +151,7 @@ fn list_set_ktest(walk: &mut Walk, state: &HookState, query: Query<'_>, list: &I
 }
 
 /// The member's line stands before the element's.
-fn listed(list: &IpSet, query: Query<'_>, member: &SetMember, mut lines: Vec<Evidence>, skbmark: (u32, u32)) -> Tested {
-    if let Some(asked) = query.counters.filter(|_| list.counters) {
-        return Tested::Unknown(format!("set {}: {asked}", list.name), false);
-    }
+fn listed(list: &IpSet, member: &SetMember, mut lines: Vec<Evidence>, skbmark: (u32, u32)) -> Tested {
     lines.insert(0, member.evidence);
     Tested::Yes(lines, if list.skbinfo { member.skbmark } else { skbmark })
 }

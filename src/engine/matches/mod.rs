@@ -138,7 +138,7 @@ pub(super) fn matches(walk: &mut Walk, ruleset: &Ruleset, state: &HookState, rul
     if of_protocol == Some(false) {
         return None;
     }
-    if walk.skb.in_pieces && pieces::part(walk, state, rule) {
+    if walk.skb.in_pieces && pieces::part(walk, backend, state, rule) {
         walk.part_pieces(rule.evidence);
     }
     // The pieces of a packet are walked as its first one.
@@ -158,7 +158,7 @@ fn extensions_match(walk: &mut Walk, ruleset: &Ruleset, state: &HookState, rule:
     let mut because = vec![rule.evidence];
     let mut open = Vec::new();
     for one in &rule.matches {
-        if writes(walk, one) && !open.drain(..).all(|answer| settle(walk, ruleset, rule, answer)) {
+        if writes(walk, one) && !open.drain(..).all(|answer| settle_before(walk, ruleset, rule, answer)) {
             // What a list keeps changes only if everything before it matched.
             return None;
         }
@@ -210,11 +210,23 @@ fn settle(walk: &mut Walk, ruleset: &Ruleset, rule: &Rule, answer: Answer) -> bo
     }
 }
 
+/// The same where a later match of the rule has an effect of its own, whatever the rule does.
+fn settle_before(walk: &mut Walk, ruleset: &Ruleset, rule: &Rule, answer: Answer) -> bool {
+    match answer {
+        Answer::Unknown(doubt) => known(walk, &doubt).unwrap_or_else(|| choose_doubt(walk, rule, doubt)),
+        answer => settle(walk, ruleset, rule, answer),
+    }
+}
+
+/// What this walk has already taken for the same fact.
+fn known(walk: &Walk, doubt: &Doubt) -> Option<bool> {
+    let holds = if doubt.fact { answered(walk, &doubt.what) } else { None };
+    holds.map(|holds| holds != doubt.invert)
+}
+
 fn settle_doubt(walk: &mut Walk, rule: &Rule, doubt: Doubt) -> bool {
-    if doubt.fact
-        && let Some(holds) = answered(walk, &doubt.what)
-    {
-        return holds != doubt.invert;
+    if let Some(holds) = known(walk, &doubt) {
+        return holds;
     }
     if has_no_effect(&rule.target, walk.packet()) && !doubt.fact {
         // Whether a rule that does nothing matched changes nothing, and one that is only limited matches as a rule.
@@ -222,6 +234,10 @@ fn settle_doubt(walk: &mut Walk, rule: &Rule, doubt: Doubt) -> bool {
         walk.set_certain(false);
         return true;
     }
+    choose_doubt(walk, rule, doubt)
+}
+
+fn choose_doubt(walk: &mut Walk, rule: &Rule, doubt: Doubt) -> bool {
     let why = Why { what: doubt.what, evidence: Some(rule.evidence), gap: true, column: doubt.column };
     let holds = walk.choose(why, ways([None, None])) == 0;
     holds != doubt.invert

@@ -1,16 +1,20 @@
 //! Rules that see each piece of a packet for itself.
 
-use crate::snapshot::{Match, Rule};
+use crate::snapshot::{Backend, Match, Rule};
 
 use super::super::netfilter::HookState;
 use super::super::walk::Walk;
 use super::{Answer, ask};
 
 /// Whether a rule may match one piece of the packet and not another: nothing that it asks is answered no for all.
-pub(super) fn part(walk: &mut Walk, state: &HookState, rule: &Rule) -> bool {
+pub(super) fn part(walk: &mut Walk, backend: Backend, state: &HookState, rule: &Rule) -> bool {
     let mut may_differ = rule.selector.fragment.is_some();
     for one in &rule.matches {
-        match of_all(walk, state, one) {
+        // iptables-nft makes native expressions of these (`nft_add_tcpudp` in `iptables/nft-shared.c`), for which the
+        // kernel reads ports and flags out of whatever a later piece holds (`nft_payload_fast_eval` in
+        // `nf_tables_core.c`).
+        let native = backend == Backend::Nft && matches!(one, Match::Tcp(_) | Match::Udp(_));
+        match of_all(walk, state, one).filter(|_| !native) {
             Some(false) => return false,
             Some(true) => {}
             None => may_differ = true,

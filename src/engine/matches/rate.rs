@@ -1,6 +1,6 @@
 //! Rates and counts that the kernel keeps for a rule and no snapshot holds.
 
-use crate::snapshot::Options;
+use crate::snapshot::{Options, TableFile};
 
 use super::super::walk::Walk;
 use super::Answer;
@@ -12,7 +12,7 @@ pub(super) fn ask(walk: &Walk, options: &Options) -> Answer {
         "hashlimit" => hashlimit_mt(walk, options),
         "quota" => quota_mt(walk, options),
         "connlimit" => connlimit_mt(walk, options),
-        "nfacct" => nfacct_mt(options),
+        "nfacct" => nfacct_mt(walk, options),
         _ => rateest_mt(options),
     }
 }
@@ -67,10 +67,26 @@ fn connlimit_mt(walk: &Walk, options: &Options) -> Answer {
 }
 
 /// `nfacct_mt` in `net/netfilter/xt_nfacct.c`: only an object with a quota that isn't used up doesn't match.
-fn nfacct_mt(options: &Options) -> Answer {
-    let name = value(options, "--nfacct-name");
-    Answer::unknown(format!("the accounting object {name} has no quota, or has used it up"))
+fn nfacct_mt(walk: &Walk, options: &Options) -> Answer {
+    let name = value(options, "--nfacct-name").trim_matches('"');
+    let netns = walk.netns();
+    let known = netns.nfacct.as_ref().map_or(Ok(None), |objects| objects.get(name).map(Some).ok_or(()));
+    let what = format!("the accounting object {name} has no quota, or has used it up");
+    let object = match known {
+        Ok(None) => return Answer::unknown(format!("{what} ({})", netns.lacks("nfacct"))),
+        Err(()) => return Answer::unknown(format!("{what} ({}/nfacct doesn't hold it)", netns.dir)),
+        Ok(Some(object)) => object,
+    };
+    let (least, most) = walk.length_range();
+    match netns.unread_rows(TableFile::Nfacct).next() {
+        None if object.matches(1, least) => Answer::Yes(vec![object.evidence]),
+        None if !object.matches(MOST_OWN, most) => Answer::No,
+        _ => Answer::unknown(what),
+    }
 }
+
+/// So many packets a walk may have an object count, with answers and what passes a rule several times.
+const MOST_OWN: u32 = 64;
 
 /// `xt_rateest_mt` in `net/netfilter/xt_rateest.c`.
 fn rateest_mt(options: &Options) -> Answer {

@@ -4,11 +4,12 @@ use crate::snapshot::NftRule;
 use crate::snapshot::nft::{CtKey, Expr, Exthdr, HeaderField, MetaKey, NumgenMode, Operand, RtKey, Statement};
 
 use super::super::certainty::Certainty;
+use super::field::described;
+use super::write::is_written;
 
 /// Whether a rule's answer is always the kernel's, may branch, or has a part that is not modelled.
 #[must_use]
 pub fn nft_certainty(rule: &NftRule) -> Certainty {
-    let unmodelled = |one: &Statement| matches!(one, Statement::Unmodelled(_) | Statement::Unread(_));
     if rule.statements.iter().any(unmodelled) {
         Certainty::NotModelled
     } else if rule.statements.iter().any(branches) {
@@ -23,10 +24,22 @@ pub fn nft_certainty(rule: &NftRule) -> Certainty {
 pub fn nft_unmodelled(rule: &NftRule) -> Vec<String> {
     let why = |one: &Statement| match one {
         Statement::Unmodelled(text) => Some(format!("what `{text}` does is not modelled")),
+        Statement::Refused(refused) => Some(format!("{refused}: {}", refused.explained())),
         Statement::Unread(_) => Some("the rule is not understood".to_owned()),
+        Statement::SetPayload(header, field, _) if !is_written(*header, *field) => {
+            Some(format!("what this writes is not modelled: {}", described(*header, *field)))
+        }
         _ => None,
     };
     rule.statements.iter().filter_map(why).collect()
+}
+
+fn unmodelled(statement: &Statement) -> bool {
+    match statement {
+        Statement::Unmodelled(_) | Statement::Unread(_) | Statement::Refused(_) => true,
+        Statement::SetPayload(header, field, _) => !is_written(*header, *field),
+        _ => false,
+    }
 }
 
 fn branches(statement: &Statement) -> bool {
@@ -63,6 +76,8 @@ fn open(expr: &Expr) -> bool {
         | Expr::Symhash { .. }
         | Expr::Exthdr(Exthdr::Tcp | Exthdr::Sctp | Exthdr::Dccp, ..)
         | Expr::Rt(RtKey::Ipsec)
+        | Expr::Inner(..)
+        | Expr::Raw(..)
         | Expr::Opaque(_) => true,
         Expr::Binary(_, left, right) => open(left) || open(right),
         Expr::Concat(fields) => fields.iter().any(open),

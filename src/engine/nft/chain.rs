@@ -1,16 +1,19 @@
 //! The walk through the chains of one base chain (`nft_do_chain` in `net/netfilter/nf_tables_core.c`).
 
-use crate::snapshot::nft::{ChainRef, NftVerdict};
+use crate::evidence::Gap;
+use crate::snapshot::nft::{ChainRef, NftVerdict, Statement};
 use crate::snapshot::{ChainPolicy, NftChain, NftRule};
 use crate::trace::{Decision, EndCause, Reason, RuleVerdict, Verdict};
 
 use super::super::end::{End, Stage};
+use super::super::iptables::{circle, too_deep};
 use super::super::walk::Walk;
 use super::Pktinfo;
 use super::statement::Run;
 
-/// How deep chains may call each other (`NFT_JUMP_STACK_SIZE`); the kernel loads nothing deeper.
-const MAX_DEPTH: usize = 16;
+/// How many chains may be open at once, the base chain among them (`NFT_JUMP_STACK_SIZE`): the kernel loads nothing
+/// deeper, and `goto` counts as `jump` does (`nft_chain_validate` in `net/netfilter/nf_tables_api.c`).
+pub(in super::super) const JUMP_STACK: usize = 16;
 /// How many rules may be tried in one base chain before the walk gives up.
 const MAX_TRIED: u32 = 5_000_000;
 
@@ -21,20 +24,22 @@ pub(super) struct Asked<'a> {
     chain: &'a NftChain,
     /// The next rule's place in the chain, from 0.
     place: usize,
-    stack: Vec<(&'a NftChain, usize)>,
+    stack: Vec<(&'a NftChain, usize, usize)>,
+    /// The chains that led here, those among them that were left by `goto` too.
+    path: Vec<&'a NftChain>,
     tried: u32,
 }
 
 impl<'a> Asked<'a> {
     pub(super) fn new(info: Pktinfo<'a>, base: &'a NftChain) -> Self {
-        Self { info, base, chain: base, place: 0, stack: Vec::new(), tried: 0 }
+        Self { info, base, chain: base, place: 0, stack: Vec::new(), path: vec![base], tried: 0 }
     }
 
     /// To the end of the base chain.
     pub(super) fn run(mut self, walk: &mut Walk) -> Stage<()> {
         loop {
             self.tried += 1;
-            if self.stack.len() > MAX_DEPTH || self.tried > MAX_TRIED || walk.too_long() {
+            if self.tried > MAX_TRIED || walk.too_long() {
                 return Err(self.too_long());
             }
             let done = match self.chain.rules.get(self.place) {
@@ -50,30 +55,44 @@ impl<'a> Asked<'a> {
     /// Tries a rule. True where the base chain is done with the packet.
     fn rule(&mut self, walk: &mut Walk, rule: &'a NftRule) -> Stage<bool> {
         self.place += 1;
-        let index = u32::try_from(self.place).unwrap_or(u32::MAX);
-        let verdict = Run::new(self.info, self.chain, rule, index).run(walk)?;
+        let verdict = Run::new(self.info, self.chain, rule).run(walk)?;
         match verdict {
             None => walk.tried(rule.evidence),
             Some(NftVerdict::Accept) => return Ok(true),
             Some(NftVerdict::Return) => return self.leave(walk),
             Some(NftVerdict::Jump(chain)) => {
-                self.stack.push((self.chain, self.place));
-                self.enter(chain, rule)?;
+                self.stack.push((self.chain, self.place, self.path.len()));
+                self.enter(walk, chain, rule)?;
             }
-            Some(NftVerdict::Goto(chain)) => self.enter(chain, rule)?,
+            Some(NftVerdict::Goto(chain)) => self.enter(walk, chain, rule)?,
             Some(NftVerdict::Continue | NftVerdict::Drop | NftVerdict::Queue(_)) => {}
         }
         Ok(false)
     }
 
-    fn enter(&mut self, chain: ChainRef, rule: &NftRule) -> Stage<()> {
-        let Some(next) = self.info.table.chain(chain) else {
-            let name = self.info.table.chain_name(chain).escape_debug();
-            let what = format!("the chain {name}, which a rule leads to, is not in the file");
-            return Err(End::undetermined(Reason::NotModelled, what).because([rule.evidence]));
+    fn enter(&mut self, walk: &mut Walk, chain: ChainRef, rule: &NftRule) -> Stage<()> {
+        let name = self.info.table.chain_name(chain);
+        let refused = |what: String| (End::undetermined(Reason::NotModelled, what.clone()), what);
+        let (end, what) = match self.info.table.chain(chain) {
+            None => refused(format!("the chain {}, which a rule leads to, is not in the file", name.escape_debug())),
+            Some(next) if next.hook.is_some() => {
+                let name = name.escape_debug();
+                refused(format!("a rule leads to the chain {name}, which is at a hook: the kernel refuses that"))
+            }
+            Some(next) if self.path.iter().any(|open| std::ptr::eq(*open, next)) => circle(&self.info.table.name, name),
+            Some(_) if self.path.len() >= JUMP_STACK => too_deep(name),
+            Some(next) => {
+                self.path.push(next);
+                (self.chain, self.place) = (next, 0);
+                return Ok(());
+            }
         };
-        (self.chain, self.place) = (next, 0);
-        Ok(())
+        let column = rule.statements.iter().find_map(|one| match one {
+            Statement::Refused(refused) => Some(refused.column),
+            _ => None,
+        });
+        walk.add_gap(Gap::new(what, vec![rule.evidence]).at(column));
+        Err(end.because([rule.evidence]))
     }
 
     fn end_of_chain(&mut self, walk: &mut Walk) -> Stage<bool> {
@@ -87,7 +106,8 @@ impl<'a> Asked<'a> {
 
     /// Back to the chain that jumped here, or to the base chain's policy.
     fn leave(&mut self, walk: &mut Walk) -> Stage<bool> {
-        if let Some((chain, place)) = self.stack.pop() {
+        if let Some((chain, place, open)) = self.stack.pop() {
+            self.path.truncate(open);
             (self.chain, self.place) = (chain, place);
             return Ok(false);
         }

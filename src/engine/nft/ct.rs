@@ -19,7 +19,8 @@ pub(super) fn nft_ct_get(walk: &Walk, key: CtKey, direction: Option<Direction>) 
         return Ok(Ok(state(walk)));
     }
     let entry = match walk.skb.nfct {
-        Nfct::Template(_) => return Ok(Err(doubt(walk, key))),
+        // A template is no connection (`nf_ct_is_template`).
+        Nfct::Template(_) => return Err(Break),
         _ => conntrack::entry(walk).ok_or(Break)?,
     };
     let reply = direction.map_or_else(|| conntrack::is_reply(walk), |direction| direction == Direction::Reply);
@@ -48,6 +49,8 @@ pub(super) fn nft_ct_get(walk: &Walk, key: CtKey, direction: Option<Direction>) 
         CtKey::Packets | CtKey::Bytes | CtKey::Avgpkt => {
             Ok(counted(entry, key, direction).ok_or_else(|| doubt(walk, key)))
         }
+        // Only a connection that another one's helper expected has one to tell of.
+        CtKey::Other("helper") if !entry.expected => Err(Break),
         CtKey::State | CtKey::Other(_) => Ok(Err(doubt(walk, key))),
     }
 }

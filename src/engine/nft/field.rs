@@ -63,14 +63,15 @@ fn behind_authentication(walk: &Walk, packet: &Packet, field: HeaderField) -> Fi
 /// What stands behind the IPv6 header of a piece: the fragment header.
 const FRAGMENT: u128 = 44;
 
-/// Notes what a piece is asked: later ones have no header of the transport (`pkt->fragoff` in `nft_payload_eval`), and
-/// each has a length, an offset and a checksum of its own.
+/// Notes what a piece is asked: each has a length, an offset and a checksum of its own. For fields of the transport's
+/// header, which are all of 1, 2 or 4 bytes, the kernel reads what a later piece holds in their place:
+/// `nft_payload_fast_eval` in `nf_tables_core.c` doesn't look at `pkt->fragoff` as `nft_payload_eval` does.
 fn ask_piece(walk: &Walk, header: Header, field: HeaderField) {
     let of_each = matches!(field, HeaderField::Length | HeaderField::FragOff | HeaderField::Other(_));
     match header {
         Header::Ip | Header::Ip6 if of_each => walk.ask_piece(Asked::Each),
         Header::Ether | Header::Ip | Header::Ip6 => {}
-        _ => walk.ask_piece(Asked::First),
+        _ => walk.ask_piece(Asked::Each),
     }
 }
 
@@ -80,12 +81,28 @@ fn has_length(header: Header) -> bool {
 }
 
 fn unknown(packet: &Packet, header: Header, field: HeaderField) -> Doubt {
+    Doubt::fact(format!("{} of {}", described(header, field), flow(packet)))
+}
+
+/// A field in nft's words.
+pub(super) fn described(header: Header, field: HeaderField) -> String {
     let header = format!("{header:?}").to_lowercase();
     let field = match field {
         HeaderField::Other(word) => word.to_owned(),
         field => format!("{field:?}").to_lowercase(),
     };
-    Doubt::fact(format!("{header} {field} of {}", flow(packet)))
+    format!("{header} {field}")
+}
+
+/// What a tunnel's header or load gives (`nft_inner_eval` in `nft_inner.c`). A packet of another protocol ends the rule.
+/// Else it depends on the kernel: Linux 6.2, which brought this, finds nothing behind a tunnel's header, since its
+/// `nft_inner_parse_tunhdr` refuses whatever is not UDP and GRE at once.
+pub(super) fn nft_inner(walk: &Walk, run: &Run<'_>, outer: Header, text: &str) -> Result<Field, Break> {
+    let packet = run.packet(walk);
+    if !has_header(packet, outer) {
+        return Err(Break);
+    }
+    Ok(Err(Doubt::fact(format!("`{text}` of {} (not every kernel looks inside)", flow(packet)))))
 }
 
 /// Whether a packet has a header.
@@ -106,6 +123,7 @@ pub(super) fn has_header(packet: &Packet, header: Header) -> bool {
         Header::Ah => Protocol(51),
         Header::Esp => Protocol(50),
         Header::Comp => Protocol(108),
+        Header::Gre => Protocol(47),
     };
     packet.nft_protocol() == protocol
 }
@@ -227,6 +245,7 @@ pub(super) fn raw(walk: &Walk, run: &Run<'_>, base: PayloadBase, offset: u32, le
     match base {
         PayloadBase::Link => {}
         PayloadBase::Network => walk.ask_piece(Asked::Each),
+        PayloadBase::Transport if is_fast(offset, length) => walk.ask_piece(Asked::Each),
         PayloadBase::Transport | PayloadBase::Inner => walk.ask_piece(Asked::First),
     }
     let bytes = Bytes::of_packet(walk, packet);
@@ -244,6 +263,14 @@ pub(super) fn raw(walk: &Walk, run: &Run<'_>, base: PayloadBase, offset: u32, le
     let Some(start) = start else { return Ok(Err(doubt())) };
     let from = start.saturating_mul(8).saturating_add(offset);
     if bytes.has_bits(from, length) { Ok(bytes.bits(from, length).ok_or_else(doubt)) } else { Err(Break) }
+}
+
+/// Whether bits are loaded by the short way, which takes 1, 2 or 4 bytes at a place that their number divides
+/// (`nft_payload_select_ops` in `nft_payload.c`).
+fn is_fast(offset: u32, length: u32) -> bool {
+    let (first, end) = (offset / 8, (offset + length).div_ceil(8));
+    let bytes = end - first;
+    matches!(bytes, 1 | 2 | 4) && first.is_multiple_of(bytes)
 }
 
 fn base_word(base: PayloadBase) -> &'static str {

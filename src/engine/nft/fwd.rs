@@ -16,7 +16,8 @@ use super::statement::{Flow, Run};
 const MOST_NESTED: u8 = 3;
 
 impl<'a> Run<'a> {
-    /// Where the packet is of the other family, the rule doesn't match.
+    /// Where the packet is of the other family, the rule doesn't match. Where the device is gone, a packet for a
+    /// neighbour goes on through the rules with the TTL that it has by then (`nft_fwd_neigh_eval`).
     pub(super) fn fwd(&mut self, walk: &mut Walk, fwd: &'a NftFwd) -> Stage<Flow> {
         if fwd.neighbor.as_ref().is_some_and(|(family, _)| *family != self.packet(walk).family()) {
             return Ok(Flow::Break);
@@ -32,6 +33,9 @@ impl<'a> Run<'a> {
         let device = device_name(device);
         if neighbor.is_some() {
             self.take_ttl(walk)?;
+            if is_gone(walk, &device) {
+                return Ok(Flow::Next);
+            }
         }
         self.record(walk, RuleVerdict::Stolen);
         self.send_on(walk, device, neighbor)?;
@@ -60,7 +64,7 @@ impl<'a> Run<'a> {
             return Err(End::dropped(Reason::Loop).detail(detail).because([line]));
         }
         walk.skb.sent_on += 1;
-        if walk.netns().links.is_some() && walk.netns().link(&device).is_none() {
+        if is_gone(walk, &device) {
             let detail = format!("{}/link.txt has no device {device}", walk.netns().dir);
             return Err(End::dropped(Reason::NoDevice).detail(detail).because([line]));
         }
@@ -93,8 +97,17 @@ fn silent(mut end: Box<End>) -> Box<End> {
     end
 }
 
-/// The name that a number holds byte by byte.
+/// Whether no device has the name, or the index, which nft prints where no device had it.
+fn is_gone(walk: &Walk, device: &IfName) -> bool {
+    let is_index = device.as_str().bytes().all(|byte| byte.is_ascii_digit());
+    walk.netns().link(device).is_none() && (is_index || walk.netns().links.is_some())
+}
+
+/// The name that a number holds byte by byte; a small one is the index of a device that was gone already.
 fn device_name(value: u128) -> IfName {
+    if value <= u128::from(u32::MAX) {
+        return IfName::new(&value.to_string());
+    }
     let bytes: Vec<u8> = value.to_be_bytes().into_iter().take_while(|byte| *byte != 0).collect();
     IfName::new(&String::from_utf8_lossy(&bytes))
 }

@@ -1,11 +1,12 @@
 //! Loads the values of expressions (`nft_bitwise.c` and the `*_get_eval` of the others).
 
-use crate::net::Packet;
+use crate::net::{Packet, Transport};
 use crate::snapshot::nft::{BitOp, Data, Expr, MetaKey, NumgenMode, Operand, RelOp, Relation};
 
 use super::super::skb::Asked;
 use super::super::walk::{Walk, Why};
-use super::doubt::{Doubt, Field, Holds, combine, compare};
+use super::clock::{self, Clock};
+use super::doubt::{Doubt, Field, Holds, May, combine, compare};
 use super::statement::{Run, answered};
 use super::{ct, exthdr, fib, hash, meta, rt};
 
@@ -23,11 +24,11 @@ impl<'a> Run<'a> {
     /// The fields of an expression.
     pub(super) fn load(&mut self, walk: &mut Walk, expr: &'a Expr) -> Loaded {
         let one = |field: Field| Ok(vec![field]);
-        if matches!(expr, Expr::Numgen { .. } | Expr::Symhash { .. } | Expr::Opaque(_)) {
+        if matches!(expr, Expr::Numgen { .. } | Expr::Symhash { .. } | Expr::Opaque(_) | Expr::Inner(..)) {
             walk.ask_piece(Asked::Each);
         }
         match expr {
-            Expr::Value(value) => one(Ok(*value)),
+            Expr::Value(value) => one(Ok(value.get())),
             Expr::Payload(header, field) => {
                 super::field::nft_payload(walk, self, *header, *field).map(|field| vec![field])
             }
@@ -69,7 +70,9 @@ impl<'a> Run<'a> {
             Expr::Exthdr(of, asks, text) => {
                 exthdr::nft_exthdr(walk, self.packet(walk), *of, *asks, text).map(|field| vec![field])
             }
+            Expr::Inner(outer, text) => super::field::nft_inner(walk, self, *outer, text).map(|field| vec![field]),
             Expr::Rt(key) => rt::nft_rt_get(walk, self, *key).map(|field| vec![field]),
+            Expr::Opaque(text) if text.starts_with("osf ") && !is_syn(self.packet(walk)) => Err(Break),
             Expr::Opaque(text) => one(Err(Doubt::fact(format!("`{text}` of {}", flow(self.packet(walk)))))),
         }
     }
@@ -121,12 +124,23 @@ impl<'a> Run<'a> {
             return Ok(holds.into());
         }
         let left = self.load(walk, &asked.left)?;
+        if let Operand::Expr(Expr::Opaque(text)) = &asked.right {
+            let needs = match clock::asked(walk, text) {
+                Clock::Known(holds) => return Ok(Holds::from(holds).inverted(asked.op == RelOp::Ne)),
+                Clock::Open(needs) => format!(" ({needs})"),
+                Clock::Other => String::new(),
+            };
+            walk.ask_piece(Asked::Each);
+            let what = format!("`{text}` holds of {}{needs}", flow(self.packet(walk)));
+            let open = Holds::Unknown(Doubt::fact(what).that_may(May::Holds { invert: false }));
+            return Ok(open.inverted(asked.op == RelOp::Ne));
+        }
         let right = match &asked.right {
             Operand::Expr(expr) => {
                 let fields = self.load(walk, expr)?;
                 fields.into_iter().map(|field| field.map(|value| (value, value))).collect()
             }
-            Operand::Range(low, high) => vec![Ok((*low, *high))],
+            Operand::Range(low, high) => vec![Ok((low.get(), high.get()))],
             Operand::Set(_) => Vec::new(),
         };
         Ok(compare(&left, asked.op, &right))
@@ -136,8 +150,8 @@ impl<'a> Run<'a> {
     fn drawn_relation(&self, walk: &mut Walk, asked: &Relation) -> Option<bool> {
         let (first, count) = drawn_from(&asked.left)?;
         let (low, high) = match &asked.right {
-            Operand::Expr(Expr::Value(value)) => (*value, *value),
-            Operand::Range(low, high) => (*low, *high),
+            Operand::Expr(Expr::Value(value)) => (value.get(), value.get()),
+            Operand::Range(low, high) => (low.get(), high.get()),
             _ => return None,
         };
         let below = |end: u128| end.clamp(first, first + count) - first;
@@ -174,6 +188,12 @@ impl<'a> Run<'a> {
     }
 }
 
+/// The one kind of packet that tells of its sender's system (`nft_osf_eval` in `nft_osf.c`).
+fn is_syn(packet: &Packet) -> bool {
+    const SYN: u8 = 2;
+    matches!(packet.transport, Transport::Tcp { flags, .. } if flags & SYN != 0)
+}
+
 /// The lowest number that an expression draws by chance, and how many there are.
 fn drawn_from(expr: &Expr) -> Option<(u128, u128)> {
     match expr {
@@ -183,9 +203,9 @@ fn drawn_from(expr: &Expr) -> Option<(u128, u128)> {
         Expr::Meta(MetaKey::Other("random")) => Some((0, 1 << 32)),
         Expr::Binary(BitOp::And, left, right) => match (&**left, &**right) {
             (Expr::Meta(MetaKey::Other("random")), Expr::Value(mask))
-                if *mask < 1 << 32 && (mask + 1).is_power_of_two() =>
+                if mask.get() < 1 << 32 && (mask.get() + 1).is_power_of_two() =>
             {
-                Some((0, (mask + 1).min(1 << 32)))
+                Some((0, (mask.get() + 1).min(1 << 32)))
             }
             _ => None,
         },

@@ -43,6 +43,7 @@ pub(super) fn nft_meta_get(walk: &Walk, run: &Run<'_>, key: MetaKey) -> Result<F
         }
         MetaKey::Pkttype => pkttype(walk, run),
         MetaKey::Ibrname | MetaKey::Obrname => return bridge_name(walk, run, key),
+        MetaKey::Sdif | MetaKey::Sdifname => slave(walk, run),
         MetaKey::Skuid | MetaKey::Skgid | MetaKey::Other("cgroup") => return socket(walk, run, key),
         // Another packet, another draw: but the clock is the same for all rules.
         MetaKey::Other("random" | "cpu") => {
@@ -120,6 +121,27 @@ fn bridge_name(walk: &Walk, run: &Run<'_>, key: MetaKey) -> Result<Field, Break>
     let dev = dev.as_ref().ok_or(Break)?;
     let master = walk.netns().link(dev).and_then(|link| link.master.as_ref());
     Ok(Ok(device(Some(master.ok_or(Break)?))))
+}
+
+/// The device that the packet came in by, where that is a port of a VRF (`inet_sdif` and `inet6_sdif`): 0, or no name, for
+/// any other (`nft_meta_get_eval_sdif`).
+fn slave(walk: &Walk, run: &Run<'_>) -> Field {
+    let netns = walk.netns();
+    let Some(dev) = run.info.state.indev.as_ref() else { return Ok(0) };
+    let doubt = || Doubt::fact(format!("the port of a VRF that {dev} of {} stands for", netns.dir));
+    let may_be_vrf = |kind: &LinkKind| match kind {
+        LinkKind::Other(name) => name == "vrf",
+        LinkKind::Undetailed(_) => true,
+        _ => false,
+    };
+    let link = netns.link(dev).ok_or_else(doubt)?;
+    let master = link.master.as_ref().map(|master| netns.link(master).map(|link| &link.kind));
+    match master {
+        _ if may_be_vrf(&link.kind) => Err(doubt()),
+        Some(None) => Err(doubt()),
+        Some(Some(kind)) if may_be_vrf(kind) => Err(doubt()),
+        _ => Ok(0),
+    }
 }
 
 /// What the link file says of a device. Where there is no such device, the rule ends.

@@ -5,6 +5,7 @@
 
 mod certainty;
 mod chain;
+mod clock;
 mod ct;
 mod doubt;
 mod exthdr;
@@ -31,6 +32,7 @@ use super::end::{End, Stage};
 use super::netfilter::HookState;
 use super::walk::Walk;
 pub use certainty::{nft_certainty, nft_unmodelled};
+pub(super) use chain::JUMP_STACK;
 pub(super) use write::Written as WrittenElement;
 
 /// Where a chain is asked (`struct nft_pktinfo`).

@@ -42,7 +42,6 @@ pub(super) struct Run<'a> {
     pub info: Pktinfo<'a>,
     pub chain: &'a NftChain,
     pub rule: &'a NftRule,
-    index: u32,
     /// The statement that runs, from 0.
     place: usize,
     /// The elements and other lines that decided.
@@ -54,8 +53,8 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(info: Pktinfo<'a>, chain: &'a NftChain, rule: &'a NftRule, index: u32) -> Self {
-        Self { info, chain, rule, index, place: 0, because: Vec::new(), changed: None, certain: true }
+    pub(super) fn new(info: Pktinfo<'a>, chain: &'a NftChain, rule: &'a NftRule) -> Self {
+        Self { info, chain, rule, place: 0, because: Vec::new(), changed: None, certain: true }
     }
 
     /// The rule's verdict; `None` where it doesn't match.
@@ -110,7 +109,7 @@ impl<'a> Run<'a> {
                 Ok(holds) => self.settle(walk, holds).into(),
                 Err(_) => Flow::Break,
             },
-            Statement::Verdict(NftVerdict::Continue) | Statement::Harmless(_) => Flow::Next,
+            Statement::Verdict(NftVerdict::Continue) | Statement::Harmless(_) | Statement::Refused(_) => Flow::Next,
             Statement::Verdict(verdict) => Flow::Verdict(*verdict),
             Statement::Vmap(map) => return self.vmap(walk, &map.0, &map.1),
             Statement::Reject(with) => return self.reject(walk, *with),
@@ -382,7 +381,7 @@ impl<'a> Run<'a> {
             backend: "nft",
             table: self.info.table.name.clone(),
             chain: self.chain.name.to_string(),
-            index: self.index,
+            index: self.rule.index,
             text: self.text(),
             verdict,
             mark: (before.mark != after.mark).then_some(after.mark),

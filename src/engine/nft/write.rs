@@ -135,6 +135,17 @@ impl<'a> Run<'a> {
     }
 }
 
+/// Whether what is written to a field is modelled.
+pub(super) fn is_written(header: Header, field: HeaderField) -> bool {
+    use HeaderField::{Daddr, Dport, Dscp, Ecn, Flags, Saddr, Sport, Ttl};
+    match header {
+        Header::Ip | Header::Ip6 => matches!(field, Saddr | Daddr | Ttl | Dscp | Ecn),
+        Header::Tcp => matches!(field, Sport | Dport | Flags),
+        Header::Udp | Header::Sctp | Header::Th => matches!(field, Sport | Dport),
+        _ => false,
+    }
+}
+
 fn set(addr: &mut IpAddr, value: u128) -> bool {
     *addr = match addr {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(value & u128::from(u32::MAX)).unwrap_or(0))),

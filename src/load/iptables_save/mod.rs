@@ -20,11 +20,12 @@ mod tests;
 
 use crate::evidence::{Evidence, FileId, Gap, Text};
 use crate::net::Family;
-use crate::snapshot::{Backend, RuleLine, Ruleset, WhyUnread};
+use crate::snapshot::{Backend, RuleLine, Ruleset, Table, WhyUnread};
 use std::fmt;
 
 use super::lines::{self, Notes, quote};
-use section::{Found, Section};
+use rule::is_counters;
+use section::{Declared, Found, Section};
 
 const TOOL: &str = "`iptables-save`";
 
@@ -121,15 +122,26 @@ impl Reader<'_> {
     }
 
     /// Says that a line may be any rule, chain or table.
-    fn lose(&mut self, what: impl fmt::Display) {
+    fn lose(&mut self, column: Option<u32>, what: impl fmt::Display) {
         let here = self.here();
         self.ruleset.unread.get_or_insert(WhyUnread::NotUnderstood.at(here));
-        self.notes.add(here, what);
+        self.notes.add_at(here, column, what);
     }
 
-    fn gap(&mut self, what: impl fmt::Display) {
+    fn gap(&mut self, column: Option<u32>, what: impl fmt::Display) {
         let here = self.here();
-        self.notes.add(here, what);
+        self.notes.add_at(here, column, what);
+    }
+
+    /// In which column of its line a piece of the text stands, in characters from 1.
+    fn column(&self, piece: &str) -> Option<u32> {
+        self.column_at((piece.as_ptr() as usize).checked_sub(self.ruleset.text.as_ptr() as usize)?)
+    }
+
+    fn column_at(&self, at: usize) -> Option<u32> {
+        let before = self.ruleset.text.get(..at)?;
+        let line = before.rsplit('\n').next().unwrap_or("");
+        u32::try_from(line.chars().count() + 1).ok()
     }
 
     fn comment(&mut self, line: &str) {
@@ -150,16 +162,17 @@ impl Reader<'_> {
         self.ruleset
             .unprinted
             .extend(name.map(|(name, _)| (name.to_owned(), Evidence::line(self.ruleset.file, self.number))));
-        self.gap("iptables could not print this table");
+        // The whole line says so.
+        self.gap(None, "iptables could not print this table");
     }
 
     fn table(&mut self, name: &str) {
         if self.section.is_some() {
-            self.gap("a table begins before the one above it has ended (no COMMIT)");
+            self.gap(self.column(name), "a table begins before the one above it has ended (no COMMIT)");
             self.close(true);
         }
         if !TABLES.contains(&name) {
-            self.lose(format_args!("there is no table {}", quote(name)));
+            self.lose(self.column(name), format_args!("there is no table {}", quote(name)));
         }
         self.section = Some(Section::new(Some(name), self.here(), self.ruleset.text.clone()));
     }
@@ -172,12 +185,23 @@ impl Reader<'_> {
     fn chain(&mut self, rest: &str) {
         let mut words = rest.split_ascii_whitespace();
         let (Some(name), Some(policy)) = (words.next(), words.next()) else {
-            self.lose("a chain's declaration is not understood");
+            self.lose(self.column(rest), "a chain's declaration is not understood");
             return;
         };
         let here = self.here();
-        if !self.section().declare(name, policy, here) {
-            self.gap("a chain's policy is not understood");
+        match self.section().declare(name, policy, here) {
+            Declared::Well => {
+                // They decide nothing.
+                if let Some(counters) =
+                    words.next().filter(|word| word.strip_prefix('[').is_some_and(|rest| !is_counters(rest)))
+                {
+                    self.gap(self.column(counters), "these are no counters of packets and bytes");
+                }
+            }
+            Declared::NoPolicy => self.gap(self.column(policy), "a chain's policy is not understood"),
+            Declared::Twice => {
+                self.lose(self.column(name), format_args!("the chain {} stands twice", name.escape_debug()));
+            }
         }
     }
 
@@ -190,14 +214,16 @@ impl Reader<'_> {
         match self.section().rule(chain, at, here) {
             Found::Known => {}
             // iptables declares every chain: the name may be another chain's, and that one then lacks the rule.
-            Found::Undeclared => self.lose(format_args!("the chain {} is not declared", chain.escape_debug())),
+            Found::Undeclared => {
+                self.lose(self.column(chain), format_args!("the chain {} is not declared", chain.escape_debug()));
+            }
             Found::Anywhere(line) => _ = self.ruleset.unread.get_or_insert(WhyUnread::NotUnderstood.at(line)),
         }
     }
 
     fn commit(&mut self) {
         if self.section.is_none() {
-            self.lose("COMMIT without a table");
+            self.lose(Some(1), "COMMIT without a table");
         }
         self.close(false);
     }
@@ -222,27 +248,52 @@ impl Reader<'_> {
     /// anything: an error message that stands for all rules, a chain's declaration, the head of a table.
     fn garbage(&mut self, at: RuleLine) {
         let what = "this line is not understood";
+        let column = self.column_at(at.start as usize);
         if self.section.as_mut().is_some_and(|section| section.placeholder(at)) {
-            self.gap(what);
+            self.gap(column, what);
         } else {
-            self.lose(what);
+            self.lose(column, what);
         }
     }
 
     fn close(&mut self, cut: bool) {
         let Some(section) = self.section.take() else { return };
         let last = self.here();
-        let table = section.finish(cut.then_some(last));
+        let mut table = section.finish(cut.then_some(last));
+        self.cut_empty(&mut table);
         if let Some(why) = &table.assumed {
             self.notes.add(table.evidence, why);
             self.ruleset.partial.get_or_insert(table.evidence);
         }
         if let Some(old) = self.ruleset.tables.iter_mut().find(|old| old.name == table.name) {
             let what = format!("the table {} stands twice, and the later one counts", table.name.escape_debug());
-            self.notes.add(table.evidence, what);
+            self.notes.add_at(table.evidence, Some(1), what);
             *old = table;
         } else {
             self.ruleset.tables.push(table);
+        }
+    }
+
+    /// Leaves the end of a chain out that has very many rules which say next to nothing: nobody wrote it, and its rules
+    /// would take many times the room of their text.
+    fn cut_empty(&mut self, table: &mut Table) {
+        const MANY: usize = 1000;
+        const SHORT: usize = 16;
+        for chain in table.chains.iter_mut().filter(|chain| chain.len() > MANY) {
+            let lines = table.lines.get(chain.lines.0 as usize..chain.lines.1 as usize).unwrap_or(&[]);
+            let rest = |at: &RuleLine| self.ruleset.text.get(at.start as usize..).unwrap_or("");
+            let length = |at| memchr::memchr(b'\n', rest(at).as_bytes()).unwrap_or(SHORT);
+            if lines.iter().map(length).sum::<usize>() >= SHORT * lines.len() {
+                continue;
+            }
+            let Some(first) = lines.get(MANY).map(|at| Evidence::line(self.ruleset.file, at.line)) else { continue };
+            let what = format!(
+                "the chain {} has {} rules that say next to nothing: those after the first {MANY} are not read",
+                chain.name.escape_debug(),
+                lines.len(),
+            );
+            self.notes.add(first, what);
+            chain.cut(MANY, first);
         }
     }
 
@@ -257,7 +308,7 @@ impl Reader<'_> {
         }
         let Some(section) = &self.section else { return };
         if section.is_named() {
-            self.gap("the file ends within a table (no COMMIT), so rules may be missing");
+            self.gap(None, "the file ends within a table (no COMMIT), so rules may be missing");
             self.ruleset.partial = Some(self.here());
             self.close(true);
         } else {

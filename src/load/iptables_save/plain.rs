@@ -6,7 +6,7 @@
 
 use crate::evidence::Slice;
 use crate::net::Protocol;
-use crate::snapshot::{Match, NatRange, Ports, Rule, RulePlace, Target, TcpMatch, Test};
+use crate::snapshot::{ChainId, ChainPolicy, Match, NatRange, Ports, Rule, RulePlace, Target, TcpMatch, Test};
 
 use super::rule::LONGEST;
 use super::section::BUILT_IN;
@@ -25,13 +25,19 @@ pub(super) fn read_rule(rule: &mut Rule, line: &str, place: RulePlace<'_>) -> Op
 
 /// What follows `-A CHAIN `.
 fn after_chain<'l>(line: &'l str, chain: &str) -> Option<&'l str> {
-    let counted = line.strip_prefix('[').map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ':'));
-    let rest = match counted {
-        Some(rest) => rest.strip_prefix("] -A ")?,
+    let rest = match line.strip_prefix('[') {
+        Some(rest) => counts(counts(rest)?.strip_prefix(':')?)?.strip_prefix("] -A ")?,
         None => line.strip_prefix("-A ")?,
     };
     let rest = rest.strip_prefix(chain)?.strip_prefix(' ')?;
     is_plain(chain).then_some(rest)
+}
+
+/// What follows a number that surely fits in a counter.
+fn counts(text: &str) -> Option<&str> {
+    const DIGITS: usize = 19;
+    let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    (1..=DIGITS).contains(&(text.len() - rest.len())).then_some(rest)
 }
 
 /// Whether a chain's name stands for itself: what is between quotes may be a part of another word.
@@ -129,7 +135,7 @@ impl<'l> Reader<'l> {
         if !self.takes("--dport ") {
             return Some(Ports::default());
         }
-        let value = value::port_range(self.word()).filter(|ports| !ports.is_any())?;
+        let value = value::port_range(self.word()).filter(|ports| ports.low <= ports.high && !ports.is_any())?;
         Some(Ports { source: None, destination: Some(Test { value, invert: false }) })
     }
 
@@ -140,11 +146,17 @@ impl<'l> Reader<'l> {
             ("ACCEPT", _) => Target::Accept,
             ("DROP", _) => Target::Drop,
             ("RETURN", _) => Target::Return,
+            // The grammar takes it for a target also where a chain has the name.
+            ("QUEUE", _) => return None,
             ("DNAT", None) => self.dnat()?,
-            (name, Some(id)) if is_plain(name) => Target::Jump(id),
+            (name, Some(id)) if is_plain(name) && self.is_users(id) => Target::Jump(id),
             _ => return None,
         };
         self.rest.is_empty().then_some(target)
+    }
+
+    fn is_users(&self, id: ChainId) -> bool {
+        self.place.table.chain(id).is_some_and(|chain| chain.policy == ChainPolicy::Return)
     }
 
     fn dnat(&mut self) -> Option<Target> {

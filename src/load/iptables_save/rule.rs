@@ -4,17 +4,17 @@ use smallvec::SmallVec;
 
 use crate::evidence::Text;
 use crate::net::{Family, Hook, Protocol};
-use crate::snapshot::{Match, Refused, Rule, RulePlace, Ruleset, Selector, Table, Target};
+use crate::snapshot::{ChainId, ChainPolicy, Match, Refused, Rule, RulePlace, Ruleset, Selector, Table, Target};
 
 use super::grammar::{self, Extension, Refusal, Surroundings, Taken};
-use super::words::Words;
+use super::words::{self, Words};
 use super::{matches, plain, selector, targets};
 
 /// The longest rule that is read. `iptables-restore` takes lines of 10 KiB.
 pub(super) const LONGEST: usize = 1 << 14;
 
-/// The most words that `iptables-restore` takes (`MAX_ARGC` in `iptables/xshared.h`).
-const MOST_WORDS: usize = 255;
+/// Why a rule can't lead into a built-in chain.
+const BASE: &str = "no rule may lead into a built-in chain";
 
 /// Reads one rule's line. What can't be read is kept in the rule as text, so that a walk that comes to it branches.
 pub(crate) fn read_rule(rule: &mut Rule, line: &str, place: RulePlace<'_>) {
@@ -27,7 +27,7 @@ pub(crate) fn read_rule(rule: &mut Rule, line: &str, place: RulePlace<'_>) {
 /// The same by the grammar alone.
 pub(super) fn by_grammar(line: &str, ruleset: &Ruleset, table: &Table) -> Rule {
     let words = Words::new(if line.len() > LONGEST { "" } else { line });
-    let too_long = line.len() > LONGEST || words.len() > MOST_WORDS;
+    let too_long = line.len() > LONGEST || words.len() > words::MOST;
     let end = (0..=line.len().min(LONGEST)).rev().find(|end| line.is_char_boundary(*end));
     let line = end.and_then(|end| line.get(..end)).unwrap_or("");
     let mut reader = Reader {
@@ -112,6 +112,17 @@ impl<T> Loaded<T> {
     }
 }
 
+/// Whether this is what follows the `[` of `[packets:bytes]`.
+pub(super) fn is_counters(rest: &str) -> bool {
+    let counts = rest.strip_suffix(']').and_then(|counts| counts.split_once(':'));
+    counts.is_some_and(|(packets, bytes)| packets.parse::<u64>().is_ok() && bytes.parse::<u64>().is_ok())
+}
+
+/// Whether a chain is a built-in one of the table, into which no rule leads (`mark_source_chains`).
+fn is_base(table: &Table, id: ChainId) -> bool {
+    table.chain(id).is_some_and(|chain| chain.policy != ChainPolicy::Return)
+}
+
 fn refused(words: &Words<'_>, (from, until): (usize, usize), refusal: Refusal) -> Refused {
     let text = words.between(from, until).into();
     Refused { text, column: words.column(refusal.place), why: refusal.why.into() }
@@ -135,8 +146,12 @@ struct Reader<'l, 't> {
 impl Reader<'_, '_> {
     /// Skips counters, takes `-A CHAIN`.
     fn skip_start(&mut self) -> bool {
-        if self.words.peek().is_some_and(|word| word.starts_with('[')) {
+        let counters = self.words.peek().and_then(|word| word.strip_prefix('[')).map(is_counters);
+        if let Some(known) = counters {
             self.words.pass();
+            if !known {
+                self.keep(0, Refusal { place: 0, why: "these are no counters of packets and bytes".to_owned() });
+            }
         }
         let append = matches!(self.words.next(), Some("-A" | "--append"));
         let Some(chain) = self.words.next() else { return false };
@@ -184,6 +199,12 @@ impl Reader<'_, '_> {
     fn base_option(&mut self, start: usize, place: usize) -> Result<bool, Refusal> {
         let invert = start < place;
         match self.words.get(place).unwrap_or("") {
+            "-i" | "--in-interface" if matches!(self.hook, Some(Hook::Output | Hook::Postrouting)) => {
+                return Err(Refusal { place, why: "no packet has come in by a device here".to_owned() });
+            }
+            "-o" | "--out-interface" if matches!(self.hook, Some(Hook::Prerouting | Hook::Input)) => {
+                return Err(Refusal { place, why: "no packet leaves by a device here".to_owned() });
+            }
             "-m" | "--match" => self.load(place),
             "-j" | "--jump" => self.jump(place)?,
             "-g" | "--goto" => self.goto(place)?,
@@ -214,6 +235,7 @@ impl Reader<'_, '_> {
             "RETURN" => What::Plain(Target::Return),
             "QUEUE" => What::Plain(Target::OldQueue),
             name => match self.table.find(name) {
+                Some(id) if is_base(self.table, id) => What::Unknown,
                 Some(id) => What::Plain(Target::Jump(id)),
                 None => targets::find(name, self.family).map_or(What::Unknown, What::Extension),
             },
@@ -223,7 +245,7 @@ impl Reader<'_, '_> {
 
     /// `-g NAME`.
     fn goto(&mut self, place: usize) -> Result<(), Refusal> {
-        let id = self.words.next().and_then(|name| self.table.find(name));
+        let id = self.words.next().and_then(|name| self.table.find(name)).filter(|id| !is_base(self.table, *id));
         self.aim(id.map_or(What::Unknown, |id| What::Plain(Target::Goto(id))), place)
     }
 
@@ -234,8 +256,9 @@ impl Reader<'_, '_> {
         let unknown = matches!(what, What::Unknown);
         let mut target = Loaded::new(what, place, self.words.place());
         if unknown {
-            let why = "there is neither a chain nor a target of this name".to_owned();
-            target.refuse(Refusal { place: place + 1, why });
+            let named = self.words.get(place + 1).and_then(|name| self.table.find(name));
+            let why = if named.is_some() { BASE } else { "there is neither a chain nor a target of this name" };
+            target.refuse(Refusal { place: place + 1, why: why.to_owned() });
         }
         self.target = Some(target);
         self.before_target = self.loaded.len();
@@ -301,7 +324,17 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn finish(self) -> Rule {
+    /// A line that ends within quotes is the first part of a rule: what it does stood further on.
+    fn refuse_unclosed(&mut self) {
+        let Some(place) = self.words.unclosed() else { return };
+        let why = "the quote that opens here is not closed".to_owned();
+        let until = self.words.len();
+        let target = self.target.get_or_insert_with(|| Loaded::new(What::Unknown, place, until));
+        target.refuse(Refusal { place, why });
+    }
+
+    fn finish(mut self) -> Rule {
+        self.refuse_unclosed();
         let Self { words, text, family, table, hook, selector, loaded, target, refused, .. } = self;
         let around = Surroundings { family, text, table: &table.name, protocol: selector.protocol, hook };
         let unsupported = |refused| Match::Unsupported(Box::new(refused));

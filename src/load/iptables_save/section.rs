@@ -35,6 +35,16 @@ pub(super) enum Found {
     Anywhere(Evidence),
 }
 
+/// What is to be said of a chain's declaration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Declared {
+    Well,
+    /// Its policy is none.
+    NoPolicy,
+    /// The table has a chain of this name: which of the two the rules are of, nobody knows.
+    Twice,
+}
+
 impl Section {
     pub(super) fn new(name: Option<&str>, evidence: Evidence, text: Text) -> Self {
         Self {
@@ -54,8 +64,11 @@ impl Section {
         self.name.is_some()
     }
 
-    /// A chain's declaration. False where the policy is none.
-    pub(super) fn declare(&mut self, name: &str, policy: &str, evidence: Evidence) -> bool {
+    /// A chain's declaration.
+    pub(super) fn declare(&mut self, name: &str, policy: &str, evidence: Evidence) -> Declared {
+        // A rule of a built-in chain may stand before its declaration.
+        let known = self.names.find(name, &self.chains).and_then(|id| self.chain(id));
+        let twice = known.is_some_and(|chain| chain.policy != ChainPolicy::Unknown);
         let known = match policy {
             "-" => Some(ChainPolicy::Return),
             "ACCEPT" => Some(ChainPolicy::Accept),
@@ -67,7 +80,11 @@ impl Section {
         if let Some(chain) = self.chains.get_mut(id.0 as usize) {
             chain.policy = known.unwrap_or(ChainPolicy::Unknown);
         }
-        known.is_some()
+        match known {
+            _ if twice => Declared::Twice,
+            Some(_) => Declared::Well,
+            None => Declared::NoPolicy,
+        }
     }
 
     /// A rule's line, and how its chain was found.

@@ -3,6 +3,7 @@ use crate::net::{Family, Protocol};
 use crate::snapshot::{Backend, ChainPolicy, CtStates, Match, Rule, Ruleset, Target};
 
 use super::parse;
+use super::section::BUILT_IN;
 
 fn read(text: &str) -> (Ruleset, Vec<Gap>) {
     let mut gaps = Vec::new();
@@ -151,6 +152,28 @@ fn a_value_that_nobody_can_read_is_named_with_its_place() {
 }
 
 #[test]
+fn of_very_many_rules_that_say_next_to_nothing_the_first_are_read() {
+    let text = |rule: &str| format!("*filter\n:INPUT ACCEPT [0:0]\n:X - [0:0]\n{}COMMIT\n", rule.repeat(5000));
+    let (ruleset, gaps) = read(&text("-A X\n"));
+    let chain = &ruleset.tables[0].chains[1];
+    assert_eq!((chain.len(), chain.open.map(|line| line.line)), (1000, Some(1004)));
+    assert_eq!(gaps.len(), 1);
+    let (ruleset, gaps) = read(&text("-A X -s 192.0.2.1/32 -j DROP\n"));
+    let chain = &ruleset.tables[0].chains[1];
+    assert_eq!((chain.len(), chain.open, gaps.len()), (5000, None, 0));
+}
+
+#[test]
+fn a_quote_that_is_not_closed_hides_what_the_rule_does() {
+    let why = "the quote that opens here is not closed";
+    let lost = rule(Family::Inet, "-p tcp -m comment --comment \"lost -j ACCEPT");
+    assert_eq!(refused(&lost), [("\"lost -j ACCEPT", 34, why)]);
+    assert!(matches!(lost.target, Target::Unsupported(_)));
+    let prefix = rule(Family::Inet, "-j LOG --log-prefix \"a b");
+    assert_eq!(refused(&prefix), [("-j LOG --log-prefix \"a b", 26, why)]);
+}
+
+#[test]
 fn a_value_that_is_missing_is_missed_at_the_end_of_the_line() {
     let text = "-j DNAT --to-destination";
     let why = "--to-destination expects addresses, and ports after a colon (an IPv6 address with ports in brackets)";
@@ -270,4 +293,68 @@ fn a_line_that_may_be_of_any_chain_is_blamed_and_not_the_rule_below_it() {
 #[test]
 fn a_rule_is_small_because_a_large_cluster_has_very_many() {
     assert!(size_of::<Match>() <= 24 && size_of::<Target>() <= 16 && size_of::<Rule>() <= 144);
+}
+
+#[test]
+fn what_is_not_understood_of_a_table_is_pointed_at() {
+    for (lines, line, column) in [
+        (":INPUT ACCEPT [0:0]\n-A NOSUCH -j ACCEPT", 3, 4),
+        (":INPUT ACCEPT [0:0]\n[0:0] -A NOSUCH -j ACCEPT", 3, 10),
+        (":INPUT MAYBE [0:0]", 2, 8),
+        (":INPUT", 2, 2),
+        (":X - [0:0]\n:X - [0:0]", 3, 2),
+        ("  what is this", 2, 3),
+        (":INPUT ACCEPT [0:0]\nCOMMIT\n*filter\n:INPUT ACCEPT [0:0]", 4, 1),
+    ] {
+        let (_, gaps) = read(&format!("*filter\n{lines}\nCOMMIT\n"));
+        assert_eq!(
+            (gaps.len(), gaps[0].evidence[0].line, gaps[0].column),
+            (1, line, Some(column)),
+            "{lines}: {gaps:?}"
+        );
+    }
+}
+
+#[test]
+fn counters_are_numbers_and_devices_those_that_a_hook_has() {
+    let rule = |text: &str| {
+        let ruleset =
+            whole(&format!("*mangle\n:{}\n{text}\nCOMMIT\n", BUILT_IN.join(" ACCEPT [0:0]\n:") + " ACCEPT [0:0]"));
+        let chain = text.split_once("-A ").unwrap().1.split(' ').next().unwrap();
+        rules(&ruleset, "mangle", chain).remove(0)
+    };
+    for text in ["[1:x] -A INPUT -j ACCEPT", "[1] -A INPUT -j ACCEPT", "[1:18446744073709551616] -A INPUT -j ACCEPT"] {
+        assert_eq!(refused(&rule(text)).iter().map(|(_, column, _)| *column).collect::<Vec<_>>(), [1], "{text}");
+    }
+    assert!(is_exact(&rule("[1:18446744073709551615] -A INPUT -j ACCEPT")));
+    // Those of a policy decide nothing, and are told.
+    let gaps = |counters: &str| {
+        let mut gaps = Vec::new();
+        let text = format!("*filter\n:INPUT ACCEPT {counters}\n:FORWARD DROP [0:0]\nCOMMIT\n");
+        let ruleset = parse(FileId(0), &Text::from(text), Family::Inet, &mut gaps);
+        assert_eq!((ruleset.tables[0].chains.len(), ruleset.unread.is_some()), (2, false));
+        gaps.iter().map(|gap| (gap.evidence[0].line, gap.column)).collect::<Vec<_>>()
+    };
+    assert_eq!(gaps("[18446744073709551615:18446744073709551615]"), []);
+    assert_eq!(gaps("[18446744073709551616:0]"), [(2, Some(15))]);
+    for text in ["-A PREROUTING -o eth0", "-A INPUT -o eth0", "-A POSTROUTING -i eth0", "-A OUTPUT -i eth0"] {
+        assert_eq!(refused(&rule(text)).len(), 1, "{text}");
+    }
+    for text in ["-A PREROUTING -i eth0", "-A FORWARD -i eth0 -o eth1", "-A POSTROUTING -o eth0", "-A OUTPUT -o eth0"] {
+        assert!(is_exact(&rule(text)), "{text}");
+    }
+}
+
+#[test]
+fn calls_that_the_kernel_refuses_are_found_in_a_whole_table() {
+    let refused = |rules: &str| {
+        let ruleset = whole(&format!("*filter\n:FORWARD ACCEPT [0:0]\n:A - [0:0]\n:B - [0:0]\n{rules}\nCOMMIT\n"));
+        let found = ruleset.refused_calls(ruleset.table("filter").unwrap());
+        let mut found: Vec<(u32, u32)> = found.into_iter().map(|(line, refused)| (line, refused.column)).collect();
+        found.sort_unstable();
+        found
+    };
+    assert_eq!(refused("-A FORWARD -j A\n-A A -j B\n-A B -j A"), [(6, 9), (7, 9)]);
+    assert_eq!(refused("-A FORWARD -j A\n-A A -p tcp -g A\n-A A -j B"), [(6, 16)]);
+    assert_eq!(refused("-A FORWARD -j A\n-A FORWARD -j B\n-A A -j B"), []);
 }

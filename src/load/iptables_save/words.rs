@@ -2,19 +2,24 @@
 
 use std::borrow::Cow;
 
+/// The most words that `iptables-restore` takes (`MAX_ARGC` in `iptables/xshared.h`). Of a line that has more, one more
+/// is read.
+pub(super) const MOST: usize = 255;
+
 /// A word, and where in the line it starts.
 struct Word<'l> {
     start: usize,
     text: Cow<'l, str>,
 }
 
-/// The words of a line. Between double quotes blanks are kept and a backslash takes the next character as it is.
-fn split(line: &str) -> Vec<Word<'_>> {
+/// The words of a line, and whether a quote of the last one is still open at its end. Between double quotes blanks are
+/// kept and a backslash takes the next character as it is.
+fn split(line: &str) -> (Vec<Word<'_>>, bool) {
     // As many as kube-proxy's rules have.
     let mut words = Vec::with_capacity(24);
     let bytes = line.as_bytes();
-    let mut start = 0;
-    while let Some(byte) = bytes.get(start) {
+    let (mut start, mut open) = (0, false);
+    while let Some(byte) = bytes.get(start).filter(|_| words.len() <= MOST) {
         if byte.is_ascii_whitespace() {
             start += 1;
             continue;
@@ -22,7 +27,8 @@ fn split(line: &str) -> Vec<Word<'_>> {
         let rest = bytes.get(start..).unwrap_or(&[]);
         let length = rest.iter().position(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'"')).unwrap_or(rest.len());
         if rest.get(length) == Some(&b'"') {
-            let (text, length) = quoted(line.get(start..).unwrap_or(""));
+            let (text, length, unclosed) = quoted(line.get(start..).unwrap_or(""));
+            open |= unclosed;
             words.push(Word { start, text });
             start += length;
         } else {
@@ -30,13 +36,13 @@ fn split(line: &str) -> Vec<Word<'_>> {
             start += length;
         }
     }
-    words
+    (words, open)
 }
 
-/// A word that has quotes in it, and how many bytes it takes up.
-fn quoted(text: &str) -> (Cow<'_, str>, usize) {
+/// A word that has quotes in it, how many bytes it takes up, and whether a quote is still open then.
+fn quoted(text: &str) -> (Cow<'_, str>, usize, bool) {
     if let Some(whole) = plainly_quoted(text) {
-        return (Cow::Borrowed(whole), whole.len() + 2);
+        return (Cow::Borrowed(whole), whole.len() + 2, false);
     }
     let mut word = String::new();
     let mut chars = text.char_indices();
@@ -45,11 +51,11 @@ fn quoted(text: &str) -> (Cow<'_, str>, usize) {
         match c {
             '"' => open = !open,
             '\\' if open => word.extend(chars.next().map(|(_, escaped)| escaped)),
-            ' ' | '\t' if !open => return (Cow::Owned(word), at),
+            ' ' | '\t' if !open => return (Cow::Owned(word), at, false),
             _ => word.push(c),
         }
     }
-    (Cow::Owned(word), text.len())
+    (Cow::Owned(word), text.len(), open)
 }
 
 /// What stands between a word's first and last character, where these are its only quotes and nothing is escaped.
@@ -65,12 +71,14 @@ fn plainly_quoted(text: &str) -> Option<&str> {
 pub(super) struct Words<'l> {
     line: &'l str,
     all: Vec<Word<'l>>,
+    open: bool,
     at: usize,
 }
 
 impl<'l> Words<'l> {
     pub(super) fn new(line: &'l str) -> Self {
-        Self { line, all: split(line), at: 0 }
+        let (all, open) = split(line);
+        Self { line, all, open, at: 0 }
     }
 
     /// The next word, which stays.
@@ -119,6 +127,11 @@ impl<'l> Words<'l> {
         }
     }
 
+    /// The last word, where a quote in it is not closed.
+    pub(super) fn unclosed(&self) -> Option<usize> {
+        self.all.len().checked_sub(1).filter(|_| self.open)
+    }
+
     /// How many words there are.
     pub(super) fn len(&self) -> usize {
         self.all.len()
@@ -135,7 +148,7 @@ mod tests {
     use super::{Words, split};
 
     fn words(line: &str) -> Vec<String> {
-        split(line).into_iter().map(|word| word.text.into_owned()).collect()
+        split(line).0.into_iter().map(|word| word.text.into_owned()).collect()
     }
 
     #[test]

@@ -20,8 +20,9 @@ pub(super) fn compare(printed: &Table, listed: &NftTable, files: &Files, gaps: &
         listed.chains.iter().map(|chain| (&*chain.name, chain)).collect();
     let (saved, nft) = (files.path(printed.evidence), files.path(listed.evidence));
     let ours = printed.chains.iter().filter_map(|chain| match by_name.get(&*chain.name) {
+        Some(other) if listed.bases_alone.is_some() => differs_in_policy(chain, other, (saved, nft)),
         Some(other) => differs(chain, other, (saved, nft)),
-        None if is_only_declared(chain) => None,
+        None if listed.bases_alone.is_some() || is_only_declared(chain) => None,
         None => {
             let what = format!("stands in {saved} and not in {nft}");
             Some((&*chain.name, what, [chain.evidence, listed.evidence]))
@@ -51,10 +52,14 @@ fn differs<'c>(chain: &'c Chain, other: &NftChain, (saved, nft): (&str, &str)) -
         let what = format!("has {} in {saved} and {} in {nft}", rules(one), rules(two));
         return Some((&chain.name, what, lines));
     }
+    differs_in_policy(chain, other, (saved, nft))
+}
+
+fn differs_in_policy<'c>(chain: &'c Chain, other: &NftChain, (saved, nft): (&str, &str)) -> Option<Difference<'c>> {
     let policy = other.hook.as_ref().map(|hook| hook.policy);
     let (one, two) = (policy_word(chain.policy)?, policy_word(policy?)?);
     let what = format!("has the policy {one} in {saved} and {two} in {nft}");
-    (one != two).then_some((&chain.name, what, lines))
+    (one != two).then_some((&chain.name, what, [chain.evidence, other.evidence]))
 }
 
 fn rules(count: usize) -> String {

@@ -200,13 +200,18 @@ fn keyed(kind: &str, body: &Value, depth: u32) -> Option<String> {
                 let number = |key| body.get(key).and_then(Value::as_u64);
                 format!("@{},{},{}", word(base)?, number("offset")?, number("len")?)
             }
-            None => format!("{} {}", word(body.get("protocol")?)?, word(body.get("field")?)?),
+            None => payload(body)?,
         },
+        "ipsec" => ipsec(body)?,
         "meta" => format!("meta {}", word(body.get("key")?)?),
         "ct" => ct(body)?,
-        "rt" | "socket" | "osf" => {
+        "rt" | "socket" => {
             let family = body.get("family").and_then(word).map_or(String::new(), |family| format!("{family} "));
             format!("{kind} {family}{}", word(body.get("key")?)?)
+        }
+        "osf" => {
+            let ttl = body.get("ttl").and_then(word).map_or(String::new(), |ttl| format!("ttl {ttl} "));
+            format!("osf {ttl}{}", word(body.get("key")?)?)
         }
         "fib" => {
             let flags = body.get("flags")?;
@@ -262,8 +267,33 @@ fn ct(body: &Value) -> Option<String> {
     Some(format!("ct {dir}{}", words?.join(" ")))
 }
 
+/// A field of a header, or of what a tunnel carries, or of the tunnel's own header.
+fn payload(body: &Value) -> Option<String> {
+    let field = body.get("field")?.as_str()?;
+    // ARP's `saddr ip` has two words.
+    let mut words: Vec<String> = field.split(' ').map(|one| word(&Value::from(one))).collect::<Option<_>>()?;
+    if let Some(protocol) = body.get("protocol") {
+        words.insert(0, word(protocol)?);
+    }
+    if let Some(tunnel) = body.get("tunnel") {
+        words.insert(0, word(tunnel)?);
+    }
+    (words.len() > 1).then(|| words.join(" "))
+}
+
+/// `ipsec in ip saddr`, `ipsec out spnum 1 reqid`.
+fn ipsec(body: &Value) -> Option<String> {
+    let place = number(body, "spnum").filter(|place| *place > 0);
+    let place = place.map_or(String::new(), |place| format!(" spnum {place}"));
+    let family = body.get("family").and_then(word).map_or(String::new(), |family| format!(" {family}"));
+    Some(format!("ipsec {}{place}{family} {}", word(body.get("dir")?)?, word(body.get("key")?)?))
+}
+
 fn option(kind: &str, body: &Value) -> Option<String> {
-    let name = word(body.get("name")?)?;
+    if let Some(base) = number(body, "base") {
+        return Some(format!("{kind} @{base},{},{}", number(body, "offset")?, number(body, "len")?));
+    }
+    let name = body.get("name").or_else(|| body.get("type")).and_then(word)?;
     let field = body.get("field").and_then(word).map_or(String::new(), |field| format!(" {field}"));
     Some(match (kind, name.as_str()) {
         ("exthdr", "frag" | "hbh" | "dst" | "mh" | "srh" | "rt") if !field.is_empty() => format!("{name}{field}"),

@@ -30,6 +30,7 @@ pub(super) enum Datatype {
     Boolean,
     Dscp,
     Ecn,
+    MhType,
     /// The hardware type of a device.
     Devtype,
     /// The group of a device.
@@ -46,8 +47,8 @@ pub(super) enum Datatype {
 
 type Names = &'static [(&'static str, u128)];
 
-/// No name of a constant has more dashes: `address-mask-request`.
-const MOST_DASHES: usize = 2;
+/// No name of a constant has more dashes: `home-agent-switch-message`.
+const MOST_DASHES: usize = 3;
 
 impl Datatype {
     /// A type by the name that sets give it.
@@ -205,6 +206,7 @@ impl Datatype {
             Self::FibType => FIB_TYPES,
             Self::Boolean => &[("exists", 1), ("missing", 0), ("true", 1), ("false", 0)],
             Self::Dscp => DSCP,
+            Self::MhType => MH_TYPES,
             Self::Devtype => DEVTYPES,
             Self::Devgroup => &[("default", 0)],
             Self::Realm => &[("cosmos", 0)],
@@ -419,6 +421,23 @@ const DEVTYPES: Names = &[
     ("none", 65534),
 ];
 
+/// `mh_type_tbl` in nft's `src/exthdr.c`.
+const MH_TYPES: Names = &[
+    ("binding-refresh-request", 0),
+    ("home-test-init", 1),
+    ("careof-test-init", 2),
+    ("home-test", 3),
+    ("careof-test", 4),
+    ("binding-update", 5),
+    ("binding-acknowledgement", 6),
+    ("binding-error", 7),
+    ("fast-binding-update", 8),
+    ("fast-binding-acknowledgement", 9),
+    ("fast-binding-advertisement", 10),
+    ("experimental-mobility-header", 11),
+    ("home-agent-switch-message", 12),
+];
+
 const DSCP: Names = &[
     ("cs0", 0),
     ("cs1", 8),
@@ -479,6 +498,7 @@ mod tests {
             Datatype::Devgroup,
             Datatype::Realm,
             Datatype::Ecn,
+            Datatype::MhType,
         ];
         let names = types.iter().flat_map(|datatype| datatype.names()).chain(SERVICES);
         let most = names.map(|(name, _)| name.matches('-').count()).max();

@@ -3,7 +3,7 @@
 use crate::net::ExtHeader;
 use crate::snapshot::Direction;
 use crate::snapshot::nft::{
-    Asks, BitOp, CtKey, Expr, Exthdr, Fib, FibResult, Header, NumgenMode, PayloadBase, RtKey, SetRef,
+    Asks, BitOp, CtKey, Expr, Exthdr, Fib, FibResult, Header, HeaderField, NumgenMode, PayloadBase, RtKey, SetRef,
 };
 
 use super::constant::{Datatype, integer};
@@ -71,6 +71,7 @@ impl Reader<'_, '_> {
     /// A set that is named or stands here, and the types of what a map has in it.
     pub(super) fn set_operand(&mut self, key: &[Datatype], map: bool) -> Parsed<(SetRef, Vec<Datatype>)> {
         if let Some(name) = self.cursor.peek_word().and_then(|word| word.strip_prefix('@')) {
+            self.note_set(name);
             self.cursor.next();
             let data = self.scope.sets.get(name).map_or_else(|| vec![Datatype::Opaque], |(_, data)| data.clone());
             return Ok((SetRef::Named(name.into()), data));
@@ -135,7 +136,7 @@ impl Reader<'_, '_> {
             && low == high
         {
             self.cursor.next();
-            return Ok(Typed::new(Expr::Value(low), datatype));
+            return Ok(Typed::new(Expr::Value(low.into()), datatype));
         }
         self.primary()
     }
@@ -174,7 +175,8 @@ impl Reader<'_, '_> {
                 Ok(Typed::new(Expr::Symhash { modulus, offset }, Datatype::Integer))
             }
             "rt" => self.rt(start),
-            "socket" | "osf" | "ipsec" => self.opaque(word, start),
+            "socket" | "osf" | "ipsec" | "tunnel" => self.opaque(word, start),
+            _ if field::tunnel(word).is_some() => self.inner(word, start),
             "exthdr" => {
                 let fault = self.cursor.expected("an extension header");
                 let name = self.cursor.name("an extension header")?;
@@ -316,23 +318,48 @@ impl Reader<'_, '_> {
             };
             return Ok(self.exthdr(of.ok_or(fault)?, name, start));
         }
-        let fault = self.cursor.expected("a field of the header");
-        let (name, datatype) = self.cursor.peek_word().and_then(|word| field::field(header, word)).ok_or(fault)?;
-        self.cursor.next();
+        let (name, datatype) = self.header_word(header)?;
         Ok(Typed::new(Expr::Payload(header, name), datatype))
+    }
+
+    /// The name of a header's field.
+    fn header_word(&mut self, header: Header) -> Parsed<(HeaderField, Datatype)> {
+        let fault = self.cursor.expected("a field of the header");
+        let found = self.cursor.peek_word().and_then(|word| field::field(header, word)).ok_or(fault)?;
+        self.cursor.next();
+        if header == Header::Arp && matches!(found.0, HeaderField::Other("saddr" | "daddr")) {
+            let fault = self.cursor.expected("`ip` or `ether`");
+            let datatype = self.cursor.peek_word().and_then(field::arp_address).ok_or(fault)?;
+            self.cursor.next();
+            return Ok((found.0, datatype));
+        }
+        Ok(found)
+    }
+
+    /// `vxlan ip saddr`, `geneve vni`: a field of a tunnel's header, or of what the tunnel carries.
+    fn inner(&mut self, tunnel: &str, start: usize) -> Parsed<Typed> {
+        let fault = self.cursor.expected("a tunnel");
+        let outer = field::tunnel(tunnel).ok_or(fault)?;
+        let field = self.cursor.name("a header, or a field of the tunnel's")?;
+        let datatype = match field::header(field) {
+            Some(header) => self.header_word(header)?.1,
+            None => Datatype::Opaque,
+        };
+        let text = self.cursor.text(start, self.cursor.last_end());
+        Ok(Typed::new(Expr::Inner(outer, text.into()), datatype))
     }
 
     /// An option, a chunk or an extension header, and a field of it where one stands there.
     fn exthdr(&mut self, of: Exthdr, name: &str, start: usize) -> Typed {
-        const FIELDS: &[&str] = &[
-            "size", "count", "left", "right", "length", "tsval", "tsecr", "kind", "type", "value", "ptr", "addr",
-            "flags", "tsn", "stream", "ssn", "ppid",
-        ];
-        if let Some(word) = self.cursor.peek_word().filter(|word| FIELDS.contains(word)) {
+        if let Some(word) = self.cursor.peek_word().filter(|word| exthdr::is_field(word)) {
             self.cursor.next();
             return self.header_field(of, (name, word), start);
         }
         let text = self.cursor.text(start, self.cursor.last_end());
+        if name.starts_with('@') {
+            // Bits of an option by their place.
+            return Typed::new(Expr::Exthdr(of, Asks::Field, text.into()), Datatype::Opaque);
+        }
         Typed::new(Expr::Exthdr(of, Asks::Presence, text.into()), Datatype::Boolean)
     }
 
@@ -366,6 +393,11 @@ impl Reader<'_, '_> {
     /// What nft knows and flowtrace doesn't model: as many words as it has.
     fn opaque(&mut self, word: &str, start: usize) -> Parsed<Typed> {
         match (word, self.cursor.peek_word()) {
+            ("osf", Some("ttl")) => {
+                for what in ["a word", "loose or skip", "name or version"] {
+                    self.cursor.name(what)?;
+                }
+            }
             ("socket", Some("cgroupv2")) => {
                 for what in ["a word", "a word", "a level"] {
                     self.cursor.name(what)?;

@@ -28,6 +28,42 @@ pub(super) fn extension(word: &str) -> Option<Exthdr> {
     }))
 }
 
+/// The fields of options and chunks (`src/tcpopt.c`, `src/ipopt.c` and `src/sctp_chunk.c` of nftables).
+pub(super) fn is_field(word: &str) -> bool {
+    const FIELDS: &[&str] = &[
+        "size",
+        "count",
+        "left",
+        "right",
+        "length",
+        "tsval",
+        "tsecr",
+        "kind",
+        "subtype",
+        "type",
+        "value",
+        "ptr",
+        "addr",
+        "flags",
+        "tsn",
+        "stream",
+        "ssn",
+        "ppid",
+        "init-tag",
+        "a-rwnd",
+        "num-outbound-streams",
+        "num-inbound-streams",
+        "initial-tsn",
+        "cum-tsn-ack",
+        "num-gap-ack-blocks",
+        "num-dup-tsns",
+        "lowest-tsn",
+        "seqno",
+        "new-cum-tsn",
+    ];
+    FIELDS.contains(&word)
+}
+
 /// A field of one, and the type of its value; one whose value is not modelled has neither place nor type.
 pub(super) fn field(of: Exthdr, name: &str, word: &str) -> (Asks, Datatype) {
     let found = match of {
@@ -60,7 +96,8 @@ fn extension_field(name: &str, word: &str) -> Option<Place> {
     Some(match (name, word) {
         ("hbh" | "rt" | "frag" | "dst" | "mh" | "srh", "nexthdr") => (0, 8, Datatype::Proto),
         ("hbh" | "rt" | "dst" | "mh" | "srh", "hdrlength") | ("frag", "reserved") => (8, 8, Datatype::Integer),
-        ("rt" | "mh", "type") => (16, 8, Datatype::Integer),
+        ("mh", "type") => (16, 8, Datatype::MhType),
+        ("rt", "type") => (16, 8, Datatype::Integer),
         ("rt", "seg-left") => (24, 8, Datatype::Integer),
         ("frag", "frag-off") => (16, 13, Datatype::Integer),
         ("frag", "reserved2") => (29, 2, Datatype::Integer),

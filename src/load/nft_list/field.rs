@@ -28,6 +28,24 @@ pub(super) fn header(word: &str) -> Option<Header> {
     })
 }
 
+/// A tunnel whose header and load nft looks into, and the header that it is in (`src/proto.c`).
+pub(super) fn tunnel(word: &str) -> Option<Header> {
+    match word {
+        "vxlan" | "geneve" => Some(Header::Udp),
+        "gre" | "gretap" => Some(Header::Gre),
+        _ => None,
+    }
+}
+
+/// The type of one of ARP's two pairs of addresses.
+pub(super) fn arp_address(word: &str) -> Option<Datatype> {
+    match word {
+        "ip" => Some(Datatype::Ipv4),
+        "ether" => Some(Datatype::Mac),
+        _ => None,
+    }
+}
+
 /// A header's field, and the type of its value.
 pub(super) fn field(header: Header, word: &str) -> Option<(HeaderField, Datatype)> {
     let found = match (header, word) {
@@ -167,6 +185,8 @@ pub(super) fn meta(word: &str) -> Option<(MetaKey, Datatype)> {
         "l4proto" => (MetaKey::L4proto, Datatype::Proto),
         "pkttype" => (MetaKey::Pkttype, Datatype::PktType),
         "random" => (MetaKey::Other("random"), Datatype::Integer),
+        "sdif" => (MetaKey::Sdif, Datatype::Ifindex),
+        "sdifname" => (MetaKey::Sdifname, Datatype::Ifname),
         "ibrname" | "ibridgename" => (MetaKey::Ibrname, Datatype::Ifname),
         "obrname" | "obridgename" => (MetaKey::Obrname, Datatype::Ifname),
         _ => {
@@ -181,8 +201,6 @@ pub(super) fn meta(word: &str) -> Option<(MetaKey, Datatype)> {
                 "day",
                 "hour",
                 "secpath",
-                "sdif",
-                "sdifname",
                 "broute",
                 "secmark",
                 "ibrhwaddr",

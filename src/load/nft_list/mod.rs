@@ -2,6 +2,7 @@
 //! text first ([`super::nft_json`]), so that both give the same.
 
 mod assign;
+mod calls;
 mod constant;
 mod expression;
 mod exthdr;
@@ -13,14 +14,22 @@ mod set;
 mod statement;
 mod token;
 
+use std::collections::HashSet;
+
 use crate::evidence::{Evidence, FileId, Gap, Text};
-use crate::snapshot::nft::{ChainKind, ObjectKind, Statement, TableNames};
+use crate::snapshot::nft::{ChainKind, NftSet, ObjectKind, Statement, TableNames};
 use crate::snapshot::{ChainPolicy, Nft, NftChain, NftFamily, NftHook, NftRule, NftTable, WhyUnread};
 use crate::trace::Hook;
 
 use super::lines::{self, Notes};
 use scope::{Reader, Scope};
+use set::TWICE;
 use token::{Cursor, Fault, LineOf, Parsed, Token, Wrong};
+
+/// What `collect` writes before a table of iptables-nft's of which it lists the base chains alone, with the number of all
+/// its rules behind it: ` (5 rules)`.
+pub(crate) const ELSEWHERE: &str =
+    "# iptables-nft's: base chains alone, which tell the order; all chains and rules are in iptables-save";
 
 /// Reads the text form.
 pub(super) fn parse(file: FileId, text: &Text, gaps: &mut Vec<Gap>) -> Nft {
@@ -48,7 +57,8 @@ pub(super) fn parse_lines(
         let gap = Gap::new(format!("{tool}: column {column}: {}", cursor.tell(fault)), vec![line]);
         notes.push(gap.at(u32::try_from(column).ok()), line);
     };
-    let mut ruleset = Ruleset { nft: Nft { text: Some(text.clone()), ..Nft::default() }, cursor, line_of };
+    let nft = Nft { text: Some(text.clone()), ..Nft::default() };
+    let mut ruleset = Ruleset { nft, known: HashSet::default(), cursor, line_of };
     ruleset.read(note);
     ruleset.nft
 }
@@ -56,6 +66,8 @@ pub(super) fn parse_lines(
 /// The reader of a whole listing.
 struct Ruleset<'a, 'l> {
     nft: Nft,
+    /// The tables that stand above.
+    known: HashSet<(NftFamily, &'a str), foldhash::quality::RandomState>,
     cursor: Cursor<'a>,
     line_of: LineOf<'l>,
 }
@@ -91,7 +103,9 @@ impl Ruleset<'_, '_> {
 
     fn table(&mut self, note: &mut dyn FnMut(Fault)) {
         let warned = std::mem::take(&mut self.cursor.warned);
+        let elsewhere = std::mem::take(&mut self.cursor.elsewhere);
         let here = (self.line_of)(self.cursor.line());
+        let twice = self.cursor.wrong(Wrong::Is("a table of this family and name stands above"));
         self.cursor.next();
         let (family, name) = match table_name(&mut self.cursor) {
             Ok(named) => named,
@@ -109,7 +123,13 @@ impl Ruleset<'_, '_> {
             bound: Vec::new(),
             depth: 0,
         };
-        let mut table = new_table(family, name, warned, here);
+        let mut table = new_table(family, name, warned || elsewhere.is_some(), here);
+        table.bases_alone = elsewhere;
+        if !self.known.insert((family, name)) {
+            // nft lists a table once: which of the two the kernel has, nobody knows.
+            table.unread = Some(here);
+            note(twice);
+        }
         if !reader.table_body(&mut table, note) {
             note(reader.cursor.wrong(Wrong::Is("it ends within a table, so rules may be missing")));
             let here = (self.line_of)(reader.cursor.line());
@@ -121,7 +141,10 @@ impl Ruleset<'_, '_> {
         }
         table.chains.append(&mut reader.bound);
         self.cursor = reader.cursor;
+        let mut unknown = std::mem::take(&mut reader.scope.unknown);
+        unknown.sort_by_key(|(_, at)| *at);
         resolve(&mut table, reader.scope);
+        calls::mark(&mut table, &unknown, &self.cursor, note);
         self.nft.tables.push(table);
     }
 }
@@ -137,8 +160,13 @@ fn table_name<'a>(cursor: &mut Cursor<'a>) -> Parsed<(NftFamily, &'a str)> {
     Ok(named)
 }
 
-/// Finds the chains that rules call, now that all of them are known.
-fn resolve(table: &mut NftTable, scope: Scope) {
+/// Finds the chains that rules call, now that all of them are known. Of two sets of one name nobody knows which elements
+/// the kernel has.
+fn resolve(table: &mut NftTable, scope: Scope<'_>) {
+    for set in table.sets.iter_mut().filter(|set| scope.twice.contains(&*set.name)) {
+        *set = NftSet::new(set.name.clone(), set.fields, set.evidence);
+        set.unread = Some(TWICE.into());
+    }
     let mut names = TableNames { chains: vec![None; scope.mentioned.len()], ..TableNames::default() };
     for (place, chain) in (0u32..).zip(&table.chains) {
         let mentioned = scope.mentioned(&chain.name).and_then(|at| names.chains.get_mut(at.0 as usize));
@@ -173,12 +201,7 @@ impl Reader<'_, '_> {
                         return false;
                     }
                 }
-                Token::Word("flags") => {
-                    self.cursor.next();
-                    while !self.at_end() {
-                        table.dormant |= self.cursor.next() == Token::Word("dormant");
-                    }
-                }
+                Token::Word("flags") => self.table_flags(table, note),
                 Token::Word("comment" | "handle") => {
                     self.cursor.next();
                     self.skip_line();
@@ -194,6 +217,19 @@ impl Reader<'_, '_> {
                     }
                 }
                 _ => self.object_block(table, note),
+            }
+        }
+    }
+
+    /// `flags dormant`, `flags owner,persist`. A table with another flag may be one that sees no packets.
+    fn table_flags(&mut self, table: &mut NftTable, note: &mut dyn FnMut(Fault)) {
+        self.cursor.next();
+        while !self.at_end() {
+            let fault = self.cursor.expected("a table's flag (`dormant`, `owner`, `persist`)");
+            match self.cursor.next() {
+                Token::Word("dormant") => table.dormant = true,
+                Token::Word("owner" | "persist") | Token::Sign(",") => {}
+                _ => self.lose(table, fault, note),
             }
         }
     }
@@ -262,6 +298,7 @@ impl Reader<'_, '_> {
     /// From the chain's name on. False where the text ends within it.
     fn chain(&mut self, table: &mut NftTable, note: &mut dyn FnMut(Fault)) -> bool {
         let here = (self.line_of)(self.cursor.line());
+        let twice = self.cursor.wrong(Wrong::Is("a chain of this name stands above"));
         let opened = self.cursor.name("a chain's name").and_then(|name| self.cursor.need("{").map(|()| name));
         let name = match opened {
             Ok(name) => name,
@@ -274,13 +311,19 @@ impl Reader<'_, '_> {
         let mut chain =
             NftChain { name: self.scope.name(name), hook: None, rules: Vec::new(), open: None, evidence: here };
         let complete = self.chain_body(&mut chain, note);
+        if !self.scope.chains.insert(name) {
+            // Which of the rules the kernel has, nobody knows.
+            self.lose(table, twice, note);
+        }
         // Most chains of a large cluster have few rules, and there are many of them.
         chain.rules.shrink_to_fit();
+        grow(&mut table.chains);
         table.chains.push(chain);
         complete
     }
 
     fn chain_body(&mut self, chain: &mut NftChain, note: &mut dyn FnMut(Fault)) -> bool {
+        let (mut index, start): (u32, _) = (0, self.cursor.start());
         loop {
             match self.cursor.peek() {
                 Token::End => return false,
@@ -303,9 +346,45 @@ impl Reader<'_, '_> {
                     self.cursor.next();
                     self.skip_line();
                 }
-                _ => push(&mut chain.rules, self.rule(note)),
+                Token::Word("flags") => self.chain_flags(note),
+                Token::Word("chain") if self.cursor.breaks() => {
+                    note(self.cursor.wrong(Wrong::Is("a chain begins before the one above it has ended")));
+                    chain.open = Some((self.line_of)(self.cursor.line()));
+                    return true;
+                }
+                _ => {
+                    index = index.saturating_add(1);
+                    if chain.open.is_some() || says_nothing(index, self.cursor.start() - start) {
+                        self.leave_out(chain, note);
+                        continue;
+                    }
+                    push(&mut chain.rules, NftRule { index, ..self.rule(note) });
+                }
             }
         }
+    }
+
+    /// `flags offload`: the card may do the chain's work, which is the same.
+    fn chain_flags(&mut self, note: &mut dyn FnMut(Fault)) {
+        self.cursor.next();
+        while !self.at_end() {
+            let fault = self.cursor.expected("a chain's flag (`offload`)");
+            if self.cursor.next() != Token::Word("offload") {
+                note(fault);
+            }
+        }
+    }
+
+    /// Passes over a rule in a chain that says next to nothing.
+    fn leave_out(&mut self, chain: &mut NftChain, note: &mut dyn FnMut(Fault)) {
+        if chain.open.is_none() {
+            note(self.cursor.wrong(Wrong::Is(
+                "the chain has very many rules that say next to nothing: this and those after it are not read",
+            )));
+            chain.open = Some((self.line_of)(self.cursor.line()));
+        }
+        self.cursor.next();
+        self.skip_line();
     }
 
     /// `type filter hook ingress device "eth0" priority filter + 10; policy accept;`
@@ -401,15 +480,31 @@ impl Reader<'_, '_> {
     }
 }
 
+/// Whether a chain with so many rules in so much text is one that nobody wrote, and of which each would take many times
+/// the room of its text.
+fn says_nothing(rules: u32, text: usize) -> bool {
+    const MANY: u32 = 1000;
+    const SHORT: usize = 16;
+    rules > MANY && text < SHORT * rules as usize
+}
+
 /// Adds a rule. Of many lines on end that nobody understands the last ones are left out: what they may do, those before
-/// them may do.
+/// them may do. The rules after them are counted on from where they stand.
 fn push(rules: &mut Vec<NftRule>, rule: NftRule) {
     const MOST: usize = 64;
     let is_unread = |rule: &NftRule| matches!(*rule.statements, [Statement::Unread(_)]);
     if is_unread(&rule) && rules.len() >= MOST && rules.iter().rev().take(MOST).all(is_unread) {
         return;
     }
+    grow(rules);
     rules.push(rule);
+}
+
+/// Makes room for one more. To double the room of very many would take more than they do.
+fn grow<T>(list: &mut Vec<T>) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(list.len() / 4 + 4);
+    }
 }
 
 /// A table without chains.
@@ -419,6 +514,7 @@ fn new_table(family: NftFamily, name: &str, iptables: bool, evidence: Evidence) 
         name: name.to_owned(),
         iptables,
         printed_by_iptables: false,
+        bases_alone: None,
         dormant: false,
         chains: Vec::new(),
         sets: Vec::new(),

@@ -129,5 +129,5 @@ fn range(datatype: Datatype, addr: &str) -> Option<(u128, u128)> {
 }
 
 fn ends(low: u128, high: u128) -> Range {
-    (Expr::Value(low), (low != high).then_some(Expr::Value(high)))
+    (Expr::Value(low.into()), (low != high).then(|| Expr::Value(high.into())))
 }

@@ -1,6 +1,6 @@
 //! Relations of `nft list ruleset`: what a value is compared with.
 
-use crate::snapshot::nft::{BitOp, Expr, Operand, RelOp, Relation, Statement};
+use crate::snapshot::nft::{BitOp, CtKey, Expr, Operand, RelOp, Relation, Statement};
 
 use super::constant::Datatype;
 use super::expression::Typed;
@@ -8,8 +8,9 @@ use super::scope::Reader;
 use super::token::{Parsed, Token};
 
 impl Reader<'_, '_> {
-    /// The condition that an expression starts.
-    pub(super) fn relation(&mut self, left: Typed) -> Parsed<Statement> {
+    /// The condition that an expression starts, which stands from `start` on.
+    pub(super) fn relation(&mut self, left: Typed, start: usize) -> Parsed<Statement> {
+        let asked = self.cursor.text(start, self.cursor.last_end());
         let op = match self.cursor.peek() {
             Token::Sign("==") | Token::Word("eq") => Some(RelOp::Eq),
             Token::Sign("!=") | Token::Word("ne") => Some(RelOp::Ne),
@@ -26,11 +27,16 @@ impl Reader<'_, '_> {
         let is_name = self.cursor.peek_word().is_some_and(|word| word.starts_with('@'));
         let is_set = self.cursor.peek() == Token::Sign("{") || is_name;
         if left.is_opaque() && !is_name {
-            return self.opaque_operand(left);
+            return self.opaque_operand(left, asked, op);
         }
         let plain = op.unwrap_or(RelOp::Eq);
+        // nft 1.0.6 prints nothing for no time at all.
+        if matches!(left.expr, Expr::Ct(CtKey::Other("expiration"), _)) && self.at_end() {
+            let right = Operand::Expr(Expr::Value(0u128.into()));
+            return Ok(Statement::Match(Box::new(Relation { left: left.expr, op: plain, right })));
+        }
         if left.datatype().has_own_names() && !is_name {
-            return self.named_operand(left, op);
+            return self.named_operand(left, asked, op);
         }
         if is_set {
             let (set, _) = self.set_operand(&left.types, false)?;
@@ -43,7 +49,7 @@ impl Reader<'_, '_> {
     }
 
     /// What is compared with values that a file of the node may have names for. A name that nobody knows is kept.
-    fn named_operand(&mut self, left: Typed, op: Option<RelOp>) -> Parsed<Statement> {
+    fn named_operand(&mut self, left: Typed, asked: &str, op: Option<RelOp>) -> Parsed<Statement> {
         let place = self.cursor;
         if self.cursor.peek() == Token::Sign("{") {
             if let Ok((set, _)) = self.set_operand(&left.types, false) {
@@ -51,12 +57,12 @@ impl Reader<'_, '_> {
                 return Ok(Statement::Match(Box::new(Relation { left: left.expr, op, right: Operand::Set(set) })));
             }
             self.cursor = place;
-            return self.opaque_operand(left);
+            return self.opaque_operand(left, asked, op);
         }
         if self.peek_constant(left.datatype()).is_some() || self.starts_expression() || left.types.len() > 1 {
             return if left.types.len() > 1 { self.concat_relation(left, op) } else { self.value_relation(left, op) };
         }
-        self.opaque_operand(left)
+        self.opaque_operand(left, asked, op)
     }
 
     fn concat_relation(&mut self, left: Typed, op: Option<RelOp>) -> Parsed<Statement> {
@@ -90,7 +96,7 @@ impl Reader<'_, '_> {
                 return Err(self.cursor.expected("a range that doesn't end before it starts"));
             }
             self.cursor.next();
-            return done(left.expr, op.unwrap_or(RelOp::Eq), Operand::Range(low, high));
+            return done(left.expr, op.unwrap_or(RelOp::Eq), Operand::Range(low.into(), high.into()));
         }
         let first = self.operand(datatype)?;
         let mut value = self.operators(first, 0)?.expr;
@@ -117,10 +123,14 @@ impl Reader<'_, '_> {
         Ok(value)
     }
 
-    /// What an unmodelled expression is compared with: whatever stands there.
-    fn opaque_operand(&mut self, left: Typed) -> Parsed<Statement> {
+    /// What an unmodelled expression is compared with: whatever stands there. The words are those of the whole condition,
+    /// and those of its opposite are the same.
+    fn opaque_operand(&mut self, left: Typed, asked: &str, op: Option<RelOp>) -> Parsed<Statement> {
         let start = self.cursor.start();
         if self.cursor.peek() == Token::Sign("{") {
+            if !self.block_ends() {
+                return Err(self.cursor.expected("a set whose brace is closed"));
+            }
             self.skip_braces();
         } else {
             self.cursor.name("a value")?;
@@ -128,8 +138,17 @@ impl Reader<'_, '_> {
                 self.cursor.name("a value")?;
             }
         }
-        let text = self.cursor.text(start, self.cursor.last_end());
-        let right = Operand::Expr(Expr::Opaque(text.into()));
-        Ok(Statement::Match(Box::new(Relation { left: left.expr, op: RelOp::Eq, right })))
+        let value = self.cursor.text(start, self.cursor.last_end());
+        let sign = match op {
+            Some(RelOp::Lt) => "< ",
+            Some(RelOp::Gt) => "> ",
+            Some(RelOp::Le) => "<= ",
+            Some(RelOp::Ge) => ">= ",
+            Some(RelOp::None) => "! ",
+            _ => "",
+        };
+        let right = Operand::Expr(Expr::Opaque(format!("{asked} {sign}{value}").into()));
+        let op = if op == Some(RelOp::Ne) { RelOp::Ne } else { RelOp::Eq };
+        Ok(Statement::Match(Box::new(Relation { left: left.expr, op, right })))
     }
 }

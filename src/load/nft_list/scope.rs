@@ -1,11 +1,12 @@
 //! What a rule's reader knows of the table around it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::snapshot::nft::{ChainRef, Names};
 use crate::snapshot::{NftChain, NftFamily};
 
+use super::calls::Unknown;
 use super::constant::Datatype;
 use super::token::{Cursor, LineOf, Token};
 
@@ -13,18 +14,32 @@ use super::token::{Cursor, LineOf, Token};
 pub(super) type SetTypes = (Vec<Datatype>, Vec<Datatype>);
 
 /// A table as far as it has been read.
-pub(super) struct Scope {
+pub(super) struct Scope<'a> {
     pub family: NftFamily,
     /// The types of its named sets.
     pub sets: HashMap<String, SetTypes, foldhash::quality::RandomState>,
+    /// The chains that have been declared.
+    pub chains: HashSet<&'a str, foldhash::quality::RandomState>,
+    /// The sets that have been declared twice.
+    pub twice: HashSet<&'a str, foldhash::quality::RandomState>,
     /// The names of chains that were mentioned, and each one's place.
     pub mentioned: Vec<Arc<str>>,
     places: Names,
+    /// Sets that rules named before they were read.
+    pub unknown: Vec<Unknown<'a>>,
 }
 
-impl Scope {
+impl Scope<'_> {
     pub fn new(family: NftFamily) -> Self {
-        Self { family, sets: HashMap::default(), mentioned: Vec::new(), places: Names::default() }
+        Self {
+            family,
+            sets: HashMap::default(),
+            chains: HashSet::default(),
+            twice: HashSet::default(),
+            mentioned: Vec::new(),
+            places: Names::default(),
+            unknown: Vec::new(),
+        }
     }
 
     /// Whether addresses without a family are IPv6.
@@ -59,7 +74,7 @@ impl Scope {
 pub(super) struct Reader<'a, 'l> {
     pub cursor: Cursor<'a>,
     pub line_of: LineOf<'l>,
-    pub scope: Scope,
+    pub scope: Scope<'a>,
     /// The types of what a map that stands in a rule has for its keys.
     pub expected_data: Vec<Datatype>,
     /// Of which family the rule that is being read makes the namespace track connections.
@@ -73,6 +88,13 @@ impl<'a> Reader<'a, '_> {
     /// The rule makes the namespace track the connections of the table's family.
     pub fn track(&mut self) {
         self.tracks = Some(self.scope.family);
+    }
+
+    /// Notes where a set is named that is not known yet, which comes next.
+    pub(super) fn note_set(&mut self, name: &'a str) {
+        if !self.scope.sets.contains_key(name) {
+            self.scope.unknown.push((name, self.cursor.start()));
+        }
     }
 
     /// Past a block in braces.
@@ -106,6 +128,57 @@ impl<'a> Reader<'a, '_> {
                 self.cursor.next();
             }
         }
+    }
+
+    /// Past the rest of a rule that is not understood. Where a block lacks its brace, the rule ends with its line.
+    pub fn skip_rule(&mut self) {
+        while !self.at_end() {
+            if self.cursor.peek() != Token::Sign("{") {
+                self.cursor.next();
+                continue;
+            }
+            if self.block_ends() {
+                self.skip_braces();
+            } else {
+                // Every other brace on the line would be looked for as far.
+                self.cursor.next();
+                while !self.cursor.breaks() && self.cursor.peek() != Token::End {
+                    self.cursor.next();
+                }
+                return;
+            }
+        }
+    }
+
+    /// Whether a block in braces ends before the chain that it stands in: nft prints a chain's end behind one tab, and
+    /// what is in a rule behind more. What follows a lost brace would be read again for each block around it, and looked
+    /// through for each brace that is lost.
+    pub fn block_ends(&mut self) -> bool {
+        /// No rule has more blocks within each other.
+        const DEEPEST: u32 = 32;
+        let before = self.cursor;
+        self.cursor.line_bound = false;
+        let mut depth = 0u32;
+        let ends = loop {
+            match self.cursor.next() {
+                Token::Sign("{") => depth += 1,
+                Token::Sign("}") => depth = depth.saturating_sub(1),
+                Token::End => break false,
+                _ => {}
+            }
+            if depth == 0 || depth > DEEPEST || self.ends_chain() {
+                break depth == 0;
+            }
+        };
+        self.cursor = before;
+        ends
+    }
+
+    /// Whether the coming token stands where a chain's last one does, or the first one of the next chain.
+    fn ends_chain(&self) -> bool {
+        let between = self.cursor.text(self.cursor.last_end(), self.cursor.start());
+        let indent = between.rsplit_once('\n').map(|(_, indent)| indent);
+        matches!((indent, self.cursor.peek()), (Some("" | "\t"), Token::Sign("}")) | (Some("\t"), Token::Word("chain")))
     }
 
     /// Whether the statement has ended.

@@ -4,7 +4,10 @@ use crate::snapshot::nft::{Data, Element, NftSet};
 
 use super::constant::Datatype;
 use super::scope::Reader;
-use super::token::{Fault, Parsed, Token};
+use super::token::{Fault, Parsed, Token, Wrong};
+
+/// Why a set is not known of which there are two.
+pub(super) const TWICE: &str = "a set of this name stands twice";
 
 /// A key or a value: from where to where each field goes.
 type Ends = Vec<(u128, u128)>;
@@ -19,7 +22,9 @@ impl Reader<'_, '_> {
     /// A named set or map, from its name on. What is not understood in it goes to `fault`.
     pub(super) fn named_set(&mut self, map: bool, fault: &mut dyn FnMut(Fault)) -> Parsed<NftSet> {
         let evidence = (self.line_of)(self.cursor.line());
+        let again = self.cursor.wrong(Wrong::Is(TWICE));
         let name = self.cursor.name("a set's name")?;
+        let twice = self.scope.sets.contains_key(name);
         self.cursor.need("{")?;
         let mut types: (Vec<Datatype>, Vec<Datatype>) = (vec![Datatype::Opaque], Vec::new());
         let mut set = NftSet::new(name.into(), 1, Some(evidence));
@@ -49,7 +54,9 @@ impl Reader<'_, '_> {
                         self.skip_braces();
                         continue;
                     }
-                    self.elements(&mut set, &types.0, map.then_some(&types.1), fault)?;
+                    set.reserve(self.elements_ahead());
+                    self.elements(&mut set, &types.0, map.then_some(&types.1), Some(fault))?;
+                    set.shrink();
                 }
                 _ => self.skip_set_option(),
             }
@@ -57,6 +64,10 @@ impl Reader<'_, '_> {
         self.cursor.need("}")?;
         if types.0.contains(&Datatype::Opaque) {
             set.unread.get_or_insert_with(|| "its type is not modelled".into());
+        }
+        if twice {
+            fault(again);
+            self.scope.twice.insert(name);
         }
         Ok(set)
     }
@@ -104,24 +115,22 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// `{ a, b }` in a rule.
+    /// `{ a, b }` in a rule, which is not understood where an element is not: it may be behind a lost brace.
     pub(super) fn anonymous_set(&mut self, key: &[Datatype], data: &[Datatype]) -> Parsed<NftSet> {
         let mut set = NftSet::new("".into(), key.len(), None);
-        let mut first = None;
         let data = (!data.is_empty()).then_some(data);
-        self.elements(&mut set, key, data, &mut |fault| {
-            first.get_or_insert(fault);
-        })?;
-        first.map_or(Ok(set), Err)
+        self.elements(&mut set, key, data, None)?;
+        Ok(set)
     }
 
-    /// `{ … }`: an element that is not understood makes the set uncertain, and the rest stands.
+    /// `{ … }`: an element that is not understood makes the set uncertain, and the rest stands, where there is a `fault`
+    /// to tell it.
     fn elements(
         &mut self,
         set: &mut NftSet,
         key: &[Datatype],
         data: Option<&(impl AsRef<[Datatype]> + ?Sized)>,
-        fault: &mut dyn FnMut(Fault),
+        fault: Option<&mut dyn FnMut(Fault)>,
     ) -> Parsed<()> {
         let bound = std::mem::replace(&mut self.cursor.line_bound, false);
         let read = self.all_elements(set, key, data.map(AsRef::as_ref), fault);
@@ -134,27 +143,39 @@ impl Reader<'_, '_> {
         set: &mut NftSet,
         key: &[Datatype],
         data: Option<&[Datatype]>,
-        fault: &mut dyn FnMut(Fault),
+        mut fault: Option<&mut dyn FnMut(Fault)>,
     ) -> Parsed<()> {
+        let mut tell = |set: &mut NftSet, wrong: Fault| {
+            let Some(fault) = &mut fault else { return Err(wrong) };
+            set.unread = Some("an element is not understood".into());
+            fault(wrong);
+            Ok(())
+        };
         self.cursor.need("{")?;
         while !self.cursor.sign("}") {
             if self.cursor.peek() == Token::End {
                 return Err(self.cursor.expected("`}`"));
             }
             if let Err(wrong) = self.element(set, key, data) {
-                set.unread = Some("an element is not understood".into());
-                fault(wrong);
+                tell(set, wrong)?;
                 self.skip_element();
             }
             if !self.cursor.sign(",") && self.cursor.peek() != Token::Sign("}") {
                 let wrong = self.cursor.expected("`,`");
-                set.unread = Some("an element is not understood".into());
-                fault(wrong);
+                tell(set, wrong)?;
                 self.skip_element();
                 self.cursor.sign(",");
             }
         }
         Ok(())
+    }
+
+    /// How many elements there are at most between the braces that open here.
+    fn elements_ahead(&self) -> usize {
+        // Usual elements are no shorter; what is only commas gets no room.
+        const SHORT: usize = 8;
+        let (commas, bytes) = self.cursor.listed();
+        (commas + 1).min(bytes / SHORT)
     }
 
     fn skip_element(&mut self) {

@@ -30,7 +30,7 @@ impl Reader<'_, '_> {
             std::mem::swap(&mut self.cursor, &mut place);
             // The rule's first token stands on a line of its own.
             self.cursor.next();
-            self.skip_line();
+            self.skip_rule();
             let text = self.cursor.text(start, self.cursor.last_end());
             statements.clear();
             statements.push(Statement::Unread(text.into()));
@@ -44,6 +44,7 @@ impl Reader<'_, '_> {
             statements: statements.into_boxed_slice(),
             tracks: self.tracks,
             evidence: (self.line_of)(line),
+            index: 0,
             start: u32::try_from(start).unwrap_or(u32::MAX),
             end: u32::try_from(end).unwrap_or(u32::MAX),
         }
@@ -116,7 +117,7 @@ impl Reader<'_, '_> {
             let (set, _) = self.set_operand(&left.types, true)?;
             return Ok(Statement::Vmap(Box::new((left.expr, set))));
         }
-        self.relation(left)
+        self.relation(left, start)
     }
 
     /// What a mark or a field becomes.
@@ -125,7 +126,7 @@ impl Reader<'_, '_> {
             && low == high
         {
             self.cursor.next();
-            return Ok(Expr::Value(low));
+            return Ok(Expr::Value(low.into()));
         }
         Ok(self.expression()?.expr)
     }
@@ -161,6 +162,9 @@ impl Reader<'_, '_> {
     fn bound_chain(&mut self) -> Parsed<String> {
         if self.depth >= MAX_BOUND {
             return Err(self.cursor.expected("fewer chains inside each other"));
+        }
+        if !self.block_ends() {
+            return Err(self.cursor.expected("a chain whose brace is closed"));
         }
         let evidence = (self.line_of)(self.cursor.line());
         let tracks = self.tracks;
@@ -284,9 +288,15 @@ impl Reader<'_, '_> {
                 return Err(self.cursor.expected("`rate`"));
             }
             self.cursor.word("over");
-            let bytes = self.cursor.name("a rate")?;
-            if !bytes.contains('/') {
-                self.cursor.name("a unit")?;
+            let fault = self.cursor.expected("a rate for each second, minute, hour, day or week");
+            let rate = self.cursor.name("a rate")?;
+            let (count, per) = match rate.split_once('/') {
+                Some(rate) => rate,
+                None => (rate, self.cursor.name("a unit")?.split_once('/').map_or("", |(_, per)| per)),
+            };
+            let known = matches!(per, "second" | "minute" | "hour" | "day" | "week");
+            if !known || count.parse::<u64>().is_err() {
+                return Err(fault);
             }
             if self.cursor.word("burst") {
                 self.cursor.name("a burst")?;
@@ -383,6 +393,7 @@ impl Reader<'_, '_> {
         self.cursor.next();
         let fault = self.cursor.expected("a set's name");
         let set = self.cursor.peek_word().and_then(|word| word.strip_prefix('@')).ok_or(fault)?;
+        self.note_set(set);
         self.cursor.next();
         self.cursor.need("{")?;
         let key = self.expression()?;
@@ -423,8 +434,12 @@ impl Reader<'_, '_> {
         loop {
             match self.cursor.peek() {
                 Token::Sign("}") | Token::Word(":") | Token::End => return Ok(limited),
-                Token::Word("limit" | "quota" | "ct") => {
+                Token::Word(word @ ("limit" | "quota" | "ct")) => {
                     limited = true;
+                    if word == "ct" {
+                        // `ct count` (`nft_connlimit_init`).
+                        self.track();
+                    }
                     self.cursor.next();
                 }
                 Token::Word(_) | Token::Quoted(_) => {

@@ -33,6 +33,8 @@ pub(super) struct Cursor<'a> {
     pub line_bound: bool,
     /// A comment before the token said that iptables-nft keeps what follows.
     pub warned: bool,
+    /// A comment before the token said that the rules of what follows are in `iptables-save`, and how many they are.
+    pub elsewhere: Option<usize>,
 }
 
 /// A part of a rule that isn't understood. It is put into words only where it is told: most are made while a reader
@@ -59,6 +61,18 @@ pub(super) enum Wrong {
 
 pub(super) type Parsed<T> = Result<T, Fault>;
 
+impl Fault {
+    /// The fault of something that stands at a place.
+    pub fn at(what: Wrong, at: usize, line: u32, length: usize) -> Self {
+        Self { what, at, line, end: Some(at + length) }
+    }
+}
+
+/// How many rules of the next table are in `iptables-save`, where a comment says that they are.
+fn elsewhere(comment: &str) -> Option<usize> {
+    comment.trim_end().strip_prefix(super::ELSEWHERE)?.strip_prefix(" (")?.strip_suffix(" rules)")?.parse().ok()
+}
+
 impl<'a> Cursor<'a> {
     pub fn new(text: &'a str) -> Self {
         let mut cursor = Self {
@@ -71,6 +85,7 @@ impl<'a> Cursor<'a> {
             last_end: 0,
             line_bound: false,
             warned: false,
+            elsewhere: None,
         };
         cursor.scan();
         cursor.breaks = true;
@@ -115,6 +130,14 @@ impl<'a> Cursor<'a> {
 
     pub fn text(&self, start: usize, end: usize) -> &'a str {
         self.text.get(start..end).unwrap_or("")
+    }
+
+    /// How many commas and how many bytes there are before the next `}`.
+    pub fn listed(&self) -> (usize, usize) {
+        let rest = self.text.get(self.start..).unwrap_or("").as_bytes();
+        let end = memchr::memchr(b'}', rest).unwrap_or(0);
+        let commas = memchr::memchr_iter(b',', rest.get(..end).unwrap_or(&[])).count();
+        (commas, end)
     }
 
     /// Takes the next token if it is this sign.
@@ -236,7 +259,9 @@ impl<'a> Cursor<'a> {
                 b'#' => {
                     let rest = bytes.get(at..).unwrap_or(&[]);
                     let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-                    self.warned |= self.text(at, at + length).contains("is managed by iptables-nft");
+                    let comment = self.text(at, at + length);
+                    self.warned |= comment.contains("is managed by iptables-nft");
+                    self.elsewhere = elsewhere(comment).or(self.elsewhere);
                     at += length;
                 }
                 _ => break,
@@ -264,7 +289,8 @@ fn read(rest: &str) -> (Token<'_>, usize) {
     if let Some(sign) = SIGNS.iter().find(|sign| rest.starts_with(**sign)) {
         return (Token::Sign(rest.get(..sign.len()).unwrap_or("")), sign.len());
     }
-    let raw = ["@ll,", "@nh,", "@th,", "@ih,"].iter().any(|base| rest.starts_with(base));
+    let option = rest.strip_prefix('@').is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()));
+    let raw = option || ["@ll,", "@nh,", "@th,", "@ih,"].iter().any(|base| rest.starts_with(base));
     let stops = |byte: &u8| byte.is_ascii_whitespace() || (b"{}();\"=!<>&|^".contains(byte)) || (*byte == b',' && !raw);
     let length = bytes.iter().position(stops).unwrap_or(rest.len()).max(1);
     (Token::Word(rest.get(..length).unwrap_or("")), length)

@@ -21,7 +21,9 @@ pub(super) fn cause_advice(at: &At<'_>, reason: Reason) -> Option<String> {
                 "`--size` with at most {mtu} bytes; then give the senders the smaller MTU, and let ICMP errors through"
             )
         }
-        EndCause::EndlessChains(_) => format!("look for the chain of that table which leads back into itself {place}"),
+        EndCause::EndlessChains(_) | EndCause::Circle { .. } => {
+            format!("look for the chain of that table which leads back into itself {place}")
+        }
         EndCause::NotFlooded { port, .. } => {
             format!("`bridge link set dev {port} flood on` {place}, or give {device} an entry for the address")
         }
@@ -45,8 +47,11 @@ pub(super) fn cause_advice(at: &At<'_>, reason: Reason) -> Option<String> {
                  with the other ports' VLAN"
             )
         }
-        EndCause::VlanNotCarried { port, vid } => {
-            format!("`bridge vlan show dev {port}` {place}, then `bridge vlan add dev {port} vid {vid} untagged`")
+        EndCause::VlanNotCarried { port, bridge, vid } => {
+            let itself = if port == bridge { " self" } else { "" };
+            format!(
+                "`bridge vlan show dev {port}` {place}, then `bridge vlan add dev {port} vid {vid} untagged{itself}`"
+            )
         }
         _ => return None,
     })

@@ -76,6 +76,7 @@ struct FlowJson<'a> {
     retransmissions: u64,
     lost: u64,
     lost_after: Vec<CountJson<'a>>,
+    early: Vec<CountJson<'a>>,
     missed: Vec<CountJson<'a>>,
     first_point: &'a str,
     hops: Vec<HopJson<'a>>,
@@ -169,7 +170,11 @@ impl<'a> FlowJson<'a> {
         let lanes = &view.summary.lanes;
         let lane: &Lane = lanes.get(flow.lane)?;
         let point = |lane: LaneId| view.point(lanes.point(lane).index());
-        let losses = flow.losses(lanes, &view.summary.onward);
+        let losses = flow.losses();
+        let count = |(at, packets): &(LaneId, u64)| CountJson { point: point(*at), packets: *packets };
+        let silent = view.silent(flow);
+        let by_model =
+            silent.iter().map(|(at, packets)| CountJson { point: view.point(at.index()), packets: *packets });
         let when = |time| {
             let mut text = String::new();
             moment(time, &mut text);
@@ -182,8 +187,9 @@ impl<'a> FlowJson<'a> {
             packets: flow.packets,
             bytes: flow.bytes,
             retransmissions: flow.retransmissions,
-            lost: losses.iter().map(|(_, packets)| packets).sum(),
-            lost_after: losses.iter().map(|(at, packets)| CountJson { point: point(*at), packets: *packets }).collect(),
+            lost: losses.iter().map(|(_, packets)| packets).chain(silent.iter().map(|(_, packets)| packets)).sum(),
+            lost_after: losses.iter().map(count).chain(by_model).collect(),
+            early: view.early(flow).iter().map(count).collect(),
             missed: flow
                 .missed
                 .iter()

@@ -9,6 +9,7 @@ use crate::correlate::{
     Difference, End, FlowId, Journey, Lane, LaneId, Lanes, PointId, Predicted, PredictedHop, Seen, State, changes,
 };
 use crate::evidence::Files;
+use crate::trace::Way;
 
 use super::super::escape::clean_json;
 use super::{cause, flow_name, moment, places};
@@ -101,7 +102,7 @@ impl JourneyLine {
         });
         let all: Vec<String> = hops.chain(elsewhere).collect();
         let cause = cause(predicted)
-            .map(|(word, because)| json!({"verdict": word, "evidence": places(because, files)}).to_string());
+            .map(|(word, because)| json!({"verdict": word, "evidence": places(&because, files)}).to_string());
         let cause = cause.map_or_else(|| "null".to_owned(), |cause| clean_json(&cause));
         let _ = write!(self.text, ",\"predicted\":[{}],\"cause\":{cause}", all.join(","));
     }
@@ -136,6 +137,7 @@ impl JourneyLine {
 
     fn sighting(&mut self, seen: &Seen, before: Option<&Seen>, lanes: &Lanes) {
         self.at(seen, lanes);
+        self.text.push_str(way(lanes.get(seen.lane).and_then(|lane| lane.way)));
         match before {
             None => self.text.push_str(",\"delay_ns\":null,\"rewritten\":[]"),
             Some(before) => {
@@ -186,6 +188,15 @@ impl JourneyLine {
             End::Outside(_, next) => self.point(next),
             _ => self.text.push_str("null"),
         }
+    }
+}
+
+/// Which way a packet passed the device.
+fn way(way: Option<Way>) -> &'static str {
+    match way {
+        None => ",\"way\":null",
+        Some(Way::In) => ",\"way\":\"in\"",
+        Some(Way::Out) => ",\"way\":\"out\"",
     }
 }
 

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use super::Style;
 use super::text::references;
-use crate::correlate::{Clocks, Flow, Lane, Outlook, Predicted, Summary};
+use crate::correlate::{Clocks, Flow, Lane, LaneId, Outlook, PointId, Predicted, Summary};
 use crate::evidence::{Evidence, Files};
 use crate::net::{NodeName, Protocol, calendar};
 use crate::trace::Decision;
@@ -55,12 +55,18 @@ impl Correlation<'_> {
     #[must_use]
     pub fn lost(&self) -> u64 {
         let silent = self.forecast.map_or(0, |forecast| forecast.outlook.silent);
-        self.summary.flows.iter().map(|flow| self.lost_of(flow)).sum::<u64>() + silent
+        self.summary.lost + silent
     }
 
-    fn lost_of(&self, flow: &Flow) -> u64 {
-        let losses = flow.losses(&self.summary.lanes, &self.summary.onward);
-        losses.iter().map(|(_, packets)| packets).sum()
+    /// How many packets of a flow others like them have gone on from, since.
+    fn early(&self, flow: &Flow) -> Vec<(LaneId, u64)> {
+        flow.early(&self.summary.lanes, &self.summary.onward)
+    }
+
+    /// Behind which points packets of a flow were lost by the model alone, and how many.
+    fn silent(&self, flow: &Flow) -> Vec<(PointId, u64)> {
+        let told = self.forecast.zip(self.summary.lanes.flow(flow.lane));
+        told.map(|(forecast, id)| forecast.outlook.silent_of(id)).unwrap_or_default()
     }
 
     fn point(&self, place: usize) -> &str {
@@ -69,11 +75,11 @@ impl Correlation<'_> {
 }
 
 /// What ends packets of a flow in the model, in words: the verdict and its reason; and the lines that decide.
-fn cause(predicted: &Predicted) -> Option<(String, &[Evidence])> {
+fn cause(predicted: &Predicted) -> Option<(String, Vec<Evidence>)> {
     let step = predicted.trace.steps.get(predicted.cause?)?;
     let Decision::End { verdict, reason, .. } = &step.decision else { return None };
     let reason = reason.map(|reason| format!(", {reason}")).unwrap_or_default();
-    Some((format!("{}{reason}", verdict.as_str()), &step.because))
+    Some((format!("{}{reason}", verdict.as_str()), predicted.because()))
 }
 
 /// The places of lines, without a terminal in mind.

@@ -47,7 +47,9 @@ impl JourneyText {
                 };
             let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
             let point = self.point(lanes.point(seen.lane));
-            self.line(&format!("    {time:<12} {point} frame {}", seen.number));
+            let way = lanes.get(seen.lane).and_then(|lane| lane.way);
+            let way = way.map(|way| format!(" {}", way.as_str())).unwrap_or_default();
+            self.line(&format!("    {time:<12} {point}{way} frame {}", seen.number));
             let rewritten = symbol(self.style, "✎", "*");
             if !changes.is_empty() {
                 self.line(&format!("      {rewritten} {}", changes.join(", ")));

@@ -135,7 +135,9 @@ impl Page<'_, '_> {
         let view = self.view;
         let Some(lane) = view.summary.lanes.get(flow.lane) else { return Ok(()) };
         let mut text = format!("{}: {}, {} bytes", flow_name(lane), counted(flow.packets, "packet"), flow.bytes);
-        let lost = view.lost_of(flow);
+        let losses = flow.losses();
+        let silent: u64 = view.silent(flow).iter().map(|(_, packets)| packets).sum();
+        let lost: u64 = losses.iter().map(|(_, packets)| packets).sum::<u64>() + silent;
         if lost > 0 {
             let _ = write!(text, ", {lost} lost");
         }
@@ -151,12 +153,14 @@ impl Page<'_, '_> {
             }
         }
         self.line(&format!("    {}", view.point(lane.point.index())))?;
-        let losses = flow.losses(&view.summary.lanes, &view.summary.onward);
         let mut told = Vec::new();
         self.losses(&losses, flow.lane, &mut told)?;
         for hop in path(flow) {
             self.hop(hop)?;
             self.losses(&losses, hop.to, &mut told)?;
+        }
+        for (lane, _) in &losses {
+            self.losses(&losses, *lane, &mut told)?;
         }
         self.ends(flow)?;
         self.predicted(flow)
@@ -195,14 +199,14 @@ impl Page<'_, '_> {
                 told.packets
             ));
         };
-        let places = places(because, forecast.files).join(" ");
+        let places = places(&because, forecast.files).join(" ");
         self.line(&format!("  {symbol} {} lost after {point}: {word} by {places}", told.packets))?;
         let rules = because.iter().filter(|line| line.is_some());
         for line in rules {
             self.line(&format!("      {}", forecast.files.text(*line).trim()))?;
             let counted = forecast.before.and_then(|before| correlate::counted(*line, forecast.files, before));
             if let Some(counted) = counted {
-                self.count(counted.packets, because, forecast)?;
+                self.count(counted.packets, &because, forecast)?;
             }
         }
         Ok(())
@@ -272,6 +276,11 @@ impl Page<'_, '_> {
             let point = view.point(view.summary.lanes.point(ended.lane).index());
             let packets = counted(ended.outside, "packet");
             self.line(&format!("    {packets} last seen at {point}, when the next point was not capturing"))?;
+        }
+        for (lane, packets) in view.early(flow) {
+            let point = view.point(view.summary.lanes.point(lane).index());
+            let packets = counted(packets, "packet");
+            self.line(&format!("    {packets} last seen at {point}, before any like them had gone on from there"))?;
         }
         for (point, packets) in &flow.missed {
             let packets = counted(*packets, "packet");

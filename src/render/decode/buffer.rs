@@ -4,16 +4,16 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Room};
 
 use crate::net::MacAddr;
 
 /// Up to three characters and their count: of every number below 1,000 without leading zeros.
 static SHORT: [[u8; 4]; 1000] = numbers(false);
-/// Of every number below 1,000 with three digits.
+/// Of every number below 1,000 with three digits, and a zero behind them.
 pub(super) static PADDED: [[u8; 4]; 1000] = numbers(true);
-/// Of every octet with a dot behind it: the characters, and above them how many bits they have.
-pub(super) static OCTETS: [u64; 256] = octets();
+/// Of every octet with a dot behind it: the characters, and how many there are.
+pub(super) static OCTETS: [([u8; 4], u32); 256] = octets();
 
 pub(super) const HEX: &[u8; 16] = b"0123456789abcdef";
 
@@ -35,22 +35,25 @@ const fn numbers(is_padded: bool) -> [[u8; 4]; 1000] {
             table[number][place] = b'0' + digits[3 - count + place] as u8;
             place += 1;
         }
-        table[number][3] = count as u8;
+        if !is_padded {
+            table[number][3] = count as u8;
+        }
         number += 1;
     }
     table
 }
 
 #[expect(clippy::indexing_slicing, reason = "it runs while this is compiled")]
-const fn octets() -> [u64; 256] {
+const fn octets() -> [([u8; 4], u32); 256] {
     let short = numbers(false);
-    let mut table = [0; 256];
+    let mut table = [([0; 4], 0); 256];
     let mut number = 0;
     while number < 256 {
-        let [a, b, c, count] = short[number];
-        let mut text = [a, b, c, 0, (count + 1) * 8, 0, 0, 0];
+        let count = short[number][3];
+        let mut text = short[number];
+        text[3] = 0;
         text[count as usize] = b'.';
-        table[number] = u64::from_le_bytes(text);
+        table[number] = (text, count as u32 + 1);
         number += 1;
     }
     table
@@ -92,19 +95,20 @@ impl Buffer {
         self.len = self.len.min(len);
     }
 
-    /// Puts in a line. What puts it in may be asked again, where there was too little room for the line.
+    /// Puts in a row; what puts it in says whether it is whole, and nothing stays where it is not.
     #[inline]
-    pub(super) fn line(&mut self, mut with: impl FnMut(&mut Cursor<'_>)) {
-        loop {
-            let mut cursor = Cursor::new(&mut self.bytes, self.len);
-            with(&mut cursor);
-            if let Some(end) = cursor.end() {
-                self.len = end;
-                return;
-            }
-            let size = (self.bytes.len() * 2).max(1 << 16);
-            self.bytes.resize(size, 0);
+    pub(super) fn line(&mut self, with: impl FnOnce(&mut Cursor<'_>) -> bool) -> bool {
+        let (start, room) = (self.len, size_of::<Room>());
+        if start + room > self.bytes.len() {
+            self.bytes.resize((self.bytes.len() * 2).max(start + room), 0);
         }
+        let Some(room) = self.bytes.get_mut(start..).and_then(<[u8]>::first_chunk_mut) else { return false };
+        let mut cursor = Cursor::new(room);
+        let is_whole = with(&mut cursor);
+        if is_whole {
+            self.len = start + cursor.at();
+        }
+        is_whole
     }
 
     /// Puts blanks before what stands from a place on, so that it is so wide.
@@ -120,7 +124,12 @@ impl Buffer {
 
     /// Puts blanks behind what stands from a place on, so that it is so wide.
     pub(super) fn pad_right(&mut self, start: usize, width: usize) {
-        (self.len - start..width).for_each(|_| self.byte(b' '));
+        let mut missing = width.saturating_sub(self.len - start);
+        while missing > 0 {
+            let size = missing.min(16);
+            self.put([b' '; 16], size);
+            missing -= size;
+        }
     }
 
     /// Puts what stands from a place on between quotes.
@@ -237,21 +246,12 @@ impl Buffer {
     /// Puts in an IPv4 address.
     #[inline]
     pub(super) fn ipv4(&mut self, address: [u8; 4]) {
-        let [a, b, c, d] = address;
-        self.two_octets(a, b);
-        self.two_octets(c, d);
+        for octet in address {
+            let (text, size) = OCTETS.get(usize::from(octet)).copied().unwrap_or_default();
+            self.put(text, size as usize);
+        }
         // The last octet has no dot.
         self.len -= 1;
-    }
-
-    #[inline]
-    fn two_octets(&mut self, first: u8, second: u8) {
-        let octet = |octet: u8| OCTETS.get(usize::from(octet)).copied().unwrap_or(0);
-        let (first, second) = (octet(first), octet(second));
-        let (bits, more) = (first >> 32, second >> 32);
-        let text = first & 0xffff_ffff | (second & 0xffff_ffff) << bits;
-        // Four characters each at most.
-        self.put(text.to_le_bytes(), usize::try_from((bits + more) / 8).unwrap_or(0));
     }
 
     /// Puts in an IPv6 address as RFC 5952 writes it.

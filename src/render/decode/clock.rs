@@ -12,7 +12,7 @@ pub(super) struct Clock {
     date: [u8; 20],
     /// The second whose digits are kept, and these with a dot behind them.
     epoch: i64,
-    digits: ([u8; 16], u32),
+    digits: ([u8; 16], usize),
 }
 
 impl Clock {
@@ -29,7 +29,7 @@ impl Clock {
 
     /// The digits of a second that is not before 1970, and a dot behind them.
     #[inline]
-    pub(super) fn epoch(&mut self, seconds: i64) -> ([u8; 16], u32) {
+    pub(super) fn epoch(&mut self, seconds: i64) -> ([u8; 16], usize) {
         if self.epoch != seconds || self.digits.1 == 0 {
             self.count(seconds);
         }
@@ -40,7 +40,7 @@ impl Clock {
     fn count(&mut self, seconds: i64) {
         let text = format!("{seconds}.");
         self.epoch = seconds;
-        self.digits.1 = u32::try_from(text.len().min(16)).unwrap_or(0);
+        self.digits.1 = text.len().min(16);
         self.digits.0.iter_mut().zip(text.bytes()).for_each(|(place, digit)| *place = digit);
     }
 

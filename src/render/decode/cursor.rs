@@ -1,5 +1,8 @@
-//! A place in a text of which the rest has room. It is kept in a register while a line is put together; only what is
-//! met in nearly every packet is written here.
+//! A place in the room for a row. It is kept in a register while the row is put together; only what is met in nearly
+//! every packet is written here.
+//!
+//! Nobody looks whether a value still finds room: who puts a row together knows before that it is not longer than
+//! [`LONGEST`]. A longer one would go on at the room's beginning, which the compiler sees, so that it looks neither.
 
 #![expect(
     clippy::inline_always,
@@ -8,109 +11,94 @@
 
 use super::buffer::{HEX, OCTETS, PADDED};
 
-/// The room for one value.
-const SLOT: usize = 24;
+/// The longest row that is put together so; a power of two.
+pub(super) const LONGEST: usize = 4096;
+/// The longest text that is put in at once, with what is stored over later.
+pub(super) const LONGEST_TEXT: usize = 264;
+
+/// The room for a row.
+pub(super) type Room = [u8; LONGEST + LONGEST_TEXT];
 
 /// Six zeros, as digits.
 const ZEROS: u64 = 0x3030_3030_3030;
 
-/// A place in a text.
+/// A place in the room.
 #[derive(Debug)]
 pub(super) struct Cursor<'a> {
-    room: &'a mut [u8],
-    /// It fits into 32 bits, so that the end of what is stored behind it can't overflow.
-    at: u32,
-    is_full: bool,
+    room: &'a mut Room,
+    at: usize,
 }
 
 impl<'a> Cursor<'a> {
     #[inline(always)]
-    pub(super) fn new(room: &'a mut [u8], at: usize) -> Self {
-        // No batch of packets makes for so much text.
-        let at = u32::try_from(at).unwrap_or(0);
-        Self { room, at, is_full: false }
+    pub(super) fn new(room: &'a mut Room) -> Self {
+        Self { room, at: 0 }
     }
 
-    /// The place behind the text; `None` where the room was too small for it.
+    /// How much was put in.
     #[inline(always)]
-    pub(super) fn end(self) -> Option<usize> {
-        (!self.is_full).then_some(self.at as usize)
-    }
-
-    /// The place.
-    #[inline(always)]
-    pub(super) fn at(&self) -> u32 {
+    pub(super) fn at(&self) -> usize {
         self.at
     }
 
-    /// Goes back to a place.
+    /// Goes back by a character.
     #[inline(always)]
-    pub(super) fn back_to(&mut self, at: u32) {
-        self.at = at;
+    pub(super) fn back(&mut self) {
+        self.at = self.at.saturating_sub(1);
     }
 
-    /// The room behind the place.
+    /// The room for a text whose length is not known before.
     #[inline(always)]
     pub(super) fn room(&mut self) -> &mut [u8] {
-        self.room.get_mut(self.at as usize..).unwrap_or_default()
+        let at = self.at % LONGEST;
+        self.room.get_mut(at..at + LONGEST_TEXT).unwrap_or_default()
     }
 
     /// Goes behind so many characters that were put into the room.
     #[inline(always)]
-    pub(super) fn forth(&mut self, size: u32) {
+    pub(super) fn forth(&mut self, size: usize) {
         self.at += size;
     }
 
     /// Puts in the first `size` of some characters.
     #[inline(always)]
-    pub(super) fn put<const N: usize>(&mut self, characters: [u8; N], size: u32) {
-        let at = self.at as usize;
-        match self.room.get_mut(at..at + N).and_then(<[u8]>::first_chunk_mut) {
-            Some(room) => {
-                *room = characters;
-                self.at += size;
-            }
-            None => self.is_full = true,
+    pub(super) fn put<const N: usize>(&mut self, characters: [u8; N], size: usize) {
+        let at = self.at % LONGEST;
+        if let Some(room) = self.room.get_mut(at..at + N).and_then(<[u8]>::first_chunk_mut) {
+            *room = characters;
         }
+        self.at += size;
     }
 
-    /// Puts in any bytes.
+    /// Puts in any bytes; false where they are more than one value has.
     #[inline(always)]
-    pub(super) fn bytes(&mut self, bytes: &[u8]) {
-        match (self.room().get_mut(..bytes.len()), u32::try_from(bytes.len())) {
-            (Some(room), Ok(size)) => {
-                room.copy_from_slice(bytes);
-                self.at += size;
-            }
-            _ => self.is_full = true,
-        }
-    }
-
-    /// Room for a text of at most 24 characters. What is put in beyond that is stored over.
-    #[inline(always)]
-    fn slot(&mut self) -> Option<&mut [u8; SLOT]> {
-        let at = self.at as usize;
-        let slot = self.room.get_mut(at..at + SLOT).and_then(<[u8]>::first_chunk_mut);
-        if slot.is_none() {
-            self.is_full = true;
-        }
-        slot
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> bool {
+        let Some(room) = self.room().get_mut(..bytes.len()) else { return false };
+        room.copy_from_slice(bytes);
+        self.at += bytes.len();
+        true
     }
 
     /// Puts in a number and one character behind it.
     #[inline(always)]
     pub(super) fn number(&mut self, number: u32, behind: u8) {
-        if number >= 1_000_000 {
-            let (text, size) = millions(number);
-            self.put(text.to_le_bytes(), size);
-            let text = six(number % 1_000_000) | u64::from(behind) << 48;
-            return self.put(text.to_le_bytes(), 7);
+        if number < 1_000_000 {
+            return self.small(number, behind);
         }
+        let (text, size) = millions(number);
+        self.put(text.to_le_bytes(), size);
+        let text = six(number % 1_000_000) | u64::from(behind) << 48;
+        self.put(text.to_le_bytes(), 7);
+    }
+
+    /// Puts in a number below 1,000,000 and one character behind it.
+    #[inline(always)]
+    pub(super) fn small(&mut self, number: u32, behind: u8) {
         let text = six(number);
         // The last digit stays, if it is a zero too.
         let zeros = ((text ^ ZEROS) | 1 << 40).trailing_zeros() & !7;
         let text = (text | u64::from(behind) << 48) >> zeros;
-        self.put(text.to_le_bytes(), 7 - zeros / 8);
+        self.put(text.to_le_bytes(), 7 - zeros as usize / 8);
     }
 
     /// Puts in nine digits and one character behind them.
@@ -125,39 +113,36 @@ impl<'a> Cursor<'a> {
     /// Puts in an IPv4 address and one character behind it.
     #[inline(always)]
     pub(super) fn ipv4(&mut self, address: u32, behind: u8) {
-        let [a, b, c, d] = address.to_be_bytes();
-        let ((first, size), (second, more)) = (two_octets(a, b), two_octets(c, d));
-        let Some(slot) = self.slot() else { return };
-        let [s0, s1, s2, s3, s4, s5, s6, s7, ..] = slot;
-        for (place, character) in [s0, s1, s2, s3, s4, s5, s6, s7].into_iter().zip(first.to_le_bytes()) {
-            *place = character;
+        for octet in address.to_be_bytes() {
+            self.dotted(octet);
         }
-        // Four characters an octet at most: this keeps within the slot, and the compiler sees it.
-        let (size, more) = (size & 15, more & 15);
-        if let Some(places) = slot.get_mut(size as usize..).and_then(<[u8]>::first_chunk_mut) {
-            *places = second.to_le_bytes();
-        }
-        // In the place of the dot behind the last octet.
-        let end = size + more;
-        if let Some(place) = slot.get_mut((end as usize).wrapping_sub(1)) {
-            *place = behind;
-        }
-        self.at += end;
+        self.instead(behind);
     }
 
     /// Puts in an octet in decimal digits, and one character behind it.
     #[inline(always)]
     pub(super) fn octet(&mut self, number: u8, behind: u8) {
-        let text = octet(number);
-        let bits = text >> 32;
-        // In the place of the dot.
-        let text = (text & 0xffff_ffff) ^ u64::from(behind ^ b'.') << bits.saturating_sub(8);
-        self.put(text.to_le_bytes(), low(bits / 8));
+        self.dotted(number);
+        self.instead(behind);
+    }
+
+    /// Puts in an octet and a dot behind it.
+    #[inline(always)]
+    fn dotted(&mut self, octet: u8) {
+        let (text, size) = OCTETS.get(usize::from(octet)).copied().unwrap_or_default();
+        self.put(text, size as usize);
+    }
+
+    /// Puts in a character in the place of the last one.
+    #[inline(always)]
+    fn instead(&mut self, character: u8) {
+        self.at = self.at.wrapping_sub(1);
+        self.put([character], 1);
     }
 
     /// Puts in so many tabs.
     #[inline(always)]
-    pub(super) fn tabs(&mut self, count: u32) {
+    pub(super) fn tabs(&mut self, count: usize) {
         if count == 0 {
             return;
         }
@@ -169,7 +154,7 @@ impl<'a> Cursor<'a> {
 
     /// Puts in the characters that count of a text.
     #[inline(always)]
-    pub(super) fn words(&mut self, (characters, size): ([u8; 16], u32)) {
+    pub(super) fn words(&mut self, (characters, size): ([u8; 16], usize)) {
         self.put(characters, size);
     }
 
@@ -181,38 +166,18 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// The lower half of a number.
-#[inline(always)]
-fn low(number: u64) -> u32 {
-    u32::try_from(number & 0xffff_ffff).unwrap_or(0)
-}
-
-/// The characters of two octets and the dots behind them, and how many they are.
-#[inline(always)]
-fn two_octets(first: u8, second: u8) -> (u64, u32) {
-    let (first, second) = (octet(first), octet(second));
-    let bits = first >> 32;
-    let text = first & 0xffff_ffff | (second & 0xffff_ffff) << bits;
-    (text, low((bits + (second >> 32)) / 8))
-}
-
 /// The digits of a number's millions, and how many there are.
 #[inline(never)]
-fn millions(number: u32) -> (u64, u32) {
+fn millions(number: u32) -> (u64, usize) {
     let text = six(number / 1_000_000);
     let zeros = ((text ^ ZEROS) | 1 << 40).trailing_zeros() / 8;
-    (text >> (zeros * 8), 6 - zeros)
-}
-
-#[inline(always)]
-fn octet(octet: u8) -> u64 {
-    OCTETS.get(usize::from(octet)).copied().unwrap_or(0)
+    (text >> (zeros * 8), 6 - zeros as usize)
 }
 
 /// Three digits of a number below 1,000.
 #[inline(always)]
 fn padded(number: u32) -> u32 {
-    u32::from_le_bytes(PADDED.get(number as usize).copied().unwrap_or_default()) & 0x00ff_ffff
+    u32::from_le_bytes(PADDED.get(number as usize).copied().unwrap_or_default())
 }
 
 /// Six digits of a number below 1,000,000.
@@ -223,6 +188,7 @@ fn six(number: u32) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::render::decode::Buffer;
 
     #[test]
@@ -239,7 +205,7 @@ mod tests {
             }
             line.hex16(0x0f2a, b';');
             line.nanoseconds(12_345, b'\n');
-            line.bytes(b"end");
+            line.bytes(b"end")
         });
         let wanted = "0,7,10,99,100,999,1000,65535,100000,999999,1000000,1000001,4294967295,\
                       10.244.0.255 0.0.0.0\t0,9,10,99,100,255,0x0f2a;000012345\nend";
@@ -247,12 +213,21 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_finds_no_room_is_put_in_once_more() {
+    fn rows_stand_behind_each_other_however_long_they_are() {
         let mut out = Buffer::default();
-        for _ in 0..3 {
-            out.line(|line| (0..70_000).for_each(|_| line.bytes(b"ab")));
+        for _ in 0..100 {
+            out.line(|line| (0..LONGEST / 2).all(|_| line.bytes(b"ab")));
         }
-        assert_eq!(out.text().len(), 3 * 140_000);
+        assert_eq!(out.text().len(), 100 * LONGEST);
         assert!(out.text().chunks(2).all(|pair| pair == b"ab"));
+        out.line(|line| line.bytes(&[b'c'; LONGEST_TEXT]) && !line.bytes(&[b'c'; LONGEST_TEXT + 1]));
+        assert_eq!(out.text().len(), 100 * LONGEST + LONGEST_TEXT);
+    }
+
+    #[test]
+    fn of_a_row_that_was_given_up_nothing_stays() {
+        let mut out = Buffer::default();
+        assert!(!out.line(|line| !line.bytes(b"ab")));
+        assert!(out.is_empty());
     }
 }

@@ -154,6 +154,15 @@ impl Field {
         found.ok_or_else(|| FieldFault { name: name.to_owned(), near: near(name) })
     }
 
+    /// The option without which it has no value.
+    #[must_use]
+    pub fn needs(self) -> Option<&'static str> {
+        match self.source {
+            Source::Record(column) => column.needs(),
+            _ => None,
+        }
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -1,9 +1,13 @@
 //! Conversations, one after the other: a table, records of JSON, or rows of CSV.
 
+use std::net::IpAddr;
+
 use super::Buffer;
 use super::clock::Clock;
 use super::record::Style;
-use super::text::csv_value;
+use super::text::{csv_value, json_string};
+use super::told::AddressNames;
+use crate::net::Protocol;
 use crate::wire::{Flow, Time, Tunnel};
 
 /// How conversations are shown.
@@ -19,7 +23,7 @@ pub enum FlowView {
 
 /// The columns of CSV.
 const NAMES: &str = "protocol,source,source_port,destination,destination_port,packets,bytes,packets_back,bytes_back,first,\
-                     last,tunnels,resets,retransmissions\n";
+                     last,tunnels,resets,retransmissions";
 
 /// Shows conversations.
 #[derive(Clone, Debug)]
@@ -36,7 +40,7 @@ impl FlowPainter {
     }
 
     /// What stands before the first.
-    pub fn head(&self, out: &mut Buffer) {
+    pub fn head(&self, with_names: bool, out: &mut Buffer) {
         match self.view {
             FlowView::Table => out.format(format_args!(
                 "{:<57} {:<19} {:<17}  {:<30}  seconds\n",
@@ -44,7 +48,10 @@ impl FlowPainter {
             )),
             FlowView::Json(Style::Object) => out.str("{\n  \"schema\": \"flowtrace/decode-flows/1\",\n  \"flows\": ["),
             FlowView::Json(Style::Lines) => {}
-            FlowView::Csv => out.str(NAMES),
+            FlowView::Csv => {
+                out.str(NAMES);
+                out.str(if with_names { ",source_name,destination_name\n" } else { "\n" });
+            }
         }
     }
 
@@ -54,12 +61,12 @@ impl FlowPainter {
         usize::from(self.view == FlowView::Json(Style::Object))
     }
 
-    /// A conversation.
-    pub fn flow(&mut self, flow: &Flow, out: &mut Buffer) {
+    /// A conversation; with the names of its ends, where a snapshot tells them.
+    pub fn flow(&mut self, flow: &Flow, names: Option<&AddressNames>, out: &mut Buffer) {
         match self.view {
-            FlowView::Table => self.line(flow, out),
-            FlowView::Json(style) => self.json(flow, style, out),
-            FlowView::Csv => self.csv(flow, out),
+            FlowView::Table => self.line(flow, names, out),
+            FlowView::Json(style) => self.json(flow, names, style, out),
+            FlowView::Csv => self.csv(flow, names, out),
         }
     }
 
@@ -70,20 +77,33 @@ impl FlowPainter {
         }
     }
 
-    fn line(&mut self, flow: &Flow, out: &mut Buffer) {
+    fn line(&mut self, flow: &Flow, names: Option<&AddressNames>, out: &mut Buffer) {
         let start = out.len();
-        out.format(format_args!("{:<9} ", flow.protocol.to_string()));
-        out.str(&crate::render::endpoint(flow.source, flow.source_port));
+        protocol(flow.protocol, out);
+        out.pad_right(start, 10);
+        end(flow.source, flow.source_port, names, out);
         out.words(b" > ");
-        out.str(&crate::render::endpoint(flow.destination, flow.destination_port));
+        end(flow.destination, flow.destination_port, names, out);
         out.pad_right(start, 57);
-        let ([packets, packets_back], [bytes, bytes_back]) = (flow.packets, flow.bytes);
-        out.format(format_args!(" {:<19}", format!("{packets} + {packets_back}")));
-        out.format(format_args!(" {:<17}  ", format!("{bytes} + {bytes_back}")));
+        for (numbers, width) in [(flow.packets, 20), (flow.bytes, 18)] {
+            let [there, back] = numbers;
+            let start = out.len();
+            out.byte(b' ');
+            out.large(there);
+            out.words(b" + ");
+            out.large(back);
+            out.pad_right(start, width);
+        }
+        out.words(b"  ");
         if let Some((first, last)) = flow.times {
             self.clock.date(moment(first), out);
             let took = moment(last.saturating_sub(first));
-            out.format(format_args!("  {}.{:06}", took.seconds, took.nanoseconds / 1000));
+            out.words(b"  ");
+            out.large(took.seconds.unsigned_abs());
+            out.byte(b'.');
+            let at = out.len();
+            out.nanoseconds(took.nanoseconds);
+            out.cut(at + 6);
         }
         for nest in flow.tunnels.iter().filter(|nest| !nest.is_empty()) {
             out.words(b"  ");
@@ -94,18 +114,29 @@ impl FlowPainter {
         out.byte(b'\n');
     }
 
-    fn json(&mut self, flow: &Flow, style: Style, out: &mut Buffer) {
+    fn json(&mut self, flow: &Flow, names: Option<&AddressNames>, style: Style, out: &mut Buffer) {
         if style == Style::Object {
             out.words(b",\n    ");
         }
-        out.format(format_args!("{{\"protocol\":\"{}\",\"source\":\"{}\"", flow.protocol, flow.source));
-        out.words(b",\"source_port\":");
+        out.words(b"{\"protocol\":\"");
+        protocol(flow.protocol, out);
+        out.words(b"\",\"source\":\"");
+        out.address(flow.source);
+        out.words(b"\",\"source_port\":");
         port(flow.source_port, out);
-        out.format(format_args!(",\"destination\":\"{}\",\"destination_port\":", flow.destination));
+        out.words(b",\"destination\":\"");
+        out.address(flow.destination);
+        out.words(b"\",\"destination_port\":");
         port(flow.destination_port, out);
         let ([packets, packets_back], [bytes, bytes_back]) = (flow.packets, flow.bytes);
-        out.format(format_args!(",\"packets\":{packets},\"bytes\":{bytes}"));
-        out.format(format_args!(",\"packets_back\":{packets_back},\"bytes_back\":{bytes_back}"));
+        out.words(b",\"packets\":");
+        out.large(packets);
+        out.words(b",\"bytes\":");
+        out.large(bytes);
+        out.words(b",\"packets_back\":");
+        out.large(packets_back);
+        out.words(b",\"bytes_back\":");
+        out.large(bytes_back);
         let (first, last) = flow.times.unzip();
         out.words(b",\"first\":");
         self.time(first, out);
@@ -117,7 +148,20 @@ impl FlowPainter {
             words(nest, out);
             out.byte(b'"');
         }
-        out.format(format_args!("],\"resets\":{},\"retransmissions\":{}}}", flow.resets, flow.retransmissions));
+        out.words(b"],\"resets\":");
+        out.number(flow.resets);
+        out.words(b",\"retransmissions\":");
+        out.number(flow.retransmissions);
+        if let Some(names) = names {
+            for (key, address) in [("source_name", flow.source), ("destination_name", flow.destination)] {
+                out.format(format_args!(",\"{key}\":"));
+                match names.get(address) {
+                    Some(name) => json_string(name, out),
+                    None => out.words(b"null"),
+                }
+            }
+        }
+        out.byte(b'}');
         if style == Style::Lines {
             out.byte(b'\n');
         }
@@ -130,7 +174,7 @@ impl FlowPainter {
         out.byte(b'"');
     }
 
-    fn csv(&mut self, flow: &Flow, out: &mut Buffer) {
+    fn csv(&mut self, flow: &Flow, names: Option<&AddressNames>, out: &mut Buffer) {
         let number = |port: Option<u16>| port.map_or(String::new(), |port| port.to_string());
         out.format(format_args!("{},{},{},", flow.protocol, flow.source, number(flow.source_port)));
         out.format(format_args!("{},{},", flow.destination, number(flow.destination_port)));
@@ -149,14 +193,55 @@ impl FlowPainter {
             words(nest, &mut tunnels);
         }
         csv_value(&String::from_utf8_lossy(tunnels.text()), out);
-        out.format(format_args!(",{},{}\n", flow.resets, flow.retransmissions));
+        out.format(format_args!(",{},{}", flow.resets, flow.retransmissions));
+        for address in names.map(|_| [flow.source, flow.destination]).into_iter().flatten() {
+            out.byte(b',');
+            csv_value(names.and_then(|names| names.get(address)).unwrap_or_default(), out);
+        }
+        out.byte(b'\n');
+    }
+}
+
+/// The protocol above IP; nearly all are one of three.
+fn protocol(protocol: Protocol, out: &mut Buffer) {
+    match protocol {
+        Protocol::TCP => out.words(b"tcp"),
+        Protocol::UDP => out.words(b"udp"),
+        Protocol::ICMP => out.words(b"icmp"),
+        other => out.format(format_args!("{other}")),
+    }
+}
+
+/// An end with its name, where it has one.
+fn end(address: IpAddr, port: Option<u16>, names: Option<&AddressNames>, out: &mut Buffer) {
+    if let Some(name) = names.and_then(|names| names.get(address)) {
+        out.str(name);
+        out.byte(b' ');
+    }
+    match (address, port) {
+        (_, None) => out.address(address),
+        (IpAddr::V4(address), Some(port)) => {
+            out.ipv4(address.octets());
+            out.byte(b':');
+            out.number(port.into());
+        }
+        (IpAddr::V6(address), Some(port)) => {
+            out.byte(b'[');
+            out.ipv6(address.octets());
+            out.words(b"]:");
+            out.number(port.into());
+        }
     }
 }
 
 /// How often something was met, where it was.
 fn count(number: u32, word: &str, out: &mut Buffer) {
     if number > 0 {
-        out.format(format_args!("  {number} {word}{}", if number == 1 { "" } else { "s" }));
+        out.words(b"  ");
+        out.number(number);
+        out.byte(b' ');
+        out.str(word);
+        out.str(if number == 1 { "" } else { "s" });
     }
 }
 

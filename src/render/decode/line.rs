@@ -4,7 +4,8 @@ use super::clock::of_day;
 use super::icmp::{icmp, icmpv6};
 use super::name::{Name, TCP_FLAGS, dns_response, dns_type, protocol};
 use super::text::label;
-use super::{Buffer, Shown};
+use super::tree::wireguard;
+use super::{Buffer, Shown, told};
 use crate::net::MacAddr;
 use crate::wire::{DnsHeader, Headers, Kind, Layer, Names};
 
@@ -33,14 +34,12 @@ pub(super) fn line(shown: &Shown<'_>, out: &mut Buffer) {
         out.words(b": ");
         out.format(format_args!("{}", flaw.reason));
     }
-    for remark in shown.remarks {
-        out.words(b"  # ");
-        out.str(&crate::render::clean(remark, crate::render::Charset::Unicode));
-    }
+    told::behind(shown, out);
     out.byte(b'\n');
 }
 
-fn packets(shown: &Shown<'_>, out: &mut Buffer) {
+/// The nest of packets.
+pub(super) fn packets(shown: &Shown<'_>, out: &mut Buffer) {
     let count = shown.decoded.packets().count();
     if count == 0 {
         return without_network(shown, out);
@@ -57,7 +56,7 @@ fn packets(shown: &Shown<'_>, out: &mut Buffer) {
             continue;
         }
         tags(shown.decoded.bytes, between, out);
-        one(&packet, place + 1 == count, out);
+        one(shown, &packet, place + 1 == count, out);
     }
 }
 
@@ -82,11 +81,11 @@ fn tags(bytes: &[u8], layers: &[Layer], out: &mut Buffer) {
 }
 
 /// A packet that carries another one, or the innermost.
-fn one(packet: &Headers<'_>, is_last: bool, out: &mut Buffer) {
+fn one(shown: &Shown<'_>, packet: &Headers<'_>, is_last: bool, out: &mut Buffer) {
     if packet.network().is_some_and(|layer| layer.kind == Kind::Arp) {
         return arp(packet, out);
     }
-    endpoints(packet, out);
+    endpoints(shown, packet, out);
     out.byte(b' ');
     if let Some(tunnel) = packet.tunnel().filter(|_| !is_last) {
         out.str(tunnel.name);
@@ -94,19 +93,22 @@ fn one(packet: &Headers<'_>, is_last: bool, out: &mut Buffer) {
             out.byte(b' ');
             out.number(vni);
         }
+        fragment(packet, out);
         return out.words(b" | ");
     }
     match protocol(packet) {
         Name::Word(word) => out.str(word),
         Name::Protocol(protocol) => out.format(format_args!("{protocol}")),
     }
-    details(packet, out);
+    details(shown, packet, out);
 }
 
-pub(super) fn endpoints(packet: &Headers<'_>, out: &mut Buffer) {
+fn endpoints(shown: &Shown<'_>, packet: &Headers<'_>, out: &mut Buffer) {
     let (source_port, destination_port) = packet.ports().unzip();
+    told::name(shown, packet.source(), out);
     endpoint(packet.source(), source_port, out);
     out.words(b" > ");
+    told::name(shown, packet.destination(), out);
     endpoint(packet.destination(), destination_port, out);
 }
 
@@ -124,14 +126,18 @@ fn endpoint(address: Option<std::net::IpAddr>, port: Option<u16>, out: &mut Buff
     out.number(port.into());
 }
 
-fn details(packet: &Headers<'_>, out: &mut Buffer) {
-    if let Some((offset, more)) = packet.fragment() {
-        out.words(b" fragment at ");
-        out.number(offset.into());
-        if more {
-            out.words(b", more follow");
-        }
+/// Which part of a packet it is, where it is one.
+fn fragment(packet: &Headers<'_>, out: &mut Buffer) {
+    let Some((offset, more)) = packet.fragment() else { return };
+    out.words(b" fragment at ");
+    out.number(offset.into());
+    if more {
+        out.words(b", more follow");
     }
+}
+
+fn details(shown: &Shown<'_>, packet: &Headers<'_>, out: &mut Buffer) {
+    fragment(packet, out);
     if let Some(tcp) = packet.tcp() {
         flags(tcp.flags, out);
         out.words(b" seq ");
@@ -150,10 +156,14 @@ fn details(packet: &Headers<'_>, out: &mut Buffer) {
         out.words(b" dns ");
         dns(packet.bytes(), *layer, out);
     }
+    if let Some(layer) = packet.layers().iter().find(|layer| layer.kind == Kind::Wireguard) {
+        out.words(b" wireguard ");
+        wireguard(packet.bytes().get(layer.header()).unwrap_or_default(), out);
+    }
     let payload = packet.transport().map_or(0, Layer::carries);
     out.words(b" length ");
     out.number(payload);
-    quoted(packet, out);
+    quoted(shown, packet, out);
 }
 
 /// The letters of TCP's flags.
@@ -187,14 +197,14 @@ fn message(packet: &Headers<'_>, kind: u8, code: u8, out: &mut Buffer) {
 }
 
 /// What an error is about.
-fn quoted(packet: &Headers<'_>, out: &mut Buffer) {
+fn quoted(shown: &Shown<'_>, packet: &Headers<'_>, out: &mut Buffer) {
     let layers = packet.layers();
     let Some(at) = layers.iter().position(|layer| layer.kind == Kind::Quote) else { return };
     let behind = layers.get(at..).unwrap_or_default();
     let Some(network) = behind.iter().position(|layer| layer.kind.is_network()) else { return };
     let quoted = packet.within(at + network);
     out.words(b" about {");
-    endpoints(&quoted, out);
+    endpoints(shown, &quoted, out);
     out.byte(b' ');
     match protocol(&quoted) {
         Name::Word(word) => out.str(word),

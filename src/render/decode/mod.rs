@@ -16,14 +16,16 @@ mod record;
 mod row;
 mod shape;
 mod text;
+mod told;
 mod tree;
 
 pub use buffer::Buffer;
 pub use field::{Field, FieldFault, field_list};
 pub use flows::{FlowPainter, FlowView};
 pub use record::Style as RecordStyle;
+pub use told::{AddressNames, PathLeg, Told, comments};
 
-use crate::wire::{Decoded, Frame};
+use crate::wire::{Checked, Decoded, Frame};
 use clock::Clock;
 
 /// A packet that is shown.
@@ -37,6 +39,26 @@ pub struct Shown<'a> {
     pub interface: Option<&'a str>,
     /// What is said of it beside: comments of a pcapng file, and the direction in which it passed.
     pub remarks: &'a [String],
+    /// What a snapshot tells of it, where there is one.
+    pub told: Option<Told<'a>>,
+    /// What its checksums are worth, where that was asked for.
+    pub checksums: Option<&'a [Checked]>,
+    /// The numbers of the frames that its fragments came in, where fragments are put together; none for a packet that came
+    /// whole. The bytes are those of the whole packet then.
+    pub fragments: Option<&'a [u64]>,
+}
+
+/// What is shown beside what every packet has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extra {
+    /// The packet's bytes, where the view is for people.
+    pub bytes: bool,
+    /// What a snapshot tells.
+    pub told: bool,
+    /// What checksums are worth.
+    pub checksums: bool,
+    /// Of which fragments a packet was put together.
+    pub fragments: bool,
 }
 
 /// Which view.
@@ -67,27 +89,27 @@ pub enum Columns {
 #[derive(Clone, Debug)]
 pub struct Painter {
     view: View,
-    with_bytes: bool,
+    extra: Extra,
     clock: Clock,
     row: row::Row,
 }
 
 impl Painter {
-    /// Shows packets so; with their bytes below each, where the view is for people.
+    /// Shows packets so.
     #[must_use]
-    pub fn new(view: View, with_bytes: bool) -> Self {
+    pub fn new(view: View, extra: Extra) -> Self {
         let row = match &view {
             View::Fields(fields, columns) => row::Row::new(fields, *columns),
             _ => row::Row::new(&[], Columns::Tabs),
         };
-        Self { view, with_bytes, clock: Clock::default(), row }
+        Self { view, extra, clock: Clock::default(), row }
     }
 
     /// What stands before the first packet.
     pub fn head(&self, out: &mut Buffer) {
         match &self.view {
             View::Json(RecordStyle::Object) => out.words(b"{\n  \"schema\": \"flowtrace/decode/1\",\n  \"packets\": ["),
-            View::Csv => record::csv_head(out),
+            View::Csv => record::csv_head(self.extra, out),
             View::Fields(..) => self.row.head(out),
             _ => {}
         }
@@ -99,12 +121,12 @@ impl Painter {
         match &self.view {
             View::Fields(..) => self.row.put(shown, &mut self.clock, out),
             View::Json(style) => record::json(shown, *style, &mut self.clock, out),
-            View::Csv => record::csv(shown, &mut self.clock, out),
+            View::Csv => record::csv(shown, self.extra, &mut self.clock, out),
             View::Line => line::line(shown, out),
             View::Tree => tree::tree(shown, &mut self.clock, out),
         }
-        if self.with_bytes {
-            hex::dump(shown.frame.bytes, out);
+        if self.extra.bytes {
+            hex::dump(shown.decoded.bytes, out);
         }
     }
 

@@ -3,8 +3,9 @@
 use super::clock::Clock;
 use super::name::{Name, protocol};
 use super::text::{csv_value, json_string};
-use super::{Buffer, Shown};
-use crate::wire::{Headers, Tunnel};
+use super::told::{self, Tale};
+use super::{Buffer, Extra, Shown};
+use crate::wire::{Checked, Checksum, Headers, Tunnel};
 
 /// Where records of JSON stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +43,10 @@ pub(super) fn json(shown: &Shown<'_>, style: Style, clock: &mut Clock, out: &mut
     out.large(shown.frame.bytes.len() as u64);
     layers(shown, out);
     ends(shown.decoded.innermost().as_ref(), out);
+    names(shown, shown.decoded.innermost().as_ref(), out);
     outer(shown, out);
     flaw(shown, out);
+    further(shown, out);
     out.byte(b'}');
     if style == Style::Lines {
         out.byte(b'\n');
@@ -100,6 +103,20 @@ fn port(port: Option<u16>, out: &mut Buffer) {
     }
 }
 
+/// Who has the addresses, where a snapshot tells.
+fn names(shown: &Shown<'_>, packet: Option<&Headers<'_>>, out: &mut Buffer) {
+    let Some(told) = shown.told else { return };
+    let mut name = |key: &str, address: Option<std::net::IpAddr>| {
+        out.str(key);
+        match address.and_then(|address| told.names.get(address)) {
+            Some(name) => json_string(name, out),
+            None => out.words(b"null"),
+        }
+    };
+    name(",\"source_name\":", packet.and_then(Headers::source));
+    name(",\"destination_name\":", packet.and_then(Headers::destination));
+}
+
 fn outer(shown: &Shown<'_>, out: &mut Buffer) {
     out.words(b",\"outer\":");
     let (Some(packet), Some(Tunnel { name, vni })) = (shown.decoded.outermost(), shown.decoded.tunnel()) else {
@@ -107,6 +124,7 @@ fn outer(shown: &Shown<'_>, out: &mut Buffer) {
     };
     out.byte(b'{');
     ends(Some(&packet), out);
+    names(shown, Some(&packet), out);
     out.words(b",\"tunnel\":\"");
     out.str(name);
     out.words(b"\",\"vni\":");
@@ -126,6 +144,39 @@ fn flaw(shown: &Shown<'_>, out: &mut Buffer) {
     out.byte(b'}');
 }
 
+/// What was asked for besides.
+fn further(shown: &Shown<'_>, out: &mut Buffer) {
+    if let Some(told) = &shown.told {
+        told::json(told, out);
+    }
+    if let Some(checksums) = shown.checksums {
+        out.words(b",\"checksums\":[");
+        for (place, checked) in checksums.iter().enumerate() {
+            out.str(if place > 0 { "," } else { "" });
+            checksum(checked, out);
+        }
+        out.byte(b']');
+    }
+    if let Some(fragments) = shown.fragments {
+        out.words(b",\"fragments\":[");
+        for (place, number) in fragments.iter().enumerate() {
+            out.str(if place > 0 { "," } else { "" });
+            out.large(*number);
+        }
+        out.byte(b']');
+    }
+}
+
+fn checksum(checked: &Checked, out: &mut Buffer) {
+    let Checked { layer, checksum } = checked;
+    let (name, word) = (layer.kind.name(), checksum.word());
+    out.format(format_args!("{{\"layer\":\"{name}\",\"offset\":{},\"checksum\":\"{word}\"", layer.start));
+    if let Checksum::Bad { found, wanted } = checksum {
+        out.format(format_args!(",\"found\":{found},\"wanted\":{wanted}"));
+    }
+    out.byte(b'}');
+}
+
 /// A column of CSV, and what fields may be asked for by the names of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Column {
@@ -141,6 +192,33 @@ pub(super) enum Column {
     Vni,
     ErrorOffset,
     ErrorReason,
+    Told(Tale),
+    Checksums,
+    Fragments,
+}
+
+impl Column {
+    /// The option without which there is nothing to stand in it.
+    pub(super) fn needs(self) -> Option<&'static str> {
+        match self {
+            Self::Told(_)
+            | Self::Inner(End::SourceName | End::DestinationName)
+            | Self::Outer(End::SourceName | End::DestinationName) => Some("--snapshot"),
+            Self::Checksums => Some("--checksums"),
+            Self::Fragments => Some("--reassemble"),
+            _ => None,
+        }
+    }
+
+    /// Whether rows have it.
+    fn is_asked(self, extra: Extra) -> bool {
+        match self.needs() {
+            Some("--snapshot") => extra.told,
+            Some("--checksums") => extra.checksums,
+            Some(_) => extra.fragments,
+            None => true,
+        }
+    }
 }
 
 /// What is said of the outermost and of the innermost packet.
@@ -151,10 +229,12 @@ pub(super) enum End {
     SourcePort,
     Destination,
     DestinationPort,
+    SourceName,
+    DestinationName,
 }
 
 /// Every column with its name, in their order.
-pub(super) const COLUMNS: [(&str, Column); 20] = [
+pub(super) const COLUMNS: [(&str, Column); 36] = [
     ("n", Column::Number),
     ("time", Column::Time),
     ("interface", Column::Interface),
@@ -175,11 +255,32 @@ pub(super) const COLUMNS: [(&str, Column); 20] = [
     ("outer_vni", Column::Vni),
     ("error_offset", Column::ErrorOffset),
     ("error_reason", Column::ErrorReason),
+    ("source_name", Column::Inner(End::SourceName)),
+    ("destination_name", Column::Inner(End::DestinationName)),
+    ("outer_source_name", Column::Outer(End::SourceName)),
+    ("outer_destination_name", Column::Outer(End::DestinationName)),
+    ("point", Column::Told(Tale::Point)),
+    ("way", Column::Told(Tale::Way)),
+    ("role", Column::Told(Tale::Role)),
+    ("path_from", Column::Told(Tale::From)),
+    ("path_to", Column::Told(Tale::To)),
+    ("hop", Column::Told(Tale::Hop)),
+    ("hops", Column::Told(Tale::Hops)),
+    ("ways", Column::Told(Tale::Ways)),
+    ("verdict", Column::Told(Tale::Verdict)),
+    ("odd", Column::Told(Tale::Odd)),
+    ("checksums", Column::Checksums),
+    ("fragments", Column::Fragments),
 ];
 
+/// Those that rows have.
+fn columns(extra: Extra) -> impl Iterator<Item = (&'static str, Column)> {
+    COLUMNS.into_iter().filter(move |(_, column)| column.is_asked(extra))
+}
+
 /// The row of names.
-pub(super) fn csv_head(out: &mut Buffer) {
-    for (place, (name, _)) in COLUMNS.iter().enumerate() {
+pub(super) fn csv_head(extra: Extra, out: &mut Buffer) {
+    for (place, (name, _)) in columns(extra).enumerate() {
         if place > 0 {
             out.byte(b',');
         }
@@ -189,12 +290,12 @@ pub(super) fn csv_head(out: &mut Buffer) {
 }
 
 /// A packet's row.
-pub(super) fn csv(shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
-    for (place, (_, column)) in COLUMNS.iter().enumerate() {
+pub(super) fn csv(shown: &Shown<'_>, extra: Extra, clock: &mut Clock, out: &mut Buffer) {
+    for (place, (_, column)) in columns(extra).enumerate() {
         if place > 0 {
             out.byte(b',');
         }
-        value(*column, shown, clock, out);
+        value(column, shown, clock, out);
     }
     out.byte(b'\n');
 }
@@ -216,19 +317,36 @@ pub(super) fn value(column: Column, shown: &Shown<'_>, clock: &mut Clock, out: &
                 out.str(layer.kind.name());
             }
         }
-        Column::Inner(end) => decoded.innermost().iter().for_each(|packet| end_value(end, packet, out)),
+        Column::Inner(end) => decoded.innermost().iter().for_each(|packet| end_value(end, packet, shown, out)),
         Column::Outer(end) if decoded.tunnel().is_some() => {
-            decoded.outermost().iter().for_each(|packet| end_value(end, packet, out));
+            decoded.outermost().iter().for_each(|packet| end_value(end, packet, shown, out));
         }
         Column::Outer(_) => {}
         Column::Tunnel => out.str(decoded.tunnel().map_or("", |tunnel| tunnel.name)),
         Column::Vni => decoded.tunnel().and_then(|tunnel| tunnel.vni).into_iter().for_each(|vni| out.number(vni)),
         Column::ErrorOffset => decoded.flaw.iter().for_each(|flaw| out.number(flaw.offset)),
         Column::ErrorReason => decoded.flaw.iter().for_each(|flaw| csv_value(&flaw.reason.to_string(), out)),
+        Column::Told(tale) => shown.told.iter().for_each(|told| told::value(tale, told, out)),
+        Column::Checksums => {
+            for (place, checked) in shown.checksums.unwrap_or_default().iter().enumerate() {
+                out.str(if place > 0 { ";" } else { "" });
+                out.format(format_args!("{} {}", checked.layer.kind.name(), checked.checksum.word()));
+            }
+        }
+        Column::Fragments => {
+            for (place, number) in shown.fragments.unwrap_or_default().iter().enumerate() {
+                out.str(if place > 0 { " " } else { "" });
+                out.large(*number);
+            }
+        }
     }
 }
 
-fn end_value(end: End, packet: &Headers<'_>, out: &mut Buffer) {
+fn end_value(end: End, packet: &Headers<'_>, shown: &Shown<'_>, out: &mut Buffer) {
+    let name = |address: Option<std::net::IpAddr>, out: &mut Buffer| {
+        let name = shown.told.zip(address).and_then(|(told, address)| told.names.get(address));
+        csv_value(name.unwrap_or_default(), out);
+    };
     let (source_port, destination_port) = packet.ports().unzip();
     let number = |port: Option<u16>, out: &mut Buffer| port.into_iter().for_each(|port| out.number(port.into()));
     match end {
@@ -240,5 +358,7 @@ fn end_value(end: End, packet: &Headers<'_>, out: &mut Buffer) {
         End::Destination => packet.destination().into_iter().for_each(|address| out.address(address)),
         End::SourcePort => number(source_port, out),
         End::DestinationPort => number(destination_port, out),
+        End::SourceName => name(packet.source(), out),
+        End::DestinationName => name(packet.destination(), out),
     }
 }

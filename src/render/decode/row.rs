@@ -8,10 +8,12 @@ use super::record::value;
 use super::shape::{Form, Shape, Value};
 use super::text::is_plain;
 use super::{Buffer, Columns, Shown};
-use crate::wire::{Kind, Layer};
+use crate::wire::{Kind, Layer, Usual};
 
-/// So many shapes of packets are kept, each at the place that its headers lead to.
+/// So many shapes of packets are kept beside the usual ones, each at the place that its headers lead to.
 const SHAPES: usize = 64;
+/// Seconds of so many digits have a fast way.
+const MOST_SECONDS: i64 = 1_000_000_000_000_000;
 /// Packets with more headers are put together without a shape.
 const MOST: usize = 32;
 
@@ -27,7 +29,7 @@ pub(super) struct Row {
 
 impl Row {
     pub(super) fn new(fields: &[Field], columns: Columns) -> Self {
-        let shapes = if fields.is_empty() { Vec::new() } else { vec![Shape::new(fields, &[]); SHAPES] };
+        let shapes = if fields.is_empty() { Vec::new() } else { vec![Shape::new(fields, &[]); Usual::COUNT + SHAPES] };
         Self { fields: fields.to_vec(), columns, shapes, scratch: Buffer::default() }
     }
 
@@ -50,12 +52,14 @@ impl Row {
     pub(super) fn put(&mut self, shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
         let layers = shown.decoded.layers;
         let Self { fields, columns, shapes, scratch } = self;
-        let Some(shape) = shapes.get_mut(place(layers)) else { return };
+        let usual = shown.decoded.usual.map(Usual::number);
+        let Some(shape) = shapes.get_mut(usual.unwrap_or_else(|| place(layers))) else { return };
         let mut is_usual = *columns == Columns::Tabs && layers.len() <= MOST;
-        if is_usual && !shape.is_of(layers) {
+        if is_usual && !(if usual.is_some() { shape.is_known() } else { shape.is_of(layers) }) {
             *shape = Shape::new(fields, layers);
         }
-        is_usual &= shape.fits(shown.decoded.bytes);
+        // A header that is not all there is read up to where it ends.
+        is_usual &= shape.fits(shown.decoded.bytes) && shown.decoded.flaw.is_none();
         if !is_usual || !fast_row(shape, fields, shown, clock, scratch, out) {
             slow_row(fields, *columns, shown, clock, out);
         }
@@ -66,7 +70,7 @@ impl Row {
 #[inline]
 fn place(layers: &[Layer]) -> usize {
     let mixed = |sum: u32, layer: &Layer| (sum ^ layer.start ^ (layer.kind as u32) << 16).wrapping_mul(0x9e37_79b1);
-    (layers.iter().fold(0, mixed) >> 26) as usize
+    Usual::COUNT + (layers.iter().fold(0, mixed) >> 26) as usize
 }
 
 /// A row of a packet whose shape is known; false, and nothing is put in, where a value is missing.
@@ -79,42 +83,53 @@ fn fast_row(
     scratch: &mut Buffer,
     out: &mut Buffer,
 ) -> bool {
-    let (start, mut is_whole) = (out.len(), true);
+    let frame = shown.frame;
     out.line(|line| {
-        is_whole = true;
-        for value in &shape.values {
-            if !put(value, shown, line) {
-                is_whole &= other(value, fields, shown, clock, scratch, line);
+        let mut is_whole = true;
+        for (form, values) in &shape.runs {
+            match form {
+                Form::Ipv4 => each(values, shown, line, |line, word, value| line.ipv4(word, value.behind)),
+                Form::Octet => {
+                    each(values, shown, line, |line, word, value| line.octet(word.to_be_bytes()[0], value.behind));
+                }
+                Form::Small => each(values, shown, line, |line, word, value| line.small(word >> 16, value.behind)),
+                Form::Number => {
+                    each(values, shown, line, |line, word, value| line.number(part(word, value), value.behind));
+                }
+                Form::Hex => each(values, shown, line, |line, word, value| line.hex16(part(word, value), value.behind)),
+                Form::FrameLength => {
+                    each(values, shown, line, |line, _, value| line.number(frame.length, value.behind));
+                }
+                _ => {
+                    for value in values {
+                        is_whole &= other(value, fields, shown, clock, scratch, line);
+                        line.tabs(value.tabs.into());
+                    }
+                }
             }
-            line.tabs(value.tabs.into());
         }
         // In the place of the tab behind the last field.
-        line.back_to(line.at().saturating_sub(1));
+        line.back();
         line.put([b'\n'], 1);
-    });
-    if !is_whole {
-        out.cut(start);
-    }
-    is_whole
+        is_whole
+    })
 }
 
-/// Puts in a value that is met in nearly every packet, and what stands behind it; false where it is another one.
+/// Puts in values that are met in nearly every packet, and what stands behind each: of four bytes of the packet.
 #[inline]
-fn put(value: &Value, shown: &Shown<'_>, line: &mut Cursor<'_>) -> bool {
-    let word = || {
+fn each(values: &[Value], shown: &Shown<'_>, line: &mut Cursor<'_>, put: impl Fn(&mut Cursor<'_>, u32, &Value)) {
+    for value in values {
         let at = value.at as usize;
         let bytes = shown.decoded.bytes.get(at..at + 4).and_then(<[u8]>::first_chunk);
-        bytes.map_or(0, |bytes| u32::from_be_bytes(*bytes))
-    };
-    match value.form {
-        Form::Ipv4 => line.ipv4(word(), value.behind),
-        Form::Octet => line.octet(word().to_be_bytes()[0], value.behind),
-        Form::Number => line.number(word() >> value.shift & value.mask, value.behind),
-        Form::Hex => line.hex16(word() >> value.shift & value.mask, value.behind),
-        Form::FrameLength => line.number(shown.frame.length, value.behind),
-        _ => return false,
+        put(line, bytes.map_or(0, |bytes| u32::from_be_bytes(*bytes)), value);
+        line.tabs(value.tabs.into());
     }
-    true
+}
+
+/// The bits of a word that are a value.
+#[inline]
+fn part(word: u32, value: &Value) -> u32 {
+    word >> value.shift & value.mask
 }
 
 /// Puts in any other value, and what stands behind it; false where the packet doesn't have it.
@@ -129,7 +144,7 @@ fn other(
 ) -> bool {
     match (value.form, shown.frame.time, u32::try_from(shown.frame.number)) {
         (Form::FrameNumber, _, Ok(number)) => line.number(number, value.behind),
-        (Form::Epoch, Some(time), _) if time.seconds >= 0 => {
+        (Form::Epoch, Some(time), _) if (0..MOST_SECONDS).contains(&time.seconds) => {
             line.words(clock.epoch(time.seconds));
             line.nanoseconds(time.nanoseconds, value.behind);
         }
@@ -165,9 +180,9 @@ fn rarer(
 ) -> bool {
     scratch.clear();
     let is_there = slow_value(value, fields, shown, clock, scratch);
-    line.bytes(scratch.text());
+    let fits = line.bytes(scratch.text());
     line.put([value.behind], 1);
-    is_there
+    is_there && fits
 }
 
 fn slow_value(value: &Value, fields: &[Field], shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) -> bool {
@@ -177,13 +192,12 @@ fn slow_value(value: &Value, fields: &[Field], shown: &Shown<'_>, clock: &mut Cl
         return true;
     };
     let Some(layer) = shown.decoded.layers.get(value.at as usize) else { return false };
-    let bytes = shown.decoded.bytes.get(layer.start as usize..).unwrap_or_default();
-    rare(part, bytes, *layer, out).is_some()
+    rare(part, within(shown.decoded.bytes, *layer), *layer, out).is_some()
 }
 
 /// Puts in the name of a DNS message's only question, and gives how many characters it has. `None` where the name is not
 /// as plain as nearly all are: printable, and without pointers.
-fn name(message: &[u8], room: &mut [u8]) -> Option<u32> {
+fn name(message: &[u8], room: &mut [u8]) -> Option<usize> {
     let [_, _, _, _, 0, 1, _, _, _, _, _, _, rest @ ..] = message else { return None };
     let (mut rest, mut at) = (rest, 0);
     loop {
@@ -209,7 +223,7 @@ fn name(message: &[u8], room: &mut [u8]) -> Option<u32> {
         rest = rest.get(usize::from(size) + 1..)?;
     }
     // The last label has no dot behind it, and the root has no label.
-    u32::try_from(at).ok()?.checked_sub(1)
+    at.checked_sub(1)
 }
 
 fn said(source: Source, shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
@@ -244,19 +258,53 @@ fn slow_headers(kind: Kind, part: Part, columns: Columns, shown: &Shown<'_>, out
         if count > 0 {
             out.byte(b',');
         }
-        let bytes = shown.decoded.bytes.get(layer.start as usize..).unwrap_or_default();
-        match rare(part, bytes, *layer, out) {
+        match rare(part, within(shown.decoded.bytes, *layer), *layer, out) {
             Some(()) => count += 1,
             None => out.cut(before),
         }
     }
-    if count > 1 && columns == Columns::Commas {
+    // A message that asks for several names has commas in its one value.
+    if columns == Columns::Commas && out.text().get(start..).unwrap_or_default().contains(&b',') {
         out.quote(start);
     }
+}
+
+/// The bytes from a header's first one to where those end that it may have, by the headers around it.
+fn within(bytes: &[u8], layer: Layer) -> &[u8] {
+    let end = (layer.end as usize).min(bytes.len());
+    bytes.get(layer.start as usize..end).unwrap_or_default()
 }
 
 /// Some bytes of a header.
 #[inline]
 pub(super) fn take<const N: usize>(bytes: &[u8], at: u8) -> Option<[u8; N]> {
     bytes.get(usize::from(at)..)?.first_chunk().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Dissector, Frame, LinkType, Ports};
+
+    /// The row of an address that was asked for so often.
+    fn row(count: usize) -> String {
+        let ip = [0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0, 0, 10, 244, 111, 222, 10, 0, 0, 2];
+        let packet = [&ip[..], &[0x9c, 0x40, 0, 9, 0, 8, 0, 0]].concat();
+        let mut dissector = Dissector::new(Ports::default());
+        let frame = Frame { number: 1, time: None, interface: 0, link_type: LinkType::RAW, length: 28, bytes: &packet };
+        let decoded = dissector.decode(LinkType::RAW, &packet, 28);
+        let (interface, remarks, told, checksums, fragments) = (None, &[][..], None, None, None);
+        let shown = Shown { frame: &frame, decoded: &decoded, interface, remarks, told, checksums, fragments };
+        let fields = vec![Field::of("ip.src").unwrap(); count];
+        let mut out = Buffer::default();
+        Row::new(&fields, Columns::Tabs).put(&shown, &mut Clock::default(), &mut out);
+        String::from_utf8(out.text().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn rows_of_any_length_are_whole() {
+        for count in [1, 255, 256, 257, 300, 1000] {
+            assert_eq!(row(count), vec!["10.244.111.222"; count].join("\t") + "\n", "{count}");
+        }
+    }
 }

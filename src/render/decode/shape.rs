@@ -1,6 +1,7 @@
 //! What is put in for packets of one shape: the same headers at the same offsets. Most packets of a capture have one of
 //! a few shapes, so that for each of them only the values are left to look up.
 
+use super::cursor::{LONGEST, LONGEST_TEXT};
 use super::field::{Field, Part, Source};
 use super::record::Column;
 use crate::wire::{Kind, Layer};
@@ -10,7 +11,8 @@ use crate::wire::{Kind, Layer};
 pub(super) struct Shape {
     /// The headers, and where they stand.
     headers: Vec<(Kind, u32)>,
-    pub(super) values: Vec<Value>,
+    /// The values, those together that stand side by side and are written the same way.
+    pub(super) runs: Vec<(Form, Vec<Value>)>,
     /// How many bytes of a packet must be there.
     needed: usize,
 }
@@ -41,6 +43,8 @@ pub(super) enum Form {
     Ipv4,
     /// An octet in decimal digits.
     Octet,
+    /// A number below 1,000,000 in decimal digits.
+    Small,
     /// A number in decimal digits.
     Number,
     /// Four hexadecimal digits.
@@ -62,7 +66,20 @@ pub(super) enum Form {
 impl Form {
     /// Whether four bytes of the packet hold it.
     fn is_read(self) -> bool {
-        matches!(self, Self::Ipv4 | Self::Octet | Self::Number | Self::Hex)
+        matches!(self, Self::Ipv4 | Self::Octet | Self::Small | Self::Number | Self::Hex)
+    }
+
+    /// How long it is at most, with the character behind it.
+    fn longest(self) -> usize {
+        match self {
+            Self::Nothing => 1,
+            Self::Octet => 4,
+            Self::Small | Self::Hex => 7,
+            Self::Number | Self::FrameNumber | Self::FrameLength => 11,
+            Self::Ipv4 => 16,
+            Self::Epoch => 26,
+            Self::DnsName | Self::Frame | Self::Rare => LONGEST_TEXT + 1,
+        }
     }
 }
 
@@ -72,14 +89,20 @@ const MOST_TABS: u8 = u8::MAX;
 impl Shape {
     /// What is put in for packets with these headers.
     pub(super) fn new(fields: &[Field], layers: &[Layer]) -> Self {
-        let headers = layers.iter().map(|layer| (layer.kind, layer.start)).collect();
-        let mut shape = Self { headers, values: Vec::new(), needed: 0 };
+        let mut values = Vec::new();
         for (place, field) in (0..).zip(fields) {
-            shape.field(place, *field, layers);
+            put_field(place, *field, layers, &mut values);
         }
-        let read = shape.values.iter().filter(|value| value.form.is_read());
-        shape.needed = read.map(|value| value.at as usize + 4).max().unwrap_or(0);
-        shape
+        let longest: usize = values.iter().map(|value| value.form.longest() + usize::from(value.tabs)).sum();
+        let read = values.iter().filter(|value| value.form.is_read());
+        let mut needed = read.map(|value| value.at as usize + 4).max().unwrap_or(0);
+        // What an error quotes may end in the middle of a header.
+        if longest > LONGEST || layers.iter().any(|layer| layer.kind == Kind::Quote) {
+            needed = usize::MAX;
+        }
+        let runs = values.chunk_by(|one, other| one.form == other.form);
+        let runs = runs.filter_map(|run| Some((run.first()?.form, run.to_vec()))).collect();
+        Self { headers: layers.iter().map(|layer| (layer.kind, layer.start)).collect(), runs, needed }
     }
 
     /// Whether what was captured of a packet of this shape holds all values.
@@ -95,25 +118,32 @@ impl Shape {
             && self.headers.iter().zip(layers).all(|(header, layer)| *header == (layer.kind, layer.start))
     }
 
-    fn field(&mut self, place: u32, field: Field, layers: &[Layer]) {
-        let before = self.values.len();
-        match field.source {
-            Source::Header(kind, part) => {
-                for (at, layer) in (0..).zip(layers).filter(|(_, layer)| layer.kind == kind) {
-                    self.values.push(header(part, at, *layer, place));
-                }
+    /// Whether it is of any packets.
+    #[inline]
+    pub(super) fn is_known(&self) -> bool {
+        !self.headers.is_empty()
+    }
+}
+
+/// The values of a field.
+fn put_field(place: u32, field: Field, layers: &[Layer], values: &mut Vec<Value>) {
+    let before = values.len();
+    match field.source {
+        Source::Header(kind, part) => {
+            for (at, layer) in (0..).zip(layers).filter(|(_, layer)| layer.kind == kind) {
+                values.push(header(part, at, *layer, place));
             }
-            source => self.values.push(Value { form: frame(source), ..nothing(place) }),
         }
-        if self.values.len() > before {
-            // The last value of a field has a tab behind it.
-            self.values.last_mut().into_iter().for_each(|last| last.behind = b'\t');
-            return;
-        }
-        match self.values.last_mut() {
-            Some(last) if last.tabs < MOST_TABS => last.tabs += 1,
-            _ => self.values.push(Value { behind: b'\t', ..nothing(place) }),
-        }
+        source => values.push(Value { form: frame(source), ..nothing(place) }),
+    }
+    if values.len() > before {
+        // The last value of a field has a tab behind it.
+        values.last_mut().into_iter().for_each(|last| last.behind = b'\t');
+        return;
+    }
+    match values.last_mut() {
+        Some(last) if last.tabs < MOST_TABS => last.tabs += 1,
+        _ => values.push(Value { behind: b'\t', ..nothing(place) }),
     }
 }
 
@@ -134,7 +164,7 @@ fn header(part: Part, place: u32, layer: Layer, field: u32) -> Value {
     let (form, at, shift, mask) = match part {
         Part::Ipv4(at) => (Form::Ipv4, at, 0, u32::MAX),
         Part::U8(at) => (Form::Octet, at, 24, 0xff),
-        Part::U16(at) => (Form::Number, at, 16, 0xffff),
+        Part::U16(at) => (Form::Small, at, 16, 0xffff),
         Part::U24(at) => (Form::Number, at, 8, 0x00ff_ffff),
         Part::U32(at) => (Form::Number, at, 0, u32::MAX),
         Part::Hex12(at) => (Form::Hex, at, 16, 0x0fff),

@@ -5,10 +5,10 @@ use etherparse::{TcpOptionElement, TcpOptionsIterator};
 use super::clock::Clock;
 use super::icmp::{icmp, icmpv6};
 use super::line::{dns, flags};
-use super::{Buffer, Shown};
+use super::{Buffer, Shown, told};
 use crate::net::{MacAddr, Protocol};
 use crate::render::{Charset, clean};
-use crate::wire::{Kind, Layer};
+use crate::wire::{Checksum, Kind, Layer};
 
 /// The packet's own line, and below it one for each header.
 pub(super) fn tree(shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
@@ -27,9 +27,9 @@ pub(super) fn tree(shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
         out.str(&clean(name, Charset::Unicode));
     }
     out.byte(b'\n');
-    for remark in shown.remarks {
-        head("remark", out);
-        out.str(&clean(remark, Charset::Unicode));
+    for (word, text) in told::lines(shown) {
+        head(word, out);
+        out.str(&text);
         out.byte(b'\n');
     }
     for layer in shown.decoded.layers {
@@ -37,12 +37,34 @@ pub(super) fn tree(shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
         let bytes = shown.decoded.bytes.get(layer.start as usize..).unwrap_or_default();
         let size = ((layer.body - layer.start) as usize).min(bytes.len());
         header(*layer, bytes.get(..size).unwrap_or(bytes), shown, out);
+        beside(*layer, shown, out);
         out.byte(b'\n');
     }
     payload(shown, out);
     if let Some(flaw) = shown.decoded.flaw {
         head("!", out);
         out.format(format_args!("byte {}: {}\n", flaw.offset, flaw.reason));
+    }
+}
+
+/// The names of a header's addresses, and what its checksum is worth.
+fn beside(layer: Layer, shown: &Shown<'_>, out: &mut Buffer) {
+    let Shown { told, decoded, .. } = shown;
+    let packet = decoded.packets().find(|packet| packet.network() == Some(layer));
+    if let (Some(told), Some(packet)) = (told, packet) {
+        let name = |address: Option<std::net::IpAddr>| address.and_then(|address| told.names.get(address));
+        let (source, destination) = (name(packet.source()), name(packet.destination()));
+        if source.is_some() || destination.is_some() {
+            out.format(format_args!(", {} > {}", source.unwrap_or("?"), destination.unwrap_or("?")));
+        }
+    }
+    let checked = shown.checksums.unwrap_or_default().iter().find(|checked| checked.layer == layer);
+    match checked.map(|checked| checked.checksum) {
+        Some(Checksum::Bad { found, wanted }) => {
+            out.format(format_args!(", checksum {found:#06x} is wrong, {wanted:#06x} is right"));
+        }
+        Some(checksum) => out.format(format_args!(", checksum {}", checksum.word())),
+        None => {}
     }
 }
 
@@ -282,7 +304,8 @@ fn vxlan(bytes: &[u8], out: &mut Buffer) {
     }
 }
 
-fn wireguard(bytes: &[u8], out: &mut Buffer) {
+/// A message of WireGuard: what it is, and whose number it has.
+pub(super) fn wireguard(bytes: &[u8], out: &mut Buffer) {
     let kind = match octet(bytes, 0) {
         1 => "handshake initiation",
         2 => "handshake response",

@@ -32,7 +32,14 @@ pub(super) fn line() -> Value {
         ("flow", text_or_null()),
         ("sightings", list(&reference("correlate-sighting"))),
         ("fragments", list(&reference("correlate-frame"))),
-        ("lost_after", text_or_null()),
+        (
+            "lost_after",
+            merged(
+                text_or_null(),
+                json!({"description": "a point from which others like it went on, or had gone on by then; as many \
+                records have one as the text and -o json count as lost"}),
+            ),
+        ),
         ("last_seen", text()),
         ("not_captured_at", text_or_null()),
         ("retransmission_of", json!({"type": ["integer", "null"]})),
@@ -95,6 +102,13 @@ fn flow() -> Value {
         ("retransmissions", count()),
         ("lost", count()),
         ("lost_after", list(&reference("correlate-count"))),
+        (
+            "early",
+            merged(
+                list(&reference("correlate-count")),
+                json!({"description": "last seen there before any like them had gone on: not counted as lost"}),
+            ),
+        ),
         ("missed", list(&reference("correlate-count"))),
         ("first_point", text()),
         ("hops", list(&reference("correlate-hop"))),
@@ -125,7 +139,13 @@ fn frame() -> [(&'static str, Value); 4] {
 
 fn sighting() -> Value {
     let delay = json!({"type": ["integer", "null"], "description": "since the sighting before, clocks corrected"});
-    let own = [("delay_ns", delay), ("rewritten", list(&text())), ("tunnel", or_null(&reference("correlate-tunnel")))];
+    let way = json!({"enum": ["in", "out", null], "description": "which way it passed the device, where the capture says so"});
+    let own = [
+        ("way", way),
+        ("delay_ns", delay),
+        ("rewritten", list(&text())),
+        ("tunnel", or_null(&reference("correlate-tunnel"))),
+    ];
     object(&frame().into_iter().chain(own).collect::<Vec<_>>())
 }
 

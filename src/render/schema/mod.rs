@@ -2,6 +2,7 @@
 //! further properties.
 
 mod correlate;
+mod decode;
 mod explain;
 mod rules;
 mod word;
@@ -27,6 +28,10 @@ pub fn outputs_schema() -> Value {
         ("rules", rules::document()),
         ("correlate", correlate::document()),
         ("correlate-packet", correlate::line()),
+        ("decode", decode::document()),
+        ("decode-flows", decode::flows()),
+        ("decode-packet", decode::packet()),
+        ("decode-flow", decode::flow()),
     ];
     let outputs: Vec<Value> = documents.iter().map(|(name, _)| reference(name)).collect();
     let definitions =

@@ -11,7 +11,7 @@ use super::super::View;
 use super::super::advice::{Case, advice};
 use super::super::{cycle, fault};
 use super::Style;
-use super::gaps::in_the_way;
+use super::gaps::{in_the_way, names};
 use super::pen::{Pen, Tone};
 use super::reference::references;
 use super::rows::{answer, place, route};
@@ -103,7 +103,13 @@ pub(super) fn diagnosis(
     title.extend(answer(step));
     pen.paragraph(&format!("{subject} "), &title.join(": "), tone)?;
     for line in lines(trace, step).into_iter().take(QUOTES) {
-        quote(pen, line, *reason, step, style, files)?;
+        match column(trace, line, view) {
+            Some(column) => {
+                heading(pen, line, style, files)?;
+                point(pen, files.text(line), column, style)?;
+            }
+            None => quote(pen, line, *reason, step, style, files)?,
+        }
     }
     if let Some(reason) = reason {
         let decided = step.because.iter().map(|&line| files.text(line)).collect();
@@ -145,11 +151,22 @@ fn quote(
     }
     let (start, len) = pointed(&text, reason, step);
     let (shown, start, len) = window(&text, start, len, style);
-    for reference in references(&[line], style, files) {
-        pen.paragraph("  ", &reference, Tone::Faint)?;
-    }
+    heading(pen, line, style, files)?;
     pen.verbatim(&format!("    {shown}"))?;
     pen.verbatim(&format!("    {:start$}{}", "", "^".repeat(len.max(1))))
+}
+
+/// Where a line that is quoted stands.
+fn heading(pen: &mut Pen<'_>, line: Evidence, style: Style, files: &Files) -> io::Result<()> {
+    let places = references(&[line], style, files);
+    places.iter().try_for_each(|place| pen.paragraph("  ", place, Tone::Faint))
+}
+
+/// The place in a line that the gap points at which ended a trace; none where it is the line's first, which stands for
+/// all of it.
+fn column(trace: &Trace, line: Evidence, view: &View<'_>) -> Option<u32> {
+    let mut gaps = view.answer.gaps.iter().filter(|gap| gap.evidence.first() == Some(&line) && names(trace, gap));
+    gaps.find_map(|gap| gap.column).filter(|column| *column > 1)
 }
 
 /// Quotes a line with a caret under one of its columns.

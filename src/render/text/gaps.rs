@@ -60,7 +60,7 @@ pub(super) fn in_the_way<'a>(trace: &Trace, gaps: &'a [Gap]) -> impl Iterator<It
 }
 
 /// Whether a trace's end says what the gap says.
-fn names(trace: &Trace, gap: &Gap) -> bool {
+pub(super) fn names(trace: &Trace, gap: &Gap) -> bool {
     let Some(Decision::End { detail: Some(detail), .. }) = trace.steps.last().map(|step| &step.decision) else {
         return false;
     };

@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 
 use super::super::escape::clean;
-use super::super::listing::{Listing, RuleListing, RulesetListing};
+use super::super::listing::{Listing, RuleListing, RulesetListing, Told};
 use super::Style;
+use super::end::point;
 use super::pen::{Pen, Tone};
 
 /// Writes a listing as text: each rule with its line in the file and its number in the chain.
@@ -22,12 +23,21 @@ pub fn listing_text(listing: &Listing, style: Style, out: &mut dyn Write) -> io:
                 let policy = if chain.policy == "-" { String::new() } else { format!("  policy {}", chain.policy) };
                 let name = clean(&format!("{} {}{policy}", table.name, chain.name));
                 pen.paragraph(&format!("{:>7}  ", chain.line), &name, Tone::Plain)?;
-                chain.rules.iter().try_for_each(|rule| write_rule(&mut pen, rule, clean))?;
+                chain.rules.iter().try_for_each(|rule| write_rule(&mut pen, rule, style))?;
             }
         }
         pen.gap()?;
     }
-    listing.gaps.iter().try_for_each(|gap| pen.paragraph("missing: ", &clean(gap), Tone::Unsure))
+    listing.gaps.iter().try_for_each(|gap| tell(&mut pen, "missing: ", gap, style))
+}
+
+/// Something that is missing or not understood, with a caret under its place.
+fn tell(pen: &mut Pen<'_>, label: &str, told: &Told, style: Style) -> io::Result<()> {
+    pen.paragraph(label, &clean(&told.what, style.charset), Tone::Unsure)?;
+    match &told.at {
+        Some((line, column)) => point(pen, line, *column, style),
+        None => Ok(()),
+    }
 }
 
 fn title(listing: &Listing, ruleset: &RulesetListing) -> String {
@@ -47,13 +57,12 @@ fn title(listing: &Listing, ruleset: &RulesetListing) -> String {
     )
 }
 
-fn write_rule(pen: &mut Pen<'_>, rule: &RuleListing, clean: impl Fn(&str) -> String) -> io::Result<()> {
+fn write_rule(pen: &mut Pen<'_>, rule: &RuleListing, style: Style) -> io::Result<()> {
     let (mark, tone) = match rule.certainty {
         "exact" => (' ', Tone::Plain),
         "branches" => ('~', Tone::Plain),
         _ => ('?', Tone::Unsure),
     };
-    pen.paragraph(&format!("{:>7} {:>5} {mark} ", rule.line, rule.index), &clean(&rule.text), tone)?;
-    let note = |unmodelled: &String| pen.paragraph("                not modelled: ", &clean(unmodelled), Tone::Unsure);
-    rule.unmodelled.iter().try_for_each(note)
+    pen.paragraph(&format!("{:>7} {:>5} {mark} ", rule.line, rule.index), &clean(&rule.text, style.charset), tone)?;
+    rule.unmodelled.iter().try_for_each(|told| tell(pen, "                not modelled: ", told, style))
 }

@@ -157,6 +157,12 @@ impl Chain {
         self.len() == 0
     }
 
+    /// Leaves out the rules after the first ones, from a line on.
+    pub(crate) fn cut(&mut self, kept: usize, from: Evidence) {
+        self.lines.1 = self.lines.1.min(self.lines.0.saturating_add(u32::try_from(kept).unwrap_or(u32::MAX)));
+        self.open = Some(from);
+    }
+
     pub(super) fn rules<'c>(&'c self, ruleset: &Ruleset, table: &Table) -> &'c Rules {
         self.rules.get_or_init(|| {
             let lines = table.lines.get(self.lines.0 as usize..self.lines.1 as usize).unwrap_or(&[]);

@@ -1,6 +1,8 @@
 //! The rule sets of netfilter: what `iptables-save` prints, and nft's own tables.
 
+mod absent;
 mod address;
+mod calls;
 mod chain;
 mod hooks;
 mod matching;
@@ -9,6 +11,7 @@ mod rule;
 mod saved;
 mod target;
 
+use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use crate::evidence::{Evidence, FileId, Text};
@@ -16,6 +19,7 @@ use crate::net::Family;
 use crate::net::Hook;
 
 pub use address::AddrMask;
+pub(crate) use calls::{Caller, Calls, WrongCall};
 pub(crate) use chain::ChainNames;
 pub use chain::{Chain, ChainId, ChainPolicy, PacketKey, RuleLine, Rules, Table};
 use hooks::HookEntries;
@@ -139,10 +143,16 @@ impl Netfilter {
         Some((nft, table, chain))
     }
 
+    /// Whether it may do anything to a packet, by a rule or by its policy.
     fn has_rules(&self, call: HookFn) -> bool {
         match call {
-            HookFn::Table(ruleset, table, _) => self.table(ruleset, table).is_some_and(|(_, table)| !table.is_empty()),
-            HookFn::Chain(place) => self.native_chain(place).is_some_and(|(_, _, chain)| !chain.rules.is_empty()),
+            HookFn::Table(ruleset, table, base) => self.table(ruleset, table).is_some_and(|(_, table)| {
+                !table.is_empty() || table.chain(base).is_some_and(|chain| chain.policy != ChainPolicy::Accept)
+            }),
+            HookFn::Chain(place) => self.native_chain(place).is_some_and(|(_, _, chain)| {
+                let policy = chain.hook.as_ref().map(|hook| hook.policy);
+                !chain.rules.is_empty() || policy.is_some_and(|policy| policy != ChainPolicy::Accept)
+            }),
             HookFn::Conntrack | HookFn::Nat | HookFn::Confirm => true,
         }
     }
@@ -163,6 +173,19 @@ impl Netfilter {
         self.needs_conntrack(family)
             || self.rulesets(family).any(Ruleset::has_proxy)
             || self.nft.as_ref().is_some_and(|nft| nft.has_proxy(family))
+    }
+
+    /// Whether any rule asks what elements of sets have counted, so that it matters which packets they count.
+    #[must_use]
+    pub fn asks_set_counters(&self) -> bool {
+        self.rulesets.iter().any(Ruleset::asks_set_counters)
+    }
+
+    /// Whether every table of a family is known: nft's own as well as those of iptables.
+    #[must_use]
+    pub fn is_whole(&self, family: Family) -> bool {
+        let all_read = self.rulesets(family).all(|ruleset| ruleset.partial.is_none() && ruleset.unread.is_none());
+        self.nft.as_ref().is_some_and(|nft| nft.unread.is_none()) && all_read
     }
 
     /// Whether anything in the namespace may translate a family's addresses: a nat table, or a nat chain of nft's own.
@@ -196,6 +219,7 @@ pub struct Ruleset {
     pub(crate) text: Text,
     pub(crate) tracks: OnceLock<bool>,
     proxies: OnceLock<bool>,
+    counters: OnceLock<bool>,
 }
 
 impl Ruleset {
@@ -214,6 +238,7 @@ impl Ruleset {
             text,
             tracks: OnceLock::new(),
             proxies: OnceLock::new(),
+            counters: OnceLock::new(),
         }
     }
 
@@ -241,8 +266,69 @@ impl Ruleset {
         }
     }
 
+    /// In which column of its line the chain stands that a rule calls.
+    #[must_use]
+    pub fn jump_column(&self, rule: &Rule) -> Option<u32> {
+        let start = rule.start as usize;
+        let rest = self.text.get(start..).unwrap_or("");
+        let line = rest.get(..memchr::memchr(b'\n', rest.as_bytes()).unwrap_or(rest.len()))?;
+        let options = [" -j ", " -g ", " --jump ", " --goto "];
+        let at = options.iter().filter_map(|option| Some(line.rfind(option)? + option.len())).max()?;
+        let before = self.text.get(..start).map_or(0, |text| text.len() - text.rfind('\n').map_or(0, |end| end + 1));
+        u32::try_from(before + line.get(..at)?.chars().count() + 1).ok()
+    }
+
+    /// In which column of its line a name stands behind an option.
+    pub(crate) fn name_column(&self, rule: &Rule, option: &str, name: &str) -> Option<u32> {
+        let start = rule.start as usize;
+        let rest = self.text.get(start..)?;
+        let line = rest.get(..memchr::memchr(b'\n', rest.as_bytes()).unwrap_or(rest.len()))?;
+        let behind = line.match_indices(option).map(|(at, _)| at + option.len());
+        let mut names = behind.filter_map(|at| {
+            let blanks = line.get(at..)?.find(|letter| letter != ' ' && letter != '"')?;
+            let found = line.get(at + blanks..)?;
+            let end = found.strip_prefix(name)?.chars().next().is_none_or(|next| next == ' ' || next == '"');
+            end.then_some(at + blanks)
+        });
+        let at = names.next()?;
+        let before = self.text.get(..start).map_or(0, |text| text.len() - text.rfind('\n').map_or(0, |end| end + 1));
+        u32::try_from(before + line.get(..at)?.chars().count() + 1).ok()
+    }
+
+    /// The rules of a table by which chains call each other in a way that the kernel refuses, as the line's number, with
+    /// what is wrong. Reads the whole table.
+    #[must_use]
+    pub fn refused_calls(&self, table: &Table) -> HashMap<u32, Refused> {
+        let mut rules = Vec::new();
+        let caller = |chain: &Chain| if chain.policy == ChainPolicy::Return { Caller::Chain } else { Caller::Base };
+        let mut calls = Calls { callers: table.chains.iter().map(caller).collect(), calls: Vec::new() };
+        for (from, chain) in (0u32..).zip(&table.chains) {
+            for rule in self.rules(table, chain).all() {
+                if let Target::Jump(to) | Target::Goto(to) = rule.target {
+                    calls.calls.push((from, to.0));
+                    rules.push(rule);
+                }
+            }
+        }
+        let deepest = (self.backend == Backend::Nft).then_some(nft::DEEPEST);
+        let wrong = rules.into_iter().zip(calls.wrong(deepest)).filter_map(|(rule, wrong)| Some((rule, wrong?)));
+        let refused = |(rule, wrong): (&Rule, WrongCall)| {
+            let column = self.jump_column(rule).unwrap_or(1);
+            let line = self.rule_text(rule);
+            let at = [" -j ", " -g "].iter().filter_map(|option| line.rfind(option)).max().unwrap_or(0);
+            let text = line.get(at..).unwrap_or("").trim().into();
+            (rule.evidence.line, Refused { text, column, why: wrong.as_str().into() })
+        };
+        wrong.map(refused).collect()
+    }
+
     fn needs_conntrack(&self) -> bool {
         *self.tracks.get_or_init(|| asks_for_conntrack(&self.text))
+    }
+
+    fn asks_set_counters(&self) -> bool {
+        let asks = |option: &&str| memchr::memmem::find(self.text.as_bytes(), option.as_bytes()).is_some();
+        *self.counters.get_or_init(|| [" --packets-", " --bytes-"].iter().any(asks))
     }
 
     fn has_proxy(&self) -> bool {

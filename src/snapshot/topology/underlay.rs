@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::net::{IfName, MacAddr, NetnsId, NetnsName};
-use crate::snapshot::{Kube, Link, LinkKind, Netns, Route, RouteType, Routes};
+use crate::snapshot::{Kube, Link, LinkKind, Netns, Route, RouteType, Routes, Vlan};
 
 use super::{DevRef, Topology};
 
@@ -60,7 +60,7 @@ impl<'a> Host<'a> {
             LinkKind::Plain => {
                 !self.masters.contains(&link.name) && !self.tunnels.contains(&link.name) && !self.in_pair(link)
             }
-            LinkKind::Vlan(_) => true,
+            LinkKind::Vlan(vlan) => self.takes_tags_out(vlan),
             LinkKind::Other(kind) => OUTER_KINDS.contains(&kind.as_str()),
             LinkKind::Veth => !self.in_pair(link),
             _ => false,
@@ -85,6 +85,26 @@ impl<'a> Host<'a> {
     fn bridge_face(&self, port: &Link, bridge: &'a IfName) -> Option<&'a IfName> {
         let faces = !is_veth(port) || self.is_uplink(bridge);
         faces.then_some(bridge)
+    }
+
+    /// Whether what a VLAN device tags leaves the node: not by a veth to a namespace of the snapshot, or a bridge that
+    /// has such ports alone.
+    fn takes_tags_out(&self, vlan: &Vlan) -> bool {
+        // A file may say of two devices that each is the other's lower one.
+        const DEEPEST: usize = 8;
+        let mut lower = vlan.lower.as_ref();
+        for _ in 0..DEEPEST {
+            let Some(link) = lower.and_then(|lower| self.netns.link(lower)) else { return true };
+            match &link.kind {
+                LinkKind::Vlan(vlan) => lower = vlan.lower.as_ref(),
+                LinkKind::Bridge(_) => {
+                    let mut all = self.netns.links.iter().flatten();
+                    return all.any(|port| port.master.as_ref() == Some(&link.name) && !self.in_pair(port));
+                }
+                _ => return !self.in_pair(link),
+            }
+        }
+        false
     }
 
     fn in_pair(&self, link: &Link) -> bool {

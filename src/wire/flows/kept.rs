@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::nests::{NO_SET, Nests};
-use super::{Flow, IPV6, Key, PORTS};
+use super::nests::{NO_SET, Told};
+use super::{Address, Flow, IPV6, Key, PORTS};
 use crate::net::Protocol;
-use crate::wire::{Frame, Tcp, Time};
+use crate::wire::{Tcp, Time};
 
 const RESET: u16 = 0x04;
 const SYN: u16 = 0x02;
@@ -57,12 +57,19 @@ impl Kept {
         }
     }
 
-    pub(super) fn count(&mut self, frame: &Frame<'_>, direction: usize) {
+    /// Reads of it where it begins and where it ends.
+    #[inline]
+    pub(super) fn touch(&self) -> u64 {
+        let [first, _] = self.packets;
+        first ^ u64::from(self.key.protocol)
+    }
+
+    pub(super) fn count(&mut self, length: u32, time: Option<Time>, direction: usize) {
         if let (Some(packets), Some(bytes)) = (self.packets.get_mut(direction), self.bytes.get_mut(direction)) {
             *packets += 1;
-            *bytes += u64::from(frame.length);
+            *bytes += u64::from(length);
         }
-        let Some(time) = frame.time.map(Time::since_epoch) else { return };
+        let Some(time) = time.map(Time::since_epoch) else { return };
         if self.state & TIMED == 0 {
             (self.first, self.last) = (time, time);
             self.state |= TIMED;
@@ -128,8 +135,9 @@ impl Kept {
         }
     }
 
-    pub(super) fn told(&self, nests: &Nests) -> Flow {
-        let mut ends = self.key.ends.map(|octets| self.address(octets));
+    /// `tunnels` has those of each set.
+    pub(super) fn told(&self, tunnels: &Told) -> Flow {
+        let mut ends = self.key.ends.map(|halves| self.address(halves));
         let mut ports = self.key.ports.map(|port| (self.key.marks & PORTS != 0).then_some(port));
         let (mut packets, mut bytes) = (self.packets, self.bytes);
         if self.state & BACKWARDS != 0 {
@@ -150,15 +158,15 @@ impl Kept {
             times: (self.state & TIMED != 0).then_some((self.first, self.last)),
             resets: self.resets,
             retransmissions: self.retransmissions,
-            tunnels: nests.tunnels(self.tunnels),
+            tunnels: tunnels.of(self.tunnels),
         }
     }
 
-    fn address(&self, octets: [u8; 16]) -> IpAddr {
+    fn address(&self, [high, low]: Address) -> IpAddr {
         if self.key.marks & IPV6 != 0 {
-            return IpAddr::from(octets);
+            return IpAddr::from((u128::from(high) << 64 | u128::from(low)).to_be_bytes());
         }
-        let [a, b, c, d, ..] = octets;
-        IpAddr::from([a, b, c, d])
+        let [_, _, _, _, octets @ ..] = high.to_be_bytes();
+        IpAddr::from(octets)
     }
 }

@@ -1,15 +1,27 @@
 //! The tunnels that conversations are carried by: few, but each conversation may be carried by several.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use crate::wire::{Decoded, Tunnel};
+use crate::wire::{Decoded, Kind, Layer, Tunnel, u32_at};
+
+fn header(bytes: &[u8], layer: Layer) -> Header {
+    let vni = match layer.kind {
+        Kind::Vxlan | Kind::Geneve => u32_at(bytes, layer.start as usize + 4).unwrap_or(0),
+        _ => 0,
+    };
+    (layer.kind, vni)
+}
 
 /// What is remembered of tunnels within tunnels.
 const DEEPEST: usize = 4;
 /// So many nests are named of a conversation.
 const MOST: usize = 8;
+
+/// So many VNIs have their sets at hand.
+const USUAL: usize = 16;
 
 /// The set of a conversation that has none yet.
 pub(super) const NO_SET: u16 = 0;
@@ -27,11 +39,42 @@ pub(super) struct Nests {
     places: HashMap<Vec<Nest>, u16, RandomState>,
     /// The last packet's nest, and its set.
     last: Option<(Nest, u16)>,
+    /// What that packet's headers were, and what they say of tunnels.
+    headers: Vec<Header>,
+    /// The sets of usual packets: by their VNI from 1 on, or 0 without a tunnel, at the place of its last digits.
+    usual: [(u32, u16); USUAL],
 }
+
+/// A header as far as it tells of a tunnel: what it is, and its VNI.
+type Header = (Kind, u32);
 
 impl Nests {
     /// The set of a packet's own nest.
+    #[inline]
     pub(super) fn of(&mut self, decoded: &Decoded<'_>) -> u16 {
+        let Some(number) = number(decoded) else { return self.look(decoded) };
+        let place = number as usize % USUAL;
+        match self.usual.get(place) {
+            Some((known, set)) if *known == number && *set != NO_SET => *set,
+            _ => {
+                let set = self.look(decoded);
+                self.usual.get_mut(place).into_iter().for_each(|known| *known = (number, set));
+                set
+            }
+        }
+    }
+
+    fn look(&mut self, decoded: &Decoded<'_>) -> u16 {
+        let headers = decoded.layers.iter().map(|layer| header(decoded.bytes, *layer));
+        // The next packet is most often in the same tunnel.
+        if let Some((_, set)) = self.last
+            && decoded.layers.len() == self.headers.len()
+            && headers.clone().eq(self.headers.iter().copied())
+        {
+            return set;
+        }
+        self.headers.clear();
+        self.headers.extend(headers);
         let mut nest = [None; DEEPEST];
         nest.iter_mut().zip(decoded.tunnels()).for_each(|(place, tunnel)| *place = Some(tunnel));
         match self.last {
@@ -61,9 +104,12 @@ impl Nests {
         match (self.list(before), self.list(more)) {
             _ if before == NO_SET => more,
             (Some(old), Some(new)) => {
-                let unknown = new.iter().filter(|nest| !old.contains(nest));
-                let set: Vec<Nest> = old.iter().chain(unknown).take(MOST).copied().collect();
-                if set.len() == old.len() { before } else { self.set(set) }
+                let mut unknown = new.iter().filter(|nest| !old.contains(nest)).peekable();
+                if unknown.peek().is_none() || old.len() >= MOST {
+                    return before;
+                }
+                let set = old.iter().chain(unknown).take(MOST).copied().collect();
+                self.set(set)
             }
             _ => OTHERS,
         }
@@ -73,11 +119,34 @@ impl Nests {
         self.sets.get(usize::from(set).checked_sub(1)?).map(Vec::as_slice)
     }
 
-    /// What a set holds.
-    pub(super) fn tunnels(&self, set: u16) -> Vec<Vec<Tunnel>> {
-        match self.list(set) {
-            Some(nests) => nests.iter().map(|nest| nest.iter().flatten().copied().collect()).collect(),
-            None => vec![vec![Tunnel { name: "others", vni: None }]],
-        }
+    /// What each set holds.
+    pub(super) fn told(&self) -> Told {
+        let nest = |nest: &Nest| nest.iter().flatten().copied().collect();
+        let sets = self.sets.iter().map(|nests| nests.iter().map(nest).collect()).collect();
+        Told { sets, others: [vec![Tunnel { name: "others", vni: None }]].into() }
+    }
+}
+
+/// The VNI of a usual packet from 1 on, or 0 where it has no tunnel; `None` of any other packet, and within several
+/// tunnels.
+#[inline]
+fn number(decoded: &Decoded<'_>) -> Option<u32> {
+    let usual = decoded.usual.filter(|usual| usual.tunnels() < 2)?;
+    let Some(place) = usual.tunnel() else { return Some(0) };
+    let start = decoded.layers.get(place)?.start as usize;
+    Some((u32_at(decoded.bytes, start + 4)? >> 8) + 1)
+}
+
+/// The tunnels of every set.
+#[derive(Debug)]
+pub(super) struct Told {
+    sets: Vec<Arc<[Vec<Tunnel>]>>,
+    others: Arc<[Vec<Tunnel>]>,
+}
+
+impl Told {
+    pub(super) fn of(&self, set: u16) -> Arc<[Vec<Tunnel>]> {
+        let place = usize::from(set).checked_sub(1);
+        Arc::clone(place.and_then(|place| self.sets.get(place)).unwrap_or(&self.others))
     }
 }

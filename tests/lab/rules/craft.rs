@@ -1,6 +1,6 @@
 //! Packets made by hand, as bytes for the kernel and as a question for the engine.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use flowtrace::net::{Ip, IpOptions, Mark, Packet, Protocol, Transport};
 
@@ -23,6 +23,12 @@ pub enum Payload {
         destination: u16,
         flags: u8,
     },
+    /// A segment of TCP with a sequence number of its own.
+    Segment {
+        ports: (u16, u16),
+        flags: u8,
+        sequence: u32,
+    },
     Udp {
         source: u16,
         destination: u16,
@@ -32,8 +38,39 @@ pub enum Payload {
         source: u16,
         destination: u16,
     },
+    /// An error of ICMP about a datagram, which it quotes.
+    About {
+        kind: u8,
+        code: u8,
+        datagram: Datagram,
+    },
     /// A protocol of which nothing is known but its number.
     Other(u8),
+}
+
+/// A datagram of UDP in IPv4 that carries nothing: its ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    pub source: (Ipv4Addr, u16),
+    pub destination: (Ipv4Addr, u16),
+}
+
+impl Datagram {
+    fn packet(self) -> Packet {
+        let transport = Transport::Udp { source: Some(self.source.1), destination: Some(self.destination.1) };
+        let (source, destination) = (self.source.0.into(), self.destination.0.into());
+        Packet::new(Ip { source, destination, ttl: 63, tos: 0, df: false }, transport, 28)
+    }
+
+    fn bytes(self) -> Vec<u8> {
+        let mut header = vec![0x45, 0, 0, 28, 0x43, 0x21, 0, 0, 63, 17, 0, 0];
+        header.extend(self.source.0.octets());
+        header.extend(self.destination.0.octets());
+        let sum = checksum(&header, 0);
+        header[10..12].copy_from_slice(&sum.to_be_bytes());
+        let ports = [self.source.1, self.destination.1].map(u16::to_be_bytes).concat();
+        [header, ports, vec![0, 8, 0, 0]].concat()
+    }
 }
 
 /// A packet.
@@ -64,8 +101,8 @@ impl Crafted {
     pub fn protocol(&self) -> u8 {
         match self.payload {
             Payload::Icmp { .. } if self.source.is_ipv6() => 58,
-            Payload::Icmp { .. } => 1,
-            Payload::Tcp { .. } => 6,
+            Payload::Icmp { .. } | Payload::About { .. } => 1,
+            Payload::Tcp { .. } | Payload::Segment { .. } => 6,
             Payload::Udp { .. } => 17,
             Payload::Sctp { .. } => 132,
             Payload::Other(number) => number,
@@ -76,7 +113,8 @@ impl Crafted {
     pub fn packet(&self) -> Packet {
         let transport = match self.payload {
             Payload::Icmp { kind, code, id } => Transport::Icmp { kind, code, id: Some(id), quoted: None },
-            Payload::Tcp { source, destination, flags } => {
+            Payload::Tcp { source, destination, flags }
+            | Payload::Segment { ports: (source, destination), flags, .. } => {
                 Transport::Tcp { source: Some(source), destination: Some(destination), flags }
             }
             Payload::Udp { source, destination } => {
@@ -84,6 +122,9 @@ impl Crafted {
             }
             Payload::Sctp { source, destination } => {
                 Transport::Sctp { source: Some(source), destination: Some(destination) }
+            }
+            Payload::About { kind, code, datagram } => {
+                Transport::Icmp { kind, code, id: None, quoted: Some(Box::new(datagram.packet())) }
             }
             Payload::Other(number) => Transport::Other(Protocol(number)),
         };
@@ -154,8 +195,8 @@ impl Crafted {
     pub fn carried(&self) -> Vec<u8> {
         let body = self.body();
         let header = match self.payload {
-            Payload::Tcp { .. } => usize::from(body[12] >> 4) * 4,
-            Payload::Udp { .. } | Payload::Icmp { .. } => 8,
+            Payload::Tcp { .. } | Payload::Segment { .. } => usize::from(body[12] >> 4) * 4,
+            Payload::Udp { .. } | Payload::Icmp { .. } | Payload::About { .. } => 8,
             Payload::Sctp { .. } => 12,
             Payload::Other(_) => 0,
         };
@@ -184,18 +225,28 @@ impl Crafted {
                 head.extend(options);
                 (head, 16)
             }
+            Payload::Segment { ports: (source, destination), flags, sequence } => {
+                let mut head = ports(source, destination);
+                head.extend(sequence.to_be_bytes());
+                head.extend([0, 0, 0, 0, 0x50, flags, 0x20, 0, 0, 0, 0, 0]);
+                (head, 16)
+            }
             Payload::Udp { source, destination } => {
                 let mut head = ports(source, destination);
                 head.extend((8 + self.data).to_be_bytes());
                 head.extend([0, 0]);
                 (head, 6)
             }
+            Payload::About { kind, code, .. } => (vec![kind, code, 0, 0, 0, 0, 0, 0], 2),
             Payload::Sctp { source, destination } => return sctp_init(&ports(source, destination)),
             Payload::Other(_) => return data,
         };
-        body.extend(data);
+        match self.payload {
+            Payload::About { datagram, .. } => body.extend(datagram.bytes()),
+            _ => body.extend(data),
+        }
         let sum = match self.payload {
-            Payload::Icmp { .. } if self.source.is_ipv4() => checksum(&body, 0),
+            Payload::Icmp { .. } | Payload::About { .. } if self.source.is_ipv4() => checksum(&body, 0),
             _ => checksum(&body, self.pseudo(body.len())),
         };
         body[at..at + 2].copy_from_slice(&sum.to_be_bytes());

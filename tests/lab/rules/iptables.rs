@@ -410,7 +410,8 @@ fn sets(rng: &mut Rng) -> Vec<String> {
         lines.push(format!("add -exist ips{family} {}", address(at, rng)));
         let mark = rng.word(&["", " skbmark 0x10/0xff", " skbmark 0x4000"]);
         lines.push(format!("add -exist nets{family} {}{mark}", if v6 { "2001:db8::/32" } else { "192.0.0.0/8" }));
-        lines.push(format!("add -exist more{family} {} skbmark 0x1/0xf", address(at, rng)));
+        let counted = rng.word(&["", " packets 1 bytes 90", " packets 2 bytes 0"]);
+        lines.push(format!("add -exist more{family} {}{counted} skbmark 0x1/0xf", address(at, rng)));
         lines.push(format!("add -exist nets{family} {} nomatch", address(at, rng)));
         for proto in ["tcp", "udp"] {
             lines.push(format!(

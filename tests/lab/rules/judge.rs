@@ -117,21 +117,25 @@ fn stand(router: &mut Router, rules: &Rules) -> Result<Snapshot, String> {
     Ok(snapshot)
 }
 
-/// Sends a packet through the rules that stand: the kernel's way must be one of those that `explain` finds. All of them,
-/// and whether it was sent on by `eth1`.
-pub fn through(router: &mut Router, packet: &Crafted) -> Result<(Answer, bool), String> {
+/// Sends a packet through the rules that stand. What `explain` says, and how the kernel's way differs from every one of
+/// those.
+pub fn through(router: &mut Router, packet: &Crafted) -> Result<(Answer, Option<String>), String> {
+    router.unwatch()?;
     let snapshot = load_files(router.snapshot()?).map_err(|error| error.to_string())?;
     router.watch()?;
-    judge(router, &snapshot, packet)?;
-    let seen = router.send(packet)?;
-    let sent_on = seen.sightings.iter().any(|seen| seen.direction == Direction::Transmit && seen.device == "eth1");
-    Ok((ask(&snapshot, packet), sent_on))
+    let difference = judge(router, &snapshot, packet).err();
+    Ok((ask(&snapshot, packet), difference))
 }
 
 /// Sends a packet to a router whose stack answers what is for it: the way there and the answer's must be the kernel's.
 /// What `explain` says of it.
 pub fn answered(router: &mut Router, packet: &Crafted) -> Result<Path, String> {
-    router.load(&Rules::default())?;
+    answered_with(router, &Rules::default(), packet)
+}
+
+/// The same of a router with rules.
+pub fn answered_with(router: &mut Router, rules: &Rules, packet: &Crafted) -> Result<Path, String> {
+    router.load(rules)?;
     let snapshot = load_files(router.snapshot()?).map_err(|error| error.to_string())?;
     router.watch_answering()?;
     let seen = router.send(packet)?;
@@ -217,6 +221,7 @@ fn asked(snapshot: &Snapshot, crafted: &Crafted, reply: bool) -> Answer {
         max_paths: 512,
         verbose: false,
         established: false,
+        opened_by: None,
         given: Given { payload: Some(crafted.carried().into()), ..Given::default() },
     };
     explain(snapshot, &question)

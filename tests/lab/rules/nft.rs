@@ -361,6 +361,9 @@ fn rare(at: At, rng: &mut Rng) -> String {
         7 if rng.percent(50) => rng
             .word(&["tcp doff 5", "tcp doff > 5", "ct helper \"ftp\"", "meta priority 1:2", "meta priority != none"])
             .to_owned(),
+        7 if matches!(at.hook, "input" | "forward") && rng.percent(30) => rng
+            .word(&["meta sdifname != \"eth0\"", "meta sdif \"eth0\"", "meta sdifname { \"eth0\", \"eth1\" }"])
+            .to_owned(),
         7 if inward && rng.percent(30) => "meta ipsec missing".to_owned(),
         7 if !inward && rng.percent(30) => "rt ipsec missing".to_owned(),
         7 => format!("numgen random mod 4 {}", rng.word(&["0", "< 2", "!= 3"])),

@@ -97,6 +97,8 @@ pub struct Router {
     /// The parts of the snapshot that no rule changes.
     fixed: Vec<(String, Arc<str>)>,
     marker: u16,
+    /// Whether a connection stands that the packets to come shall find.
+    connected: bool,
     legacy: bool,
     /// The sets that packets change, as they were loaded.
     sets: Vec<String>,
@@ -135,6 +137,7 @@ impl Router {
             trace: None,
             fixed,
             marker: 0,
+            connected: false,
             legacy: false,
             sets: Vec::new(),
         })
@@ -142,7 +145,7 @@ impl Router {
 
     /// Loads a case's rules in place of the last one's. An error is one of the tools': they refuse a line.
     pub fn load(&mut self, rules: &Rules) -> Result<(), String> {
-        self.trace = None;
+        (self.trace, self.connected) = (None, false);
         let mut lines = rules.v4.values().chain(rules.v6.values()).flatten();
         let changes = lines.any(|line| line.contains("-j SET") || line.contains("--match-set macs"));
         self.sets = if changes { rules.ipset.clone() } else { Vec::new() };
@@ -194,7 +197,9 @@ impl Router {
             }
             add("ipset", must("ipset", &["save"], "")?);
             add("nft.txt", must("nft", &["list", "ruleset"], "")?);
-            add("conntrack", String::new());
+            let connections =
+                if self.connected { must("conntrack", &["-L", "-o", "extended"], "")? } else { String::new() };
+            add("conntrack", connections);
             Ok::<(), String>(())
         })?;
         Ok(files)
@@ -206,6 +211,14 @@ impl Router {
         Ok(())
     }
 
+    /// Stops to trace, and takes its table away.
+    pub fn unwatch(&mut self) -> Result<(), String> {
+        match self.trace.take() {
+            Some(_) => self.netns.enter(|| must("nft", &["delete", "table", "inet", "lab_trace"], "").map(drop)),
+            None => Ok(()),
+        }
+    }
+
     /// Starts to trace, and lets the router's own stack have what is for it.
     pub fn watch_answering(&mut self) -> Result<(), String> {
         self.trace = Some(RuleTrace::with_table(&self.netns, ANSWERING)?);
@@ -214,7 +227,7 @@ impl Router {
 
     /// Loads rules one step after the other: `nft` or `iptables-legacy`, and what it reads.
     pub fn load_steps(&mut self, steps: &[(&str, &str)]) -> Result<(), String> {
-        self.trace = None;
+        (self.trace, self.connected) = (None, false);
         self.legacy = steps.iter().any(|(program, _)| *program == "iptables-legacy");
         self.netns.enter(|| {
             steps.iter().try_for_each(|(program, text)| match *program {
@@ -222,6 +235,14 @@ impl Router {
                 program => must(&format!("{program}-restore"), &["--noflush"], text).map(drop),
             })
         })
+    }
+
+    /// Sends a packet whose connection stays for those that come after it, and is in the snapshots.
+    pub fn connect(&mut self, packet: &Crafted) -> Result<(), String> {
+        self.send_frame(NEAR_MAC, &packet.bytes())?;
+        self.wait()?;
+        self.connected = true;
+        Ok(())
     }
 
     /// Changes a setting, in the snapshots to come too.
@@ -256,7 +277,9 @@ impl Router {
         self.netns.enter(|| restore_sets(sets))?;
         self.drain();
         self.netns.enter(|| {
-            let _ = run("conntrack", &["-F"], "");
+            if !self.connected {
+                let _ = run("conntrack", &["-F"], "");
+            }
             forget_recent();
             if legacy { zero() } else { Ok(()) }
         })?;
@@ -267,14 +290,14 @@ impl Router {
             } else {
                 self.send_frame(NEAR_MAC, &frame)?;
             }
-            runs.push(self.see(&mut noise)?);
+            runs.push(self.see(packet, &mut noise)?);
         }
         self.tap.read(&mut noise, &mut Vec::new());
         Ok((put_together(runs), noise.is_empty()))
     }
 
     /// What becomes of a packet that has been sent, or of a piece of it.
-    fn see(&mut self, noise: &mut Vec<Sighting>) -> Result<Seen, String> {
+    fn see(&mut self, packet: &Crafted, noise: &mut Vec<Sighting>) -> Result<Seen, String> {
         let (others, sightings): (Vec<_>, Vec<_>) = self.wait()?.into_iter().partition(is_noise);
         noise.extend(others);
         let hits = self.trace.as_mut().map_or_else(Vec::new, |trace| {
@@ -284,7 +307,10 @@ impl Router {
         let end = |hit: &RuleHit| hit.table == "lab_trace";
         let answers = |hit: &RuleHit| {
             hit.header.as_ref().is_some_and(|header| {
-                header.is_icmp_error() || header.tcp_flags.is_some_and(|flags| flags & 0x14 == 0x14)
+                // A segment with ACK is answered by a reset without it.
+                let back = header.source == packet.destination && header.destination == packet.source;
+                let reset = header.tcp_flags.is_some_and(|flags| flags & 0x14 == 0x14 || back && flags & 4 == 4);
+                header.is_icmp_error() || reset
             })
         };
         let delivered = hits.iter().any(|hit| end(hit) && !answers(hit));
@@ -579,22 +605,23 @@ fn snapshot(router: &Netns) -> Result<Vec<(String, Arc<str>)>, String> {
     let read = router.enter(|| write_space(&space, &folder, Form::Text)).and_then(|()| read_folder(&folder));
     let _ = std::fs::remove_dir_all(&folder);
     let mut files = read?;
-    let settings = router.enter(source_routes)?;
+    let settings = router.enter(header_settings)?;
     for (_, text) in files.iter_mut().filter(|(name, _)| name.ends_with("/sysctl")) {
         *text = format!("{text}{settings}").into();
     }
     Ok(files)
 }
 
-/// The settings for source routes, which the other labs' snapshots leave out.
-fn source_routes() -> Result<String, String> {
-    let line = |dev: &str| {
-        let key = format!("ipv4/conf/{dev}/accept_source_route");
+/// The settings for options and extension headers, which the other labs' snapshots leave out.
+fn header_settings() -> Result<String, String> {
+    let line = |key: String| {
         let value =
             std::fs::read_to_string(format!("/proc/sys/net/{key}")).map_err(|error| format!("{key}: {error}"))?;
         Ok(format!("net.{} = {value}", key.replace('/', ".")))
     };
-    ["all", "lo", "eth0", "eth1"].into_iter().map(line).collect()
+    let sources = ["all", "lo", "eth0", "eth1"].map(|dev| format!("ipv4/conf/{dev}/accept_source_route"));
+    let limits = ["max_hbh_opts_number", "max_hbh_length", "max_dst_opts_number", "max_dst_opts_length"];
+    sources.into_iter().chain(limits.map(|key| format!("ipv6/{key}"))).map(line).collect()
 }
 
 fn read_folder(folder: &Path) -> Result<Vec<(String, Arc<str>)>, String> {

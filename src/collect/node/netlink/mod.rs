@@ -11,6 +11,7 @@ mod link;
 mod names;
 mod neigh;
 mod nexthop;
+pub(super) mod nft;
 mod route;
 mod rule;
 mod socket;

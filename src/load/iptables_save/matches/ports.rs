@@ -27,7 +27,7 @@ pub(super) static TCP: Extension<Match> = Extension::new(
 .protocols(&[6]);
 
 pub(super) static UDP: Extension<Match> =
-    Extension::new("udp", &[SPORT, DPORT], |given| Ok(Match::Udp(ports(given)?))).protocols(&[17]);
+    Extension::new("udp", &[SPORT, DPORT], |given| Ok(Match::Udp(ports(given, port_range)?))).protocols(&[17]);
 
 pub(super) static SCTP: Extension<Match> = Extension::new(
     "sctp",
@@ -61,13 +61,16 @@ pub(super) static MULTIPORT: Extension<Match> = Extension::new(
 )
 .protocols(&[6, 17, 33, 132, 136]);
 
-fn ports(given: &Given<'_, '_>) -> Result<Ports, Refusal> {
+fn ports(given: &Given<'_, '_>, range: fn(&str) -> Option<PortRange>) -> Result<Ports, Refusal> {
     // Every port is no condition, and iptables prints none.
     let asked = |test: Option<Test<PortRange>>| test.filter(|test| test.invert || !test.value.is_any());
-    Ok(Ports {
-        source: asked(given.test("--sport", port_range)?),
-        destination: asked(given.test("--dport", port_range)?),
-    })
+    Ok(Ports { source: asked(given.test("--sport", range)?), destination: asked(given.test("--dport", range)?) })
+}
+
+/// A range that iptables takes only where its ends are in order: of TCP and SCTP, and not of UDP and DCCP
+/// (`parse_tcp_ports` in `extensions/libxt_tcp.c`, `parse_sctp_ports` in `extensions/libxt_sctp.c`).
+fn ordered_range(text: &str) -> Option<PortRange> {
+    port_range(text).filter(|ports| ports.low <= ports.high)
 }
 
 fn tcp(given: &Given<'_, '_>) -> Result<Match, Refusal> {
@@ -85,7 +88,7 @@ fn tcp(given: &Given<'_, '_>) -> Result<Match, Refusal> {
         flags = Some(Test { value, invert: taken.invert });
     }
     let option = given.test("--tcp-option", |text| small(text).filter(|option| *option > 0))?;
-    Ok(Match::Tcp(TcpMatch { ports: ports(given)?, option, flags }))
+    Ok(Match::Tcp(TcpMatch { ports: ports(given, ordered_range)?, option, flags }))
 }
 
 /// Names of TCP flags with commas between them.
@@ -108,7 +111,7 @@ fn sctp(given: &Given<'_, '_>) -> Result<Match, Refusal> {
         let types = chunk_types(given.second_of(taken)).ok_or_else(|| given.unreadable(taken))?;
         chunks = Some(Test { value: format!("{how} {types}").into(), invert: taken.invert });
     }
-    Ok(Match::Sctp(Box::new(SctpMatch { ports: ports(given)?, chunks })))
+    Ok(Match::Sctp(Box::new(SctpMatch { ports: ports(given, ordered_range)?, chunks })))
 }
 
 /// SCTP's chunk types, and the flags that each has, the highest bit first.
@@ -178,7 +181,7 @@ fn dccp(given: &Given<'_, '_>) -> Result<Match, Refusal> {
     })?;
     let types = types.map(|test| Test { value: DccpTypes(test.value), invert: test.invert });
     let option = given.test("--dccp-option", |text| small(text).filter(|option| *option > 0))?;
-    Ok(Match::Dccp(DccpMatch { ports: ports(given)?, types, option }))
+    Ok(Match::Dccp(DccpMatch { ports: ports(given, port_range)?, types, option }))
 }
 
 fn multiport(given: &Given<'_, '_>) -> Result<Match, Refusal> {

@@ -242,7 +242,7 @@ pub(super) static QUOTA: Extension<Match> = Extension::kept(
     &[Opt::value("--quota", "a number of 64 bits").not().must().prints(number::<{ u64::MAX }>)],
 );
 
-/// An object of nfacct, which a snapshot doesn't hold: any name is taken.
+/// An object of nfacct. Any name is taken: whether there is one, the file `nfacct` tells.
 pub(super) static NFACCT: Extension<Match> =
     Extension::kept("nfacct", &[Opt::value("--nfacct-name", "an accounting object's name").must().prints(word)]);
 

@@ -55,6 +55,7 @@ const WORDS: &[&str] = &[
     "0",
     "17",
     "80:90",
+    "90:80",
     "0:65535",
     ":",
     "http",
@@ -127,7 +128,7 @@ fn agrees(line: &str, ruleset: &Ruleset) -> bool {
 
 /// The tables that a line is read in.
 fn tables(family: Family) -> Ruleset {
-    let chains = ":PREROUTING ACCEPT [0:0]\n:X - [0:0]\n:Y - [0:0]\n:a\"b - [0:0]\n:\"Y\" - [0:0]\n:\\ - [0:0]\n";
+    let chains = ":PREROUTING ACCEPT [0:0]\n:X - [0:0]\n:Y - [0:0]\n:QUEUE - [0:0]\n:a\"b - [0:0]\n:\"Y\" - [0:0]\n:\\ - [0:0]\n";
     let own = ":DNAT - [0:0]\n:ACCEPT - [0:0]\n";
     let text = format!("*nat\n{chains}COMMIT\n*filter\n{chains}{own}COMMIT\n");
     parse(FileId(0), &Text::from(text), family, &mut Vec::new())

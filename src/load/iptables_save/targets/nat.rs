@@ -56,7 +56,7 @@ pub(in super::super) type NatTo = (Option<(IpAddr, IpAddr)>, Option<(u16, u16)>,
 
 /// `[ADDR[-ADDR]][:PORT[-PORT[/BASE]]]`, an IPv6 address in brackets where ports follow.
 pub(in super::super) fn nat_to(text: &str, family: Family) -> Option<NatTo> {
-    let (addrs, ports) = if let Some(rest) = text.strip_prefix('[') {
+    let (addrs, ports) = if let Some(rest) = text.strip_prefix('[').filter(|_| family == Family::Inet6) {
         let (addrs, after) = rest.split_once(']')?;
         (addrs, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
     } else {

@@ -143,7 +143,7 @@ pub struct SetMatch {
     pub keep_counters: bool,
     /// `! --update-subcounters`: matching doesn't count in the sets of a list.
     pub keep_subcounters: bool,
-    /// Options about counters, which no snapshot holds, as printed.
+    /// Options about counters, as printed.
     pub counters: Option<Box<str>>,
 }
 

@@ -19,6 +19,8 @@ pub struct NftTable {
     pub iptables: bool,
     /// Whether `iptables-save` printed it too: it runs once, with its evidence there.
     pub printed_by_iptables: bool,
+    /// How many rules it has, where only its base chains are listed, since `collect` wrote all of it into `iptables-save`.
+    pub bases_alone: Option<usize>,
     /// `flags dormant`: it sees no packets.
     pub dormant: bool,
     /// Its chains, in the order of the file.
@@ -43,6 +45,18 @@ pub struct TableNames {
     /// Where a mentioned chain is in [`NftTable::chains`], once the whole table has been read.
     pub(crate) chains: Vec<Option<u32>>,
     pub(crate) sets: Names,
+}
+
+impl TableNames {
+    /// Where a chain that a rule calls is in the table.
+    pub(crate) fn chain(&self, chain: ChainRef) -> Option<u32> {
+        *self.chains.get(chain.0 as usize)?
+    }
+
+    /// Where a set is in the table.
+    pub(crate) fn set(&self, name: &str) -> Option<u32> {
+        self.sets.get(name).copied()
+    }
 }
 
 impl NftTable {
@@ -147,6 +161,8 @@ pub struct NftRule {
     pub tracks: Option<NftFamily>,
     /// The line that says so.
     pub evidence: Evidence,
+    /// Its place in the chain, from 1.
+    pub index: u32,
     /// Where it stands in the text.
     pub(crate) start: u32,
     pub(crate) end: u32,

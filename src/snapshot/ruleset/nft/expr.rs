@@ -4,6 +4,26 @@ use crate::snapshot::Direction;
 
 use super::SetRef;
 
+/// A constant, as wide as an IPv6 address. It may start at any eighth byte, so that a statement with one is no larger
+/// than it must be: large clusters have hundreds of thousands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, packed(8))]
+pub struct Constant(u128);
+
+impl Constant {
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u128 {
+        self.0
+    }
+}
+
+impl From<u128> for Constant {
+    fn from(number: u128) -> Self {
+        Self(number)
+    }
+}
+
 /// What gives a value (`net/netfilter/nft_*.c`).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expr {
@@ -46,10 +66,13 @@ pub enum Expr {
     },
     /// An option, a chunk or an extension header (`nft_exthdr.c`): whether there is one, or a field of it. As written.
     Exthdr(Exthdr, Asks, Box<str>),
+    /// A field of a tunnel's header, or of what the tunnel carries (`nft_inner.c`), and the header that the tunnel is in.
+    /// As written.
+    Inner(Header, Box<str>),
     /// What the packet's route says (`nft_rt.c`).
     Rt(RtKey),
     /// A constant.
-    Value(u128),
+    Value(Constant),
     /// Bit arithmetic (`nft_bitwise.c`).
     Binary(BitOp, Box<Expr>, Box<Expr>),
     /// Several fields side by side.
@@ -125,6 +148,7 @@ pub enum Header {
     Ah,
     Esp,
     Comp,
+    Gre,
 }
 
 /// A field, by the name that it has in its header.
@@ -191,6 +215,8 @@ pub enum MetaKey {
     Pkttype,
     Ibrname,
     Obrname,
+    Sdif,
+    Sdifname,
     /// One that no snapshot tells.
     Other(&'static str),
 }
@@ -321,7 +347,7 @@ pub enum Operand {
     /// A value.
     Expr(Expr),
     /// From one value to another: a range, a prefix, the beginning of a name.
-    Range(u128, u128),
+    Range(Constant, Constant),
     /// The elements of a set.
     Set(SetRef),
 }

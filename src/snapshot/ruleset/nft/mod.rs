@@ -18,8 +18,8 @@ use super::UnreadRules;
 
 pub use chain::{ChainKind, NftChain, NftHook, NftRule, NftTable, TableNames};
 pub use expr::{
-    Asks, BitOp, CtKey, Expr, Exthdr, Fib, FibResult, Header, HeaderField, MetaKey, NumgenMode, Operand, PayloadBase,
-    RelOp, Relation, RtKey,
+    Asks, BitOp, Constant, CtKey, Expr, Exthdr, Fib, FibResult, Header, HeaderField, MetaKey, NumgenMode, Operand,
+    PayloadBase, RelOp, Relation, RtKey,
 };
 pub use set::{Data, Element, NftSet, SetKind, SetRef};
 pub use statement::{
@@ -29,6 +29,9 @@ pub use statement::{
 
 /// A name's place by the name, with a hash that no input can be tuned against.
 pub(crate) type Names = HashMap<Arc<str>, u32, foldhash::quality::RandomState>;
+
+/// How many chains may be between a base chain and the end (`NFT_JUMP_STACK_SIZE`, of which the base chain takes one).
+pub(crate) const DEEPEST: u32 = 15;
 
 /// What `nft list ruleset` holds.
 #[derive(Clone, Debug, Default)]
@@ -200,8 +203,15 @@ impl Nft {
                         known.proxied.push(family);
                     }
                 }
+                // What helpers, timeouts and expectations are kept for is tracked, whether a rule names them or not
+                // (`nft_ct_helper_obj_init`, `nft_ct_timeout_obj_init`, `nft_ct_expect_obj_init` in `nft_ct.c`).
+                let of_ct = |kind: &ObjectKind| {
+                    matches!(kind, ObjectKind::CtHelper | ObjectKind::CtTimeout | ObjectKind::CtExpectation)
+                };
+                let kept = table.objects.iter().filter(|(kind, ..)| of_ct(kind)).map(|_| table.family);
                 // A nat chain alone tracks nothing (`nft_chain_nat.c`), and is then not asked.
-                for family in table.chains.iter().flat_map(|chain| &chain.rules).filter_map(|rule| rule.tracks) {
+                let rules = table.chains.iter().flat_map(|chain| &chain.rules);
+                for family in rules.filter_map(|rule| rule.tracks).chain(kept) {
                     if !known.tracked.contains(&family) {
                         known.tracked.push(family);
                     }

@@ -96,6 +96,18 @@ impl NftSet {
         Self { name, fields: fields.max(1), evidence, ..Self::default() }
     }
 
+    /// Makes room for so many elements and no more.
+    pub fn reserve(&mut self, elements: usize) {
+        self.ends.reserve_exact(elements.saturating_mul(self.fields));
+        self.elements.reserve_exact(elements);
+    }
+
+    /// Gives back the room that no element took.
+    pub fn shrink(&mut self) {
+        self.ends.shrink_to_fit();
+        self.elements.shrink_to_fit();
+    }
+
     /// Adds an element. False where its key has another number of fields than the set.
     pub fn add(&mut self, key: &[(u128, u128)], element: Element) -> bool {
         if key.len() != self.fields {
@@ -121,6 +133,11 @@ impl NftSet {
     /// Every element with its key, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = (&[(u128, u128)], &Element)> {
         self.ends.chunks_exact(self.fields.max(1)).zip(&self.elements)
+    }
+
+    /// What every element carries, that for every other key too.
+    pub fn elements(&self) -> impl Iterator<Item = &Element> {
+        self.elements.iter().chain(&self.catchall)
     }
 
     /// How many elements it has.

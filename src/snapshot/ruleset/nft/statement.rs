@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{Expr, Header, HeaderField, PayloadBase, Relation, SetRef};
 use crate::net::Family;
-use crate::snapshot::Direction;
+use crate::snapshot::{Direction, Refused};
 
 /// A chain that a rule calls, by [`super::NftTable::chain`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,9 @@ pub enum Statement {
     Unmodelled(Box<str>),
     /// Not understood. As written.
     Unread(Box<str>),
+    /// The rule names a chain or a set that is not there, or calls chains in a way that the kernel refuses. It stands
+    /// behind the others, and does nothing itself.
+    Refused(Box<Refused>),
 }
 
 impl Statement {

@@ -1,0 +1,97 @@
+//! The packets themselves, as a pcapng file.
+
+use std::collections::HashMap;
+
+use super::plan::{Inside, innermost};
+use crate::capture::Point;
+use crate::capture::pcapng::{Copied, Options, Writer};
+use crate::render::decode::{Shown, comments};
+use crate::wire::LinkType;
+
+/// Writes packets of captures into another one, a piece at a time.
+pub(super) struct Packets {
+    writer: Writer<Vec<u8>>,
+    decapsulate: bool,
+    annotate: bool,
+    /// The interfaces described so far, by the point and what its packets begin with.
+    interfaces: HashMap<(u32, LinkType), u32>,
+    /// Packets of which the file can't hold when they were seen.
+    timeless: u64,
+    /// Packets of interfaces that are not described.
+    left_out: u64,
+    /// Fragments that still wait for others.
+    waiting: u64,
+}
+
+impl Packets {
+    pub(super) fn new(decapsulate: bool, annotate: bool) -> Self {
+        let writer = Writer::in_memory();
+        Self { writer, decapsulate, annotate, interfaces: HashMap::new(), timeless: 0, left_out: 0, waiting: 0 }
+    }
+
+    /// A fragment waits for others; whether it is left out, because the whole packet will be written.
+    pub(super) fn waits(&mut self) -> bool {
+        self.waiting += u64::from(self.decapsulate);
+        self.decapsulate
+    }
+
+    /// So many fragments are a whole packet.
+    pub(super) fn is_whole(&mut self, fragments: usize) {
+        self.waiting = self.waiting.saturating_sub(fragments as u64 - 1);
+    }
+
+    /// Writes a packet, with what its capture says of it.
+    pub(super) fn packet(&mut self, shown: &Shown<'_>, options: Options<'_>, points: &[Point]) {
+        let frame = shown.frame;
+        let Some(point) = points.get(frame.interface as usize) else {
+            self.left_out += 1;
+            return;
+        };
+        let inside = innermost(shown.decoded).filter(|_| self.decapsulate);
+        let is_same = inside.is_none();
+        let whole = Inside { link_type: frame.link_type, bytes: frame.bytes, length: frame.length };
+        let Inside { link_type, bytes, length } = inside.unwrap_or(whole);
+        let time = frame.time.and_then(|time| u64::try_from(time.since_epoch()).ok());
+        self.timeless += u64::from(time.is_none());
+        let comments = if self.annotate { comments(shown) } else { Vec::new() };
+        let interface = self.interface(frame.interface, link_type, point, shown);
+        let copied =
+            Copied { interface, time: time.unwrap_or(0), length, bytes, options, is_same, comments: &comments };
+        // Memory takes whatever is written.
+        let _ = self.writer.copy(&copied);
+    }
+
+    /// The place of an interface in the file, described where it is not yet.
+    fn interface(&mut self, place: u32, link_type: LinkType, point: &Point, shown: &Shown<'_>) -> u32 {
+        if let Some(known) = self.interfaces.get(&(place, link_type)) {
+            return *known;
+        }
+        // One without a name is called as what is known of it.
+        let told = shown.told.and_then(|told| told.point).or(shown.interface);
+        let name = point.name.clone().or_else(|| told.map(str::to_owned));
+        let filter = point.filter.clone().filter(|_| link_type == point.link_type);
+        let described = Point { name, filter, link_type, ..point.clone() };
+        let known = self.writer.interface(&described).unwrap_or(0);
+        self.interfaces.insert((place, link_type), known);
+        known
+    }
+
+    /// What was written since this was asked last.
+    pub(super) fn take(&mut self, out: &mut Vec<u8>) {
+        out.clear();
+        std::mem::swap(self.writer.get_mut(), out);
+    }
+
+    /// What the file does not hold.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let counted = |count: u64, what: &str| match count {
+            0 => None,
+            1 => Some(format!("1 packet {what}")),
+            count => Some(format!("{count} packets {what}")),
+        };
+        let timeless = counted(self.timeless, "without a time that pcapng can hold: the file says 1970");
+        let left_out = counted(self.left_out, "of an interface that is not described, and not written");
+        let waiting = counted(self.waiting, "with a fragment of what never came whole, and not written");
+        timeless.into_iter().chain(left_out).chain(waiting).collect()
+    }
+}

@@ -1,0 +1,97 @@
+//! Packets that only look the same.
+//!
+//! What has no number of its own (`ip.id` is 0, or it is IPv6) and no sequence numbers either is known by its content
+//! alone: a resolver that asks several servers, a probe that is sent to many, or an echo, sends packets of which none
+//! can be told from the others by it. Of those the addresses decide: NAT leaves one end of a packet alone, or rewrites
+//! both at once on one node, and nothing turns it around.
+
+use crate::net::Protocol;
+
+use super::sight::Lane;
+
+/// How long a node takes at most to rewrite both ends of a packet, in nanoseconds.
+pub(super) const REWRITTEN: i64 = 10_000_000;
+
+/// How two sights of what looks the same go together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bond {
+    /// They are of two packets.
+    Apart,
+    /// Nothing but the content speaks for one packet.
+    Loose,
+    /// One end is the same.
+    Close,
+}
+
+/// Whether a packet of a protocol, with this number, has nothing but its content that tells it from others.
+pub(super) fn is_weak(protocol: Protocol, id: u32) -> bool {
+    id == 0 && protocol != Protocol::TCP
+}
+
+/// How two sights, each with its TTL, go together.
+pub(super) fn bond(one: (&Lane, u8), other: (&Lane, u8)) -> Bond {
+    let ((one, ttl), (other, other_ttl)) = (one, other);
+    let is_source = one.source_end() == other.source_end();
+    let is_destination = one.destination_end() == other.destination_end();
+    if is_source && is_destination {
+        return Bond::Close;
+    }
+    // Routers count TTL down between two sights at one point, and a bridge's port that sends back what came in changes
+    // the link addresses.
+    let is_same_place =
+        (one.point, one.device, one.way, one.link) == (other.point, other.device, other.way, other.link);
+    let is_twin = is_same_place && ttl == other_ttl && one.tunnel.is_some() == other.tunnel.is_some();
+    let is_answer = one.source_end() == other.destination_end() && one.destination_end() == other.source_end();
+    match () {
+        () if is_twin || is_answer => Bond::Apart,
+        () if is_source || is_destination => Bond::Close,
+        () => Bond::Loose,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::super::sight::PointId;
+    use super::*;
+
+    fn lane(point: u16, source: (u8, u16), destination: (u8, u16)) -> Lane {
+        let address = |host| IpAddr::from([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host]);
+        Lane {
+            point: PointId(point),
+            device: 0,
+            way: None,
+            protocol: Protocol::UDP,
+            source: address(source.0),
+            destination: address(destination.0),
+            ports: Some((source.1, destination.1)),
+            link: None,
+            tunnel: None,
+        }
+    }
+
+    #[test]
+    fn one_end_is_left_alone_by_nat() {
+        let sent = lane(0, (1, 4000), (9, 53));
+        let of = |other: Lane, ttl| bond((&sent, 64), (&other, ttl));
+        assert_eq!(of(lane(1, (1, 4000), (2, 53)), 63), Bond::Close);
+        assert_eq!(of(lane(1, (7, 6000), (9, 53)), 63), Bond::Close);
+        assert_eq!(of(lane(1, (7, 6000), (2, 53)), 63), Bond::Loose);
+    }
+
+    #[test]
+    fn what_passes_a_point_twice_alike_is_two_packets() {
+        let sent = lane(0, (1, 4000), (8, 53));
+        let of = |other: Lane, ttl| bond((&sent, 64), (&other, ttl));
+        assert_eq!(of(lane(0, (1, 4000), (9, 53)), 64), Bond::Apart, "another server is asked");
+        assert_eq!(of(lane(0, (1, 4000), (9, 53)), 63), Bond::Close, "it comes back through a router");
+        assert_eq!(of(lane(1, (8, 53), (1, 4000)), 64), Bond::Apart, "an echo");
+    }
+
+    #[test]
+    fn only_what_has_no_number_is_weak() {
+        assert!(is_weak(Protocol::UDP, 0) && is_weak(Protocol::ICMPV6, 0));
+        assert!(!is_weak(Protocol::UDP, 7) && !is_weak(Protocol::TCP, 0));
+    }
+}
