@@ -10,18 +10,27 @@ use super::client::length_of;
 use super::probe::{Probe, Proto};
 
 thread_local! {
-    /// Another program to test on this thread, instead of this crate's.
-    static OTHER: RefCell<Option<PathBuf>> = const { RefCell::new(None) };
+    /// Another program to test on this thread, instead of this crate's, and which mistake it makes.
+    static OTHER: RefCell<Option<(PathBuf, usize)>> = const { RefCell::new(None) };
+}
+
+/// A program that makes a mistake.
+#[derive(Clone, Copy)]
+pub struct Mistaken<'a> {
+    /// The program, which can make several.
+    pub program: &'a Path,
+    /// The one that it is to make.
+    pub mistake: usize,
 }
 
 /// Tests another program on this thread from now on, or this crate's again.
-pub fn set_program(path: Option<&Path>) {
-    OTHER.set(path.map(Path::to_owned));
+pub fn set_program(other: Option<Mistaken>) {
+    OTHER.set(other.map(|other| (other.program.to_owned(), other.mistake)));
 }
 
 /// The program under test: cargo names it for integration tests; an example finds it beside its own folder.
 pub fn program() -> PathBuf {
-    if let Some(path) = OTHER.with_borrow(Clone::clone) {
+    if let Some((path, _)) = OTHER.with_borrow(Clone::clone) {
         return path;
     }
     if let Some(path) = std::env::var_os("FLOWTRACE_BINARY") {
@@ -83,6 +92,9 @@ pub fn explain(probe: &Probe, snapshot: &Path, most: usize) -> Result<Option<(Va
     // An answer takes milliseconds; a program that hangs or eats the machine's memory must not take the lab with it.
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -v 4000000; exec timeout 180 \"$@\"", "sh"]).arg(program()).args(&words);
+    if let Some((_, mistake)) = OTHER.with_borrow(Clone::clone) {
+        command.env("FLOWTRACE_MISTAKE", mistake.to_string());
+    }
     let output = command.output().map_err(|error| format!("{by_hand}: {error}"))?;
     let told = String::from_utf8_lossy(&output.stderr);
     let code = output.status.code();

@@ -1,25 +1,35 @@
-//! Whether the lab notices a wrong engine: what the kernel did is recorded once, and held against the program with one
+//! Whether the lab notices a wrong engine: what the kernel did is recorded once, and held against a program that makes one
 //! mistake after the other.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::sync_channel;
 
 use nix::errno::Errno;
 
+use super::explain::Mistaken;
 use super::flannel::{Cluster, FlannelBackend};
 use super::kube_proxy::Service;
-use super::mutations::{Edit, Mutation, all};
+use super::mutations::{Edit, all};
 use super::probe::{Probe, Proto};
 use super::recording::{Recording, record, wrong};
 use super::scenario::Scenario;
 
 /// The random scenarios that are recorded.
-const SEEDS: Range<u64> = 0..50;
+const SEEDS: Range<u64> = 0..30;
 /// What the program is called where it has no mistake.
 pub const UNCHANGED: &str = "the engine as it is";
+
+/// The number of no mistake.
+const NONE: usize = usize::MAX;
+/// What the edited source asks which mistake to make.
+const MISTAKEN: &str = r#"
+pub(crate) fn mistaken(number: usize) -> bool {
+    static ASKED: std::sync::LazyLock<Option<usize>> =
+        std::sync::LazyLock::new(|| std::env::var("FLOWTRACE_MISTAKE").ok()?.parse().ok());
+    *ASKED == Some(number)
+}
+"#;
 
 /// What the kernel did: in random scenarios, and in corners that those seldom come to.
 pub struct Recorded {
@@ -34,9 +44,10 @@ impl Recorded {
         Ok(Self { random: record(&random, jobs)?, corners: record(&[corners()], 1)? })
     }
 
-    fn told(&self, name: &'static str, program: Option<&Path>, jobs: usize) -> Told {
-        let wrong = |recordings: &[Recording]| wrong(recordings, program, jobs);
-        Told { name, random: wrong(&self.random), corners: wrong(&self.corners) }
+    fn told(&self, name: &'static str, program: Mistaken, jobs: usize, enough: usize) -> Told {
+        let random = wrong(&self.random, program, jobs, enough);
+        let corners = wrong(&self.corners, program, jobs, enough.saturating_sub(random.len()));
+        Told { name, random, corners }
     }
 
     /// How many packets were sent.
@@ -103,27 +114,20 @@ fn corner_questions(scenario: &mut Scenario) {
     scenario.probe(stray(Proto::Tcp).answered_by("n1"));
 }
 
-/// Holds the program as it is, and with each mistake, against what was recorded; `hear` is told of each. The next
-/// program is built meanwhile.
-pub fn judge_mutations(recorded: &Recorded, jobs: usize, mut hear: impl FnMut(&Told)) -> Result<(), String> {
-    let source = Source::copy()?;
+/// Holds the program without a mistake, and with each, against what the kernel did; `hear` is told of each, with
+/// about `enough` wrong packets. The program is built while the kernel is asked, which is mostly waiting. Answers how many
+/// packets were sent.
+pub fn judge_mutations(jobs: usize, enough: usize, mut hear: impl FnMut(&Told)) -> Result<usize, String> {
     std::thread::scope(|scope| {
-        let (sender, built) = sync_channel(1);
-        scope.spawn(move || {
-            for mutation in all() {
-                let program = source.build(mutation);
-                if sender.send((mutation.name, program)).is_err() {
-                    return;
-                }
-            }
-        });
-        hear(&recorded.told(UNCHANGED, None, jobs));
-        for (name, program) in built {
-            let program = program?;
-            hear(&recorded.told(name, Some(&program), jobs));
-            let _ = std::fs::remove_file(program);
+        let built = scope.spawn(|| Source::copy()?.build());
+        let recorded = Recorded::new(jobs)?;
+        let program = built.join().map_err(|_| "the thread that builds the program died")??;
+        let mutations = all().enumerate().map(|(number, mutation)| (mutation.name, number));
+        // What makes none of its mistakes must be right, or what is noticed would not be the mistake.
+        for (name, mistake) in std::iter::once((UNCHANGED, NONE)).chain(mutations) {
+            hear(&recorded.told(name, Mistaken { program: &program, mistake }, jobs, enough));
         }
-        Ok(())
+        Ok(recorded.packets())
     })
 }
 
@@ -135,7 +139,7 @@ pub fn edited(text: &str, (file, from, to): &Edit) -> Result<String, String> {
     }
 }
 
-/// A copy of the crate's source, in which mistakes are made.
+/// A copy of the crate's source, which gets every mistake, each behind the question whether it is to be made.
 struct Source {
     dir: PathBuf,
 }
@@ -158,48 +162,38 @@ impl Source {
         }
     }
 
-    /// Builds the program with a mistake, and takes the mistake out of the source again.
-    fn build(&self, mutation: &Mutation) -> Result<PathBuf, String> {
-        let mut before = Vec::new();
-        let mut done = Ok(());
-        for edit in mutation.edits {
-            done = done.and_then(|()| self.edit(edit, &mut before));
+    /// Builds the program with every mistake in it.
+    fn build(&self) -> Result<PathBuf, String> {
+        for (number, mutation) in all().enumerate() {
+            for edit in mutation.edits {
+                self.edit(number, edit).map_err(|error| format!("{}: {error}", mutation.name))?;
+            }
         }
-        let built = done.and_then(|()| self.cargo_build());
-        for (file, text) in before.into_iter().rev() {
-            std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
-        }
-        built.map_err(|error| format!("{}: {error}", mutation.name))
+        let lib = self.dir.join("source/src/lib.rs");
+        let with = std::fs::read_to_string(&lib).map(|text| text + MISTAKEN);
+        with.and_then(|text| std::fs::write(&lib, text)).map_err(|error| format!("{}: {error}", lib.display()))?;
+        self.cargo_build()
     }
 
-    fn edit(&self, edit: &Edit, before: &mut Vec<(PathBuf, String)>) -> Result<(), String> {
+    fn edit(&self, number: usize, edit: &Edit) -> Result<(), String> {
         let file = self.dir.join("source").join(edit.0);
         let wrong = |error: std::io::Error| format!("{}: {error}", file.display());
         let text = std::fs::read_to_string(&file).map_err(wrong)?;
-        let changed = edited(&text, edit)?;
-        before.push((file.clone(), text));
+        let changed = edited(&text, edit)?.replace("MISTAKE", &format!("crate::mistaken({number})"));
         std::fs::write(&file, changed).map_err(wrong)
     }
 
-    /// Builds what the source says now. The program gets a name of its own, since the next one is built while it runs.
     fn cargo_build(&self) -> Result<PathBuf, String> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         let mut cargo = Command::new(env!("CARGO"));
         cargo
             .args(["build", "--quiet", "--offline", "--bin", "flowtrace", "--target-dir"])
             .arg(self.dir.join("target"));
         cargo.current_dir(self.dir.join("source"));
-        // A mistake may leave something unused, whatever the caller thinks of warnings.
         cargo.env("RUSTFLAGS", "-Awarnings").env_remove("CARGO_ENCODED_RUSTFLAGS").env_remove("CARGO_BUILD_TARGET");
-        cargo.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_INCREMENTAL", "1");
         let output = cargo.output().map_err(|error| error.to_string())?;
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let program = self.dir.join(format!("flowtrace-{number}"));
-        let built = self.dir.join("target/debug/flowtrace");
-        std::fs::copy(&built, &program).map_err(|error| format!("{}: {error}", built.display()))?;
-        Ok(program)
+        Ok(self.dir.join("target/debug/flowtrace"))
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::build::Lab;
 use super::captures::{self, Told};
-use super::explain::set_program;
+use super::explain::{Mistaken, set_program};
 use super::judge::{Folder, Verdict, check_want, hold_against, packets, question};
 use super::machine::Taker;
 use super::observe::{Observation, Observer};
@@ -100,7 +100,7 @@ impl Recording {
     }
 
     /// About which packets a program is wrong, or this crate's.
-    fn wrong(&self, program: Option<&Path>) -> Vec<String> {
+    fn wrong(&self, program: Option<Mistaken>) -> Vec<String> {
         set_program(program);
         let wrong =
             |(probe, seen): &(Probe, Observation)| hold_against(&self.scenario, probe, seen, &self.snapshot.path).err();
@@ -125,9 +125,19 @@ pub fn record(scenarios: &[Scenario], jobs: usize) -> Result<Vec<Recording>, Str
     recorded.into_iter().map(again).collect()
 }
 
-/// About which packets of some recordings a program is wrong, or this crate's.
-pub fn wrong(recordings: &[Recording], program: Option<&Path>, jobs: usize) -> Vec<String> {
-    side_by_side(recordings, jobs, |recording| recording.wrong(program)).into_iter().flatten().collect()
+/// About which packets of some recordings a program is wrong. No more recordings are looked at once
+/// `enough` wrong packets are known.
+pub fn wrong(recordings: &[Recording], program: Mistaken, jobs: usize, enough: usize) -> Vec<String> {
+    let known = AtomicUsize::new(0);
+    let wrong = |recording: &Recording| {
+        if known.load(Ordering::Relaxed) >= enough {
+            return Vec::new();
+        }
+        let wrong = recording.wrong(Some(program));
+        known.fetch_add(wrong.len(), Ordering::Relaxed);
+        wrong
+    };
+    side_by_side(recordings, jobs, wrong).into_iter().flatten().collect()
 }
 
 /// Does something with every item, several at a time; the answers are in the items' order.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use flowtrace::engine::{Given, Origin, Question, explain};
 use flowtrace::evidence::Evidence;
@@ -40,6 +41,9 @@ pub struct Run {
     /// How often each option stood in a rule that matched.
     pub hit: BTreeMap<String, usize>,
 }
+
+/// How long a disagreement is made smaller; with what is left of it the rest goes on.
+const SHRINKING: Duration = Duration::from_secs(90);
 
 /// How many disagreements are enough.
 const ENOUGH: usize = 10;
@@ -84,6 +88,7 @@ fn judge_case(router: &mut Router, case: &Case, run: &Mutex<Run>) {
                 agreed.options.into_iter().for_each(|option| *run.hit.entry(option).or_default() += 1);
             }
             Err(wrong) => {
+                eprintln!("seed {}: a disagreement, which is now made smaller: {wrong}", case.seed);
                 let text = smallest(router, case, packet, wrong);
                 return run.lock().expect("the run").wrong.push(format!("seed {}: {text}", case.seed));
             }
@@ -450,6 +455,7 @@ fn kind(wrong: &str) -> Option<&str> {
 /// Leaves out rule by rule, as long as the disagreement stays.
 fn smallest(router: &mut Router, case: &Case, packet: &Crafted, wrong: String) -> String {
     let (mut rules, mut wrong) = (case.rules.clone(), wrong);
+    let until = Instant::now() + SHRINKING;
     let places: Vec<(bool, &'static str)> = [(false, &rules.v4), (true, &rules.v6)]
         .into_iter()
         .flat_map(|(v6, tables)| tables.keys().map(move |table| (v6, *table)).collect::<Vec<_>>())
@@ -460,7 +466,7 @@ fn smallest(router: &mut Router, case: &Case, packet: &Crafted, wrong: String) -
         loop {
             let mut fewer = rules.clone();
             let lines = if v6 { fewer.v6.get_mut(table) } else { fewer.v4.get_mut(table) };
-            let Some(lines) = lines.filter(|lines| at < lines.len()) else { break };
+            let Some(lines) = lines.filter(|lines| at < lines.len() && Instant::now() < until) else { break };
             lines.remove(at);
             // A chain that is still jumped to can't go, and the tools say so.
             let judged = stand(router, &fewer).map(|snapshot| judge(router, &snapshot, packet));
@@ -470,7 +476,7 @@ fn smallest(router: &mut Router, case: &Case, packet: &Crafted, wrong: String) -
             }
         }
     }
-    fewer_nft(router, &mut rules, packet, &mut wrong);
+    fewer_nft(router, &mut rules, packet, &mut wrong, until);
     let mut text = String::new();
     if !rules.nft.is_empty() {
         let _ = writeln!(text, "nft:\n{}", rules.nft);
@@ -488,10 +494,10 @@ fn smallest(router: &mut Router, case: &Case, packet: &Crafted, wrong: String) -
 
 /// Leaves out lines of nft's rules: a rule or a set, then what is left of a chain or a table that has nothing more, of
 /// two lines or three.
-fn fewer_nft(router: &mut Router, rules: &mut Rules, packet: &Crafted, wrong: &mut String) {
+fn fewer_nft(router: &mut Router, rules: &mut Rules, packet: &Crafted, wrong: &mut String, until: Instant) {
     for width in [1, 2, 3, 2] {
         let mut at = 0;
-        while at < rules.nft.lines().count() {
+        while at < rules.nft.lines().count() && Instant::now() < until {
             let lines: Vec<&str> = rules.nft.lines().collect();
             let kept = lines.iter().enumerate().filter(|(n, _)| !(at..at + width).contains(n)).map(|(_, line)| *line);
             let fewer = Rules { nft: kept.collect::<Vec<_>>().join("\n") + "\n", ..rules.clone() };

@@ -307,8 +307,11 @@ impl Router {
         let end = |hit: &RuleHit| hit.table == "lab_trace";
         let answers = |hit: &RuleHit| {
             hit.header.as_ref().is_some_and(|header| {
-                // A segment with ACK is answered by a reset without it.
-                let back = header.source == packet.destination && header.destination == packet.source;
+                // A segment with ACK is answered by a reset without it; a reset isn't answered, and may be from the router
+                // to itself.
+                let asked =
+                    !matches!(packet.payload, Payload::Tcp { flags, .. } | Payload::Segment { flags, .. } if flags & 4 != 0);
+                let back = asked && header.source == packet.destination && header.destination == packet.source;
                 let reset = header.tcp_flags.is_some_and(|flags| flags & 0x14 == 0x14 || back && flags & 4 == 4);
                 header.is_icmp_error() || reset
             })
