@@ -75,7 +75,7 @@ fn connected(question: &Question) -> Question {
 }
 
 /// The other ways at each choice that a walk came to first.
-fn siblings(choices: &[Choice], fixed: usize) -> impl Iterator<Item = Vec<usize>> {
+pub(super) fn siblings(choices: &[Choice], fixed: usize) -> impl Iterator<Item = Vec<usize>> {
     choices.iter().enumerate().skip(fixed).flat_map(|(place, choice)| {
         let ways = choice.weights.iter().enumerate();
         let others = ways.filter(|(way, weight)| *way != choice.way && **weight != Some(0.0));

@@ -24,6 +24,7 @@ mod fib;
 mod fib_rules;
 mod fib_table;
 mod gaps;
+mod hook_order;
 mod input;
 mod ip_options;
 mod ipset;

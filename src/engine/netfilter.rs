@@ -8,11 +8,12 @@ use std::net::IpAddr;
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, Mark, Protocol};
 use crate::snapshot::nft::ChainKind;
-use crate::snapshot::{Backend, Chain, HookEntry, HookFn, Netfilter, Netns, Nft, NftChain, NftTable, Ruleset, Table};
+use crate::snapshot::{Backend, Chain, HookFn, Netfilter, Netns, Nft, NftChain, NftTable, Ruleset, Table};
 use crate::trace::{CtState, Hook};
 
 use super::conntrack::{self, Nfct};
 use super::end::{End, Stage};
+use super::hook_order::call_in_order;
 use super::iptables::ipt_do_table;
 use super::nat::{self, Manip};
 use super::nft;
@@ -49,30 +50,12 @@ pub(super) fn nf_hook(walk: &mut Walk, hook: Hook, indev: Option<&IfName>, outde
         note_no_postrouting(walk, family);
     }
     let entries = netns.netfilter.hook_entries(family, hook);
-    for (at, entry) in entries.iter().enumerate() {
-        let before = entry.rival.map(|_| touched(walk));
-        match entry.call {
-            HookFn::Conntrack => conntrack::nf_conntrack_in(walk, hook)?,
-            HookFn::Nat => nf_nat_inet_fn(walk, netns, &state)?,
-            HookFn::Confirm => {
-                conntrack::nf_conntrack_confirm(walk).map_err(|end| tell_sender(walk, &state, end))?;
-            }
-            HookFn::Table(..) | HookFn::Chain(_) => {
-                let asked = ask(walk, entry.call, &state);
-                // The one after it, which doesn't see the packet any more, may have come before it.
-                let unasked = entries.get(at + 1..).unwrap_or_default();
-                let has_rival = entry.rival.is_some_and(|rival| rival > at);
-                if asked.is_err() && has_rival && !all_pass(walk, unasked, entry.priority, &state) {
-                    note_order(walk, &state, entries, entry);
-                }
-                asked?;
-            }
-        }
-        if before.is_some_and(|before| before != touched(walk)) {
-            note_order(walk, &state, entries, entry);
-        }
-    }
-    Ok(())
+    call_in_order(walk, &state, entries, &|walk, entry| match entry.call {
+        HookFn::Conntrack => conntrack::nf_conntrack_in(walk, hook),
+        HookFn::Nat => nf_nat_inet_fn(walk, netns, &state),
+        HookFn::Confirm => conntrack::nf_conntrack_confirm(walk).map_err(|end| tell_sender(walk, &state, end)),
+        HookFn::Table(..) | HookFn::Chain(_) => ask(walk, entry.call, &state),
+    })
 }
 
 /// Whether the rules at a hook see each piece of a packet for itself. Pieces that come in are put together before every
@@ -85,42 +68,8 @@ fn sees_pieces(walk: &Walk, state: &HookState) -> bool {
     came && !delivered && !walk.netns().netfilter.needs_defrag(state.family)
 }
 
-/// Whether those that are not asked any more and have a priority would all have let the packet pass as it is, by none of
-/// their rules. That is asked of a copy: the packet's own walk is over.
-fn all_pass(walk: &Walk, unasked: &[HookEntry], priority: i32, state: &HookState) -> bool {
-    unasked.iter().take_while(|entry| entry.priority == priority).all(|entry| {
-        let mut copy = walk.clone();
-        let passes = ask(&mut copy, entry.call, state).is_ok();
-        let is_untouched = copy.steps().len() == walk.steps().len() && touched(&copy) == touched(walk);
-        passes && is_untouched && copy.choices.taken.len() == walk.choices.taken.len()
-    })
-}
-
-/// What a chain may change that another one may ask for.
-fn touched(walk: &Walk) -> (Routed, u8, Option<Mark>) {
-    (routed_by(walk), walk.packet().ip.ttl, conntrack::entry(walk).map(|entry| entry.mark))
-}
-
-/// Where two chains of one priority are not of one table, the listing shows in which order their tables were made, and
-/// not in which order the chains were. That counts where one of them changes or decides what the other one asks for.
-fn note_order(walk: &mut Walk, state: &HookState, entries: &[HookEntry], entry: &HookEntry) {
-    let Some((at, other)) = entry.rival.and_then(|at| Some((at, entries.get(at)?))) else { return };
-    let netfilter = &walk.netns().netfilter;
-    let (own_name, own_line) = described(netfilter, entry.call);
-    let (other_name, other_line) = described(netfilter, other.call);
-    let is_before = entries.iter().take(at).any(|before| before.call == entry.call);
-    let first = if is_before { &own_name } else { &other_name };
-    let what = format!(
-        "{own_name} and {other_name} are called at {} with the same priority, {}: which one was made last, and is \
-         called first, is not listed, and the walk takes it to be {first}",
-        state.hook.as_str(),
-        entry.priority,
-    );
-    walk.gap(what, own_line.into_iter().chain(other_line));
-}
-
 /// What is called, in words, and the line that has it.
-fn described(netfilter: &Netfilter, call: HookFn) -> (String, Option<Evidence>) {
+pub(super) fn described(netfilter: &Netfilter, call: HookFn) -> (String, Option<Evidence>) {
     match call {
         HookFn::Table(ruleset, table, _) => netfilter.table(ruleset, table).map(|(ruleset, table)| {
             let name = format!("iptables-{}'s table {}", ruleset.backend.as_str(), table.name);
@@ -278,16 +227,11 @@ fn nf_nat_inet_fn(walk: &mut Walk, netns: &Netns, state: &HookState) -> Stage<()
 /// The nat tables and nft's nat chains by their priority, until one has decided (`nf_nat_inet_fn`).
 fn ask_nat_tables(walk: &mut Walk, netns: &Netns, state: &HookState, manip: Manip) -> Stage<()> {
     let entries = netns.netfilter.nat_entries(state.family, state.hook);
-    for (at, entry) in entries.iter().enumerate() {
-        ask(walk, entry.call, state)?;
-        if nat::is_initialized(walk, manip) {
-            // Those that are no longer asked may have decided otherwise.
-            if entry.rival.is_some_and(|rival| rival > at) {
-                note_order(walk, state, entries, entry);
-            }
-            return Ok(());
-        }
+    call_in_order(walk, state, entries, &|walk, entry| {
+        if nat::is_initialized(walk, manip) { Ok(()) } else { ask(walk, entry.call, state) }
+    })?;
+    if !nat::is_initialized(walk, manip) {
+        nat::null_binding(walk, manip);
     }
-    nat::null_binding(walk, manip);
     Ok(())
 }

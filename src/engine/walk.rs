@@ -50,6 +50,11 @@ impl Choices {
     pub(super) fn new(script: Vec<usize>) -> Self {
         Self { script, taken: Vec::new() }
     }
+
+    /// The same choices so far, and then those of another script.
+    pub(super) fn with_script(&self, script: Vec<usize>) -> Self {
+        Self { script, taken: self.taken.clone() }
+    }
 }
 
 /// Something that may decide, and is missing or could not be read.

@@ -1,7 +1,9 @@
-//! Chains of one priority: the kernel calls the one first that was made last, which no listing tells. `explain` takes
-//! the order of the listing, and says where that could matter. And pieces of a packet that rules send different ways.
+//! Chains of one priority: the kernel calls the one first that was made last, which no listing tells. `explain` goes
+//! every way that an order leads to. And pieces of a packet that rules send different ways.
 
-use flowtrace::trace::{Answer, Verdict};
+use std::collections::BTreeSet;
+
+use flowtrace::trace::{Answer, Path, Verdict};
 
 use crate::lab::rules::craft::{Crafted, Payload};
 use crate::lab::rules::judge::through;
@@ -51,65 +53,107 @@ fn tells_of_order(answer: &Answer) -> bool {
     answer.gaps.iter().any(|gap| gap.what.contains("with the same priority") && gap.what.contains("made last"))
 }
 
-#[test]
-fn what_one_chain_changes_and_the_other_asks_for_is_told() {
-    let marks = chain("a", "forward priority 0; policy accept;", "meta mark set 1");
-    let asks = chain("b", "forward priority 0; policy accept;", "meta mark 1 drop");
-    let Some(answers) = both([("nft", &marks), ("nft", &asks)]) else { return };
-    let verdicts = answers.each_ref().map(|(answer, _)| answer.paths[0].forward.verdict);
-    assert_eq!(verdicts, [Verdict::Left; 2], "the listing is the same");
-    assert_eq!(answers.each_ref().map(|(_, agrees)| *agrees), [true, false], "the kernel's order is another one");
-    assert!(answers.iter().all(|(answer, _)| tells_of_order(answer)));
+/// The kernel goes the one way of two or the other, after the order in which the chains were made; both are told, with
+/// these ends, the listing's order first.
+fn parts(steps: [(&str, &str); 2], ends: [Verdict; 2]) {
+    let Some(answers) = both(steps) else { return };
+    for (answer, agrees) in &answers {
+        assert!(agrees, "one of the ways is the kernel's");
+        assert!(tells_of_order(answer), "{:?}", answer.gaps);
+        assert_eq!(answer.paths.iter().map(|path| path.forward.verdict).collect::<Vec<_>>(), ends);
+        assert!(answer.paths.iter().all(|path| path.probability.is_none()), "nobody knows how likely");
+    }
+}
+
+/// No order makes a difference but to the order in which rules of both match, and none is told.
+fn does_not_part(steps: [(&str, &str); 2]) {
+    let Some(answers) = both(steps) else { return };
+    for (answer, _) in &answers {
+        assert!(!tells_of_order(answer) && answer.paths.len() == 1, "{:?}", answer.gaps);
+    }
+    assert!(answers.iter().any(|(_, agrees)| *agrees));
 }
 
 #[test]
-fn that_one_chain_ends_the_packet_before_the_other_is_told() {
+fn what_one_chain_changes_and_the_other_asks_for_parts_the_ways() {
+    let marks = chain("a", "forward priority 0; policy accept;", "meta mark set 1");
+    let asks = chain("b", "forward priority 0; policy accept;", "meta mark 1 drop");
+    parts([("nft", &marks), ("nft", &asks)], [Verdict::Left, Verdict::Dropped]);
+}
+
+#[test]
+fn what_the_one_chain_never_sees_where_the_other_ends_the_packet_is_told() {
     let counts = chain("a", "forward priority 0; policy accept;", "counter");
     let drops = chain("b", "forward priority 0; policy accept;", "drop");
     let Some(answers) = both([("nft", &counts), ("nft", &drops)]) else { return };
-    assert_eq!(answers.each_ref().map(|(_, agrees)| *agrees), [true, false]);
+    assert_eq!(answers.each_ref().map(|(_, agrees)| *agrees), [true, false], "which rules match is another matter");
     for (answer, _) in &answers {
-        assert_eq!(answer.paths[0].forward.verdict, Verdict::Dropped);
+        assert_eq!(answer.paths.iter().map(|path| path.forward.verdict).collect::<Vec<_>>(), [Verdict::Dropped]);
         assert!(tells_of_order(answer), "{:?}", answer.gaps);
     }
 }
 
 #[test]
-fn that_a_policy_ends_the_packet_before_the_other_is_told() {
+fn a_policy_that_ends_the_packet_before_the_other_parts_the_ways() {
     let rejects = chain("a", "forward priority 0; policy accept;", "reject");
     let drops = chain("b", "forward priority 0; policy drop;", "");
-    let Some(answers) = both([("nft", &rejects), ("nft", &drops)]) else { return };
-    assert_eq!(answers.each_ref().map(|(_, agrees)| *agrees), [true, false]);
-    for (answer, _) in &answers {
-        assert_eq!(answer.paths[0].forward.verdict, Verdict::Dropped);
-        assert!(tells_of_order(answer), "{:?}", answer.gaps);
-    }
+    parts([("nft", &rejects), ("nft", &drops)], [Verdict::Dropped, Verdict::Rejected]);
 }
 
 #[test]
-fn chains_of_two_priorities_or_that_do_not_meet_are_not_told() {
+fn chains_of_two_priorities_or_that_do_not_meet_have_one_way() {
     let early = chain("a", "forward priority -1; policy accept;", "meta mark set 1");
     let late = chain("b", "forward priority 0; policy accept;", "meta mark 1 drop");
-    let Some(answers) = both([("nft", &early), ("nft", &late)]) else { return };
-    for (answer, agrees) in &answers {
-        assert!(*agrees && !tells_of_order(answer), "{:?}", answer.gaps);
-    }
+    does_not_part([("nft", &early), ("nft", &late)]);
     let counts = chain("a", "forward priority 0; policy accept;", "counter");
     let also = chain("b", "forward priority 0; policy accept;", "counter");
-    let Some(answers) = both([("nft", &counts), ("nft", &also)]) else { return };
-    assert!(answers.iter().all(|(answer, _)| !tells_of_order(answer)), "nothing that matters");
+    does_not_part([("nft", &counts), ("nft", &also)]);
+    let marks = chain("a", "forward priority 0; policy accept;", "meta mark set 1");
+    let ports = chain("b", "forward priority 0; policy accept;", "udp dport 53 accept");
+    does_not_part([("nft", &marks), ("nft", &ports)]);
+    let drops = chain("a", "forward priority 0; policy accept;", "udp dport 53 drop");
+    let tcp = chain("b", "forward priority 0; policy accept;", "meta l4proto tcp drop");
+    does_not_part([("nft", &drops), ("nft", &tcp)]);
 }
 
 #[test]
-fn the_order_of_iptables_legacy_and_nft_is_told() {
+fn iptables_legacy_may_come_before_nft_and_after_it() {
     let marks = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -m mark --mark 0x1 -j DROP\nCOMMIT\n";
     let asks = chain("a", "forward priority 0; policy accept;", "meta mark set 1");
-    let Some(answers) = both([("iptables-legacy", marks), ("nft", &asks)]) else { return };
-    for (answer, _) in &answers {
-        assert!(tells_of_order(answer), "{:?}", answer.gaps);
+    parts([("iptables-legacy", marks), ("nft", &asks)], [Verdict::Dropped, Verdict::Left]);
+}
+
+#[test]
+fn of_two_backends_that_translate_either_may_be_asked_first() {
+    let legacy = "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p udp -j DNAT --to-destination 198.51.100.8\nCOMMIT\n";
+    let nft = "table ip a {\n chain c {\n  type nat hook prerouting priority dstnat; policy accept;\n  \
+               meta l4proto udp dnat to 198.51.100.9\n }\n}\n";
+    let Some(answers) = both([("iptables-legacy", legacy), ("nft", nft)]) else { return };
+    for (answer, agrees) in &answers {
+        assert!(*agrees && tells_of_order(answer), "{:?}", answer.gaps);
+        let last = |path: &Path| path.forward.steps.last().map(|step| step.packet.ip.destination.to_string());
+        let destinations: BTreeSet<_> = answer.paths.iter().filter_map(last).collect();
+        assert_eq!(destinations.into_iter().collect::<Vec<_>>(), ["198.51.100.8", "198.51.100.9"]);
     }
-    // One of the two orders is the one that is taken.
-    assert!(answers.iter().any(|(_, agrees)| *agrees));
+}
+
+#[test]
+fn three_tables_have_as_many_ways_as_ends() {
+    if !crate::lab::ready::ready() {
+        return;
+    }
+    let rules = [("a", "meta mark set 1"), ("b", "meta mark 1 meta mark set 2"), ("c", "meta mark 2 drop")];
+    let chains = rules.map(|(table, rule)| chain(table, "forward priority 0; policy accept;", rule));
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let mut router = Router::new(0).expect("the stage");
+        let steps: Vec<(&str, &str)> = order.iter().map(|at: &usize| ("nft", &*chains[*at])).collect();
+        router.load_steps(&steps).expect("rules that are taken");
+        let (answer, difference) = through(&mut router, &datagram()).expect("an answer");
+        assert_eq!(difference, None);
+        // Marked by the one, by the first and then the second, or by these and then dropped.
+        assert_eq!(answer.paths.len(), 3, "{order:?}");
+        assert!(tells_of_order(&answer));
+    }
 }
 
 /// The kernel reads ports out of what a later piece holds in their place, which goes another way than the first.

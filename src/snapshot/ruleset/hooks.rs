@@ -30,17 +30,16 @@ pub struct HookEntry {
     pub call: HookFn,
     /// The lowest is called first.
     pub priority: i32,
-    /// Another entry of the same hook, by its place there, of which nothing tells whether it comes before or after this
-    /// one: of the same priority and not of the same table. Both have rules. The nearest after it, or before it if none
-    /// comes after it.
-    pub rival: Option<usize>,
+    /// Whether there is another entry of the same hook of which nothing tells whether it comes before or after this one:
+    /// of the same priority and not of the same table. Both have rules.
+    pub has_rival: bool,
     /// Its place in what nft lists.
     listed: Option<ChainPlace>,
 }
 
 impl HookEntry {
     fn new(call: HookFn, priority: i32, listed: Option<ChainPlace>) -> Self {
-        Self { call, priority, rival: None, listed }
+        Self { call, priority, has_rival: false, listed }
     }
 
     /// Whether the kernel calls it before another one. Of one priority the hook that was registered last comes first.
@@ -55,7 +54,8 @@ impl HookEntry {
     }
 
     /// Whether the listing tells which of two was made first: chains of one table stand in that order.
-    fn is_of_same_table(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn is_of_same_table(&self, other: &Self) -> bool {
         self.call == other.call
             || matches!((self.listed, other.listed), (Some((own, _)), Some((others, _))) if own == others)
     }
@@ -181,29 +181,15 @@ fn native_chains(
     nft.base_chains(&[NftFamily::of(family), NftFamily::Inet], hook).into_iter().filter_map(entry).collect()
 }
 
-/// Finds for each entry another one whose order is not known. Entries of one priority stand together.
+/// Finds the entries whose order is not known. Entries of one priority stand together.
 fn find_rivals(netfilter: &Netfilter, all: &mut [HookEntry]) {
-    let placed: Vec<(usize, HookEntry)> = all.iter().copied().enumerate().collect();
-    let with_rules: Vec<_> = placed.into_iter().filter(|(_, entry)| netfilter.has_rules(entry.call)).collect();
-    for group in with_rules.chunk_by(|(_, one), (_, next)| one.priority == next.priority) {
-        let later = nearest(group.iter().rev());
-        for (at, rival) in nearest(group.iter()).into_iter().chain(later) {
-            if let Some(entry) = all.get_mut(at) {
-                entry.rival = rival.or(entry.rival);
-            }
+    for group in all.chunk_by_mut(|one, next| one.priority == next.priority) {
+        let with_rules: Vec<HookEntry> =
+            group.iter().copied().filter(|entry| netfilter.has_rules(entry.call)).collect();
+        // One differs from some other as soon as any two differ.
+        let differ = with_rules.iter().any(|other| with_rules.iter().take(1).any(|one| !one.is_of_same_table(other)));
+        for entry in group.iter_mut().filter(|entry| netfilter.has_rules(entry.call)) {
+            entry.has_rival = differ;
         }
     }
-}
-
-/// For each of some entries the nearest of those before it that is not of the same table.
-fn nearest<'e>(group: impl Iterator<Item = &'e (usize, HookEntry)>) -> Vec<(usize, Option<usize>)> {
-    // The last one, and the last one of another table than that.
-    let mut last: [Option<&(usize, HookEntry)>; 2] = [None, None];
-    let mut found = Vec::new();
-    for own in group {
-        let differs = |other: &&(usize, HookEntry)| !other.1.is_of_same_table(&own.1);
-        found.push((own.0, last.into_iter().flatten().find(differs).map(|(at, _)| *at)));
-        last = [Some(own), if last[0].is_some_and(|other| differs(&other)) { last[0] } else { last[1] }];
-    }
-    found
 }
