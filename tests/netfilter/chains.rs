@@ -130,6 +130,23 @@ fn both_backends_have_a_say() {
 }
 
 #[test]
+fn rules_without_a_header_beside_those_of_legacy_are_nfts_unless_they_are_the_same() {
+    let header =
+        |saved: &str| saved.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n") + "\n";
+    let legacy = table("filter", ":INPUT ACCEPT [1:2]", "[3:4] -A INPUT -p tcp -j ACCEPT").replace("(nf_tables) ", "");
+    let other = header(&table("filter", ":INPUT ACCEPT [0:0]", "-A INPUT -p udp -j DROP"));
+    let asked = |saved: &str| {
+        let host = host(&[("iptables-save", saved), ("iptables-legacy-save", &legacy)]);
+        host.with(packet(CLIENT, US, udp(53))).answer()
+    };
+    let answer = asked(&other);
+    assert_eq!(answer.paths[0].forward.verdict, Verdict::Dropped);
+    // The same, counted at another moment.
+    let answer = asked(&header(&legacy).replace("[1:2]", "[5:6]").replace("[3:4] ", "[7:8] "));
+    assert_eq!(answer.paths[0].forward.verdict, Verdict::Delivered);
+}
+
+#[test]
 fn a_verbose_walk_names_what_it_tried_whether_indexed_or_not() {
     let accept = |n: u32| format!("-A INPUT -d 203.0.113.{n}/32 -j DROP\n");
     for count in [3, 40] {
