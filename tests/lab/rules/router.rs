@@ -147,7 +147,9 @@ impl Router {
     pub fn load(&mut self, rules: &Rules) -> Result<(), String> {
         (self.trace, self.connected) = (None, false);
         let mut lines = rules.v4.values().chain(rules.v6.values()).flatten();
-        let changes = lines.any(|line| line.contains("-j SET") || line.contains("--match-set macs"));
+        // Asking a set that counts, itself or by the list that it is in, counts; one with link addresses learns.
+        let asks = |line: &str| ["macs", "more", "list"].iter().any(|set| line.contains(&format!("--match-set {set}")));
+        let changes = lines.any(|line| line.contains("-j SET") || asks(line));
         self.sets = if changes { rules.ipset.clone() } else { Vec::new() };
         let legacy = std::mem::replace(&mut self.legacy, rules.legacy) || rules.legacy;
         let names =
