@@ -97,12 +97,23 @@ fn left_open(mut scenario: Scenario, about: &str) -> Option<Vec<String>> {
     if !super::ready::ready() {
         return None;
     }
-    let _machine = super::ready::beside_others();
     scenario.probes.retain(|probe| about.is_empty() || probe.about == about);
     assert!(!scenario.probes.is_empty(), "the situation has nothing about {about:?}");
-    let told =
-        Recording::taken_by(scenario.clone(), &takers(&scenario.name, about)).map(|mut recording| recording.judge());
-    let told = told.unwrap_or_else(|error| panic!("{}: {error}", scenario.name));
+    let takers = takers(&scenario.name, about);
+    let told = || {
+        let told = Recording::taken_by(scenario.clone(), &takers).map(|mut recording| recording.judge());
+        told.unwrap_or_else(|error| panic!("{}: {error}", scenario.name))
+    };
+    let beside = super::ready::beside_others();
+    let mut told_once = told();
+    drop(beside);
+    if !told_once.wrong.is_empty() {
+        // On a busy machine a packet can come too late to be seen: the kernel is asked once more, and nothing else is.
+        eprintln!("{}: asked again, alone: {}", scenario.name, told_once.wrong.join("\n\n"));
+        let _machine = super::ready::alone();
+        told_once = told();
+    }
+    let told = told_once;
     assert!(
         told.wrong.is_empty(),
         "{}: {} of {} packets\n{}",
