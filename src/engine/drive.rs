@@ -22,7 +22,7 @@ use super::route::ip_route_output;
 use super::skb::NextHopOnLink;
 use super::unread;
 use super::walk::{Choice, Choices, Doubt, Finished, Walk, Why};
-use super::xmit::{dev_hard_start_xmit, dev_queue_xmit};
+use super::xmit::{dev_hard_start_xmit, dev_queue_xmit, received_priority};
 use super::{Given, Origin, Question};
 
 /// How many steps the ways of a question have together, for each way that may be walked, before no further one is
@@ -350,6 +350,7 @@ impl<'s> Course<'s, '_> {
             }
             _ => {
                 walk.skb.unknown_port = unknown;
+                walk.skb.priority = received_priority(walk, netns, device);
                 Ok(Next::Receive(netns, device.clone()))
             }
         })

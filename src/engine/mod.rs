@@ -47,6 +47,7 @@ mod route;
 mod skb;
 mod sysctl;
 mod targets;
+mod tcp_options;
 mod tun;
 mod underlay;
 mod unread;

@@ -12,6 +12,7 @@ use super::conntrack::{Nfct, UnknownPort};
 use super::end::End;
 use super::options::Kept;
 use super::route::Dst;
+use super::tcp_options::TcpOptions;
 
 /// What the kernel keeps beside the packet (`struct sk_buff`) and that is no part of its headers.
 #[derive(Clone, Debug, Default)]
@@ -54,12 +55,28 @@ pub(super) struct Skb {
     pub has_hop_options: bool,
     /// What the stack keeps of the packet's IPv4 options, once it has read them.
     pub options: Option<Kept>,
+    /// What rules have made of a segment's options.
+    pub tcp_options: TcpOptions,
+    /// What queues sort the packet by.
+    pub priority: Priority,
     /// A rule has taken the packet and sends it by this device (`NF_STOLEN`).
     pub send_by: Option<IfName>,
     /// How often rules have done so while the packet is being sent.
     pub sent_on: u8,
     /// Bridge netfilter routed the packet and the route was an error, which the IP layer will act on.
     pub dst_error: Option<Box<End>>,
+}
+
+/// `skb->priority`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Priority {
+    /// What the sender's socket has (`SO_PRIORITY`), or a tag of the frame says: no snapshot tells.
+    #[default]
+    Senders,
+    /// This one.
+    Known(u32),
+    /// It depends on a rule of which nobody knows what it did.
+    Open,
 }
 
 /// What a rule asks of a piece of a packet.

@@ -289,6 +289,11 @@ impl<'s> Walk<'s> {
         self.uncertain = !certain;
     }
 
+    /// Whether the rule that is asked surely matches.
+    pub(super) fn is_certain(&self) -> bool {
+        !self.uncertain
+    }
+
     /// The one way to branch: the way that this walk takes, out of as many as there are weights. A weight of `None`
     /// can't be known. A way of weight 0 is never taken.
     pub(super) fn choose(&mut self, why: Why, ways: Vec<(Option<f64>, String)>) -> usize {

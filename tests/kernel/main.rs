@@ -20,3 +20,4 @@ mod rows;
 mod rules;
 mod saved;
 mod situations;
+mod written;
