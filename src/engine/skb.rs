@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::net::IpAddr;
 
 use crate::evidence::Evidence;
-use crate::net::IfName;
+use crate::net::{IfName, MacAddr};
 use crate::snapshot::NetnsId;
 
 use super::checksum::Checksum;
@@ -45,6 +45,9 @@ pub(super) struct Skb {
     pub ignore_df: bool,
     /// The rules that are asked see each piece of the packet for itself.
     pub in_pieces: bool,
+    /// Who sent the frame that the question is about, until another one is sent, and whether a rule has asked for that.
+    pub sender: Sender,
+    pub asked_sender: Cell<bool>,
     /// What the rule that runs has asked of a piece.
     pub asked: Cell<Asked>,
     /// A VXLAN device has put the frame back into the stack.
@@ -77,6 +80,20 @@ pub(super) enum Priority {
     Known(u32),
     /// It depends on a rule of which nobody knows what it did.
     Open,
+}
+
+/// The link address that a frame comes from whose link header the question doesn't give.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Sender {
+    /// The frame is not the question's.
+    #[default]
+    NotAsked,
+    /// Nobody knows; `--mac` would say.
+    Unknown,
+    /// This one, as the question says.
+    Given(MacAddr),
+    /// This one, if it comes from the host that the neighbour table has for the packet's source.
+    Neighbour(MacAddr, Evidence),
 }
 
 /// What a rule asks of a piece of a packet.

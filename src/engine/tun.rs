@@ -110,6 +110,7 @@ pub(super) fn relay_rcv(walk: &mut Walk) -> Stage<Option<Next>> {
     walk.take(Decision::Userspace { device: dev.clone(), program, ttl_cost }, because);
     walk.skb.nfct = Nfct::None;
     walk.skb.dst = None;
+    walk.tell_sender();
     walk.skb.priority = Priority::Known(0);
     walk.skb.unknown_port = walk.skb.inner_unknown_ports.pop().unwrap_or(0);
     Ok(Some(Next::Receive(walk.netns_id(), dev)))

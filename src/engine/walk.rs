@@ -12,7 +12,7 @@ use crate::trace::{Decision, Place, Step};
 use super::Given;
 use super::conntrack::Tracker;
 use super::gaps::Gaps;
-use super::skb::{Asked, Skb};
+use super::skb::{Asked, Sender, Skb};
 
 /// The most steps that one direction may have before the walk gives up: TTL ends a routing loop long before.
 const MAX_STEPS: usize = 20_000;
@@ -255,6 +255,24 @@ impl<'s> Walk<'s> {
     pub(super) fn ask_piece(&self, asked: Asked) {
         if self.skb.in_pieces {
             self.skb.asked.set(self.skb.asked.get().max(asked));
+        }
+    }
+
+    /// Notes that a rule asks who sent the frame.
+    pub(super) fn ask_sender(&self) {
+        self.skb.asked_sender.set(true);
+    }
+
+    /// Says on what a rule's answer stands that has asked who sent the frame. The next one is of another sender.
+    pub(super) fn tell_sender(&mut self) {
+        let sender = std::mem::take(&mut self.skb.sender);
+        if let (Sender::Neighbour(mac, row), true) = (sender, self.skb.asked_sender.take()) {
+            let what = format!(
+                "the frame is taken to come from {mac}, which {} has for {} in its neighbour table (--mac gives another \
+                 source)",
+                self.place.node, self.packet.ip.source
+            );
+            self.gap(what, [row]);
         }
     }
 

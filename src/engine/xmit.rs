@@ -121,6 +121,7 @@ pub(super) fn received_priority(walk: &Walk, netns: NetnsId, dev: &IfName) -> Pr
 
 /// The packet is in another device's hands: what the sender's stack kept beside it is gone (`skb_scrub_packet`).
 pub(super) fn arrive(walk: &mut Walk, netns: NetnsId, dev: IfName) -> Next {
+    walk.tell_sender();
     walk.skb.nfct = Nfct::None;
     walk.skb.dst = None;
     walk.skb.dst_error = None;

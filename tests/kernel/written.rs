@@ -204,6 +204,25 @@ fn a_priority_that_a_rule_or_the_way_gave_is_known() {
     }
 }
 
+#[test]
+fn a_list_is_asked_for_more_than_255_stamps() {
+    if !crate::lab::ready::ready() {
+        return;
+    }
+    let mut router = Router::new(0).expect("the stage");
+    for legacy in [false, true] {
+        for (asked, expected) in [("--rcheck", LEFT), ("! --rcheck", DROPPED)] {
+            let set = "-A FORWARD -m recent --set --name many --rsource";
+            let rule = format!("-A FORWARD -m recent {asked} --hitcount 65535 --name many --rsource -j DROP");
+            let rules = iptables(legacy, &[], &[set, &rule]);
+            // Before Linux 6.11 the kernel refuses it.
+            if router.load(&rules).is_ok() {
+                assert_eq!(ways(&mut router, &rules, &syn(true)), expected, "{rules:?}");
+            }
+        }
+    }
+}
+
 fn to_router() -> Crafted {
     Crafted { destination: [192, 0, 2, 10].into(), ..syn(true) }
 }

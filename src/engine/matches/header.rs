@@ -10,6 +10,7 @@ use crate::snapshot::{
 use crate::trace::Hook;
 
 use super::super::netfilter::HookState;
+use super::super::skb::Sender;
 use super::super::tcp_options::{self, HasOption};
 use super::super::walk::Walk;
 use super::Answer;
@@ -199,8 +200,14 @@ fn pkt_type(packet: &Packet) -> PktType {
 }
 
 /// The source address of the frame (`mac_mt` in `xt_mac.c`): `None` where it has none, an error where it is unknown.
-pub(super) fn link_source(walk: &Walk) -> Result<Option<MacAddr>, String> {
-    link(walk).map(|link| link.map(|link| link.source))
+pub(in super::super) fn link_source(walk: &Walk) -> Result<Option<MacAddr>, String> {
+    match (link(walk), walk.skb.sender) {
+        (Err(_), Sender::Given(sender) | Sender::Neighbour(sender, _)) => {
+            walk.ask_sender();
+            Ok(Some(sender))
+        }
+        (link, _) => link.map(|link| link.map(|link| link.source)),
+    }
 }
 
 /// The frame's addresses: `None` on devices that aren't Ethernet, an error where they are unknown.
@@ -212,6 +219,9 @@ pub(in super::super) fn link(walk: &Walk) -> Result<Option<Link>, String> {
     let row = walk.netns().links.as_ref().and_then(|links| links.iter().find(|link| link.name == *dev));
     match row.map(|link| &link.kind) {
         Some(LinkKind::Loopback | LinkKind::Tun { tap: false }) => Ok(None),
+        _ if walk.skb.sender == Sender::Unknown => Err(format!(
+            "the link addresses of what came in by {dev} are what the rule asks for (--mac gives the source)"
+        )),
         _ => Err(format!("the link addresses of what came in by {dev} are what the rule asks for")),
     }
 }
