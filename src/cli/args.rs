@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::net::calendar;
+use crate::net::{MacAddr, calendar};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -496,6 +496,10 @@ pub(super) struct PacketOptions {
     /// The sender's group
     #[arg(long, value_name = "N", value_parser = number::<u32>)]
     pub(super) gid: Option<u32>,
+    /// The source address of the frame that comes in from outside or by --at, for rules that ask for it [default: that of
+    /// the neighbour entry for FROM on the device]
+    #[arg(long, value_name = "ADDR", value_parser = link_address)]
+    pub(super) mac: Option<MacAddr>,
 }
 
 /// `--per`.
@@ -589,6 +593,12 @@ fn nanoseconds(text: &str) -> Result<i64, String> {
 /// A moment as RFC 3339 writes it.
 fn time(text: &str) -> Result<i64, String> {
     calendar::moment(text).ok_or_else(|| "a date and a time are wanted, such as 2026-11-23T07:15:59Z".to_owned())
+}
+
+/// Six octets, as iproute2 prints them. No frame comes from a group.
+fn link_address(text: &str) -> Result<MacAddr, String> {
+    let address = text.parse().ok().filter(|address: &MacAddr| !address.is_multicast() && *address != MacAddr::ZERO);
+    address.ok_or_else(|| "the address of one device is wanted, such as 02:42:ac:11:00:02".to_owned())
 }
 
 /// Flags as iptables writes them: `SYN,ACK`, or `NONE`.

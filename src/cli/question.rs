@@ -97,6 +97,7 @@ pub(super) fn question(typed: Terms<'_>, from: &str, to: &str, snapshot: &Snapsh
     let target = Named { typed: to, end: target(&names, to, &sender.end)? };
     let family = family(typed.packet, &sender, &target)?;
     let start = start(typed, &sender, &target, family, &names)?;
+    refuse_mac(typed.packet, &start)?;
     let source = source(typed.packet, &sender.end, family, &start, snapshot)?;
     let Some(destination) = target.end.address(family) else { return Err(no_address(to, family)) };
     let given = given(typed.packet)?;
@@ -128,7 +129,7 @@ fn target(names: &Names<'_>, to: &str, sender: &End) -> Result<End, Error> {
 /// What settles what rules ask and no snapshot holds.
 fn given(options: &PacketOptions) -> Result<Given, Error> {
     let payload = options.payload.as_deref().map(payload::read).transpose()?;
-    Ok(Given { payload, time: options.time, uid: options.uid, gid: options.gid, answer: None })
+    Ok(Given { payload, time: options.time, uid: options.uid, gid: options.gid, mac: options.mac, answer: None })
 }
 
 fn walk(typed: Terms<'_>, packet: Packet, from: Origin, given: Given) -> Question {
@@ -207,6 +208,17 @@ fn start(
             entries if entries.is_empty() => nowhere("is outside, and no device of a node is known to face there"),
             entries => Ok(Start::Known(Origin::Outside { entries })),
         },
+    }
+}
+
+/// Where a socket of the snapshot sends, its frame's address is that of a device there.
+fn refuse_mac(options: &PacketOptions, start: &Start) -> Result<(), Error> {
+    match (options.mac, start) {
+        (Some(_), Start::Known(Origin::Socket { .. })) => Err(Error::Usage(
+            "--mac is for packets that come in from outside, or by --at; here the sender's device has its own address"
+                .to_owned(),
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -19,10 +19,10 @@ use super::options;
 use super::output::{ip_local_out, pieces, send, send_kernel};
 use super::reply;
 use super::route::ip_route_output;
-use super::skb::NextHopOnLink;
+use super::skb::{NextHopOnLink, Sender};
 use super::unread;
 use super::walk::{Choice, Choices, Doubt, Finished, Walk, Why};
-use super::xmit::{dev_hard_start_xmit, dev_queue_xmit};
+use super::xmit::{dev_hard_start_xmit, dev_queue_xmit, received_priority};
 use super::{Given, Origin, Question};
 
 /// How many steps the ways of a question have together, for each way that may be walked, before no further one is
@@ -105,6 +105,8 @@ pub(super) struct Course<'s, 'q> {
     pub outside: Vec<IpAddr>,
     /// Between which lengths the packet that is walked is, where nobody knows its own.
     pub lengths: Option<(u32, u32)>,
+    /// Who sends the frame that comes in next, as far as the question tells.
+    pub sender: Sender,
     /// What leaves the way there open: the way back of a packet that may never have come, or come otherwise, is as
     /// open.
     pub doubt: Option<Doubt>,
@@ -137,6 +139,7 @@ fn walk_once(snapshot: &Snapshot, question: &Question, script: Vec<usize>) -> Wa
         given: question.given.clone(),
         outside: Vec::new(),
         lengths: None,
+        sender: Sender::default(),
         doubt: None,
     };
     if let Some((from, packet)) = &question.opened_by {
@@ -226,7 +229,7 @@ fn go(course: &mut Course, from: &Origin, packet: Packet) -> Leg {
                 course.outside.push(packet.ip.source);
             }
             let link = packet.link.or_else(|| course.link_on_bridge(netns, &device, &packet));
-            course.receive(netns, &device, Packet { link, ..packet }, 0)
+            course.receive_asked(netns, &device, Packet { link, ..packet })
         }
         Origin::Leaving { netns, device } => {
             if course.snapshot.owner_of(packet.ip.source).is_empty() {
@@ -238,10 +241,10 @@ fn go(course: &mut Course, from: &Origin, packet: Packet) -> Leg {
             course.outside.push(packet.ip.source);
             match entries.as_slice() {
                 [] => course.nowhere(packet),
-                [(netns, device)] => course.receive(*netns, device, packet, 0),
+                [(netns, device)] => course.receive_asked(*netns, device, packet),
                 several => {
                     let (netns, device) = course.choose_entry(several);
-                    course.receive(netns, &device, packet, 0)
+                    course.receive_asked(netns, &device, packet)
                 }
             }
         }
@@ -254,6 +257,7 @@ impl<'s> Course<'s, '_> {
     fn link_on_bridge(&mut self, netns: NetnsId, port: &IfName, packet: &Packet) -> Option<Link> {
         const UNKNOWN: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 0]);
         let (source, destination) = on_bridge::between_hosts(self.snapshot, netns, port, packet)?;
+        let source = self.given.mac.or(source);
         if source.is_none() {
             let sender = packet.ip.source;
             let what = format!("the link address of {sender} is not known: a rule that asks for it may say otherwise");
@@ -339,8 +343,18 @@ impl<'s> Course<'s, '_> {
         })
     }
 
+    /// The packet that is asked about arrives at a device.
+    fn receive_asked(&mut self, netns: NetnsId, device: &IfName, packet: Packet) -> Leg {
+        self.sender = match self.given.mac {
+            Some(mac) => Sender::Given(mac),
+            None => neighbour(self.snapshot, netns, device, packet.ip.source),
+        };
+        self.receive(netns, device, packet, 0)
+    }
+
     /// A packet arrives at a device.
     pub(super) fn receive(&mut self, netns: NetnsId, device: &IfName, packet: Packet, unknown: UnknownPort) -> Leg {
+        let sender = std::mem::take(&mut self.sender);
         let link = self.snapshot.netns(netns).link(device);
         let packet = as_it_arrives(packet, link.and_then(|link| link.mtu));
         self.run(netns, packet, |walk| match walk.netns().link(device) {
@@ -350,6 +364,8 @@ impl<'s> Course<'s, '_> {
             }
             _ => {
                 walk.skb.unknown_port = unknown;
+                walk.skb.priority = received_priority(walk, netns, device);
+                walk.skb.sender = sender;
                 Ok(Next::Receive(netns, device.clone()))
             }
         })
@@ -392,6 +408,7 @@ impl<'s> Course<'s, '_> {
     /// Records the end and takes back what the walk gathered.
     fn end(&mut self, mut walk: Walk<'s>, mut end: End) -> Leg {
         unread::doubt_end(&mut walk, &end);
+        walk.tell_sender();
         let certain = settle(&walk, &mut end);
         if end.verdict == Verdict::Undetermined && certain {
             let what = end.detail.clone().unwrap_or_else(|| "something that decides is missing".to_owned());
@@ -421,6 +438,17 @@ impl<'s> Course<'s, '_> {
         let trace = Trace { steps, verdict: end.verdict, reason: end.reason };
         Leg { trace, packet, netns: place.netns, unknown_port, cause, doubt, echo }
     }
+}
+
+/// Who sends what comes in by a device: the neighbour that has the source address there, if the snapshot's table knows
+/// its link address. A bridge has the neighbours of its ports.
+fn neighbour(snapshot: &Snapshot, netns: NetnsId, device: &IfName, source: IpAddr) -> Sender {
+    let namespace = snapshot.netns(netns);
+    let dev = namespace.link(device).and_then(|link| link.master.as_ref()).unwrap_or(device);
+    let is_it = |neigh: &&Neigh| neigh.dev == *dev && neigh.address == source && neigh.state.is_valid() && !neigh.proxy;
+    let known = namespace.neighs.iter().flatten().filter(is_it);
+    let mut known = known.filter_map(|neigh| Some(Sender::Neighbour(neigh.lladdr?, neigh.evidence)));
+    known.next().unwrap_or(Sender::Unknown)
 }
 
 /// The next hop that a frame's destination address stands for, by the neighbour table.

@@ -19,6 +19,7 @@ use super::nft;
 use super::options::{self, ip_rcv_options};
 use super::output::{Mtu, ip_output, mtu_to_forward, too_big};
 use super::route::{Dst, ip_route_input};
+use super::skb::Priority;
 use super::sysctl;
 use super::tun;
 use super::unread;
@@ -175,9 +176,23 @@ fn ip_forward(walk: &mut Walk, dev: &IfName, dst: &Dst) -> Stage<Next> {
     check_mtu(walk, mtu)?;
     let mtu = mtu.map(|(mtu, _)| mtu);
     walk.take(Decision::Forward(Forwarded { ttl: ttl - 1, mtu }), None);
+    if family == Family::Inet {
+        walk.skb.priority = Priority::Known(rt_tos2priority(walk.packet().ip.tos));
+    }
     nf_hook(walk, Hook::Forward, Some(dev), Some(&dst.dev))?;
     options::ip_forward_options(walk, &dst.because);
     ip_output(walk)
+}
+
+/// The class that a TOS octet stands for: best effort, bulk, interactive, both (`ip_tos2prio` in `net/ipv4/route.c`).
+/// IPv6 leaves the priority as it is.
+fn rt_tos2priority(tos: u8) -> u32 {
+    match tos & 0x18 {
+        0x08 => 2,
+        0x10 => 6,
+        0x18 => 4,
+        _ => 0,
+    }
 }
 
 /// A packet that may not be split and is too large (`ip_exceeds_mtu`, `ip6_pkt_too_big`).

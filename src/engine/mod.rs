@@ -48,6 +48,7 @@ mod route;
 mod skb;
 mod sysctl;
 mod targets;
+mod tcp_options;
 mod tun;
 mod underlay;
 mod unread;
@@ -57,7 +58,7 @@ mod xmit;
 
 use std::sync::Arc;
 
-use crate::net::{IfName, Packet};
+use crate::net::{IfName, MacAddr, Packet};
 use crate::snapshot::NetnsId;
 
 pub use certainty::{Certainty, certainty};
@@ -97,6 +98,8 @@ pub struct Given {
     pub uid: Option<u32>,
     /// The group that the sender runs as (`--gid`).
     pub gid: Option<u32>,
+    /// The link address that the frame comes from, where it comes in from outside (`--mac`).
+    pub mac: Option<MacAddr>,
     /// What the receiver answers with, where it is known: a capture has it.
     pub answer: Option<AnswerGiven>,
 }

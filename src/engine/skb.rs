@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::net::IpAddr;
 
 use crate::evidence::Evidence;
-use crate::net::IfName;
+use crate::net::{IfName, MacAddr};
 use crate::snapshot::NetnsId;
 
 use super::checksum::Checksum;
@@ -12,6 +12,7 @@ use super::conntrack::{Nfct, UnknownPort};
 use super::end::End;
 use super::options::Kept;
 use super::route::Dst;
+use super::tcp_options::TcpOptions;
 
 /// What the kernel keeps beside the packet (`struct sk_buff`) and that is no part of its headers.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +45,9 @@ pub(super) struct Skb {
     pub ignore_df: bool,
     /// The rules that are asked see each piece of the packet for itself.
     pub in_pieces: bool,
+    /// Who sent the frame that the question is about, until another one is sent, and whether a rule has asked for that.
+    pub sender: Sender,
+    pub asked_sender: Cell<bool>,
     /// What the rule that runs has asked of a piece.
     pub asked: Cell<Asked>,
     /// A VXLAN device has put the frame back into the stack.
@@ -54,12 +58,42 @@ pub(super) struct Skb {
     pub has_hop_options: bool,
     /// What the stack keeps of the packet's IPv4 options, once it has read them.
     pub options: Option<Kept>,
+    /// What rules have made of a segment's options.
+    pub tcp_options: TcpOptions,
+    /// What queues sort the packet by.
+    pub priority: Priority,
     /// A rule has taken the packet and sends it by this device (`NF_STOLEN`).
     pub send_by: Option<IfName>,
     /// How often rules have done so while the packet is being sent.
     pub sent_on: u8,
     /// Bridge netfilter routed the packet and the route was an error, which the IP layer will act on.
     pub dst_error: Option<Box<End>>,
+}
+
+/// `skb->priority`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Priority {
+    /// What the sender's socket has (`SO_PRIORITY`), or a tag of the frame says: no snapshot tells.
+    #[default]
+    Senders,
+    /// This one.
+    Known(u32),
+    /// It depends on a rule of which nobody knows what it did.
+    Open,
+}
+
+/// The link address that a frame comes from whose link header the question doesn't give.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Sender {
+    /// The frame is not the question's.
+    #[default]
+    NotAsked,
+    /// Nobody knows; `--mac` would say.
+    Unknown,
+    /// This one, as the question says.
+    Given(MacAddr),
+    /// This one, if it comes from the host that the neighbour table has for the packet's source.
+    Neighbour(MacAddr, Evidence),
 }
 
 /// What a rule asks of a piece of a packet.

@@ -8,7 +8,7 @@ mod userspace;
 use std::net::IpAddr;
 
 use crate::evidence::Evidence;
-use crate::net::{Mark, Packet, Protocol, Transport};
+use crate::net::{Family, Mark, Packet, Protocol, Transport};
 use crate::snapshot::{AddrMask, ChainId, ConnmarkAction, ConnmarkTarget, NatRange, Options, RejectWith, Rule, Target};
 use crate::trace::{Hook, Reason, RuleVerdict, Verdict};
 
@@ -19,8 +19,9 @@ use super::conntrack_zone::Zone;
 use super::end::{End, ErrorReply, Stage};
 use super::iptables::{Change, Record};
 use super::netfilter::HookState;
+use super::skb::Priority;
 use super::walk::{Walk, Why};
-use super::{conntrack, matches, nat, options};
+use super::{conntrack, matches, nat, nft, options, tcp_options};
 
 /// How the walk through the chains goes on after a rule that matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +38,8 @@ pub(super) enum Action {
     Goto(ChainId),
 }
 
-/// Targets that do nothing to the packet's own way: they tell of it, change what no step looks at, or send a copy.
+/// Targets that do nothing to the packet's own way: they tell of it, change what only later rules look at, or send a
+/// copy.
 const NO_EFFECT: &[&str] = &[
     "LOG",
     "NFLOG",
@@ -56,10 +58,10 @@ const NO_EFFECT: &[&str] = &[
 ];
 
 /// Whether it makes no difference to a packet's own way that a rule with this target matches.
-pub(super) fn has_no_effect(target: &Target, packet: &Packet) -> bool {
+pub(super) fn has_no_effect(walk: &Walk, target: &Target) -> bool {
     match target {
         Target::Continue => true,
-        Target::Other(options) if options.name == "TCPMSS" => with_mss(packet).is_none(),
+        Target::Other(options) if options.name == "TCPMSS" => tcp_options::is_given_mss(walk) == Some(false),
         Target::Other(options) => NO_EFFECT.contains(&options.name),
         _ => false,
     }
@@ -111,7 +113,10 @@ pub(super) fn apply(walk: &mut Walk, state: &HookState, rule: &Rule, record: &Re
                 let text = target_text(record);
                 walk.gap(format!("what `{text}` sends elsewhere is not walked"), [rule.evidence]);
             }
-            let change = change(walk, &rule.target);
+            let mut change = change(walk, &rule.target);
+            if let Target::Other(options) = &rule.target {
+                change.length = write_beside(walk, options, rule.evidence);
+            }
             record.take(walk, RuleVerdict::Continue, change);
             side_effect(walk, &rule.target);
             Ok(Action::Continue)
@@ -233,7 +238,6 @@ fn change(walk: &Walk, target: &Target) -> Change {
             change.tos = ecn(packet.ip.tos, options);
             change.flags = ecn_tcp(&packet.transport, options);
         }
-        Target::Other(options) if options.name == "TCPMSS" => change.length = with_mss(packet),
         Target::Ttl(ttl) | Target::Hl(ttl) => change.ttl = Some(ttl.apply(packet.ip.ttl)),
         _ => {}
     }
@@ -265,11 +269,41 @@ fn ecn_tcp(transport: &Transport, options: &Options) -> Option<u8> {
     (mask != 0).then_some((flags & !mask) | ece.1 | cwr.1)
 }
 
-/// `TCPMSS` gives the option to a segment that has none and carries nothing (`tcpmss_mangle_packet` in `xt_TCPMSS.c`);
-/// that a longer one has it, as every stack's has, is taken for granted.
-fn with_mss(packet: &Packet) -> Option<u32> {
-    let adds = matches!(packet.transport, Transport::Tcp { .. }) && matches::has_no_options(packet);
-    adds.then_some(packet.length + 4)
+/// What a target writes that only rules look at: options of TCP, and the priority (`xt_TCPMSS.c`, `xt_TCPOPTSTRIP.c`,
+/// `xt_CLASSIFY.c`). The packet's new length, if it is another one.
+fn write_beside(walk: &mut Walk, options: &Options, because: Evidence) -> Option<u32> {
+    match options.name {
+        "TCPMSS" if walk.is_certain() => {
+            let set = matches::value(options, "--set-mss").parse().ok();
+            let clamped = || u16::try_from(nft::path_mtu(walk)?.checked_sub(clamp_header(walk.packet()))?).ok();
+            let size = set.or_else(clamped);
+            return tcp_options::tcpmss(walk, size, because);
+        }
+        "TCPMSS" => tcp_options::doubt_mss(walk, true),
+        "TCPOPTSTRIP" if matches!(walk.packet().transport, Transport::Tcp { .. }) => {
+            let kinds = matches::value(options, "--strip-options").split(',');
+            let strip = if walk.is_certain() { tcp_options::strip } else { tcp_options::doubt_there };
+            kinds.filter_map(|kind| kind.parse().ok()).for_each(|kind| strip(walk, kind));
+        }
+        "CLASSIFY" => {
+            let class = priority(matches::value(options, "--set-class"));
+            walk.skb.priority = class.filter(|_| walk.is_certain()).map_or(Priority::Open, Priority::Known);
+        }
+        _ => {}
+    }
+    None
+}
+
+/// How much of a path's MTU the headers take (`tcpmss_tg4` and `tcpmss_tg6` in `xt_TCPMSS.c`).
+fn clamp_header(packet: &Packet) -> u32 {
+    if packet.family() == Family::Inet { 40 } else { 60 }
+}
+
+/// `MAJOR:MINOR` in hexadecimal.
+fn priority(text: &str) -> Option<u32> {
+    let (major, minor) = text.split_once(':')?;
+    let half = |text: &str| u16::from_str_radix(text, 16).ok().map(u32::from);
+    Some(half(major)? << 16 | half(minor)?)
 }
 
 /// What a target changes beside the packet.

@@ -11,6 +11,7 @@ use crate::trace::{Decision, EndCause, Reason, Verdict};
 use super::conntrack::{self, Nfct};
 use super::end::{End, ErrorReply, Next, Stage};
 use super::route::ip_route_output;
+use super::skb::Priority;
 use super::walk::Walk;
 
 /// The program behind the device reads the packet and sends it on (`tun_net_xmit`, then the relay).
@@ -109,6 +110,8 @@ pub(super) fn relay_rcv(walk: &mut Walk) -> Stage<Option<Next>> {
     walk.take(Decision::Userspace { device: dev.clone(), program, ttl_cost }, because);
     walk.skb.nfct = Nfct::None;
     walk.skb.dst = None;
+    walk.tell_sender();
+    walk.skb.priority = Priority::Known(0);
     walk.skb.unknown_port = walk.skb.inner_unknown_ports.pop().unwrap_or(0);
     Ok(Some(Next::Receive(walk.netns_id(), dev)))
 }

@@ -12,7 +12,7 @@ use crate::trace::{Decision, Place, Step};
 use super::Given;
 use super::conntrack::Tracker;
 use super::gaps::Gaps;
-use super::skb::{Asked, Skb};
+use super::skb::{Asked, Sender, Skb};
 
 /// The most steps that one direction may have before the walk gives up: TTL ends a routing loop long before.
 const MAX_STEPS: usize = 20_000;
@@ -263,6 +263,24 @@ impl<'s> Walk<'s> {
         }
     }
 
+    /// Notes that a rule asks who sent the frame.
+    pub(super) fn ask_sender(&self) {
+        self.skb.asked_sender.set(true);
+    }
+
+    /// Says on what a rule's answer stands that has asked who sent the frame. The next one is of another sender.
+    pub(super) fn tell_sender(&mut self) {
+        let sender = std::mem::take(&mut self.skb.sender);
+        if let (Sender::Neighbour(mac, row), true) = (sender, self.skb.asked_sender.take()) {
+            let what = format!(
+                "the frame is taken to come from {mac}, which {} has for {} in its neighbour table (--mac gives another \
+                 source)",
+                self.place.node, self.packet.ip.source
+            );
+            self.gap(what, [row]);
+        }
+    }
+
     /// The pieces of the packet part ways, or may: a line asks each of them for what only the first one has, or what is
     /// another one's each time. The walk goes on as the first piece does.
     pub(super) fn part_pieces(&mut self, row: Evidence) {
@@ -292,6 +310,11 @@ impl<'s> Walk<'s> {
     /// Notes whether the rule that is asked surely matches, where its step is recorded all the same.
     pub(super) fn set_certain(&mut self, certain: bool) {
         self.uncertain = !certain;
+    }
+
+    /// Whether the rule that is asked surely matches.
+    pub(super) fn is_certain(&self) -> bool {
+        !self.uncertain
     }
 
     /// The one way to branch: the way that this walk takes, out of as many as there are weights. A weight of `None`

@@ -11,6 +11,7 @@ use super::conntrack::Nfct;
 use super::end::{End, Next, Stage};
 use super::link::other_end;
 use super::nft;
+use super::skb::Priority;
 use super::tun;
 use super::underlay;
 use super::unread;
@@ -109,8 +110,18 @@ fn veth_xmit(walk: &mut Walk, netns: NetnsId, peer: IfName) -> Stage<Next> {
     Ok(arrive(walk, netns, peer))
 }
 
+/// `skb->priority` of what comes in by a device: 0 (`____dev_forward_skb` in `include/linux/netdevice.h`), unless the
+/// device has it from a tag of the frame (`vlan_do_receive` in `net/8021q/vlan_core.c`) or is of a kind that nobody knows.
+pub(super) fn received_priority(walk: &Walk, netns: NetnsId, dev: &IfName) -> Priority {
+    match walk.snapshot.netns(netns).link(dev).map(|link| &link.kind) {
+        Some(LinkKind::Vlan(_) | LinkKind::Other(_) | LinkKind::Undetailed(_)) => Priority::Senders,
+        _ => Priority::Known(0),
+    }
+}
+
 /// The packet is in another device's hands: what the sender's stack kept beside it is gone (`skb_scrub_packet`).
 pub(super) fn arrive(walk: &mut Walk, netns: NetnsId, dev: IfName) -> Next {
+    walk.tell_sender();
     walk.skb.nfct = Nfct::None;
     walk.skb.dst = None;
     walk.skb.dst_error = None;
@@ -118,5 +129,6 @@ pub(super) fn arrive(walk: &mut Walk, netns: NetnsId, dev: IfName) -> Next {
     walk.skb.ignore_df = false;
     walk.skb.came_back = None;
     walk.skb.options = None;
+    walk.skb.priority = received_priority(walk, netns, &dev);
     Next::Receive(netns, dev)
 }

@@ -48,6 +48,14 @@ fn ends_that_do_not_fit_together_are_refused() {
         &["no such address; it has", "10.244.1.2"],
     );
     refused(&["explain", "--demo", "external", "node/n1", "--source", "10.9.9.9"], &["FROM is the source"]);
+    refused(
+        &["explain", "--demo", "default/pod1", "default/pod2", "--mac", "02:00:00:00:00:01"],
+        &["--mac is for packets that come in"],
+    );
+    refused(
+        &["explain", "--demo", "external", "node/n1", "--mac", "ff:ff:ff:ff:ff:ff"],
+        &["the address of one device"],
+    );
 }
 
 #[test]

@@ -19,4 +19,6 @@ mod random;
 mod rows;
 mod rules;
 mod saved;
+mod sender;
 mod situations;
+mod written;

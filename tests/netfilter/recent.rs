@@ -14,6 +14,8 @@ fn lists_tell_who_was_seen_and_how_often() {
     assert!(host_with("-m recent --rcheck --name x --rsource").is_dropped());
     assert!(host_with("-m recent --rcheck --hitcount 2 --name x --rsource").is_dropped());
     assert!(!host_with("-m recent --rcheck --hitcount 3 --name x --rsource").is_dropped());
+    // Linux 6.11 and later take more than 255.
+    assert!(host_with("-m recent ! --rcheck --hitcount 65535 --name x --rsource").is_dropped());
     assert!(!host_with("-m recent --rcheck --name x --rdest").is_dropped());
     assert!(!host_with("-m recent --rcheck --name y --rsource").is_dropped());
     assert!(!host_with("-m recent --rcheck --seconds 10 --name y --rsource").is_dropped());

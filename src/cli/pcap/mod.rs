@@ -105,6 +105,7 @@ fn refuse_beside(typed: &Explain) -> Result<(), Error> {
         ("--time", packet.time.is_some()),
         ("--uid", packet.uid.is_some()),
         ("--gid", packet.gid.is_some()),
+        ("--mac", packet.mac.is_some()),
         ("--state established", typed.state == super::args::State::Established),
     ];
     match beside.iter().find(|(_, typed)| *typed) {

@@ -10,6 +10,8 @@ use crate::snapshot::{
 use crate::trace::Hook;
 
 use super::super::netfilter::HookState;
+use super::super::skb::Sender;
+use super::super::tcp_options::{self, HasOption};
 use super::super::walk::Walk;
 use super::Answer;
 
@@ -84,36 +86,35 @@ fn tcp_mt(walk: &Walk, tcp: &TcpMatch) -> Answer {
     }
     ports_match(packet, &tcp.ports).and(|| {
         tcp.option.map_or(Answer::from(true), |test| {
-            if is_bare(walk) {
-                return Answer::from(test.invert);
+            let what = || format!("the segment has the TCP option {}", test.value);
+            match tcp_options::there(walk, packet, test.value) {
+                HasOption::Yes => Answer::from(true),
+                HasOption::No => Answer::No,
+                HasOption::AsSent => Answer::unknown(what()),
+                HasOption::Open => Answer::unknowable(what()),
             }
-            if test.value == 2 && walk.lengths.is_some() && packet.inner.is_none() {
-                // A SYN's answer always tells its segment size.
-                return Answer::from(!test.invert);
-            }
-            Answer::unknown(format!("the segment has the TCP option {}", test.value)).inverted(test.invert)
+            .inverted(test.invert)
         })
     })
-}
-
-/// Whether a segment is nothing but its header without options.
-pub(in super::super) fn has_no_options(packet: &Packet) -> bool {
-    packet.length == packet.header_length() + 20
-}
-
-/// Whether a segment's header has no options: there is nothing else but what it is said to carry.
-fn is_bare(walk: &Walk) -> bool {
-    let carried = walk.given.payload.as_ref().filter(|_| walk.packet().inner.is_none());
-    let carried = carried.map_or(0, |payload| u32::try_from(payload.len()).unwrap_or(u32::MAX));
-    walk.packet().length.checked_sub(carried) == Some(walk.packet().header_length() + 20)
 }
 
 /// `tcpmss_mt` in `net/netfilter/xt_tcpmss.c`: a segment without the option matches a negation alone.
 pub(super) fn tcpmss_mt(walk: &Walk, options: &Options) -> Answer {
     let asked = options.find("--mss");
     let (text, invert) = asked.map_or(("", false), |asked| (&*asked.value, asked.invert));
-    if is_bare(walk) {
+    let there = tcp_options::there(walk, walk.packet(), tcp_options::MSS);
+    let ((least, most), _) = tcp_options::mss_range(walk);
+    let (low, high) = text.split_once(':').unwrap_or((text, text));
+    if there == HasOption::No {
         return Answer::from(invert);
+    }
+    if let (Ok(low), Ok(high)) = (low.parse::<u16>(), high.parse::<u16>()) {
+        if most < low || high < least {
+            return Answer::from(invert);
+        }
+        if there == HasOption::Yes && low <= least && most <= high {
+            return Answer::from(!invert);
+        }
     }
     Answer::unknowable(format!("the segment's maximum segment size is {text}")).inverted(invert)
 }
@@ -199,8 +200,14 @@ fn pkt_type(packet: &Packet) -> PktType {
 }
 
 /// The source address of the frame (`mac_mt` in `xt_mac.c`): `None` where it has none, an error where it is unknown.
-pub(super) fn link_source(walk: &Walk) -> Result<Option<MacAddr>, String> {
-    link(walk).map(|link| link.map(|link| link.source))
+pub(in super::super) fn link_source(walk: &Walk) -> Result<Option<MacAddr>, String> {
+    match (link(walk), walk.skb.sender) {
+        (Err(_), Sender::Given(sender) | Sender::Neighbour(sender, _)) => {
+            walk.ask_sender();
+            Ok(Some(sender))
+        }
+        (link, _) => link.map(|link| link.map(|link| link.source)),
+    }
 }
 
 /// The frame's addresses: `None` on devices that aren't Ethernet, an error where they are unknown.
@@ -212,6 +219,9 @@ pub(in super::super) fn link(walk: &Walk) -> Result<Option<Link>, String> {
     let row = walk.netns().links.as_ref().and_then(|links| links.iter().find(|link| link.name == *dev));
     match row.map(|link| &link.kind) {
         Some(LinkKind::Loopback | LinkKind::Tun { tap: false }) => Ok(None),
+        _ if walk.skb.sender == Sender::Unknown => Err(format!(
+            "the link addresses of what came in by {dev} are what the rule asks for (--mac gives the source)"
+        )),
         _ => Err(format!("the link addresses of what came in by {dev} are what the rule asks for")),
     }
 }

@@ -21,7 +21,7 @@ mod time;
 mod u32;
 
 pub(super) use bytes::Bytes;
-pub(super) use header::{has_no_options, link};
+pub(super) use header::{link, link_source};
 pub(super) use other::{has, is_exact, masked, number, value};
 
 use crate::evidence::Evidence;
@@ -228,7 +228,7 @@ fn settle_doubt(walk: &mut Walk, rule: &Rule, doubt: Doubt) -> bool {
     if let Some(holds) = known(walk, &doubt) {
         return holds;
     }
-    if has_no_effect(&rule.target, walk.packet()) && !doubt.fact {
+    if has_no_effect(walk, &rule.target) && !doubt.fact {
         // Whether a rule that does nothing matched changes nothing, and one that is only limited matches as a rule.
         walk.gap(format!("a rule without effect matches if {}", doubt.what), [rule.evidence]);
         walk.set_certain(false);

@@ -74,7 +74,7 @@ fn open(expr: &Expr) -> bool {
         | Expr::Numgen { mode: NumgenMode::Inc | NumgenMode::Random, .. }
         | Expr::Jhash { seed: None, .. }
         | Expr::Symhash { .. }
-        | Expr::Exthdr(Exthdr::Tcp | Exthdr::Sctp | Exthdr::Dccp, ..)
+        | Expr::Exthdr(Exthdr::Tcp(_) | Exthdr::Sctp | Exthdr::Dccp, ..)
         | Expr::Rt(RtKey::Ipsec)
         | Expr::Inner(..)
         | Expr::Raw(..)

@@ -6,9 +6,11 @@ use crate::snapshot::nft::{Asks, Exthdr};
 use super::super::ip_options::{Compiled, Reader, Wrong, compile};
 use super::super::matches::Bytes;
 use super::super::skb::Asked;
+use super::super::tcp_options::{self, HasOption};
 use super::super::walk::Walk;
-use super::doubt::{Doubt, Field};
+use super::doubt::{Doubt, Field, May};
 use super::load::{Break, flow};
+use super::statement::Run;
 
 /// Whether a packet has one, or the value of a field.
 pub(super) fn nft_exthdr(walk: &Walk, packet: &Packet, of: Exthdr, asks: Asks, text: &str) -> Result<Field, Break> {
@@ -31,13 +33,46 @@ pub(super) fn nft_exthdr(walk: &Walk, packet: &Packet, of: Exthdr, asks: Asks, t
     }
 }
 
+impl Run<'_> {
+    /// Whether a segment has an option, or the value of a field (`nft_exthdr_tcp_eval`).
+    pub(super) fn tcp_option(&mut self, walk: &Walk, kind: u8, asks: Asks, text: &str) -> Result<Field, Break> {
+        let packet = self.packet(walk);
+        if packet.nft_protocol() != Protocol::TCP {
+            return nft_exthdr(walk, packet, Exthdr::Tcp(kind), asks, text);
+        }
+        walk.ask_piece(Asked::First);
+        let there = tcp_options::there(walk, packet, kind);
+        let ((least, most), written) = tcp_options::mss_range(walk);
+        let has = || {
+            let what = format!("the segment has the TCP option {kind}");
+            if there == HasOption::Open { Doubt::fresh(what) } else { Doubt::fact(what) }
+        };
+        let what = format!("`{text}` of {}", flow(packet));
+        let value = if written { Doubt::fresh(what) } else { Doubt::fact(what) };
+        Ok(match (there, asks) {
+            (HasOption::No, Asks::Presence) => Ok(0),
+            (HasOption::No, _) => return Err(Break),
+            (HasOption::Yes, Asks::Presence) => Ok(1),
+            (_, Asks::Presence) => Err(has().that_may(May::Either(1, 0))),
+            (HasOption::Yes, Asks::Bits { .. }) if least == most => Ok(u128::from(least)),
+            (_, Asks::Bits { .. }) if there == HasOption::Yes || self.matching => {
+                if there != HasOption::Yes {
+                    self.may_lack = Some(has().that_may(May::Holds { invert: false }));
+                }
+                Err(value.that_may(May::Within(u128::from(least), u128::from(most))))
+            }
+            _ => Err(value),
+        })
+    }
+}
+
 /// What a piece of a packet is asked: each has an extension header of its own, and options that are copied
 /// (`IPOPT_COPY`); the other options, and what is behind, the first one has alone.
 fn asked(of: Exthdr) -> Asked {
     match of {
         Exthdr::Ip6(_) | Exthdr::Ip(IpOptions::RR) => Asked::Each,
         Exthdr::Ip(_) => Asked::Common,
-        Exthdr::Tcp | Exthdr::Sctp | Exthdr::Dccp => Asked::First,
+        Exthdr::Tcp(_) | Exthdr::Sctp | Exthdr::Dccp => Asked::First,
     }
 }
 
@@ -54,7 +89,8 @@ fn there(walk: &Walk, packet: &Packet, of: Exthdr) -> There {
     let four = packet.family() == Family::Inet;
     let only = |protocol: Protocol| if packet.nft_protocol() == protocol { There::Maybe } else { There::No };
     match of {
-        Exthdr::Tcp => only(Protocol::TCP),
+        // What is known of its options, [`Run::tcp_option`] says.
+        Exthdr::Tcp(_) => only(Protocol::TCP),
         Exthdr::Sctp => only(Protocol::SCTP),
         Exthdr::Dccp => only(Protocol(33)),
         Exthdr::Ip(kind) if four => ipv4_find_option(packet, kind),

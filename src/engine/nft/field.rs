@@ -3,12 +3,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::net::{Family, Packet, Protocol, Transport};
+use crate::net::{Family, MacAddr, Packet, Protocol, Transport};
 use crate::snapshot::LinkKind;
 use crate::snapshot::nft::{Header, HeaderField, PayloadBase};
 
-use super::super::matches::Bytes;
-use super::super::skb::Asked;
+use super::super::matches::{Bytes, link_source};
+use super::super::skb::{Asked, Sender};
 use super::super::walk::Walk;
 use super::doubt::{Doubt, Field};
 use super::load::{Break, flow};
@@ -205,15 +205,39 @@ fn ether(walk: &Walk, run: &Run<'_>, field: HeaderField) -> Result<Field, Break>
     if matches!(kind, Some(LinkKind::Loopback | LinkKind::Tun { tap: false })) {
         return Err(Break);
     }
-    let Some(link) = packet.link else {
-        return Ok(Err(Doubt::fact(format!("the link address of {} by {dev}", flow(packet)))));
-    };
     let address = match field {
-        HeaderField::Saddr => link.source,
-        HeaderField::Daddr => link.destination,
+        HeaderField::Saddr => link_source(walk).ok().flatten(),
+        HeaderField::Daddr => packet.link.map(|link| link.destination),
         _ => return Ok(Err(unknown(packet, Header::Ether, field))),
     };
-    Ok(Ok(address.0.iter().fold(0u128, |bits, byte| bits << 8 | u128::from(*byte))))
+    let hint = match (walk.skb.sender, field) {
+        (Sender::Unknown, HeaderField::Saddr) => " (--mac gives it)",
+        _ => "",
+    };
+    let doubt = || Doubt::fact(format!("the link address of {} by {dev}{hint}", flow(packet)));
+    Ok(address.map(number).ok_or_else(doubt))
+}
+
+/// A link address as a number.
+fn number(address: MacAddr) -> u128 {
+    address.0.iter().fold(0, |bits, byte| bits << 8 | u128::from(*byte))
+}
+
+/// Raw bits of the frame's header that lie within one of its addresses, or within its type.
+fn raw_frame(walk: &Walk, run: &Run<'_>, offset: u32, length: u32) -> Option<Result<Field, Break>> {
+    // The frames of loopback have a header of zeros.
+    let dev = run.info.state.indev.as_ref().or(walk.skb.iif.as_ref());
+    let is_loopback = dev.is_some_and(|dev| walk.netns().link(dev).is_some_and(|link| link.kind == LinkKind::Loopback));
+    let end = offset.checked_add(length).filter(|_| !is_loopback)?;
+    let (field, field_end): (_, u32) = match offset {
+        0..48 => (HeaderField::Daddr, 48),
+        48..96 => (HeaderField::Saddr, 96),
+        96..112 => (HeaderField::Type, 112),
+        _ => return None,
+    };
+    let behind = field_end.checked_sub(end)?;
+    let mask = 1u128.checked_shl(length)?.checked_sub(1)?;
+    Some(ether(walk, run, field).map(|value| value.map(|value| value >> behind & mask)))
 }
 
 /// The field that raw bits are, where they are just one.
@@ -243,7 +267,11 @@ pub(super) fn raw(walk: &Walk, run: &Run<'_>, base: PayloadBase, offset: u32, le
         return nft_payload(walk, run, header, field);
     }
     match base {
-        PayloadBase::Link => {}
+        PayloadBase::Link => {
+            if let Some(bits) = raw_frame(walk, run, offset, length) {
+                return bits;
+            }
+        }
         PayloadBase::Network => walk.ask_piece(Asked::Each),
         PayloadBase::Transport if is_fast(offset, length) => walk.ask_piece(Asked::Each),
         PayloadBase::Transport | PayloadBase::Inner => walk.ask_piece(Asked::First),

@@ -1,7 +1,7 @@
 //! Loads the values of expressions (`nft_bitwise.c` and the `*_get_eval` of the others).
 
 use crate::net::{Packet, Transport};
-use crate::snapshot::nft::{BitOp, Data, Expr, MetaKey, NumgenMode, Operand, RelOp, Relation};
+use crate::snapshot::nft::{BitOp, Data, Expr, Exthdr, MetaKey, NumgenMode, Operand, RelOp, Relation};
 
 use super::super::skb::Asked;
 use super::super::walk::{Walk, Why};
@@ -66,6 +66,9 @@ impl<'a> Run<'a> {
                     Ok(_) => vec![Err(Doubt::fresh("what a map holds"))],
                     Err(doubt) => vec![Err(doubt)],
                 })
+            }
+            Expr::Exthdr(Exthdr::Tcp(kind), asks, text) => {
+                self.tcp_option(walk, *kind, *asks, text).map(|field| vec![field])
             }
             Expr::Exthdr(of, asks, text) => {
                 exthdr::nft_exthdr(walk, self.packet(walk), *of, *asks, text).map(|field| vec![field])

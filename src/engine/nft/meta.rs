@@ -1,11 +1,11 @@
 //! What the kernel keeps beside a packet (`nft_meta.c`).
 
-use crate::net::{Family, IfName, MacAddr};
+use crate::net::{Family, IfName, MacAddr, Packet};
 use crate::snapshot::nft::MetaKey;
 use crate::snapshot::{Link, LinkKind, NftFamily};
 use crate::trace::Hook;
 
-use super::super::skb::Asked;
+use super::super::skb::{Asked, Priority};
 use super::super::walk::Walk;
 use super::doubt::{Doubt, Field, May};
 use super::load::{Break, flow};
@@ -50,9 +50,20 @@ pub(super) fn nft_meta_get(walk: &Walk, run: &Run<'_>, key: MetaKey) -> Result<F
             walk.ask_piece(Asked::Each);
             Err(Doubt::fresh(format!("meta {}", word(key))))
         }
-        MetaKey::Priority | MetaKey::Other(_) => Err(Doubt::fact(format!("meta {} of {}", word(key), flow(packet)))),
+        MetaKey::Priority => priority(walk, packet),
+        MetaKey::Other(_) => Err(Doubt::fact(format!("meta {} of {}", word(key), flow(packet)))),
     };
     Ok(field)
+}
+
+/// `skb->priority`.
+fn priority(walk: &Walk, packet: &Packet) -> Field {
+    let what = || format!("meta priority of {}", flow(packet));
+    match walk.skb.priority {
+        Priority::Known(priority) => Ok(u128::from(priority)),
+        Priority::Senders => Err(Doubt::fact(what())),
+        Priority::Open => Err(Doubt::fresh(what())),
+    }
 }
 
 /// `skb->dev`, which `iiftype` asks about since Linux 5.16, not the device that the packet came in by

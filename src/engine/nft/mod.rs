@@ -33,6 +33,7 @@ use super::netfilter::HookState;
 use super::walk::Walk;
 pub use certainty::{nft_certainty, nft_unmodelled};
 pub(super) use chain::JUMP_STACK;
+pub(super) use rt::path_mtu;
 pub(super) use write::Written as WrittenElement;
 
 /// Where a chain is asked (`struct nft_pktinfo`).

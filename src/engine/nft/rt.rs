@@ -64,8 +64,8 @@ pub(super) fn nft_rt_get(walk: &Walk, run: &Run<'_>, key: RtKey) -> Result<Field
             let via = dst.via.filter(|via| via.is_ipv4() == four);
             return Ok(Ok(bits(via.unwrap_or(packet.ip.destination))));
         }
-        RtKey::Mtu => match mss(walk, dst, packet.ip.source) {
-            Some(mss) => return Ok(Ok(u128::from(mss))),
+        RtKey::Mtu => match back_and_forth(walk, dst, packet.ip.source) {
+            Some(mtu) => return Ok(Ok(u128::from(mss(mtu, four)))),
             None => "mtu",
         },
         // No snapshot holds `ip xfrm`.
@@ -86,21 +86,31 @@ fn classid(walk: &Walk, run: &Run<'_>) -> Field {
     Err(Doubt::fact(format!("the realm of the route of {}", flow(packet))))
 }
 
-/// How large a segment may be there and back (`get_tcpmss`). What leaves by the device of a route back is not looked at
-/// where there are several.
-fn mss(walk: &Walk, dst: &Dst, source: IpAddr) -> Option<u32> {
+/// How large a segment may be (`get_tcpmss`).
+fn mss(mtu: u32, four: bool) -> u32 {
+    let header = if four { 40 } else { 60 };
+    // `TCP_MSS_DEFAULT`.
+    if mtu <= header || mtu > 0xffff { 536 } else { mtu - header }
+}
+
+/// The smaller of the MTUs of a packet's route and of that back to its sender (`tcpmss_mangle_packet` in
+/// `net/netfilter/xt_TCPMSS.c`).
+pub(in super::super) fn path_mtu(walk: &Walk) -> Option<u32> {
+    back_and_forth(walk, walk.skb.dst.as_ref()?, walk.packet().ip.source)
+}
+
+/// The same. What leaves by the device of a route back is not looked at where there are several.
+fn back_and_forth(walk: &Walk, dst: &Dst, source: IpAddr) -> Option<u32> {
     let (mtu, _) = output::mtu(walk, dst).filter(|_| !dst.local)?;
-    let (header, nobody) = match source {
-        IpAddr::V4(_) => (40, IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-        IpAddr::V6(_) => (60, IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+    let nobody = match source {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    let mtu = match fib_lookup(walk.netns(), &Flow::bare(nobody, source, loopback())) {
+    Some(match fib_lookup(walk.netns(), &Flow::bare(nobody, source, loopback())) {
         Lookup::Found(back) => mtu.min(back_mtu(walk, &back)?),
         Lookup::Failed(_) => mtu,
         Lookup::Unknown(..) => return None,
-    };
-    // `TCP_MSS_DEFAULT`.
-    Some(if mtu <= header || mtu > 0xffff { 536 } else { mtu - header })
+    })
 }
 
 fn back_mtu(walk: &Walk, back: &Found<'_>) -> Option<u32> {

@@ -49,12 +49,26 @@ pub(super) struct Run<'a> {
     /// The packet as the rule has changed it so far.
     changed: Option<Packet>,
     /// Whether the rule surely matches, as far as it has run.
-    certain: bool,
+    pub certain: bool,
+    /// A condition is being asked.
+    pub matching: bool,
+    /// Without this the condition that is being asked doesn't hold, whatever its answer is.
+    pub may_lack: Option<Doubt>,
 }
 
 impl<'a> Run<'a> {
     pub(super) fn new(info: Pktinfo<'a>, chain: &'a NftChain, rule: &'a NftRule) -> Self {
-        Self { info, chain, rule, place: 0, because: Vec::new(), changed: None, certain: true }
+        Self {
+            info,
+            chain,
+            rule,
+            place: 0,
+            because: Vec::new(),
+            changed: None,
+            certain: true,
+            matching: false,
+            may_lack: None,
+        }
     }
 
     /// The rule's verdict; `None` where it doesn't match.
@@ -105,10 +119,16 @@ impl<'a> Run<'a> {
 
     fn evaluate(&mut self, walk: &mut Walk, statement: &'a Statement) -> Stage<Flow> {
         Ok(match statement {
-            Statement::Match(relation) => match self.relation(walk, relation) {
-                Ok(holds) => self.settle(walk, holds).into(),
-                Err(_) => Flow::Break,
-            },
+            Statement::Match(relation) => {
+                self.matching = true;
+                let holds = self.relation(walk, relation);
+                self.matching = false;
+                match (holds, self.may_lack.take()) {
+                    (Ok(Holds::Yes), Some(lacking)) => self.settle_doubt(walk, &lacking).into(),
+                    (Ok(holds), _) => self.settle(walk, holds).into(),
+                    (Err(_), _) => Flow::Break,
+                }
+            }
             Statement::Verdict(NftVerdict::Continue) | Statement::Harmless(_) | Statement::Refused(_) => Flow::Next,
             Statement::Verdict(verdict) => Flow::Verdict(*verdict),
             Statement::Vmap(map) => return self.vmap(walk, &map.0, &map.1),
@@ -218,6 +238,7 @@ impl<'a> Run<'a> {
                 return false;
             }
         }
+        self.write_beside(walk, aside);
         if aside.elsewhere {
             walk.gap(format!("what `{}` sends elsewhere is not walked", aside.text), [self.rule.evidence]);
         }

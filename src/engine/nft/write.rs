@@ -3,11 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::net::{NetnsId, Packet, Transport};
-use crate::snapshot::nft::{DynOp, Expr, Header, HeaderField, NftDynset, PayloadBase};
+use crate::snapshot::nft::{Beside, DynOp, Expr, Header, HeaderField, NftAside, NftDynset, PayloadBase};
 use crate::snapshot::{NftFamily, NftTable};
 use crate::trace::RuleVerdict;
 
 use super::super::end::{End, Stage};
+use super::super::skb::Priority;
+use super::super::tcp_options;
 use super::super::walk::Walk;
 use super::doubt::Field;
 use super::field::{has_header, raw_field};
@@ -75,6 +77,29 @@ impl<'a> Run<'a> {
             walk.gap(format!("what `{}` writes is not known", self.text()), [self.rule.evidence]);
         }
         !limited || self.unknowable(walk, &self.text())
+    }
+
+    /// What a statement without effect on the packet's way leaves for later rules to see.
+    pub(super) fn write_beside(&mut self, walk: &mut Walk, aside: &'a NftAside) {
+        let Some(writes) = aside.writes else { return };
+        let value = match aside.values.first() {
+            // Numbers are not drawn for what changes nothing by itself.
+            None | Some(Expr::Numgen { .. } | Expr::Jhash { .. } | Expr::Symhash { .. }) => None,
+            Some(value) => self.load(walk, value).ok().and_then(|fields| fields.into_iter().next()?.ok()),
+        };
+        match writes {
+            Beside::Priority => {
+                let known = value.and_then(|value| u32::try_from(value).ok()).filter(|_| self.certain);
+                walk.skb.priority = known.map_or(Priority::Open, Priority::Known);
+            }
+            Beside::SegmentSize if self.certain => {
+                tcp_options::set_mss(walk, value.and_then(|value| u16::try_from(value).ok()));
+            }
+            Beside::SegmentSize => tcp_options::doubt_mss(walk, false),
+            Beside::NoOption(kind) if self.certain => tcp_options::strip(walk, kind),
+            Beside::NoOption(kind) => tcp_options::doubt_there(walk, kind),
+            Beside::OptionBits(kind) => tcp_options::forget(walk, kind),
+        }
     }
 
     /// `@nh,64,8 set …`, where the bits are those of a field that is known.

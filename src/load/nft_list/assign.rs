@@ -1,10 +1,13 @@
 //! Statements that set something, or send the packet or a copy of it elsewhere.
 
 use crate::net::Family;
-use crate::snapshot::nft::{CtKey, Expr, Exthdr, Header, HeaderField, MetaKey, NftAside, NftFwd, Statement};
+use crate::snapshot::nft::{
+    Asks, Beside, CtKey, Expr, Exthdr, Header, HeaderField, MetaKey, NftAside, NftFwd, Statement,
+};
 
 use super::constant::Datatype;
 use super::expression::Typed;
+use super::exthdr;
 use super::field;
 use super::scope::Reader;
 use super::token::{Parsed, Token, Wrong};
@@ -14,6 +17,7 @@ impl Reader<'_, '_> {
     pub(super) fn assignment(&mut self, left: Typed, start: usize) -> Parsed<Statement> {
         self.cursor.next();
         let datatype = left.datatype();
+        let beside = beside(&left.expr);
         Ok(match left.expr {
             Expr::Meta(MetaKey::Mark) => Statement::SetMark(self.typed_value(datatype)?),
             Expr::Ct(CtKey::Mark, _) => Statement::SetCtMark(self.typed_value(datatype)?),
@@ -24,6 +28,11 @@ impl Reader<'_, '_> {
             }
             Expr::Raw(base, offset, length) => {
                 Statement::SetRaw(base, offset, length, Box::new(self.typed_value(Datatype::Integer)?))
+            }
+            Expr::Meta(MetaKey::Priority) | Expr::Exthdr(Exthdr::Tcp(_), Asks::Bits { .. }, _) => {
+                let header = matches!(left.expr, Expr::Exthdr(..)).then_some(Header::Tcp);
+                let value = self.typed_value(datatype)?;
+                self.writing(start, header, (vec![value], beside))
             }
             other => self.other_assignment(&other, start)?,
         })
@@ -39,7 +48,9 @@ impl Reader<'_, '_> {
         let header = match left {
             Expr::Meta(MetaKey::Pkttype | MetaKey::Other("broute")) => None,
             Expr::Meta(_) | Expr::Ct(..) => return Ok(self.aside(start, None, vec![value])),
-            Expr::Exthdr(Exthdr::Tcp, ..) => Some(Header::Tcp),
+            Expr::Exthdr(Exthdr::Tcp(_), ..) => {
+                return Ok(self.writing(start, Some(Header::Tcp), (vec![value], beside(left))));
+            }
             // Another option or field may be looked at again, which is not modelled.
             Expr::Payload(header, HeaderField::Other(field)) => Some(*header).filter(|header| {
                 matches!(
@@ -109,8 +120,18 @@ impl Reader<'_, '_> {
 
     /// A statement that changes nothing on the packet's way, read to its end.
     pub(super) fn aside(&self, start: usize, header: Option<Header>, values: Vec<Expr>) -> Statement {
+        self.writing(start, header, (values, None))
+    }
+
+    /// The same of one that writes what later rules may ask for.
+    fn writing(
+        &self,
+        start: usize,
+        header: Option<Header>,
+        (values, writes): (Vec<Expr>, Option<Beside>),
+    ) -> Statement {
         let text = self.cursor.text(start, self.cursor.last_end()).into();
-        Statement::Aside(Box::new(NftAside { header, values: values.into(), elsewhere: false, text }))
+        Statement::Aside(Box::new(NftAside { header, values: values.into(), writes, elsewhere: false, text }))
     }
 
     /// `dup to 192.0.2.9 device "eth0"`, `dup to "eth1"`.
@@ -125,7 +146,13 @@ impl Reader<'_, '_> {
             values.push(self.opaque_value()?);
         }
         let text = self.cursor.text(start, self.cursor.last_end()).into();
-        Ok(Statement::Aside(Box::new(NftAside { header: None, values: values.into(), elsewhere: true, text })))
+        Ok(Statement::Aside(Box::new(NftAside {
+            header: None,
+            values: values.into(),
+            writes: None,
+            elsewhere: true,
+            text,
+        })))
     }
 
     /// `fwd to "eth1"`, `fwd ip to 192.0.2.9 device "eth0"`.
@@ -233,7 +260,20 @@ impl Reader<'_, '_> {
                 return Err(self.cursor.wrong(Wrong::Needed(word)));
             }
         }
-        self.cursor.name("an option")?;
-        Ok(self.aside(start, Some(Header::Tcp), Vec::new()))
+        let writes = match exthdr::tcp_option(self.cursor.name("an option")?) {
+            Some(Exthdr::Tcp(kind)) => Some(Beside::NoOption(kind)),
+            _ => None,
+        };
+        Ok(self.writing(start, Some(Header::Tcp), (Vec::new(), writes)))
+    }
+}
+
+/// What setting an expression writes that decides nothing on a packet's way, and that rules may ask for.
+fn beside(left: &Expr) -> Option<Beside> {
+    match left {
+        Expr::Meta(MetaKey::Priority) => Some(Beside::Priority),
+        Expr::Exthdr(Exthdr::Tcp(2), Asks::Bits { offset: 16, length: 16 }, _) => Some(Beside::SegmentSize),
+        Expr::Exthdr(Exthdr::Tcp(kind), ..) => Some(Beside::OptionBits(*kind)),
+        _ => None,
     }
 }

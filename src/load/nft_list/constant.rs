@@ -37,6 +37,8 @@ pub(super) enum Datatype {
     Devgroup,
     /// The realm of a route.
     Realm,
+    /// A handle of traffic control.
+    Classid,
     /// A number, or a time in seconds.
     Integer,
     /// What a map has for a chain.
@@ -81,6 +83,7 @@ impl Datatype {
             "iface_type" => Self::Devtype,
             "devgroup" => Self::Devgroup,
             "realm" => Self::Realm,
+            "classid" => Self::Classid,
             "verdict" => Self::Verdict,
             "integer" | "uid" | "gid" => Self::Integer,
             _ => Self::Opaque,
@@ -100,7 +103,7 @@ impl Datatype {
     /// How many bits its values have.
     fn bits(self) -> u32 {
         match self {
-            Self::Ipv4 | Self::Mark => 32,
+            Self::Ipv4 | Self::Mark | Self::Classid => 32,
             Self::Mac => 48,
             Self::Service | Self::EtherType => 16,
             Self::Proto => 8,
@@ -164,6 +167,7 @@ impl Datatype {
                 let bit: u32 = word.parse().ok()?;
                 1u128.checked_shl(bit)
             }
+            Self::Classid => classid(word),
             Self::Integer => integer(word).or_else(|| seconds(word)),
             Self::Opaque | Self::Verdict => None,
             _ => named(self.names(), word).or_else(|| integer(word)).or_else(|| self.old_name(word)),
@@ -226,6 +230,20 @@ pub(super) fn device_value(name: &str) -> Option<u128> {
     let mut bytes = [0u8; 16];
     bytes.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
     Some(u128::from_be_bytes(bytes))
+}
+
+/// `0001:0002`, `:0002`, `0001:` and words for no class and for the root (`tchandle_type_print` in nft's `src/meta.c`).
+fn classid(word: &str) -> Option<u128> {
+    let half = |text: &str| if text.is_empty() { Some(0) } else { u16::from_str_radix(text, 16).ok().map(u128::from) };
+    match word {
+        "none" => Some(0),
+        "root" => Some(0xffff_ffff),
+        ":" => None,
+        word => match word.split_once(':') {
+            Some((major, minor)) => Some(half(major)? << 16 | half(minor)?),
+            None => integer(word),
+        },
+    }
 }
 
 /// Decimal, or hexadecimal after `0x`.

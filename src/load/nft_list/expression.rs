@@ -310,7 +310,7 @@ impl Reader<'_, '_> {
             let fault = self.cursor.expected("an option of the header");
             let name = self.cursor.name("an option")?;
             let of = match header {
-                Header::Tcp => Some(Exthdr::Tcp),
+                Header::Tcp => exthdr::tcp_option(name),
                 Header::Ip => exthdr::ip_option(name),
                 Header::Sctp => Some(Exthdr::Sctp),
                 Header::Dccp => Some(Exthdr::Dccp),

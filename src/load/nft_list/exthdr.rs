@@ -16,6 +16,27 @@ pub(super) fn ip_option(word: &str) -> Option<Exthdr> {
     }))
 }
 
+/// An option of TCP by its name, by its kind, or by the place of its bits: `@8,16,4`.
+pub(super) fn tcp_option(word: &str) -> Option<Exthdr> {
+    let kind = |text: &str| text.parse().ok();
+    Some(Exthdr::Tcp(match word {
+        "eol" => 0,
+        "nop" | "noop" => 1,
+        "maxseg" | "mss" => 2,
+        "window" | "wscale" => 3,
+        "sack-perm" | "sack-permitted" => 4,
+        "sack" | "sack0" | "sack1" | "sack2" | "sack3" => 5,
+        "timestamp" => 8,
+        "md5sig" => 19,
+        "mptcp" => 30,
+        "fastopen" => 34,
+        word => match word.strip_prefix('@') {
+            Some(place) => kind(place.split(',').next()?)?,
+            None => kind(word)?,
+        },
+    }))
+}
+
 /// An extension header of IPv6 by its name.
 pub(super) fn extension(word: &str) -> Option<Exthdr> {
     Some(Exthdr::Ip6(match word {
@@ -69,7 +90,8 @@ pub(super) fn field(of: Exthdr, name: &str, word: &str) -> (Asks, Datatype) {
     let found = match of {
         Exthdr::Ip(_) => option_field(word),
         Exthdr::Ip6(_) => extension_field(name, word),
-        Exthdr::Tcp | Exthdr::Sctp | Exthdr::Dccp => None,
+        Exthdr::Tcp(_) if matches!((name, word), ("maxseg" | "mss" | "2", "size")) => Some((16, 16, Datatype::Integer)),
+        Exthdr::Tcp(_) | Exthdr::Sctp | Exthdr::Dccp => None,
     };
     match found {
         Some((offset, length, datatype)) => (Asks::Bits { offset, length }, datatype),

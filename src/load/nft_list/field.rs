@@ -165,7 +165,7 @@ pub(super) fn meta(word: &str) -> Option<(MetaKey, Datatype)> {
     Some(match word {
         "length" => (MetaKey::Length, Datatype::Integer),
         "protocol" => (MetaKey::Protocol, Datatype::EtherType),
-        "priority" => (MetaKey::Priority, Datatype::Opaque),
+        "priority" => (MetaKey::Priority, Datatype::Classid),
         "mark" => (MetaKey::Mark, Datatype::Mark),
         "iif" => (MetaKey::Iif, Datatype::Ifindex),
         "oif" => (MetaKey::Oif, Datatype::Ifindex),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use flowtrace::engine::{Given, Origin, Question, explain};
 use flowtrace::evidence::Evidence;
 use flowtrace::load::load_files;
-use flowtrace::net::{ExtHeader, IfName, NetnsId, Packet, RouteType, Transport};
+use flowtrace::net::{ExtHeader, IfName, MacAddr, NetnsId, Packet, RouteType, Transport};
 use flowtrace::snapshot::Snapshot;
 use flowtrace::trace::{Answer, Decision, Path, Reason, RuleVerdict, Step, Verdict};
 
@@ -170,13 +170,32 @@ struct Agreed {
     options: Vec<String>,
 }
 
-/// Sends a packet, and looks for what became of it among the ways that the engine finds.
+/// Sends a packet, and holds what became of it against the engine's answer.
 fn judge(router: &mut Router, snapshot: &Snapshot, packet: &Crafted) -> Result<Agreed, String> {
-    let seen = router.send(packet)?;
-    let answer = ask(snapshot, packet);
+    compare(&router.send(packet)?, &ask(snapshot, packet), packet)
+}
+
+/// The same of a packet of whose frame the question gives no more than the source, if that.
+pub fn unframed(
+    router: &mut Router,
+    packet: &Crafted,
+    mac: Option<MacAddr>,
+) -> Result<(Answer, Option<String>), String> {
+    router.unwatch()?;
+    let snapshot = load_files(router.snapshot()?).map_err(|error| error.to_string())?;
+    router.watch()?;
+    let mut question = question(packet, false);
+    (question.packet.link, question.given.mac) = (None, mac);
+    let answer = explain(&snapshot, &question);
+    let difference = compare(&router.send(packet)?, &answer, packet).err();
+    Ok((answer, difference))
+}
+
+/// Looks for what became of a packet among the ways that the engine finds.
+fn compare(seen: &Seen, answer: &Answer, packet: &Crafted) -> Result<Agreed, String> {
     let mut nearest: Option<(Vec<String>, &Path)> = None;
     for path in &answer.paths {
-        let differences = differences(path, &seen, &taken_to_match(&answer, path));
+        let differences = differences(path, seen, &taken_to_match(answer, path));
         if differences.is_empty() {
             let end = path.forward.verdict == Verdict::Undetermined;
             return Ok(Agreed { certain: answer.paths.len() == 1 && !end, unmodelled: end, options: options(path) });
@@ -212,6 +231,10 @@ fn ask(snapshot: &Snapshot, crafted: &Crafted) -> Answer {
 }
 
 fn asked(snapshot: &Snapshot, crafted: &Crafted, reply: bool) -> Answer {
+    explain(snapshot, &question(crafted, reply))
+}
+
+fn question(crafted: &Crafted, reply: bool) -> Question {
     let mut packet = crafted.packet();
     let from = if crafted.local {
         Origin::Socket { netns: NetnsId(0) }
@@ -219,7 +242,7 @@ fn asked(snapshot: &Snapshot, crafted: &Crafted, reply: bool) -> Answer {
         packet.link = Some(super::router::link());
         Origin::Device { netns: NetnsId(0), device: IfName::new("eth0") }
     };
-    let question = Question {
+    Question {
         packet,
         from,
         reply,
@@ -228,8 +251,7 @@ fn asked(snapshot: &Snapshot, crafted: &Crafted, reply: bool) -> Answer {
         established: false,
         opened_by: None,
         given: Given { payload: Some(crafted.carried().into()), ..Given::default() },
-    };
-    explain(snapshot, &question)
+    }
 }
 
 /// The steps that the kernel shows for a way: with those of the error, but not those of an answer, which nobody sends.

@@ -172,7 +172,7 @@ pub(super) static RECENT: Extension<Match> = Extension::new(
         Opt::flag("--remove").not().excludes(&["--set", "--rcheck", "--update"]),
         Opt::value("--seconds", "a number from 1 on"),
         Opt::flag("--reap").needs(&["--seconds"]),
-        Opt::value("--hitcount", "a number below 256"),
+        Opt::value("--hitcount", "a number below 65536"),
         Opt::flag("--rttl").excludes(&["--set", "--remove"]),
         Opt::value("--name", "a list's name"),
         Opt::value("--mask", "a mask"),
@@ -191,8 +191,9 @@ fn recent(given: &Given<'_, '_>) -> Result<Match, Refusal> {
     let mut found = RecentMatch::new(action, given.around.family);
     found.invert = test.invert;
     found.seconds = given.value("--seconds", |text| name::number(text).filter(|seconds| *seconds > 0))?;
-    // The module keeps so many stamps at most (`recent_mt_check`), unless it was loaded with other parameters.
-    found.hitcount = given.value("--hitcount", |text| name::number(text).filter(|hits| *hits < 256))?;
+    // It is the kernel that refuses more (`recent_mt_check`), and before Linux 6.11 more than 255, of which no saved rule
+    // can be.
+    found.hitcount = given.value("--hitcount", |text| name::number(text).filter(|hits| *hits < 65536))?;
     found.hitcount = found.hitcount.filter(|hits| *hits > 0);
     if found.hitcount.is_some() && matches!(action, RecentAction::Set | RecentAction::Remove) {
         return Err(given.refuse("--hitcount", "--hitcount can't stand beside --set or --remove"));

@@ -88,8 +88,8 @@ pub enum Expr {
 pub enum Exthdr {
     /// An extension header of IPv6, by its number.
     Ip6(u8),
-    /// An option of TCP.
-    Tcp,
+    /// An option of TCP, by its kind.
+    Tcp(u8),
     /// An option of IPv4, by its type.
     Ip(u8),
     /// A chunk of SCTP.

@@ -23,7 +23,7 @@ pub use expr::{
 };
 pub use set::{Data, Element, NftSet, SetKind, SetRef};
 pub use statement::{
-    ChainRef, DynOp, NatKind, NftAside, NftDynset, NftFwd, NftNat, NftQuota, NftReject, ObjectKind, Rewritten,
+    Beside, ChainRef, DynOp, NatKind, NftAside, NftDynset, NftFwd, NftNat, NftQuota, NftReject, ObjectKind, Rewritten,
     Statement, Verdict as NftVerdict,
 };
 

@@ -101,10 +101,25 @@ pub struct NftAside {
     pub header: Option<Header>,
     /// What it uses: a map may lack the packet's key.
     pub values: Box<[Expr]>,
+    /// What it writes for later rules to see.
+    pub writes: Option<Beside>,
     /// Whether it sends packets elsewhere, whose way is not walked.
     pub elsewhere: bool,
     /// As written.
     pub text: Box<str>,
+}
+
+/// What a statement without effect on the packet's way writes, and rules may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// `meta priority set`.
+    Priority,
+    /// `tcp option maxseg size set`.
+    SegmentSize,
+    /// Bits of a TCP option of this kind by their place.
+    OptionBits(u8),
+    /// `reset tcp option`: the option of this kind is gone.
+    NoOption(u8),
 }
 
 /// By which device a packet is sent on (`nft_fwd_netdev.c`).
