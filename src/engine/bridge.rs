@@ -233,6 +233,18 @@ fn br_forward(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>, out: &IfN
     Ok(Next::Xmit(out.clone()))
 }
 
+/// A frame that a rule of the bridge has made goes out of a port (`br_forward` with `local_orig`). Nothing has put it
+/// into a VLAN, and so none is asked for (`br_allowed_egress`).
+pub(super) fn br_forward_made(walk: &mut Walk, out: &IfName) -> Stage<Next> {
+    if let Some(refusal) = refusal(walk.netns(), None, out) {
+        return Err(refusal);
+    }
+    nft::nf_bridge(walk, Hook::Output, (None, Some(out)), Part::All)?;
+    nft::nf_bridge(walk, Hook::Postrouting, (None, Some(out)), Part::All)?;
+    fits_port(walk, out)?;
+    Ok(Next::Xmit(out.clone()))
+}
+
 /// Why a port may not carry the frame (`should_deliver`), if it may not.
 fn refusal(netns: &Netns, from: Option<&IfName>, out: &IfName) -> Option<Box<End>> {
     let settings = netns.link(out)?.port.as_ref()?;
