@@ -73,8 +73,9 @@ fn a_device_rejects_a_frame_as_its_destination_would() {
     let mut router = Router::new(0).expect("the stage");
     router.load_steps(&[("nft", REJECTING)]).expect("rules that are taken");
     let (client, server) = ([192, 0, 2, 99].into(), [198, 51, 100, 7].into());
-    let quoted = Datagram { source: (server, 53), destination: (client, 4000) };
-    let about = |kind, code| Crafted { payload: Payload::About { kind, code, datagram: quoted }, ..datagram(0) };
+    let sent = Datagram { source: (server, 53), destination: (client, 4000) };
+    let about =
+        |kind, code| Crafted { payload: Payload::About { kind, code, datagram: sent, quoted: 8 }, ..datagram(0) };
     let tcp = |flags| Crafted { payload: Payload::Tcp { source: 4000, destination: 80, flags }, ..datagram(0) };
     let echo = |kind| Crafted { payload: Payload::Icmp { kind, code: 0, id: 7 }, ..datagram(0) };
     let long = Crafted { data: 1300, ..datagram(7003) };
@@ -118,7 +119,7 @@ fn rejecting(name: &str, hook: &str) -> Scenario {
     let n1 = scenario.space("n1");
     n1.rules4().insert("filter", "OUTPUT -p icmp -j DROP");
     n1.rules4().insert("filter", "OUTPUT -p tcp -j DROP");
-    n1.nft.push_str(&format!(
+    let table = format!(
         "table bridge t {{
  chain i {{
   type filter hook {hook} priority 1; policy accept;
@@ -137,7 +138,8 @@ fn rejecting(name: &str, hook: &str) -> Scenario {
  }}
 }}
 "
-    ));
+    );
+    n1.nft.push_str(&table);
     scenario
 }
 
