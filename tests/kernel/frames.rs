@@ -171,3 +171,113 @@ fn a_bridge_rejects_a_frame_as_its_destination_would() {
     scenario.probe(ask("fd00:10:244:2::2", Proto::Udp, 7003).error(Errno::ECONNREFUSED));
     must_agree(scenario, "");
 }
+
+/// A node with rules at its bridge, where what pod1 sends comes in.
+fn rewriting(name: &str, netfilter: bool, rules: &str) -> Scenario {
+    let mut scenario = two_nodes(name, FlannelBackend::HostGw).scenario();
+    let n1 = scenario.space("n1");
+    n1.sysctl("bridge/bridge-nf-call-iptables", u8::from(netfilter));
+    let table = format!(
+        "table bridge t {{
+ chain i {{
+  type filter hook prerouting priority -310; policy accept;
+  ip saddr 10.244.1.2 udp dport 7000-7013 meta nftrace set 1
+  {rules}
+ }}
+}}
+"
+    );
+    n1.nft.push_str(&table);
+    scenario
+}
+
+#[test]
+fn a_bridge_gives_frames_other_addresses_and_types() {
+    const POD3: &str = "0a:58:0a:f4:01:03";
+    let (bridge, nobody) = ("ce:00:00:00:00:01", "0a:58:0a:f4:01:77");
+    let rules = format!(
+        "udp dport 7001 ether daddr set {POD3}
+  udp dport 7002 ether daddr set {nobody}
+  udp dport 7003 ether daddr set {bridge}
+  udp dport 7004 ether daddr set {bridge} meta pkttype set host
+  udp dport 7005 meta pkttype set other
+  udp dport 7006 ether daddr set {POD3} meta pkttype host drop
+  udp dport 7007 ether daddr set {nobody} ether daddr set {bridge} meta pkttype set other
+  udp dport 7008 meta pkttype host drop
+  udp dport 7009 ether saddr set {nobody} ether saddr {nobody} drop
+  udp dport 7010 ether daddr set ip daddr map {{ 10.244.1.3 : {bridge} }} meta pkttype other counter
+  udp dport 7011 meta pkttype set broadcast
+ }}
+ chain o {{
+  type filter hook output priority 0; policy accept;
+  udp sport 7012 ether saddr {bridge} meta nftrace set 1 drop
+ }}
+ chain p {{
+  type filter hook postrouting priority 0; policy accept;
+  udp sport 7013 meta nftrace set 1 ether saddr set {nobody}"
+    );
+    for netfilter in [false, true] {
+        let mut scenario = rewriting("bridge-rewrites", netfilter, &rules);
+        for to in ["10.244.1.3", "10.244.2.2"] {
+            // What is for nobody is flooded, which the hooks of bridge netfilter see once for each port.
+            for port in (7000..=7013).filter(|port| *port != 7011 && (*port != 7002 || !netfilter)) {
+                scenario.probe(Probe::ask("default/pod1", to, Proto::Udp, to, port));
+            }
+        }
+        scenario.probe(Probe::ask("default/pod1", "10.244.1.3", Proto::Udp, "10.244.1.3", 7011));
+        must_agree(scenario, "");
+    }
+}
+
+/// nft prints the addresses of ebtables' targets without leading zeros.
+#[test]
+fn a_bridge_gives_frames_the_addresses_that_ebtables_has() {
+    let dnat = [(7001, "0a:58:0a:f4:01:03"), (7002, "0a:58:0a:f4:01:77"), (7003, "ce:00:00:00:00:01")];
+    let dnat =
+        dnat.map(|(port, to)| format!("-A PREROUTING -p IPv4 --ip-proto udp --ip-dport {port} -j dnat --to-dst {to}"));
+    let rules = format!(
+        "*nat\n:PREROUTING ACCEPT\n:OUTPUT ACCEPT\n:POSTROUTING ACCEPT\n{}\n\
+         -A POSTROUTING -p IPv4 --ip-proto udp --ip-dport 7004 -j snat --to-src 02:00:00:00:01:01\n",
+        dnat.join("\n")
+    );
+    let mut scenario = rewriting("ebtables", false, "");
+    scenario.space("n1").ebtables = rules;
+    for to in ["10.244.1.3", "10.244.2.2"] {
+        for port in 7000..=7004 {
+            scenario.probe(Probe::ask("default/pod1", to, Proto::Udp, to, port));
+        }
+    }
+    must_agree(scenario, "");
+}
+
+#[test]
+fn a_device_gives_frames_other_addresses_and_types() {
+    if !crate::lab::ready::ready() {
+        return;
+    }
+    let rules = "table netdev t {
+ chain i {
+  type filter hook ingress device \"eth0\" priority 0; policy accept;
+  ip saddr 192.0.2.99 ip daddr != 192.0.2.200 meta nftrace set 1
+  udp dport 7001 ether daddr set 02:00:00:00:00:ee ether daddr 02:00:00:00:00:ee meta pkttype host counter
+  udp dport 7002 meta pkttype set other
+  udp dport 7003 ether saddr set 02:00:00:00:00:ee
+  udp dport 7003 reject
+ }
+ chain e {
+  type filter hook egress device \"eth1\" priority 0; policy accept;
+  ether saddr 02:00:00:00:00:11 udp dport 7005 ether daddr 02:00:00:00:00:77 drop
+ }
+}
+";
+    let mut router = Router::new(0).expect("the stage");
+    router.load_steps(&[("nft", rules)]).expect("rules that are taken");
+    let (left, dropped) = (Verdict::Left, Verdict::Dropped);
+    for (port, wanted) in
+        [(7000, left), (7001, left), (7002, dropped), (7003, Verdict::Rejected), (7004, left), (7005, dropped)]
+    {
+        let (answer, difference) = through(&mut router, &datagram(port)).expect("an answer");
+        assert_eq!(difference, None);
+        assert_eq!(answer.paths[0].forward.verdict, wanted, "{port}");
+    }
+}

@@ -122,6 +122,7 @@ impl<'a> Run<'a> {
                 return self.set_raw(walk, (*base, *offset, *length), value);
             }
             Statement::SetPayload(header, field, value) => return self.set_payload(walk, *header, *field, value),
+            Statement::SetPkttype(value) => return self.set_pkttype(walk, value),
             Statement::Notrack => {
                 conntrack::set_untracked(walk);
                 Flow::Next
@@ -382,6 +383,7 @@ impl<'a> Run<'a> {
         because.extend(self.because.iter().filter(|line| **line != self.rule.evidence));
         walk.set_certain(self.certain);
         walk.take(self.decision(walk, verdict), because);
+        walk.keep_link(after.link);
         self.rewrite(walk, &after);
     }
 
@@ -390,6 +392,7 @@ impl<'a> Run<'a> {
     fn keep_changes(&self, walk: &mut Walk) {
         let Some(after) = self.changed.clone() else { return };
         walk.take_unlisted(&self.decision(walk, RuleVerdict::Continue), self.rule.evidence);
+        walk.keep_link(after.link);
         self.rewrite(walk, &after);
     }
 
