@@ -12,6 +12,7 @@ use super::end::{End, ErrorReply, Next, Stage};
 use super::neigh;
 use super::netfilter::nf_hook;
 use super::nft::{self, Part};
+use super::pkt_type::PktType;
 use super::route::ip_route_input;
 use super::skb::NfBridge;
 use super::sysctl;
@@ -135,6 +136,9 @@ fn bridged_dnat(walk: &mut Walk, bridge: &IfName, port: &IfName, next_hop: std::
 /// Whether the frame is for the link address of the bridge or of the port (`PACKET_HOST`: `br_handle_frame` in
 /// `net/bridge/br_input.c`, `eth_type_trans`).
 fn is_for_host(walk: &Walk, bridge: &IfName, port: &IfName) -> bool {
+    if let Some(set) = walk.skb.pkt_type {
+        return set == PktType::Host;
+    }
     let destination = walk.packet().link.map(|link| link.destination);
     let mut own = [bridge, port].into_iter().filter_map(|dev| walk.netns().link(dev)?.lladdr);
     own.any(|own| Some(own) == destination)
@@ -150,6 +154,7 @@ fn unheard(mut end: Box<End>) -> Box<End> {
 
 /// The new destination is elsewhere: the frame is for the bridge now.
 fn to_the_stack(walk: &mut Walk, bridge: &IfName, port: &IfName) -> Stage<Next> {
+    walk.skb.pkt_type = None;
     behind(walk, port)?;
     learn(walk, bridge, port);
     walk.skb.to_host = true;

@@ -12,6 +12,7 @@ use super::end::{End, Next, Stage};
 use super::input::ip_rcv;
 use super::link::{Reach, ports};
 use super::nft::{self, Part};
+use super::pkt_type::PktType;
 use super::unread;
 use super::walk::Walk;
 
@@ -39,6 +40,13 @@ pub(super) fn br_handle_frame(walk: &mut Walk, bridge: &IfName, port: &IfName) -
         return Err(End::dropped(Reason::DeviceDown).detail(detail).because([bridge_link.evidence]));
     }
     ingress_vlan(netns, bridge, port)?;
+    let to_bridge = walk
+        .packet()
+        .link
+        .is_some_and(|link| netns.link(bridge).is_some_and(|own| own.lladdr == Some(link.destination)));
+    if to_bridge && walk.skb.pkt_type.is_some() {
+        walk.skb.pkt_type = Some(PktType::Host);
+    }
     if br_netfilter::is_on(walk, bridge) {
         nft::nf_bridge(walk, Hook::Prerouting, (Some(port), None), Part::Before)?;
         return br_netfilter::br_nf_pre_routing(walk, bridge, port);
@@ -229,6 +237,18 @@ fn br_forward(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>, out: &IfN
     if from.is_some() {
         br_netfilter::br_nf_post_routing(walk, bridge)?;
     }
+    fits_port(walk, out)?;
+    Ok(Next::Xmit(out.clone()))
+}
+
+/// A frame that a rule of the bridge has made goes out of a port (`br_forward` with `local_orig`). Nothing has put it
+/// into a VLAN, and so none is asked for (`br_allowed_egress`).
+pub(super) fn br_forward_made(walk: &mut Walk, out: &IfName) -> Stage<Next> {
+    if let Some(refusal) = refusal(walk.netns(), None, out) {
+        return Err(refusal);
+    }
+    nft::nf_bridge(walk, Hook::Output, (None, Some(out)), Part::All)?;
+    nft::nf_bridge(walk, Hook::Postrouting, (None, Some(out)), Part::All)?;
     fits_port(walk, out)?;
     Ok(Next::Xmit(out.clone()))
 }

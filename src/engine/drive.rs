@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::evidence::Gap;
-use crate::net::{ExtHeader, Family, Fragments, IfName, Link, MacAddr, Packet, Transport};
+use crate::net::{ExtHeader, Family, Fragments, IfName, Link, Packet, Transport};
 use crate::snapshot::{Neigh, NetnsId, Snapshot};
 use crate::trace::{Answer, Decision, EndCause, Path, Reason, Trace, Verdict};
 
+use super::bridge::br_forward_made;
 use super::conntrack::{CtEntry, Nfct, Tracker, UnknownPort};
-use super::end::{End, Next, Stage};
+use super::end::{End, Next, Stage, Straight};
 use super::error::{self, Cause};
 use super::gaps::Gaps;
 use super::input::{is_answered, netif_receive_skb};
@@ -255,7 +256,6 @@ impl<'s> Course<'s, '_> {
     /// The link addresses of a packet between hosts of a bridge. Where nobody knows the sender's, one that is administered
     /// locally stands for it.
     fn link_on_bridge(&mut self, netns: NetnsId, port: &IfName, packet: &Packet) -> Option<Link> {
-        const UNKNOWN: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 0]);
         let (source, destination) = on_bridge::between_hosts(self.snapshot, netns, port, packet)?;
         let source = self.given.mac.or(source);
         if source.is_none() {
@@ -263,7 +263,7 @@ impl<'s> Course<'s, '_> {
             let what = format!("the link address of {sender} is not known: a rule that asks for it may say otherwise");
             self.gaps.add(Gap::new(what, Vec::new()));
         }
-        Some(Link { source: source.unwrap_or(UNKNOWN), destination })
+        Some(Link { source: source.unwrap_or(on_bridge::UNKNOWN), destination })
     }
 
     /// Walks what has opened a connection: no more than what is tracked is kept of it.
@@ -352,6 +352,23 @@ impl<'s> Course<'s, '_> {
         self.receive(netns, device, packet, 0)
     }
 
+    /// A frame that a rule has made of another goes back to where that came from.
+    pub(super) fn send_back(
+        &mut self,
+        netns: NetnsId,
+        straight: &Straight,
+        packet: Packet,
+        unknown: UnknownPort,
+    ) -> Leg {
+        self.run(netns, packet, |walk| {
+            walk.skb.unknown_port = unknown;
+            match straight {
+                Straight::Device(device) => Ok(Next::Xmit(device.clone())),
+                Straight::Port(port) => br_forward_made(walk, port),
+            }
+        })
+    }
+
     /// A packet arrives at a device.
     pub(super) fn receive(&mut self, netns: NetnsId, device: &IfName, packet: Packet, unknown: UnknownPort) -> Leg {
         let sender = std::mem::take(&mut self.sender);
@@ -414,7 +431,7 @@ impl<'s> Course<'s, '_> {
             let what = end.detail.clone().unwrap_or_else(|| "something that decides is missing".to_owned());
             walk.end_gap(what, &end.because);
         }
-        let cause = end.error.map(|error| Cause::of(&walk, error, end.reason));
+        let cause = end.error.map(|error| Cause::of(&walk, error, &end));
         let (icmp, tcp_reset) = error::fields(end.error);
         let decision = Decision::End {
             verdict: end.verdict,

@@ -31,8 +31,19 @@ pub(super) struct End {
     pub because: Vec<Evidence>,
     /// An ICMP error or TCP reset that the kernel makes of it.
     pub error: Option<ErrorReply>,
+    /// How an error that is made of the frame goes back; `None` for those that are routed.
+    pub straight: Option<Straight>,
     /// The error that the sending socket gets at once.
     pub errno: Option<&'static str>,
+}
+
+/// Where an error goes out that is made of the received frame: back to where that came from, past every route.
+#[derive(Clone, Debug)]
+pub(super) enum Straight {
+    /// By the device that handed the frame up.
+    Device(IfName),
+    /// By the port of a bridge that it came in by, through the bridge's own chains.
+    Port(IfName),
 }
 
 /// An error that the kernel sends about a packet.
@@ -60,6 +71,7 @@ impl End {
             cause: None,
             because: Vec::new(),
             error: None,
+            straight: None,
             errno: None,
         })
     }

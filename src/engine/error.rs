@@ -4,15 +4,16 @@
 
 use std::net::IpAddr;
 
-use crate::net::{Family, IfName, Ip, IpOptions, Mark, Packet, RouteType, Transport};
+use crate::net::{Family, IfName, Ip, IpOptions, Link, Mark, Packet, RouteType, Transport};
 use crate::snapshot::Netns;
 use crate::trace::{Decision, Reason, Trace, Verdict};
 
 use super::address::ipv6_dev_get_saddr;
 use super::conntrack::{CtRef, Nfct, UnknownPort};
 use super::drive::{Course, Leg, is_reset};
-use super::end::ErrorReply;
+use super::end::{End, ErrorReply, Straight};
 use super::ip_options::Echo;
+use super::on_bridge;
 use super::options;
 use super::sysctl;
 use super::walk::Walk;
@@ -22,6 +23,8 @@ use crate::trace::CtState;
 #[derive(Clone, Debug)]
 pub(super) struct Cause {
     error: ErrorReply,
+    /// How it goes back where it is made of the frame.
+    straight: Option<Straight>,
     /// The packet's connection, which the error belongs to.
     nfct: Nfct,
     /// Whether the packet was for the namespace itself.
@@ -39,11 +42,12 @@ pub(super) struct Cause {
 }
 
 impl Cause {
-    pub(super) fn of(walk: &Walk, error: ErrorReply, reason: Option<Reason>) -> Self {
-        let read_anew = reason == Some(Reason::NeighborFailed) && !walk.packet().options.is_empty();
+    pub(super) fn of(walk: &Walk, error: ErrorReply, end: &End) -> Self {
+        let read_anew = end.reason == Some(Reason::NeighborFailed) && !walk.packet().options.is_empty();
         let none = || Echo::Options(IpOptions::default());
         Self {
             error,
+            straight: end.straight.clone(),
             nfct: walk.skb.nfct,
             local: walk.skb.dst.as_ref().is_some_and(|dst| dst.local) || is_for_own_address(walk),
             physin: walk.skb.nf_bridge.as_ref().and_then(|nf_bridge| nf_bridge.physin.clone()),
@@ -92,7 +96,10 @@ pub(super) fn walk(course: &mut Course, mut forward: Leg, sent: &Packet) -> (Leg
         // The sender's own call failed: it knows at once.
         return (forward, None, Some(true));
     };
-    if cause.echo == Some(Echo::SourceRoute) && matches!(cause.error, ErrorReply::Icmp { .. }) {
+    if cause.echo == Some(Echo::SourceRoute)
+        && cause.straight.is_none()
+        && matches!(cause.error, ErrorReply::Icmp { .. })
+    {
         let packet = forward.packet.clone();
         let back = course.unanswered(forward.netns, packet, options::by_source_route());
         return (forward, Some(back.trace), None);
@@ -101,10 +108,10 @@ pub(super) fn walk(course: &mut Course, mut forward: Leg, sent: &Packet) -> (Leg
         return unsent_error(forward);
     };
     let back = send(course, &forward, &cause, packet);
-    let made = matches!(cause.error, ErrorReply::Relay { .. });
-    let unroutable = !made && back.trace.steps.len() <= UNSENT && back.trace.verdict == Verdict::Dropped;
+    let routed = cause.straight.is_none() && !matches!(cause.error, ErrorReply::Relay { .. });
+    let unroutable = routed && back.trace.steps.len() <= UNSENT && back.trace.verdict == Verdict::Dropped;
     // Without a route the error is never made (`icmp_route_lookup`).
-    if unroutable || is_for_anycast(course.snapshot.netns(forward.netns), &cause, &back) {
+    if unroutable || routed && is_for_anycast(course.snapshot.netns(forward.netns), &cause, &back) {
         return unsent_error(forward);
     }
     if let Some(Decision::End { icmp: Some(_), icmp_source, .. }) =
@@ -166,6 +173,9 @@ fn source_of(back: &Leg) -> Option<IpAddr> {
 }
 
 fn send(course: &mut Course, forward: &Leg, cause: &Cause, packet: Packet) -> Leg {
+    if let Some(straight) = &cause.straight {
+        return course.send_back(forward.netns, straight, packet, cause.unknown_port);
+    }
     if cause.error == ErrorReply::TcpReset
         && let Some(port) = &cause.physin
     {
@@ -192,14 +202,17 @@ fn reversed(nfct: Nfct) -> Nfct {
 /// The error itself; `None` where the kernel makes none about such a packet.
 fn error_packet(course: &Course, forward: &Leg, cause: &Cause) -> Option<Packet> {
     let original = &forward.packet;
-    let unspecified = Family::of(original.ip.destination).unspecified();
-    if original.ip.source.is_unspecified() || original.ip.source.is_multicast() {
-        return None;
-    }
     let netns = course.snapshot.netns(forward.netns);
     let inet = original.family() == Family::Inet;
     let ttl_key = if inet { "net.ipv4.ip_default_ttl" } else { "net.ipv6.conf.all.hop_limit" };
     let ttl = sysctl::number(netns, ttl_key).and_then(|(value, _)| u8::try_from(value).ok()).unwrap_or(64);
+    if cause.straight.is_some() {
+        return frame_error(original, cause.error, ttl);
+    }
+    let unspecified = Family::of(original.ip.destination).unspecified();
+    if original.ip.source.is_unspecified() || original.ip.source.is_multicast() {
+        return None;
+    }
     let reflect_key = if inet { "net.ipv4.fwmark_reflect" } else { "net.ipv6.fwmark_reflect" };
     let mark = if sysctl::is_set(netns, reflect_key) { original.mark } else { Mark(0) };
     let source = match &cause.iif {
@@ -229,12 +242,35 @@ fn icmp_error(original: &Packet, kind: u8, code: u8, source: IpAddr, options: &I
     let (header, most) = if inet { (28, 576) } else { (48, 1280) };
     let tos = if inet { original.ip.tos & 0x1e | 0xc0 } else { 0 };
     let ip = Ip { source, destination: original.ip.source, ttl: 64, tos, df: !inet };
-    let mut quoted = original.clone();
-    (quoted.link, quoted.inner, quoted.encapsulation) = (None, None, None);
     let length = (original.length + header + options.length()).min(most);
-    let mut error = Packet::new(ip, Transport::Icmp { kind, code, id: None, quoted: Some(Box::new(quoted)) }, length);
+    let mut error = Packet::new(ip, about(original, kind, code), length);
     error.options = options.clone();
     error
+}
+
+fn about(original: &Packet, kind: u8, code: u8) -> Transport {
+    let mut quoted = original.clone();
+    (quoted.link, quoted.inner, quoted.encapsulation) = (None, None, None);
+    Transport::Icmp { kind, code, id: None, quoted: Some(Box::new(quoted)) }
+}
+
+/// An error that is made of the frame, all turned around (`nf_reject_skb_v4_unreach`, `nf_reject_skb_v4_tcp_reset` and
+/// their IPv6 twins; `nft_reject_queue_xmit` in `nft_reject_netdev.c`, `nft_reject_br_push_etherhdr` in
+/// `nft_reject_bridge.c`).
+fn frame_error(original: &Packet, error: ErrorReply, ttl: u8) -> Option<Packet> {
+    let (headers, most_quoted) = if original.family() == Family::Inet { (28, 536) } else { (48, 1220) };
+    let mut packet = match error {
+        ErrorReply::TcpReset if !is_reset(original) => reset(original),
+        ErrorReply::Icmp { kind, code, .. } => {
+            let ip = Ip { source: original.ip.destination, destination: original.ip.source, ttl, tos: 0, df: true };
+            Packet::new(ip, about(original, kind, code), original.length.min(most_quoted) + headers)
+        }
+        _ => return None,
+    };
+    packet.ip.ttl = ttl;
+    let known = original.link.filter(|frame| frame.source != on_bridge::UNKNOWN);
+    packet.link = known.map(|frame| Link { source: frame.destination, destination: frame.source });
+    Some(packet)
 }
 
 /// `send_net_unreachable` in flannel's proxy_amd64.c.

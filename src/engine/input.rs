@@ -18,6 +18,7 @@ use super::netfilter::nf_hook;
 use super::nft;
 use super::options::{self, ip_rcv_options};
 use super::output::{Mtu, ip_output, mtu_to_forward, too_big};
+use super::pkt_type::PktType;
 use super::route::{Dst, ip_route_input};
 use super::skb::Priority;
 use super::sysctl;
@@ -38,6 +39,7 @@ pub(super) fn netif_receive_skb(walk: &mut Walk, netns: NetnsId, dev: &IfName) -
     walk.skb.options = None;
     let came_back = walk.skb.came_back.as_mut();
     walk.skb.to_host = came_back.is_some_and(|back| !std::mem::replace(&mut back.is_received, true));
+    walk.skb.pkt_type = None;
     unread::doubt_link(walk, dev);
     if let Some(other) = nft::nf_device(walk, Hook::Ingress, dev)? {
         return Ok(Next::Xmit(other));
@@ -63,6 +65,10 @@ pub(super) fn ip_rcv(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
     if is_other_host(walk, dev) {
         return Err(other_host(walk, dev));
     }
+    if matches!(walk.skb.pkt_type, Some(PktType::Broadcast | PktType::Multicast)) {
+        let what = "what the stack makes of a packet in a frame that a rule has made one for many is not modelled";
+        return Err(End::undetermined(Reason::NotModelled, what));
+    }
     if let Some(line) = ipv6_is_off(walk, dev) {
         return Err(End::dropped(Reason::NotForwarding).cause(EndCause::Ipv6Disabled(dev.clone())).because([line]));
     }
@@ -86,6 +92,9 @@ pub(super) fn ip_rcv(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
 
 /// `PACKET_OTHERHOST`: the frame is for another link address.
 fn is_other_host(walk: &Walk, dev: &IfName) -> bool {
+    if let Some(set) = walk.skb.pkt_type {
+        return set == PktType::OtherHost;
+    }
     let Some(frame) = walk.packet().link.filter(|_| !walk.skb.to_host) else { return false };
     // An all-zero destination stands for one that the snapshot doesn't tell.
     let known = frame.destination != MacAddr::ZERO && !frame.destination.is_multicast();
@@ -95,6 +104,10 @@ fn is_other_host(walk: &Walk, dev: &IfName) -> bool {
 /// The end of a frame that is for another link address, with who sent it here: the forwarding entry, where the address
 /// is that of another device of the snapshot, else the neighbour entry that gives an address which nobody has.
 fn other_host(walk: &Walk, dev: &IfName) -> Box<End> {
+    if walk.skb.pkt_type.is_some() {
+        let detail = "the frame was one for another host before a rule gave it another address, or a rule made it one";
+        return End::dropped(Reason::OtherHost).detail(detail);
+    }
     let detail = format!("the frame's destination address is not {dev}'s");
     let own = walk.netns().link(dev).map(|link| link.lladdr_evidence);
     let end = End::dropped(Reason::OtherHost);

@@ -43,6 +43,7 @@ mod obstacle;
 mod on_bridge;
 mod options;
 mod output;
+mod pkt_type;
 mod reply;
 mod route;
 mod skb;

@@ -396,7 +396,8 @@ fn manip_packet(packet: &mut Packet, target: &ConntrackTuple, manip: Manip) {
 
 /// An ICMP error about a connection: the packet that it quotes is rewritten back, then the error itself
 /// (`nf_nat_icmp_reply_translation`). A redirect about a connection that is translated is dropped, since the two ends
-/// would go on without the translation.
+/// would go on without the translation, and so is what quotes less than 8 bytes of the header that is to be rewritten
+/// (`l4proto_manip_pkt` in `nf_nat_proto.c`): connection tracking needs no more than the ports.
 pub(super) fn icmp_reply_translation(walk: &mut Walk, hook: Hook) -> Stage<()> {
     let manip = Manip::at(hook);
     let Nfct::Entry(ct) = walk.skb.nfct else { return Ok(()) };
@@ -407,6 +408,11 @@ pub(super) fn icmp_reply_translation(walk: &mut Walk, hook: Hook) -> Stage<()> {
     }
     if !status(entry, manip, ct.dir) {
         return Ok(());
+    }
+    let quoted = walk.packet().quoted_behind_ip().filter(|quoted| *quoted < 8);
+    if let Some(quoted) = quoted.filter(|_| has_port(entry.protocol)) {
+        let detail = format!("{quoted} bytes of the header that the error quotes are too few to be translated");
+        return Err(End::dropped(Reason::NatFailed).detail(detail).because(because(entry, manip, ct.dir)));
     }
     let other = *entry.tuple(ct.dir.other());
     let Some(outer) = invert(entry.protocol, &other) else { return Ok(()) };

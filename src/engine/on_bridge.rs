@@ -7,6 +7,9 @@ use ipnet::IpNet;
 use crate::net::{IfName, MacAddr, Packet};
 use crate::snapshot::{LinkKind, NetnsId, Snapshot};
 
+/// Stands for the link address of a sender that nobody knows.
+pub(super) const UNKNOWN: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 0]);
+
 /// The link addresses of a packet between two hosts of a bridge's own network, who send to each other and not to the
 /// bridge: their neighbour entries tell, or their devices where the snapshot has them. `None` for every other packet,
 /// which its sender gives to the bridge as a router, and where the receiver's address is not known. The sender's, which

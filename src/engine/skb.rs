@@ -11,6 +11,7 @@ use super::checksum::Checksum;
 use super::conntrack::{Nfct, UnknownPort};
 use super::end::End;
 use super::options::Kept;
+use super::pkt_type::PktType;
 use super::route::Dst;
 use super::tcp_options::TcpOptions;
 
@@ -29,6 +30,8 @@ pub(super) struct Skb {
     pub own: bool,
     /// The frame is for this host whatever its destination address says (`PACKET_HOST`).
     pub to_host: bool,
+    /// What rules have made of the frame's type; `None` where its address says it.
+    pub pkt_type: Option<PktType>,
     /// Which port of the packet nobody knows, and those of the packets inside.
     pub unknown_port: UnknownPort,
     pub inner_unknown_ports: Vec<UnknownPort>,

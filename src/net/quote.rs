@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Ip, Packet, Protocol, Transport};
+use super::{ExtHeader, ExtHeaders, Ip, IpOptions, Packet, Protocol, Transport};
 
 impl Packet {
     /// Reads what an ICMP or ICMPv6 error carries behind its header, as far as connection tracking looks at it
@@ -11,6 +11,13 @@ impl Packet {
     #[must_use]
     pub fn quoted(bytes: &[u8], v6: bool) -> Option<Self> {
         if v6 { ipv6(bytes) } else { ipv4(bytes) }
+    }
+
+    /// How many bytes an ICMP error quotes of what stands behind the IP header of the packet that it is about.
+    #[must_use]
+    pub fn quoted_behind_ip(&self) -> Option<u32> {
+        let Transport::Icmp { quoted: Some(quoted), .. } = &self.transport else { return None };
+        Some(self.length.saturating_sub(self.header_length() + 8 + quoted.header_length()))
     }
 }
 
@@ -24,7 +31,9 @@ fn ipv4(bytes: &[u8]) -> Option<Packet> {
     let addr = |at: usize| Some(IpAddr::V4(Ipv4Addr::from(*bytes.get(at..)?.first_chunk::<4>()?)));
     let ip = Ip { source: addr(12)?, destination: addr(16)?, ttl, tos, df: flags & 0x40 != 0 };
     let transport = transport(Protocol(protocol), bytes.get(header..)?)?;
-    Some(Packet::new(ip, transport, u32::from(number(bytes, 2)?)))
+    let mut packet = Packet::new(ip, transport, u32::from(number(bytes, 2)?));
+    packet.options = IpOptions::known(bytes.get(20..header)?);
+    Some(packet)
 }
 
 fn ipv6(bytes: &[u8]) -> Option<Packet> {
@@ -34,7 +43,7 @@ fn ipv6(bytes: &[u8]) -> Option<Packet> {
     }
     let addr = |at: usize| Some(IpAddr::V6(Ipv6Addr::from(*bytes.get(at..)?.first_chunk::<16>()?)));
     let ip = Ip { source: addr(8)?, destination: addr(24)?, ttl, tos: first << 4 | second >> 4, df: true };
-    let mut rest = bytes.get(40..)?;
+    let (mut rest, mut extensions) = (bytes.get(40..)?, Vec::new());
     // `ipv6_skip_exthdr` in `net/ipv6/exthdrs_core.c`.
     while matches!(next, 0 | 43 | 44 | 51 | 60) {
         let length = usize::from(*rest.get(1)?);
@@ -44,10 +53,13 @@ fn ipv6(bytes: &[u8]) -> Option<Packet> {
             51 => (length + 2) * 4,
             _ => (length + 1) * 8,
         };
+        extensions.push(ExtHeader::new(Protocol(next), rest.get(1..length)?)?);
         next = *rest.first()?;
         rest = rest.get(length..)?;
     }
-    Some(Packet::new(ip, transport(Protocol(next), rest)?, u32::from(number(bytes, 4)?) + 40))
+    let mut packet = Packet::new(ip, transport(Protocol(next), rest)?, u32::from(number(bytes, 4)?) + 40);
+    packet.extensions = ExtHeaders::new(extensions);
+    Some(packet)
 }
 
 fn transport(protocol: Protocol, bytes: &[u8]) -> Option<Transport> {

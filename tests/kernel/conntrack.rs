@@ -271,7 +271,7 @@ fn errors_about_a_translated_connection_follow_it_and_redirects_are_dropped() {
         router.connect(&datagram([10, 9, 9, 9], (40_000, 80), 20)).expect("a connection");
         let answer = Datagram { source: ([10, 9, 9, 9].into(), 80), destination: ([192, 0, 2, 99].into(), 40_000) };
         let about = |kind, code| Crafted {
-            payload: Payload::About { kind, code, datagram: answer },
+            payload: Payload::About { kind, code, datagram: answer, quoted: 8 },
             ..datagram([10, 9, 9, 9], (0, 0), 0)
         };
         // What can't be reached, what lives too long, what has a wrong header.
@@ -279,6 +279,31 @@ fn errors_about_a_translated_connection_follow_it_and_redirects_are_dropped() {
             assert_eq!(verdict(&mut router, &about(kind, code)), Verdict::Left, "{kind} {code}");
         }
         assert_eq!(verdict(&mut router, &about(5, 1)), redirected, "{rules}");
+    }
+}
+
+/// The ports are enough to find the connection, but translation rewrites no less than 8 bytes.
+#[test]
+fn an_error_that_quotes_too_little_of_a_translated_packet_is_dropped() {
+    if !crate::lab::ready::ready() {
+        return;
+    }
+    let nat = "table ip n {\n chain c {\n  type nat hook prerouting priority -100;\n  \
+               ip daddr 10.9.9.9 udp dport 80 dnat to 198.51.100.7:8080\n }\n}\n";
+    let plain = filtering("", "ct state invalid drop");
+    let (dropped, left) = (Verdict::Dropped, Verdict::Left);
+    let wanted = [(8, left, left), (7, dropped, left), (4, dropped, left), (3, left, dropped), (0, left, dropped)];
+    for (rules, is_translated) in [(nat, true), (&plain, false)] {
+        let mut router = Router::new(0).expect("the stage");
+        router.load_steps(&[("nft", rules)]).expect("rules that are taken");
+        router.connect(&datagram([10, 9, 9, 9], (40_000, 80), 20)).expect("a connection");
+        let answer = Datagram { source: ([10, 9, 9, 9].into(), 80), destination: ([192, 0, 2, 99].into(), 40_000) };
+        for (quoted, translated, tracked) in wanted {
+            let payload = Payload::About { kind: 3, code: 3, datagram: answer, quoted };
+            let error = Crafted { payload, ..datagram([10, 9, 9, 9], (0, 0), 0) };
+            let wanted = if is_translated { translated } else { tracked };
+            assert_eq!(verdict(&mut router, &error), wanted, "{quoted} bytes, {rules}");
+        }
     }
 }
 

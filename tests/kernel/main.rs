@@ -9,6 +9,7 @@ mod captures;
 mod collected;
 mod conntrack;
 mod correlate;
+mod frames;
 mod headers;
 mod ipset;
 #[cfg(all(feature = "capture", target_os = "linux"))]

@@ -112,6 +112,9 @@ fn furnish(space: &Space) -> Result<(), String> {
     if !space.nft.is_empty() {
         must("nft", &["-f", "-"], &space.nft)?;
     }
+    if !space.ebtables.is_empty() {
+        must("ebtables-nft-restore", &[], &space.ebtables)?;
+    }
     Ok(())
 }
 

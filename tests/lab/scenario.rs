@@ -102,6 +102,8 @@ pub struct Space {
     pub rules: BTreeMap<Backend, Rules>,
     /// Text for `nft -f`.
     pub nft: String,
+    /// Text for `ebtables-nft-restore`.
+    pub ebtables: String,
     /// Lines for `ip -batch` after all of that: where faults are made.
     pub late: Vec<String>,
     /// Lines for `ip -batch` of an address family that the kernel may refuse.
@@ -140,6 +142,7 @@ impl Space {
             ipset: String::new(),
             rules: BTreeMap::new(),
             nft: String::new(),
+            ebtables: String::new(),
             late: Vec::new(),
             attempts: Vec::new(),
             late_bridge: Vec::new(),

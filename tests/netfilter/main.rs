@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests may panic")]
 
 mod between;
+mod bridge;
 mod chains;
 mod extensions;
 mod hostile;

@@ -48,7 +48,10 @@ fn branches(statement: &Statement) -> bool {
             open(&relation.left) || matches!(&relation.right, Operand::Expr(right) if open(right))
         }
         Statement::Vmap(map) => open(&map.0),
-        Statement::SetMark(key) | Statement::SetCtMark(key) | Statement::SetCtZone(_, key) => open(key),
+        Statement::SetMark(key)
+        | Statement::SetCtMark(key)
+        | Statement::SetCtZone(_, key)
+        | Statement::SetPkttype(key) => open(key),
         Statement::SetPayload(_, _, value) | Statement::SetRaw(_, _, _, value) => open(value),
         Statement::Aside(aside) => aside.values.iter().any(|value| matches!(value, Expr::Map(key, _) if open(key))),
         Statement::Fwd(fwd) => open(&fwd.device) || fwd.neighbor.as_ref().is_some_and(|(_, addr)| open(addr)),

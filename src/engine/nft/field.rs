@@ -3,9 +3,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::net::{Family, MacAddr, Packet, Protocol, Transport};
-use crate::snapshot::LinkKind;
+use crate::net::{Family, IfName, MacAddr, Packet, Protocol, Transport};
 use crate::snapshot::nft::{Header, HeaderField, PayloadBase};
+use crate::snapshot::{LinkKind, NftFamily};
+use crate::trace::Hook;
 
 use super::super::matches::{Bytes, link_source};
 use super::super::skb::{Asked, Sender};
@@ -200,13 +201,12 @@ fn ether(walk: &Walk, run: &Run<'_>, field: HeaderField) -> Result<Field, Break>
     if field == HeaderField::Type {
         return Ok(Ok(if packet.ip.destination.is_ipv4() { 0x0800 } else { 0x86dd }));
     }
-    let Some(dev) = run.info.state.indev.as_ref().or(walk.skb.iif.as_ref()) else { return Err(Break) };
-    let kind = walk.netns().link(dev).map(|link| &link.kind);
-    if matches!(kind, Some(LinkKind::Loopback | LinkKind::Tun { tap: false })) {
-        return Err(Break);
-    }
+    let dev = header_device(walk, run)?;
     let address = match field {
-        HeaderField::Saddr => link_source(walk).ok().flatten(),
+        HeaderField::Saddr => match packet.link {
+            Some(link) => Some(link.source),
+            None => link_source(walk).ok().flatten(),
+        },
         HeaderField::Daddr => packet.link.map(|link| link.destination),
         _ => return Ok(Err(unknown(packet, Header::Ether, field))),
     };
@@ -238,6 +238,20 @@ fn raw_frame(walk: &Walk, run: &Run<'_>, offset: u32, length: u32) -> Option<Res
     let behind = field_end.checked_sub(end)?;
     let mask = 1u128.checked_shl(length)?.checked_sub(1)?;
     Some(ether(walk, run, field).map(|value| value.map(|value| value >> behind & mask)))
+}
+
+/// The device whose Ethernet header the packet has: the one that it came in by, or the one that it is being given to.
+fn header_device<'r>(walk: &'r Walk, run: &'r Run<'_>) -> Result<&'r IfName, Break> {
+    let state = run.info.state;
+    let outdev = state.outdev.as_ref();
+    let dev = match (run.info.table.family, state.hook) {
+        (_, Hook::Egress) => outdev,
+        (NftFamily::Bridge, _) => state.indev.as_ref().or(outdev),
+        _ => state.indev.as_ref().or(walk.skb.iif.as_ref()),
+    };
+    let dev = dev.ok_or(Break)?;
+    let kind = walk.netns().link(dev).map(|link| &link.kind);
+    if matches!(kind, Some(LinkKind::Loopback | LinkKind::Tun { tap: false })) { Err(Break) } else { Ok(dev) }
 }
 
 /// The field that raw bits are, where they are just one.

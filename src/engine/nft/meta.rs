@@ -1,10 +1,11 @@
 //! What the kernel keeps beside a packet (`nft_meta.c`).
 
-use crate::net::{Family, IfName, MacAddr, Packet};
+use crate::net::{Family, IfName, Packet};
 use crate::snapshot::nft::MetaKey;
 use crate::snapshot::{Link, LinkKind, NftFamily};
 use crate::trace::Hook;
 
+use super::super::pkt_type::{self, PktType};
 use super::super::skb::{Asked, Priority};
 use super::super::walk::Walk;
 use super::doubt::{Doubt, Field, May};
@@ -112,16 +113,28 @@ pub(super) fn device(dev: Option<&IfName>) -> u128 {
     u128::from_be_bytes(bytes)
 }
 
-/// `skb->pkt_type`. On a bridge a frame for another host is one, and whether it is the port's own address that it is
-/// for is not asked here.
+/// `skb->pkt_type`. The stack sees none for another host, and bridge netfilter none as one (`br_nf_pre_routing`).
 fn pkttype(walk: &Walk, run: &Run<'_>) -> Field {
-    match run.packet(walk).link.map(|link| link.destination) {
-        Some(MacAddr::BROADCAST) => Ok(1),
-        Some(group) if group.is_multicast() => Ok(2),
-        _ if matches!(run.info.table.family, NftFamily::Bridge | NftFamily::Netdev) => {
-            Err(Doubt::fact(format!("meta pkttype of {}", flow(run.packet(walk)))))
-        }
-        _ => Ok(0),
+    let packet = run.packet(walk);
+    if matches!(run.info.table.family, NftFamily::Bridge | NftFamily::Netdev) {
+        return frame_type(walk, run)
+            .map(PktType::number)
+            .ok_or_else(|| Doubt::fact(format!("meta pkttype of {}", flow(packet))));
+    }
+    let by_address = || packet.link.and_then(|link| PktType::of_group(link.destination));
+    Ok(match walk.skb.pkt_type.or_else(by_address) {
+        Some(group @ (PktType::Broadcast | PktType::Multicast)) => group.number(),
+        _ => 0,
+    })
+}
+
+/// What the frame is to the device that it came in by, in a chain of the families of frames.
+pub(super) fn frame_type(walk: &Walk, run: &Run<'_>) -> Option<PktType> {
+    let link = run.packet(walk).link;
+    let on_bridge = run.info.table.family == NftFamily::Bridge;
+    match &run.info.state.indev {
+        Some(dev) => pkt_type::pkt_type(walk, link, dev, on_bridge),
+        None => walk.skb.pkt_type.or_else(|| link.and_then(|link| PktType::of_group(link.destination))),
     }
 }
 

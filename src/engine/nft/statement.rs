@@ -4,13 +4,13 @@ use crate::evidence::Evidence;
 use crate::net::{Mark, Packet, Protocol, Transport};
 use crate::snapshot::Direction;
 use crate::snapshot::nft::{Data, Expr, NftAside, NftQuota, NftReject, NftVerdict, SetRef, Statement};
-use crate::snapshot::{NftChain, NftRule};
+use crate::snapshot::{LinkKind, NftChain, NftFamily, NftRule};
 use crate::trace::{Decision, Reason, RuleVerdict, Verdict};
 
 use super::super::conntrack;
 use super::super::conntrack_tuple::{destination_endpoint, source_endpoint};
 use super::super::conntrack_zone::Zone;
-use super::super::end::{End, ErrorReply, Stage};
+use super::super::end::{End, ErrorReply, Stage, Straight};
 use super::super::options;
 use super::super::skb::Asked;
 use super::super::targets::{pass_program, sums_up};
@@ -142,6 +142,7 @@ impl<'a> Run<'a> {
                 return self.set_raw(walk, (*base, *offset, *length), value);
             }
             Statement::SetPayload(header, field, value) => return self.set_payload(walk, *header, *field, value),
+            Statement::SetPkttype(value) => return self.set_pkttype(walk, value),
             Statement::Notrack => {
                 conntrack::set_untracked(walk);
                 Flow::Next
@@ -318,7 +319,7 @@ impl<'a> Run<'a> {
         Err(self.undetermined(walk, &what))
     }
 
-    /// `reject` (`nft_reject_ipv4.c`, `nft_reject_ipv6.c`, `nft_reject_inet.c`).
+    /// `reject` (`nft_reject_ipv4.c`, `nft_reject_ipv6.c`, `nft_reject_inet.c`, and those of frames).
     fn reject(&mut self, walk: &mut Walk, with: NftReject) -> Stage<Flow> {
         let four = self.packet(walk).ip.destination.is_ipv4();
         let tcp = self.packet(walk).nft_protocol() == Protocol::TCP;
@@ -342,12 +343,36 @@ impl<'a> Run<'a> {
             Some(ErrorReply::TcpReset) => options::sums_up(walk, self.rule.evidence),
             _ => sums_up(walk, self.rule.evidence),
         };
-        let end = if sums_up { end } else { End::dropped(Reason::Rule) };
+        let mut end = if sums_up && self.is_answered(walk) { end } else { End::dropped(Reason::Rule) };
+        end.straight = self.straight();
         if walk.skb.in_pieces {
             // No error is sent about a later piece, and about the first only if its checksum is that of the piece.
             walk.part_pieces(self.rule.evidence);
         }
         Err(end.because([self.rule.evidence]))
+    }
+
+    /// Where the families of frames send the error (`nft_reject_netdev.c`, `nft_reject_bridge.c`).
+    fn straight(&self) -> Option<Straight> {
+        let indev = self.info.state.indev.clone()?;
+        match self.info.table.family {
+            NftFamily::Netdev => Some(Straight::Device(indev)),
+            NftFamily::Bridge => Some(Straight::Port(indev)),
+            _ => None,
+        }
+    }
+
+    /// Whether the families of frames make an error of this one: it is addressed to one host, and has an Ethernet header
+    /// that tells its protocol. Newer kernels make none about one that tells of a destination out of reach itself
+    /// (`nf_skb_is_icmp_unreach`, `nf_skb_is_icmp6_unreach`).
+    fn is_answered(&self, walk: &mut Walk) -> bool {
+        let Some(Straight::Device(dev) | Straight::Port(dev)) = self.straight() else { return true };
+        let to_group = self.packet(walk).link.is_some_and(|frame| frame.destination.is_multicast());
+        let bare = walk.netns().link(&dev).is_some_and(|link| matches!(link.kind, LinkKind::Tun { tap: false }));
+        let unreachable = if self.packet(walk).ip.destination.is_ipv4() { 3 } else { 1 };
+        let is_error = matches!(self.packet(walk).transport, Transport::Icmp { kind, .. } if kind == unreachable);
+        let what = "the kernel is one whose devices and bridges answer no ICMP error with another";
+        !(to_group || bare || is_error && walk.choose_unknown(what, Some(self.rule.evidence)))
     }
 
     /// Records that the rule matched, and what it decides.
@@ -379,6 +404,7 @@ impl<'a> Run<'a> {
         because.extend(self.because.iter().filter(|line| **line != self.rule.evidence));
         walk.set_certain(self.certain);
         walk.take(self.decision(walk, verdict), because);
+        walk.keep_link(after.link);
         self.rewrite(walk, &after);
     }
 
@@ -387,6 +413,7 @@ impl<'a> Run<'a> {
     fn keep_changes(&self, walk: &mut Walk) {
         let Some(after) = self.changed.clone() else { return };
         walk.take_unlisted(&self.decision(walk, RuleVerdict::Continue), self.rule.evidence);
+        walk.keep_link(after.link);
         self.rewrite(walk, &after);
     }
 

@@ -2,17 +2,19 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::net::{NetnsId, Packet, Transport};
+use crate::net::{MacAddr, NetnsId, Packet, Transport};
 use crate::snapshot::nft::{Beside, DynOp, Expr, Header, HeaderField, NftAside, NftDynset, PayloadBase};
 use crate::snapshot::{NftFamily, NftTable};
-use crate::trace::RuleVerdict;
+use crate::trace::{Hook, RuleVerdict};
 
 use super::super::end::{End, Stage};
+use super::super::pkt_type::PktType;
 use super::super::skb::Priority;
 use super::super::tcp_options;
 use super::super::walk::Walk;
 use super::doubt::Field;
-use super::field::{has_header, raw_field};
+use super::field::{has_header, nft_payload, raw_field};
+use super::meta;
 use super::statement::{Flow, Run};
 
 /// What a map has for a key.
@@ -126,6 +128,9 @@ impl<'a> Run<'a> {
         if !has_header(self.packet(walk), header) {
             return Ok(Flow::Break);
         }
+        if header == Header::Ether {
+            return self.set_ether(walk, field, value);
+        }
         let Some(value) = self.value(walk, value)? else { return Ok(Flow::Break) };
         let small = u16::try_from(value & 0xffff).unwrap_or(0);
         let octet = u8::try_from(value & 0xff).unwrap_or(0);
@@ -151,12 +156,58 @@ impl<'a> Run<'a> {
             (Header::Tcp, HeaderField::Flags) => set_flags(packet, octet),
             _ => false,
         };
-        if done {
-            return Ok(Flow::Next);
-        }
+        if done { Ok(Flow::Next) } else { Err(self.not_written(walk)) }
+    }
+
+    fn not_written(&self, walk: &mut Walk) -> Box<End> {
         let what = format!("what `{}` writes is not modelled", self.text());
         self.record(walk, RuleVerdict::Continue);
-        Err(End::undetermined(crate::trace::Reason::NotModelled, what).because([self.rule.evidence]))
+        End::undetermined(crate::trace::Reason::NotModelled, what).because([self.rule.evidence])
+    }
+
+    /// `ether daddr set …` in the families of frames. Whom the frame is for stays what its old address said; the target
+    /// of ebtables, which nft prints so too, asks the new one (`ebt_dnat_tg` in `net/bridge/netfilter/ebt_dnat.c`).
+    fn set_ether(&mut self, walk: &mut Walk, field: HeaderField, value: &'a Expr) -> Stage<Flow> {
+        let is_there = match nft_payload(walk, self, Header::Ether, field) {
+            Err(_) => return Ok(Flow::Break),
+            Ok(known) => known.is_ok(),
+        };
+        let Some(value) = self.value(walk, value)? else { return Ok(Flow::Break) };
+        let [_, _, bytes @ ..] = u64::try_from(value).unwrap_or(0).to_be_bytes();
+        let (address, family) = (MacAddr(bytes), self.info.table.family);
+        let is_for_frames = matches!(family, NftFamily::Bridge | NftFamily::Netdev);
+        let before = meta::frame_type(walk, self);
+        let needs_type = field == HeaderField::Daddr && self.info.state.indev.is_some();
+        let Some(link) = self.packet_mut(walk).link.as_mut() else { return Err(self.not_written(walk)) };
+        if !is_for_frames || !is_there || needs_type && before.is_none() {
+            return Err(self.not_written(walk));
+        }
+        match field {
+            HeaderField::Saddr => link.source = address,
+            _ => link.destination = address,
+        }
+        if needs_type {
+            walk.skb.pkt_type =
+                if self.info.table.is_of_ebtables() { self.as_ebtables(walk, address).or(before) } else { before };
+        }
+        Ok(Flow::Next)
+    }
+
+    fn as_ebtables(&self, walk: &Walk, address: MacAddr) -> Option<PktType> {
+        let group = PktType::of_group(address);
+        if group.is_some() || self.info.state.hook != Hook::Prerouting {
+            return group;
+        }
+        let port = walk.netns().link(self.info.state.indev.as_ref()?)?;
+        let bridge = walk.netns().link(port.master.as_ref()?)?;
+        Some(if bridge.lladdr? == address { PktType::Host } else { PktType::OtherHost })
+    }
+
+    /// `meta pkttype set …` in the families of frames (`nft_meta_set_eval`).
+    pub(super) fn set_pkttype(&mut self, walk: &mut Walk, value: &'a Expr) -> Stage<Flow> {
+        let Some(value) = self.value(walk, value)? else { return Ok(Flow::Break) };
+        walk.skb.pkt_type = PktType::numbered(value).or(walk.skb.pkt_type);
+        Ok(Flow::Next)
     }
 }
 
@@ -165,6 +216,7 @@ pub(super) fn is_written(header: Header, field: HeaderField) -> bool {
     use HeaderField::{Daddr, Dport, Dscp, Ecn, Flags, Saddr, Sport, Ttl};
     match header {
         Header::Ip | Header::Ip6 => matches!(field, Saddr | Daddr | Ttl | Dscp | Ecn),
+        Header::Ether => matches!(field, Saddr | Daddr),
         Header::Tcp => matches!(field, Sport | Dport | Flags),
         Header::Udp | Header::Sctp | Header::Th => matches!(field, Sport | Dport),
         _ => false,

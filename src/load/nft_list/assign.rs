@@ -1,6 +1,7 @@
 //! Statements that set something, or send the packet or a copy of it elsewhere.
 
 use crate::net::Family;
+use crate::snapshot::NftFamily;
 use crate::snapshot::nft::{
     Asks, Beside, CtKey, Expr, Exthdr, Header, HeaderField, MetaKey, NftAside, NftFwd, Statement,
 };
@@ -20,6 +21,9 @@ impl Reader<'_, '_> {
         let beside = beside(&left.expr);
         Ok(match left.expr {
             Expr::Meta(MetaKey::Mark) => Statement::SetMark(self.typed_value(datatype)?),
+            Expr::Meta(MetaKey::Pkttype) if matches!(self.scope.family, NftFamily::Bridge | NftFamily::Netdev) => {
+                Statement::SetPkttype(self.typed_value(datatype)?)
+            }
             Expr::Ct(CtKey::Mark, _) => Statement::SetCtMark(self.typed_value(datatype)?),
             Expr::Ct(CtKey::Label, _) => Statement::SetCtLabel(self.label_value()?),
             Expr::Ct(CtKey::Zone, side) => Statement::SetCtZone(side, self.typed_value(datatype)?),

@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::net::MacAddr;
+
 /// The type of a value, as far as it decides how a constant is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Datatype {
@@ -281,17 +283,10 @@ pub(super) fn seconds(word: &str) -> Option<u128> {
     (units > 0 && number.is_empty()).then_some(total)
 }
 
+/// A link address. In what ebtables' targets do its bytes are printed without leading zeros.
 fn mac(word: &str) -> Option<u128> {
-    let mut bytes = 0u128;
-    let mut count = 0;
-    for part in word.split(':') {
-        if part.len() != 2 {
-            return None;
-        }
-        bytes = bytes << 8 | u128::from(u8::from_str_radix(part, 16).ok()?);
-        count += 1;
-    }
-    (count == 6).then_some(bytes)
+    let MacAddr(bytes) = word.parse().ok()?;
+    Some(bytes.iter().fold(0, |value, byte| value << 8 | u128::from(*byte)))
 }
 
 const PROTOCOLS: Names = &[

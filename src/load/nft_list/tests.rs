@@ -57,6 +57,25 @@ fn tables_chains_and_sets_are_read() {
 }
 
 #[test]
+fn link_addresses_may_lack_leading_zeros() {
+    let rule = |text: &str| {
+        let text = format!("table bridge t {{\n chain c {{\n  {text}\n }}\n}}\n");
+        let (nft, gaps) = nft(&text);
+        assert_eq!(gaps, [], "{text}");
+        nft.tables[0].chains[0].rules[0].statements.clone()
+    };
+    for text in [
+        "ether daddr set 2:0:0:0:1:1 accept",
+        "ether saddr { 2:0:0:0:1:1, a:b:c:d:e:f } drop",
+        "ether saddr 2:0:0:0:0:0/16 drop",
+    ] {
+        let long = text.replace("2:0:0:0:1:1", "02:00:00:00:01:01").replace("a:b:c:d:e:f", "0a:0b:0c:0d:0e:0f");
+        let long = long.replace("2:0:0:0:0:0/", "02:00:00:00:00:00/");
+        assert_eq!(format!("{:?}", rule(text)), format!("{:?}", rule(&long)));
+    }
+}
+
+#[test]
 fn a_rule_that_is_not_understood_costs_itself_only() {
     let text = TABLES.replace("jump harmless", "tcp dport eighty { drop\n\t\tudp dport 53 drop");
     let (nft, gaps) = nft(&text.replace("eighty {", "eighty"));

@@ -38,11 +38,12 @@ pub enum Payload {
         source: u16,
         destination: u16,
     },
-    /// An error of ICMP about a datagram, which it quotes.
+    /// An error of ICMP about a datagram, of whose header it quotes so many bytes.
     About {
         kind: u8,
         code: u8,
         datagram: Datagram,
+        quoted: usize,
     },
     /// A protocol of which nothing is known but its number.
     Other(u8),
@@ -56,20 +57,15 @@ pub struct Datagram {
 }
 
 impl Datagram {
-    fn packet(self) -> Packet {
-        let transport = Transport::Udp { source: Some(self.source.1), destination: Some(self.destination.1) };
-        let (source, destination) = (self.source.0.into(), self.destination.0.into());
-        Packet::new(Ip { source, destination, ttl: 63, tos: 0, df: false }, transport, 28)
-    }
-
-    fn bytes(self) -> Vec<u8> {
+    fn bytes(self, quoted: usize) -> Vec<u8> {
         let mut header = vec![0x45, 0, 0, 28, 0x43, 0x21, 0, 0, 63, 17, 0, 0];
         header.extend(self.source.0.octets());
         header.extend(self.destination.0.octets());
         let sum = checksum(&header, 0);
         header[10..12].copy_from_slice(&sum.to_be_bytes());
         let ports = [self.source.1, self.destination.1].map(u16::to_be_bytes).concat();
-        [header, ports, vec![0, 8, 0, 0]].concat()
+        let datagram = [ports, vec![0, 8, 0, 0]].concat();
+        [&header, &datagram[..quoted]].concat()
     }
 }
 
@@ -123,8 +119,9 @@ impl Crafted {
             Payload::Sctp { source, destination } => {
                 Transport::Sctp { source: Some(source), destination: Some(destination) }
             }
-            Payload::About { kind, code, datagram } => {
-                Transport::Icmp { kind, code, id: None, quoted: Some(Box::new(datagram.packet())) }
+            Payload::About { kind, code, datagram, quoted } => {
+                let quoted = Packet::quoted(&datagram.bytes(quoted), false).map(Box::new);
+                Transport::Icmp { kind, code, id: None, quoted }
             }
             Payload::Other(number) => Transport::Other(Protocol(number)),
         };
@@ -242,7 +239,7 @@ impl Crafted {
             Payload::Other(_) => return data,
         };
         match self.payload {
-            Payload::About { datagram, .. } => body.extend(datagram.bytes()),
+            Payload::About { datagram, quoted, .. } => body.extend(datagram.bytes(quoted)),
             _ => body.extend(data),
         }
         let sum = match self.payload {

@@ -63,13 +63,26 @@ impl NftTable {
     /// Whether iptables-nft keeps it: nft says so, or its name and those of its base chains are iptables' own.
     #[must_use]
     pub fn is_of_iptables(&self) -> bool {
-        let base = |chain: &&NftChain| chain.hook.is_some();
-        let own =
-            |chain: &NftChain| matches!(&*chain.name, "PREROUTING" | "INPUT" | "FORWARD" | "OUTPUT" | "POSTROUTING");
         let named = matches!(self.family, NftFamily::Ip | NftFamily::Ip6)
             && matches!(&*self.name, "raw" | "mangle" | "nat" | "filter" | "security");
+        self.iptables || named && self.has_old_chains()
+    }
+
+    /// Whether ebtables-nft keeps it.
+    #[must_use]
+    pub fn is_of_ebtables(&self) -> bool {
+        let named = matches!(&*self.name, "broute" | "nat" | "filter");
+        self.family == NftFamily::Bridge && (self.iptables || named && self.has_old_chains())
+    }
+
+    /// Whether its base chains have iptables' names.
+    fn has_old_chains(&self) -> bool {
+        let base = |chain: &&NftChain| chain.hook.is_some();
+        let own = |chain: &NftChain| {
+            matches!(&*chain.name, "BROUTING" | "PREROUTING" | "INPUT" | "FORWARD" | "OUTPUT" | "POSTROUTING")
+        };
         let mut bases = self.chains.iter().filter(base).peekable();
-        self.iptables || named && bases.peek().is_some() && bases.all(own)
+        bases.peek().is_some() && bases.all(own)
     }
 
     /// The chain that a rule calls; `None` where the table has no such chain.

@@ -35,6 +35,8 @@ pub enum Statement {
     SetPayload(Header, HeaderField, Box<Expr>),
     /// `@nh,64,8 set`: where the bits are counted from, the first one, and how many.
     SetRaw(PayloadBase, u32, u32, Box<Expr>),
+    /// `meta pkttype set`, where a chain of bridges or devices may set any.
+    SetPkttype(Expr),
     /// `notrack`.
     Notrack,
     /// `counter`, `log` and others that change nothing on a packet's way. As written.

@@ -1,0 +1,72 @@
+//! Rules of nft's family of bridges that not every kernel has, held against what its source says.
+
+use super::*;
+
+const PORTS: &str = "\
+1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN mode DEFAULT group default qlen 1000
+    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00 promiscuity 0
+2: eth0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc fq master br0 state UP mode DEFAULT group default qlen 1000
+    link/ether 52:54:00:00:00:20 brd ff:ff:ff:ff:ff:ff promiscuity 1
+    bridge_slave state forwarding priority 32 cost 2 hairpin off guard off root_block off fastleave off learning on flood on
+3: eth1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc fq master br0 state UP mode DEFAULT group default qlen 1000
+    link/ether 52:54:00:00:00:21 brd ff:ff:ff:ff:ff:ff promiscuity 1
+    bridge_slave state forwarding priority 32 cost 2 hairpin off guard off root_block off fastleave off learning on flood on
+4: br0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP mode DEFAULT group default qlen 1000
+    link/ether 52:54:00:00:00:10 brd ff:ff:ff:ff:ff:ff promiscuity 0
+    bridge forward_delay 1500 hello_time 200 max_age 2000 ageing_time 30000 stp_state 0 priority 32768 vlan_filtering 0
+";
+
+/// The host whose devices are the ports of a bridge, which has both its addresses.
+fn bridge(nft: &str) -> Host {
+    let addr = ADDR.replace("eth0", "br0").replace("eth1", "br0");
+    let route = ROUTE.replace("eth0", "br0").replace("eth1", "br0");
+    let neigh = NEIGH.replace("eth0", "br0").replace("eth1", "br0");
+    host(&[("link.txt", PORTS), ("addr.txt", &addr), ("route.txt", &route), ("neigh.txt", &neigh), ("nft.txt", nft)])
+}
+
+fn chains(hook: &str, rule: &str, more: &str) -> String {
+    format!(
+        "table bridge t {{\n chain i {{\n  type filter hook {hook} priority 0; policy accept;\n  {rule}\n }}\n \
+         chain o {{\n  type filter hook output priority 0; policy accept;\n  {more}\n }}\n}}\n\
+         table inet t {{\n chain o {{\n  type filter hook output priority 0; policy drop;\n }}\n}}\n"
+    )
+}
+
+#[test]
+fn a_bridge_rejects_a_frame_as_its_destination_would() {
+    for (hook, destination) in [("prerouting", THEM), ("prerouting", US), ("input", US)] {
+        for (rule, packet) in [
+            ("reject", packet(CLIENT, destination, udp(53))),
+            ("reject with tcp reset", packet(CLIENT, destination, tcp(80))),
+        ] {
+            let path = bridge(&chains(hook, rule, "counter")).with(packet).path();
+            assert_eq!(path.forward.verdict, Verdict::Rejected, "{rule}");
+            let error = path.reply.unwrap();
+            let first = &error.steps[0];
+            let Decision::Rule { hook, table, .. } = &first.decision else { panic!("{first:?}") };
+            assert_eq!((hook.as_str(), table.as_str()), ("output", "t"));
+            assert_eq!(first.packet.ip.source, destination.parse::<IpAddr>().unwrap());
+            let link = first.packet.link.unwrap();
+            assert_eq!(
+                link.source.to_string() + " " + &link.destination.to_string(),
+                "52:54:00:00:00:10 52:54:00:00:00:99"
+            );
+            let sent = error.steps.iter().find_map(|step| match &step.decision {
+                Decision::Transmit { device } => Some(device.as_str()),
+                _ => None,
+            });
+            assert_eq!(sent, Some("eth0"));
+        }
+    }
+    let path =
+        bridge(&chains("prerouting", "reject", "ip protocol icmp drop")).with(packet(CLIENT, US, udp(53))).path();
+    assert_eq!((path.forward.verdict, path.reply.unwrap().verdict), (Verdict::Rejected, Verdict::Dropped));
+}
+
+#[test]
+fn a_bridge_answers_nothing_that_is_for_many() {
+    let mut frame = packet(CLIENT, US, udp(53));
+    frame.link = Some(Link { destination: "01:00:5e:00:00:01".parse().unwrap(), ..frame.link.unwrap() });
+    let path = bridge(&chains("prerouting", "reject", "counter")).with(frame).path();
+    assert_eq!((path.forward.verdict, path.reply.is_none()), (Verdict::Dropped, true));
+}
