@@ -16,7 +16,7 @@ use super::recording::{Recording, record, wrong};
 use super::scenario::Scenario;
 
 /// The random scenarios that are recorded.
-const SEEDS: Range<u64> = 0..30;
+const SEEDS: Range<u64> = 0..50;
 /// What the program is called where it has no mistake.
 pub const UNCHANGED: &str = "the engine as it is";
 

@@ -44,7 +44,11 @@ const PRINTED: &[&str] = &[
 
 /// The rules of the one chain, of the one that nothing else is known of.
 fn rules(rules: &[&str]) -> (Vec<Certainty>, Vec<String>) {
-    let text = chain("inet", "forward", &rules.join("\n"));
+    rules_of("inet", "forward", rules)
+}
+
+fn rules_of(family: &str, hook: &str, rules: &[&str]) -> (Vec<Certainty>, Vec<String>) {
+    let text = chain(family, hook, &rules.join("\n"));
     let snapshot = load_files([("nodes/n1/host/nft.txt".to_owned(), Arc::from(text))]).unwrap();
     let netfilter = &snapshot.netns(NetnsId(0)).netfilter;
     let chain = &netfilter.nft.as_ref().unwrap().tables[0].chains[0];
@@ -66,6 +70,9 @@ fn what_is_written_and_not_modelled_is_marked() {
         ["ether daddr set 62:87:4d:d6:19:05", "meta pkttype set host", "meta broute set 1", "ip protocol set tcp"]
     {
         assert_eq!(rules(&[rule]), (vec![Certainty::NotModelled], vec![]), "{rule}");
+    }
+    for rule in ["ether daddr set 62:87:4d:d6:19:5", "meta pkttype set host"] {
+        assert_eq!(rules_of("bridge", "prerouting", &[rule]), (vec![Certainty::Exact], vec![]), "{rule}");
     }
     for rule in ["ip saddr set 192.0.2.1", "ip6 hoplimit set 5", "th dport set 80", "tcp flags set syn"] {
         assert_eq!(rules(&[rule]), (vec![Certainty::Exact], vec![]), "{rule}");

@@ -168,23 +168,19 @@ impl<'a> Run<'a> {
     /// `ether daddr set …` in the families of frames. Whom the frame is for stays what its old address said; the target
     /// of ebtables, which nft prints so too, asks the new one (`ebt_dnat_tg` in `net/bridge/netfilter/ebt_dnat.c`).
     fn set_ether(&mut self, walk: &mut Walk, field: HeaderField, value: &'a Expr) -> Stage<Flow> {
-        let is_there = match nft_payload(walk, self, Header::Ether, field) {
-            Err(_) => return Ok(Flow::Break),
-            Ok(known) => known.is_ok(),
-        };
+        if nft_payload(walk, self, Header::Ether, field).is_err() {
+            return Ok(Flow::Break);
+        }
         let Some(value) = self.value(walk, value)? else { return Ok(Flow::Break) };
         let [_, _, bytes @ ..] = u64::try_from(value).unwrap_or(0).to_be_bytes();
-        let (address, family) = (MacAddr(bytes), self.info.table.family);
-        let is_for_frames = matches!(family, NftFamily::Bridge | NftFamily::Netdev);
+        let address = MacAddr(bytes);
         let before = meta::frame_type(walk, self);
         let needs_type = field == HeaderField::Daddr && self.info.state.indev.is_some();
         let Some(link) = self.packet_mut(walk).link.as_mut() else { return Err(self.not_written(walk)) };
-        if !is_for_frames || !is_there || needs_type && before.is_none() {
-            return Err(self.not_written(walk));
-        }
         match field {
             HeaderField::Saddr => link.source = address,
-            _ => link.destination = address,
+            HeaderField::Daddr if !needs_type || before.is_some() => link.destination = address,
+            _ => return Err(self.not_written(walk)),
         }
         if needs_type {
             walk.skb.pkt_type =

@@ -19,11 +19,12 @@ impl Reader<'_, '_> {
         self.cursor.next();
         let datatype = left.datatype();
         let beside = beside(&left.expr);
+        let of_frames = matches!(self.scope.family, NftFamily::Bridge | NftFamily::Netdev);
         Ok(match left.expr {
             Expr::Meta(MetaKey::Mark) => Statement::SetMark(self.typed_value(datatype)?),
-            Expr::Meta(MetaKey::Pkttype) if matches!(self.scope.family, NftFamily::Bridge | NftFamily::Netdev) => {
-                Statement::SetPkttype(self.typed_value(datatype)?)
-            }
+            Expr::Meta(MetaKey::Pkttype) if of_frames => Statement::SetPkttype(self.typed_value(datatype)?),
+            // What the stack does with them later is not modelled.
+            Expr::Payload(Header::Ether, _) if !of_frames => self.other_assignment(&left.expr, start)?,
             Expr::Ct(CtKey::Mark, _) => Statement::SetCtMark(self.typed_value(datatype)?),
             Expr::Ct(CtKey::Label, _) => Statement::SetCtLabel(self.label_value()?),
             Expr::Ct(CtKey::Zone, side) => Statement::SetCtZone(side, self.typed_value(datatype)?),
