@@ -194,6 +194,10 @@ pub(super) fn br_pass_frame_up(walk: &mut Walk, bridge: &IfName, evidence: Optio
 fn br_flood(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>) -> Stage<Next> {
     let netns = walk.netns();
     let lladdr = walk.packet().link.map_or(MacAddr::ZERO, |link| link.destination);
+    if walk.skb.pkt_type.is_some() && lladdr.is_multicast() {
+        let what = "where a frame goes that a rule has made one for many is not modelled";
+        return Err(End::undetermined(Reason::NotModelled, what));
+    }
     if netns.fdb.is_none() {
         walk.gap(format!("{}: {bridge} is taken to flood to {lladdr}", netns.lacks("fdb.txt")), None);
     }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use crate::evidence::Evidence;
 use crate::net::{IfName, MacAddr, Mark, Packet, Protocol, Transport};
-use crate::snapshot::{ConntrackEntry, ConntrackTuple, NetnsId};
+use crate::snapshot::{ConntrackEntry, ConntrackTuple, HookFn, NetnsId};
 use crate::trace::{CtState, Decision, Hook, Reason};
 
 use super::conntrack_kept::Kept;
@@ -139,6 +139,8 @@ pub(super) struct Tracker {
     pub recent: Vec<Written>,
     /// The elements of nft's sets that rules wrote.
     pub nft_elements: Vec<super::nft::WrittenElement>,
+    /// The orders in which chains of one priority were called, where there are two: at which hook, and what in turn.
+    pub orders: Vec<(NetnsId, Hook, Vec<HookFn>)>,
     /// The ways of multipath routes that flows have taken: namespace, route, flow; which way.
     pub selected: Vec<((NetnsId, Evidence, MultipathFlow), usize)>,
     /// What rules changed in ipsets.

@@ -464,7 +464,7 @@ fn neighbour(snapshot: &Snapshot, netns: NetnsId, device: &IfName, source: IpAdd
     let dev = namespace.link(device).and_then(|link| link.master.as_ref()).unwrap_or(device);
     let is_it = |neigh: &&Neigh| neigh.dev == *dev && neigh.address == source && neigh.state.is_valid() && !neigh.proxy;
     let known = namespace.neighs.iter().flatten().filter(is_it);
-    let mut known = known.filter_map(|neigh| Some(Sender::Neighbour(neigh.lladdr?, neigh.evidence)));
+    let mut known = known.filter_map(|neigh| Some(Sender::Neighbour(neigh.lladdr?, source, neigh.evidence)));
     known.next().unwrap_or(Sender::Unknown)
 }
 

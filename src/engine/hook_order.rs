@@ -8,16 +8,21 @@
 use std::collections::BTreeSet;
 
 use crate::evidence::Evidence;
-use crate::snapshot::HookEntry;
+use crate::snapshot::{HookEntry, HookFn};
 use crate::trace::Decision;
 
+use super::conntrack::Tracker;
 use super::drive::siblings;
 use super::end::Stage;
 use super::netfilter::{HookState, described};
 use super::walk::{Walk, Why};
 
-/// So many orders are tried at most: those of four chains.
-const MOST_ORDERS: usize = 24;
+/// So many orders are tried at most: those of five chains.
+const MOST_ORDERS: usize = 120;
+/// So many orders more than can be tried are counted.
+const TOO_MANY: usize = MOST_ORDERS + 1;
+/// After so many steps a packet goes round.
+const FAR: usize = 600;
 /// So many ways of one order are compared at most.
 const MOST_WAYS: usize = 64;
 
@@ -54,6 +59,18 @@ fn choose_order<'e>(
 ) -> Vec<&'e HookEntry> {
     let mut orders = Vec::new();
     all_orders(&mut Vec::new(), &listed, &mut orders);
+    if let Some(order) = taken_before(walk, state, &orders) {
+        return orders.swap_remove(order);
+    }
+    if orders.len() == TOO_MANY {
+        let (what, evidence) = not_listed(walk, state, &listed);
+        walk.doubt(format!("{what}; too many orders are possible to try them all"), evidence.first().copied());
+    }
+    // A packet that goes round has met the same chains before.
+    if orders.len() == TOO_MANY || walk.steps().len() > FAR {
+        return listed;
+    }
+    let is_one_or_other = orders.len() == 2;
     let mut differing: Vec<(Option<Vec<String>>, Vec<&HookEntry>)> = Vec::new();
     let mut rules: BTreeSet<Option<Vec<String>>> = BTreeSet::new();
     for order in orders {
@@ -68,13 +85,29 @@ fn choose_order<'e>(
     let orders: Vec<Vec<&HookEntry>> = differing.into_iter().map(|(_, order)| order).collect();
     if orders.len() > 1 {
         let way = take_one(walk, state, &orders);
-        return orders.into_iter().nth(way).unwrap_or(listed);
+        let order = orders.into_iter().nth(way).unwrap_or(listed);
+        if is_one_or_other {
+            walk.tracker.orders.push((walk.netns_id(), state.hook, calls(&order)));
+        }
+        return order;
     }
     if rules.len() > 1 {
         let (what, evidence) = not_listed(walk, state, &listed);
         walk.gap(format!("{what}; which rules the packet meets is told as if it were the first of them"), evidence);
     }
     listed
+}
+
+/// Which of two orders this way has taken at the hook before: it is the same for every packet. Where there are more, one
+/// that made no difference then may make one now.
+fn taken_before(walk: &Walk, state: &HookState, orders: &[Vec<&HookEntry>]) -> Option<usize> {
+    let here = (walk.netns_id(), state.hook);
+    let mut taken = walk.tracker.orders.iter().filter(|(netns, hook, _)| (*netns, *hook) == here);
+    taken.find_map(|(.., taken)| orders.iter().position(|order| calls(order) == *taken))
+}
+
+fn calls(order: &[&HookEntry]) -> Vec<HookFn> {
+    order.iter().map(|entry| entry.call).collect()
 }
 
 /// Branches by the order.
@@ -107,7 +140,7 @@ fn all_orders<'e>(placed: &mut Vec<&'e HookEntry>, left: &[&'e HookEntry], order
     }
     for (at, entry) in left.iter().enumerate() {
         let (before, after) = left.split_at(at);
-        if orders.len() < MOST_ORDERS && !before.iter().any(|other| other.is_of_same_table(entry)) {
+        if orders.len() < TOO_MANY && !before.iter().any(|other| other.is_of_same_table(entry)) {
             placed.push(entry);
             let rest: Vec<&HookEntry> = before.iter().chain(after.iter().skip(1)).copied().collect();
             all_orders(placed, &rest, orders);
@@ -122,25 +155,35 @@ fn all_ways(walk: &Walk, call: &dyn Fn(&mut Walk) -> Stage<()>) -> Option<Vec<(S
     let taken: Vec<usize> = walk.choices.taken.iter().map(|choice| choice.way).collect();
     let (mut pending, mut ways) = (vec![taken], Vec::new());
     while let Some(script) = pending.pop() {
-        if ways.len() >= MOST_WAYS {
-            return None;
-        }
         let mut copy = walk.clone();
         let fixed = script.len();
         copy.choices = walk.choices.with_script(script);
         let ended = call(&mut copy).err();
-        pending.extend(siblings(&copy.choices.taken, fixed));
+        pending.extend(siblings(&copy.choices.taken, fixed).take(MOST_WAYS + 1));
+        if ways.len() + pending.len() > MOST_WAYS {
+            return None;
+        }
         let choices = copy.choices.taken.get(before..).unwrap_or_default();
         let mut choices: Vec<String> = choices.iter().map(|choice| format!("{choice:?}")).collect();
         choices.sort_unstable();
-        let end = match ended {
-            Some(end) => format!("{end:?} {:?}", copy.packet()),
-            None => format!("{:?} {:?} {:?}", copy.packet(), copy.skb, copy.tracker),
+        let kept = match &ended {
+            // Nothing sees any more what was kept of a packet that has ended without an answer.
+            Some(end) if end.error.is_none() => String::new(),
+            _ => format!("{:?} {}", copy.skb, tracked(&copy.tracker)),
         };
+        let end = format!("{ended:?} {:?} {kept} {:?}", copy.packet(), copy.doubts);
         ways.push((format!("{choices:?} {end}"), rules_met(walk, &copy)));
     }
     ways.sort_unstable();
     Some(ways)
+}
+
+/// What the walk leaves for the next one, in words; where chains of several tables wrote elements, in the tables' order:
+/// they have no set in common.
+fn tracked(tracker: &Tracker) -> String {
+    let mut tracker = Tracker { orders: Vec::new(), ..tracker.clone() };
+    tracker.nft_elements.sort_by(|one, other| one.set().cmp(&other.set()));
+    format!("{tracker:?}")
 }
 
 /// The lines of what matched since a copy was made of a walk, in whichever order.

@@ -189,7 +189,9 @@ fn ip_forward(walk: &mut Walk, dev: &IfName, dst: &Dst) -> Stage<Next> {
     check_mtu(walk, mtu)?;
     let mtu = mtu.map(|(mtu, _)| mtu);
     walk.take(Decision::Forward(Forwarded { ttl: ttl - 1, mtu }), None);
-    if family == Family::Inet {
+    let keeps_priority =
+        sysctl::number(walk.netns(), "net.ipv4.ip_forward_update_priority").is_some_and(|(on, _)| on == 0);
+    if family == Family::Inet && !keeps_priority {
         walk.skb.priority = Priority::Known(rt_tos2priority(walk.packet().ip.tos));
     }
     nf_hook(walk, Hook::Forward, Some(dev), Some(&dst.dev))?;

@@ -95,8 +95,8 @@ pub(super) enum Sender {
     Unknown,
     /// This one, as the question says.
     Given(MacAddr),
-    /// This one, if it comes from the host that the neighbour table has for the packet's source.
-    Neighbour(MacAddr, Evidence),
+    /// This one, if it comes from the host that the neighbour table has for the packet's source, by this row.
+    Neighbour(MacAddr, IpAddr, Evidence),
 }
 
 /// What a rule asks of a piece of a packet.

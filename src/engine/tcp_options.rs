@@ -23,7 +23,7 @@ const LONGEST: u32 = 60;
 pub(super) struct TcpOptions {
     /// The options that rules have written, by their kind.
     kinds: BTreeMap<u8, HasOption>,
-    /// HasOption is no other option: rules gave the segment the first one that it has.
+    /// There is no other option: rules gave the segment the first one that it has.
     no_others: bool,
     /// Between which numbers the maximum segment size is, if the segment tells one and a rule has written it.
     mss: Option<(u16, u16)>,

@@ -319,6 +319,7 @@ pub(super) fn vxlan_rcv(walk: &mut Walk) -> Stage<Option<Next>> {
     }
     let (name, evidence) = (link.name.clone(), link.evidence);
     walk.take(Decision::Decapsulate { device: name.clone(), tunnel: "vxlan", vni: Some(vni) }, [evidence]);
+    walk.tell_sender();
     walk.skb.sport_bounds = None;
     walk.skb.unknown_port = walk.skb.inner_unknown_ports.pop().unwrap_or(0);
     walk.skb.nfct = Nfct::None;

@@ -271,11 +271,11 @@ impl<'s> Walk<'s> {
     /// Says on what a rule's answer stands that has asked who sent the frame. The next one is of another sender.
     pub(super) fn tell_sender(&mut self) {
         let sender = std::mem::take(&mut self.skb.sender);
-        if let (Sender::Neighbour(mac, row), true) = (sender, self.skb.asked_sender.take()) {
+        if let (Sender::Neighbour(mac, source, row), true) = (sender, self.skb.asked_sender.take()) {
             let what = format!(
-                "the frame is taken to come from {mac}, which {} has for {} in its neighbour table (--mac gives another \
-                 source)",
-                self.place.node, self.packet.ip.source
+                "the frame is taken to come from {mac}, which {} has for {source} in its neighbour table; where a router \
+                 sends it, --mac gives that one's address",
+                self.place.node
             );
             self.gap(what, [row]);
         }

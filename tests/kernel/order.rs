@@ -156,6 +156,48 @@ fn three_tables_have_as_many_ways_as_ends() {
     }
 }
 
+#[test]
+fn chains_of_a_device_have_no_listed_order_either() {
+    let frames = |table: &str, rule: &str| {
+        let hook = "type filter hook ingress device \"eth0\" priority 0; policy accept;";
+        format!(
+            "table netdev {table} {{\n chain c {{\n  {hook}\n  udp dport 53 meta nftrace set 1\n  {rule}\n }}\n}}\n"
+        )
+    };
+    let (marks, asks) = (frames("a", "meta mark set 1"), frames("b", "meta mark 1 drop"));
+    if !crate::lab::ready::ready() {
+        return;
+    }
+    for steps in [[&marks, &asks], [&asks, &marks]] {
+        let mut router = Router::new(0).expect("the stage");
+        router.load_steps(&steps.map(|step| ("nft", &**step))).expect("rules that are taken");
+        let (answer, difference) = through(&mut router, &datagram()).expect("an answer");
+        assert_eq!(difference, None);
+        let verdicts: BTreeSet<_> = answer.paths.iter().map(|path| format!("{:?}", path.forward.verdict)).collect();
+        assert_eq!(verdicts.into_iter().collect::<Vec<_>>(), ["Dropped", "Left"]);
+        assert!(tells_of_order(&answer));
+    }
+}
+
+#[test]
+fn of_five_tables_every_order_is_tried_and_of_six_none_is_taken_for_granted() {
+    if !crate::lab::ready::ready() {
+        return;
+    }
+    let other = |table: &str| chain(table, "forward priority 0; policy accept;", "udp dport 54 drop");
+    let marks = chain("a", "forward priority 0; policy accept;", "meta mark set 1");
+    let asks = chain("b", "forward priority 0; policy accept;", "meta mark 1 drop");
+    // The chain that asks is called first, and is so in the first 24 orders.
+    let five = [marks, other("c"), other("d"), other("e"), asks];
+    let mut router = Router::new(0).expect("the stage");
+    router.load_steps(&five.each_ref().map(|step| ("nft", &**step))).expect("rules that are taken");
+    let (answer, difference) = through(&mut router, &datagram()).expect("an answer");
+    assert_eq!((difference, answer.paths.len()), (None, 2));
+    router.load_steps(&[("nft", &other("f"))]).expect("rules that are taken");
+    let (answer, _) = through(&mut router, &datagram()).expect("an answer");
+    assert_eq!(answer.paths[0].forward.verdict, Verdict::Undetermined);
+}
+
 /// The kernel reads ports out of what a later piece holds in their place, which goes another way than the first.
 #[test]
 fn a_later_piece_is_asked_for_ports_that_it_does_not_have() {

@@ -188,6 +188,14 @@ fn a_priority_that_a_rule_or_the_way_gave_is_known() {
     asked(&(late + &nft("postrouting", "meta priority root drop")), &syn(true), LEFT);
     let maybe = nft("forward", "limit rate 1/hour meta priority set 1:2");
     asked(&(maybe + &nft("postrouting", "meta priority 1:2 drop")), &syn(true), (2, Verdict::Dropped));
+    router.set("ipv4/ip_forward_update_priority", "0").expect("a setting");
+    let rules = Rules { nft: nft("forward", "meta priority 0:6 drop"), ..Rules::default() };
+    assert_eq!(ways(&mut router, &rules, &Crafted { tos: 0x10, ..syn(true) }), LEFT);
+    router.set("ipv4/ip_forward_update_priority", "1").expect("a setting");
+    let mut asked = |rules: &str, packet: &Crafted, expected| {
+        let rules = Rules { nft: rules.to_owned(), ..Rules::default() };
+        assert_eq!(ways(&mut router, &rules, packet), expected, "{rules:?} {packet:?}");
+    };
     // A sender's socket has what its program gave it.
     let own = Crafted { local: true, source: [198, 51, 100, 1].into(), ..syn(true) };
     asked(&nft("output", "meta priority 1:2 drop"), &own, (2, Verdict::Dropped));

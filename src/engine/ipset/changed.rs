@@ -1,6 +1,6 @@
 //! What the rules of a walk have done to sets.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::engine::walk::Walk;
@@ -9,7 +9,7 @@ use crate::net::IfName;
 use crate::snapshot::{ElementId, IpSet, NetnsId, SetChanges, SetEntry, SetProbe};
 
 /// The sets that the rules of a walk have changed.
-pub(in crate::engine) type ChangedSets = HashMap<(NetnsId, String), ChangedSet>;
+pub(in crate::engine) type ChangedSets = BTreeMap<(NetnsId, String), ChangedSet>;
 
 /// What the rules of this walk have done to one set.
 #[derive(Clone, Debug, Default)]

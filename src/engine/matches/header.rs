@@ -10,6 +10,7 @@ use crate::snapshot::{
 use crate::trace::Hook;
 
 use super::super::netfilter::HookState;
+use super::super::pkt_type;
 use super::super::skb::Sender;
 use super::super::tcp_options::{self, HasOption};
 use super::super::walk::Walk;
@@ -44,7 +45,7 @@ pub(super) fn ask(walk: &Walk, state: &HookState, one: &Match) -> Answer {
         Match::Dscp(test) => Answer::from(test.of(packet.ip.tos >> 2 == test.value)),
         Match::Ecn(ecn) => ecn_mt(packet, *ecn),
         Match::Iprange(iprange) => Answer::from(iprange_mt(packet, iprange)),
-        Match::PktType(test) => Answer::from(test.of(pkt_type(packet) == test.value)),
+        Match::PktType(test) => Answer::from(test.of(pkt_type(walk) == test.value)),
         Match::MacSource(test) => match link_source(walk) {
             Ok(source) => Answer::from(source.is_some_and(|source| test.of(source == test.value))),
             Err(what) => Answer::unknown(what),
@@ -191,10 +192,11 @@ fn iprange_mt(packet: &Packet, iprange: &IprangeMatch) -> bool {
 
 /// `skb->pkt_type`, of a packet that the rules see: one for another host has been dropped, or is being bridged, which
 /// makes it one for this host.
-fn pkt_type(packet: &Packet) -> PktType {
-    match packet.link.map(|link| link.destination) {
-        Some(MacAddr::BROADCAST) => PktType::Broadcast,
-        Some(group) if group.is_multicast() => PktType::Multicast,
+fn pkt_type(walk: &Walk) -> PktType {
+    let by_address = || walk.packet().link.and_then(|link| pkt_type::PktType::of_group(link.destination));
+    match walk.skb.pkt_type.or_else(by_address) {
+        Some(pkt_type::PktType::Broadcast) => PktType::Broadcast,
+        Some(pkt_type::PktType::Multicast) => PktType::Multicast,
         _ => PktType::Unicast,
     }
 }
@@ -202,7 +204,7 @@ fn pkt_type(packet: &Packet) -> PktType {
 /// The source address of the frame (`mac_mt` in `xt_mac.c`): `None` where it has none, an error where it is unknown.
 pub(in super::super) fn link_source(walk: &Walk) -> Result<Option<MacAddr>, String> {
     match (link(walk), walk.skb.sender) {
-        (Err(_), Sender::Given(sender) | Sender::Neighbour(sender, _)) => {
+        (Err(_), Sender::Given(sender) | Sender::Neighbour(sender, ..)) => {
             walk.ask_sender();
             Ok(Some(sender))
         }

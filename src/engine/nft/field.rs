@@ -198,13 +198,15 @@ fn transport(packet: &Packet, header: Header, field: HeaderField) -> Option<u128
 /// The frame's addresses. A packet that came in by no device has no frame, and ends the rule.
 fn ether(walk: &Walk, run: &Run<'_>, field: HeaderField) -> Result<Field, Break> {
     let packet = run.packet(walk);
+    let dev = header_device(walk, run)?;
     if field == HeaderField::Type {
         return Ok(Ok(if packet.ip.destination.is_ipv4() { 0x0800 } else { 0x86dd }));
     }
-    let dev = header_device(walk, run)?;
     let address = match field {
         HeaderField::Saddr => match packet.link {
             Some(link) => Some(link.source),
+            // What leaves has its device's address by then.
+            None if run.info.state.hook == Hook::Egress => walk.netns().link(dev).and_then(|link| link.lladdr),
             None => link_source(walk).ok().flatten(),
         },
         HeaderField::Daddr => packet.link.map(|link| link.destination),

@@ -25,10 +25,11 @@ mod write;
 
 use crate::net::IfName;
 use crate::snapshot::nft::{ChainKind, NftVerdict, Statement};
-use crate::snapshot::{ChainPolicy, Nft, NftChain, NftFamily, NftTable};
+use crate::snapshot::{ChainPolicy, HookEntry, HookFn, Nft, NftChain, NftFamily, NftTable};
 use crate::trace::{Hook, Reason};
 
 use super::end::{End, Stage};
+use super::hook_order::call_in_order;
 use super::netfilter::HookState;
 use super::walk::Walk;
 pub use certainty::{nft_certainty, nft_unmodelled};
@@ -133,23 +134,25 @@ fn run(
     (indev, outdev): (Option<&IfName>, Option<&IfName>),
     sees: impl Fn(&mut Walk, &NftTable, &NftChain) -> bool,
 ) -> Stage<()> {
-    let Some(nft) = &walk.netns().netfilter.nft else { return Ok(()) };
-    let chains = nft.base_chains(families, hook);
-    if chains.is_empty() {
+    let netfilter = &walk.netns().netfilter;
+    let Some(nft) = &netfilter.nft else { return Ok(()) };
+    let mut entries = netfilter.frame_entries(families, hook);
+    if entries.is_empty() {
         return Ok(());
     }
+    let chain_of = |entry: &HookEntry| match entry.call {
+        HookFn::Chain(place) => nft.chain(place),
+        _ => None,
+    };
+    entries.retain(|entry| chain_of(entry).is_some_and(|(table, chain)| sees(walk, table, chain)));
     let family = walk.packet().family();
     let state = HookState { hook, family, indev: indev.cloned(), outdev: outdev.cloned() };
     walk.skb.in_pieces = is_in_pieces(walk, hook);
-    for (_, table, chain) in chains {
-        if sees(walk, table, chain) {
-            nft_do_chain(walk, nft, table, chain, &state)?;
-        }
-        if walk.skb.send_by.is_some() {
-            break;
-        }
-    }
-    Ok(())
+    call_in_order(walk, &state, &entries, &|walk, entry| match chain_of(entry) {
+        // A frame that a rule has taken is not seen by those behind it.
+        Some((table, chain)) if walk.skb.send_by.is_none() => nft_do_chain(walk, nft, table, chain, &state),
+        _ => Ok(()),
+    })
 }
 
 /// Whether the chains of a device or a bridge see each piece of a packet for itself: a device has them before anything

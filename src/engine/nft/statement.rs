@@ -371,7 +371,7 @@ impl<'a> Run<'a> {
         let bare = walk.netns().link(&dev).is_some_and(|link| matches!(link.kind, LinkKind::Tun { tap: false }));
         let unreachable = if self.packet(walk).ip.destination.is_ipv4() { 3 } else { 1 };
         let is_error = matches!(self.packet(walk).transport, Transport::Icmp { kind, .. } if kind == unreachable);
-        let what = "the kernel is one whose devices and bridges answer no ICMP error with another";
+        let what = "the kernel is one whose devices and bridges answer no 'unreachable' with another";
         !(to_group || bare || is_error && walk.choose_unknown(what, Some(self.rule.evidence)))
     }
 

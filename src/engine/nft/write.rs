@@ -31,6 +31,13 @@ pub(in super::super) struct Written {
     state: State,
 }
 
+impl Written {
+    /// The set that it is in.
+    pub(in super::super) fn set(&self) -> (NetnsId, &str, &str, &str) {
+        (self.netns, self.family.as_str(), &self.table, &self.set)
+    }
+}
+
 /// What became of an element.
 #[derive(Clone, Debug)]
 pub(in super::super) enum State {

@@ -113,7 +113,7 @@ fn fixed(hook: Hook) -> &'static [(i32, Fixed)] {
 /// iptables' tables, nft's chains and the kernel's own at a hook.
 fn entries(netfilter: &Netfilter, family: Family, hook: Hook) -> Vec<HookEntry> {
     let tracks = netfilter.needs_conntrack(family);
-    let mut all = native_chains(netfilter, family, hook, |kind| kind != ChainKind::Nat);
+    let mut all = native_chains(netfilter, &ip_families(family), hook, |kind| kind != ChainKind::Nat);
     for (priority, fixed) in fixed(hook) {
         match fixed {
             Fixed::Table(name) => add_tables(&mut all, netfilter, (family, hook), (*priority, name)),
@@ -128,7 +128,7 @@ fn entries(netfilter: &Netfilter, family: Family, hook: Hook) -> Vec<HookEntry> 
 /// The nat tables and nft's nat chains at a hook (`nf_nat_inet_fn` in `net/netfilter/nf_nat_core.c`).
 fn nat(netfilter: &Netfilter, family: Family, hook: Hook) -> Vec<HookEntry> {
     let priority = if matches!(hook, Hook::Input | Hook::Postrouting) { 100 } else { -100 };
-    let mut all = native_chains(netfilter, family, hook, |kind| kind == ChainKind::Nat);
+    let mut all = native_chains(netfilter, &ip_families(family), hook, |kind| kind == ChainKind::Nat);
     add_tables(&mut all, netfilter, (family, hook), (priority, "nat"));
     find_rivals(netfilter, &mut all);
     all
@@ -166,10 +166,22 @@ fn add_tables(
     }
 }
 
+/// The chains of devices or bridges at a hook.
+pub(super) fn frame_entries(netfilter: &Netfilter, families: &[NftFamily], hook: Hook) -> Vec<HookEntry> {
+    let mut all = native_chains(netfilter, families, hook, |_| true);
+    find_rivals(netfilter, &mut all);
+    all
+}
+
+/// The families of nft whose chains see an IP family's packets at the hooks of the stack.
+fn ip_families(family: Family) -> [NftFamily; 2] {
+    [NftFamily::of(family), NftFamily::Inet]
+}
+
 /// nft's own base chains at a hook, of some types.
 fn native_chains(
     netfilter: &Netfilter,
-    family: Family,
+    families: &[NftFamily],
     hook: Hook,
     is_wanted: impl Fn(ChainKind) -> bool,
 ) -> Vec<HookEntry> {
@@ -178,7 +190,7 @@ fn native_chains(
         let hook = chain.hook.as_ref().filter(|hook| is_wanted(hook.kind))?;
         Some(HookEntry::new(HookFn::Chain(place), hook.priority.unwrap_or(i32::MIN), Some(place)))
     };
-    nft.base_chains(&[NftFamily::of(family), NftFamily::Inet], hook).into_iter().filter_map(entry).collect()
+    nft.base_chains(families, hook).into_iter().filter_map(entry).collect()
 }
 
 /// Finds the entries whose order is not known. Entries of one priority stand together.

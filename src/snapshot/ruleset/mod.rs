@@ -123,6 +123,12 @@ impl Netfilter {
         self.hooks.get_or_init(|| HookEntries::new(self)).get(family, hook, false)
     }
 
+    /// nft's chains of devices or bridges at a hook, in the order in which the kernel calls them.
+    #[must_use]
+    pub fn frame_entries(&self, families: &[NftFamily], hook: Hook) -> Vec<HookEntry> {
+        hooks::frame_entries(self, families, hook)
+    }
+
     /// The nat tables and nft's nat chains of a family at a hook, in the order in which they are asked.
     pub fn nat_entries(&self, family: Family, hook: Hook) -> &[HookEntry] {
         self.hooks.get_or_init(|| HookEntries::new(self)).get(family, hook, true)
