@@ -26,6 +26,7 @@ const KEYS: &[&str] = &[
     "ipv4/icmp_ratemask",
     "ipv4/ip_default_ttl",
     "ipv4/ip_forward",
+    "ipv4/ip_forward_update_priority",
     "ipv4/ip_forward_use_pmtu",
     "ipv4/ip_local_port_range",
     "ipv4/ip_no_pmtu_disc",
