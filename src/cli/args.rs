@@ -4,13 +4,12 @@
 mod capture;
 mod cluster;
 mod decode;
+mod packet;
 
 use std::ffi::OsString;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::net::{MacAddr, calendar};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -20,6 +19,7 @@ pub(super) use capture::{AlongFormat, Capture};
 
 pub(super) use cluster::{Cleanup, Cluster, NodeAccess, Nodes, Place};
 pub(super) use decode::{Decode, DecodeFormat};
+pub(super) use packet::{PacketOptions, Proto};
 
 /// What happened to this packet, and why: walks packets through a snapshot of a flannel Kubernetes cluster as Linux
 /// would.
@@ -424,84 +424,6 @@ Examples:
   flowtrace explain --context prod -n shop client svc/web:80 --save case/";
 
 // Their brackets would be links in comments.
-const IP_OPTIONS: &str = "\
-Options in the IPv4 header: nop, end, ra (router alert), rr[:PLACES] (record route), ts[:PLACES] and tsaddr[:PLACES] \
-(timestamps), lsrr:IP/IP and ssrr:IP/IP (source routes), joined by commas, or bytes in hexadecimal; as on the wire, \
-where TO is the present destination";
-const EXT_HEADERS: &str = "\
-Extension headers of IPv6, in their order: hop[:ra|:HEX], dst[:HEX] (options in hexadecimal), \
-route[:TYPE/LEFT[/IP...]], frag[:ID] (a fragment header that splits nothing), ah[:SPI]";
-
-/// What the packet looks like.
-#[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Packet")]
-#[group(skip)]
-pub(super) struct PacketOptions {
-    /// IPv4 only
-    #[arg(short = '4', conflicts_with = "ipv6")]
-    pub(super) ipv4: bool,
-    /// IPv6 only
-    #[arg(short = '6')]
-    pub(super) ipv6: bool,
-    /// The protocol [default: the service's; tcp where TO has a port; else an ICMP echo]
-    #[arg(long, value_enum, ignore_case = true)]
-    pub(super) proto: Option<Proto>,
-    /// The destination port, as in TO:PORT
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(super) port: Option<u16>,
-    /// The source port [default: 40000]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(super) sport: Option<u16>,
-    /// The address that the sender's socket is bound to
-    #[arg(long, value_name = "IP")]
-    pub(super) source: Option<IpAddr>,
-    /// The IP packet's total length [default: 84 for ICMP, 60 for the others, and the headers of --ip-options or
-    /// --ext-headers]
-    #[arg(long, value_name = "BYTES")]
-    pub(super) size: Option<u32>,
-    /// Set "don't fragment" (always so in IPv6)
-    #[arg(long)]
-    pub(super) df: bool,
-    /// Time to live, or hop limit [default: 64]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
-    pub(super) ttl: Option<u8>,
-    /// The TOS octet, or the traffic class
-    #[arg(long, value_name = "N", value_parser = number::<u8>)]
-    pub(super) tos: Option<u8>,
-    /// The ICMP type [default: an echo request]
-    #[arg(long, value_name = "N")]
-    pub(super) icmp_type: Option<u8>,
-    /// The ICMP code [default: 0]
-    #[arg(long, value_name = "N")]
-    pub(super) icmp_code: Option<u8>,
-    /// The TCP flags, joined by commas [default: SYN]
-    #[arg(long, value_name = "FLAGS", value_parser = tcp_flags)]
-    pub(super) tcp_flags: Option<u8>,
-    /// The firewall mark that the sender's socket sets
-    #[arg(long, value_name = "N", value_parser = number::<u32>)]
-    pub(super) mark: Option<u32>,
-    /// What the packet carries behind its transport header, for rules that look into it
-    #[arg(long, value_name = "HEX|@FILE")]
-    pub(super) payload: Option<String>,
-    #[arg(long, value_name = "OPTION[,...]|HEX", help = IP_OPTIONS)]
-    pub(super) ip_options: Option<String>,
-    #[arg(long, value_name = "HEADER[,...]", help = EXT_HEADERS)]
-    pub(super) ext_headers: Option<String>,
-    /// When the packet is sent, for rules that ask for the time: 2026-11-23T07:15:59Z
-    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
-    pub(super) time: Option<i64>,
-    /// The user that the sender runs as, for rules that ask for the owner
-    #[arg(long, value_name = "N", value_parser = number::<u32>)]
-    pub(super) uid: Option<u32>,
-    /// The sender's group
-    #[arg(long, value_name = "N", value_parser = number::<u32>)]
-    pub(super) gid: Option<u32>,
-    /// The source address of the frame that comes in from outside or by --at, for rules that ask for it [default: that of
-    /// the neighbour entry for FROM on the device]
-    #[arg(long, value_name = "ADDR", value_parser = link_address)]
-    pub(super) mac: Option<MacAddr>,
-}
-
 /// `--per`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Per {
@@ -510,15 +432,6 @@ pub(super) enum Per {
     Flow,
     /// Every packet by itself
     Packet,
-}
-
-/// `--proto`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Proto {
-    Icmp,
-    Tcp,
-    Udp,
-    Sctp,
 }
 
 /// `--state`.
@@ -559,16 +472,6 @@ pub(super) enum Color {
     Never,
 }
 
-/// A number, decimal or with `0x`.
-fn number<T: TryFrom<u32>>(text: &str) -> Result<T, String> {
-    let number = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(hex) => u32::from_str_radix(hex, 16),
-        None => text.parse(),
-    };
-    let number = number.map_err(|_| "a number is wanted, such as 16384 or 0x4000".to_owned())?;
-    T::try_from(number).map_err(|_| "the number is too large".to_owned())
-}
-
 /// How long something may take, in seconds: at most a day.
 fn time_limit(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().filter(|seconds| (1..=86_400).contains(seconds));
@@ -590,37 +493,6 @@ fn nanoseconds(text: &str) -> Result<i64, String> {
     possible.ok_or_else(|| "seconds are wanted, such as 2 or 0.5, at most 3600".to_owned())
 }
 
-/// A moment as RFC 3339 writes it.
-fn time(text: &str) -> Result<i64, String> {
-    calendar::moment(text).ok_or_else(|| "a date and a time are wanted, such as 2026-11-23T07:15:59Z".to_owned())
-}
-
-/// Six octets, as iproute2 prints them. No frame comes from a group.
-fn link_address(text: &str) -> Result<MacAddr, String> {
-    let address = text.parse().ok().filter(|address: &MacAddr| !address.is_multicast() && *address != MacAddr::ZERO);
-    address.ok_or_else(|| "the address of one device is wanted, such as 02:42:ac:11:00:02".to_owned())
-}
-
-/// Flags as iptables writes them: `SYN,ACK`, or `NONE`.
-fn tcp_flags(text: &str) -> Result<u8, String> {
-    let mut flags = 0;
-    for name in text.split(',') {
-        flags |= match name.to_ascii_uppercase().as_str() {
-            "FIN" => 0x01,
-            "SYN" => 0x02,
-            "RST" => 0x04,
-            "PSH" => 0x08,
-            "ACK" => 0x10,
-            "URG" => 0x20,
-            "ECE" => 0x40,
-            "CWR" => 0x80,
-            "NONE" => 0,
-            _ => return Err("the flags are FIN, SYN, RST, PSH, ACK, URG, ECE and CWR, or NONE".to_owned()),
-        };
-    }
-    Ok(flags)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -630,13 +502,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Typed::command().debug_assert();
-    }
-
-    #[test]
-    fn numbers_and_flags_are_read() {
-        assert_eq!(number::<u32>("0x4000"), Ok(0x4000));
-        assert!(number::<u8>("256").is_err());
-        assert_eq!(tcp_flags("syn,ACK"), Ok(0x12));
-        assert!(tcp_flags("SIN").is_err());
     }
 }
