@@ -15,6 +15,7 @@ use super::error::{self, Cause};
 use super::gaps::Gaps;
 use super::input::{is_answered, netif_receive_skb};
 use super::ip_options::Echo;
+use super::neigh;
 use super::on_bridge;
 use super::options;
 use super::output::{ip_local_out, pieces, send, send_kernel};
@@ -347,7 +348,7 @@ impl<'s> Course<'s, '_> {
     fn receive_asked(&mut self, netns: NetnsId, device: &IfName, packet: Packet) -> Leg {
         self.sender = match self.given.mac {
             Some(mac) => Sender::Given(mac),
-            None => neighbour(self.snapshot, netns, device, packet.ip.source),
+            None => neigh::sender(self.snapshot, netns, device, packet.ip.source),
         };
         self.receive(netns, device, packet, 0)
     }
@@ -455,17 +456,6 @@ impl<'s> Course<'s, '_> {
         let trace = Trace { steps, verdict: end.verdict, reason: end.reason };
         Leg { trace, packet, netns: place.netns, unknown_port, cause, doubt, echo }
     }
-}
-
-/// Who sends what comes in by a device: the neighbour that has the source address there, if the snapshot's table knows
-/// its link address. A bridge has the neighbours of its ports.
-fn neighbour(snapshot: &Snapshot, netns: NetnsId, device: &IfName, source: IpAddr) -> Sender {
-    let namespace = snapshot.netns(netns);
-    let dev = namespace.link(device).and_then(|link| link.master.as_ref()).unwrap_or(device);
-    let is_it = |neigh: &&Neigh| neigh.dev == *dev && neigh.address == source && neigh.state.is_valid() && !neigh.proxy;
-    let known = namespace.neighs.iter().flatten().filter(is_it);
-    let mut known = known.filter_map(|neigh| Some(Sender::Neighbour(neigh.lladdr?, source, neigh.evidence)));
-    known.next().unwrap_or(Sender::Unknown)
 }
 
 /// The next hop that a frame's destination address stands for, by the neighbour table.

@@ -21,8 +21,6 @@ use super::walk::{Walk, Why};
 const MOST_ORDERS: usize = 120;
 /// So many orders more than can be tried are counted.
 const TOO_MANY: usize = MOST_ORDERS + 1;
-/// After so many steps a packet goes round.
-const FAR: usize = 600;
 /// So many ways of one order are compared at most.
 const MOST_WAYS: usize = 64;
 
@@ -67,7 +65,7 @@ fn choose_order<'e>(
         walk.doubt(format!("{what}; too many orders are possible to try them all"), evidence.first().copied());
     }
     // A packet that goes round has met the same chains before.
-    if orders.len() == TOO_MANY || walk.steps().len() > FAR {
+    if orders.len() == TOO_MANY || walk.goes_round() {
         return listed;
     }
     let is_one_or_other = orders.len() == 2;
@@ -93,7 +91,10 @@ fn choose_order<'e>(
     }
     if rules.len() > 1 {
         let (what, evidence) = not_listed(walk, state, &listed);
-        walk.gap(format!("{what}; which rules the packet meets is told as if it were the first of them"), evidence);
+        walk.gap(
+            format!("{what}; the packet comes to the same end, and the rules that it meets are shown as listed"),
+            evidence,
+        );
     }
     listed
 }

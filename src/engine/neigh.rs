@@ -19,11 +19,22 @@ use super::link::{self, Reach};
 use super::ndisc::{self, Unheard};
 use super::obstacle;
 use super::route::Dst;
-use super::skb::{DevRef, NextHopOnLink};
+use super::skb::{DevRef, NextHopOnLink, Sender};
 use super::sysctl;
 use super::underlay;
 use super::unread;
 use super::walk::{Walk, Why};
+
+/// Who sends what comes in by a device: the neighbour that has the source address there, if the snapshot's table knows
+/// its link address. A bridge has the neighbours of its ports.
+pub(super) fn sender(snapshot: &Snapshot, netns: NetnsId, device: &IfName, source: IpAddr) -> Sender {
+    let namespace = snapshot.netns(netns);
+    let dev = namespace.link(device).and_then(|link| link.master.as_ref()).unwrap_or(device);
+    let is_it = |neigh: &&Neigh| neigh.dev == *dev && neigh.address == source && neigh.state.is_valid() && !neigh.proxy;
+    let known = namespace.neighs.iter().flatten().filter(is_it);
+    let mut known = known.filter_map(|neigh| Some(Sender::Neighbour(neigh.lladdr?, source, neigh.evidence)));
+    known.next().unwrap_or(Sender::Unknown)
+}
 
 /// Gives the frame its addresses and hands it to the device (`ip_finish_output2`, `neigh_resolve_output`).
 pub(super) fn neigh_output(walk: &mut Walk, dst: &Dst) -> Stage<Next> {

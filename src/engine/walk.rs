@@ -240,11 +240,16 @@ impl<'s> Walk<'s> {
         self.packet.length -= before - self.packet.extensions.length();
     }
 
+    /// Whether the packet has come so far that it must be going round: a straight way has fewer steps.
+    pub(super) fn goes_round(&self) -> bool {
+        const STRAIGHT: usize = 600;
+        self.steps.len() > STRAIGHT
+    }
+
     /// Whether the packet has been at this device before and looked the same.
     pub(super) fn is_loop(&mut self, netns: NetnsId, device: &IfName) -> bool {
-        // A loop needs more steps than a straight way has; until then nothing is worth remembering.
-        const STRAIGHT: usize = 600;
-        self.steps.len() > STRAIGHT && !self.seen.insert((netns, device.clone(), format!("{:?}", self.packet)))
+        // Until then nothing is worth remembering.
+        self.goes_round() && !self.seen.insert((netns, device.clone(), format!("{:?}", self.packet)))
     }
 
     /// The lengths that rules see: the packet's or, where they see pieces, that of the first piece, which is the one
