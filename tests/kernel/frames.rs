@@ -15,20 +15,7 @@ use crate::lab::situations::two_nodes;
 
 /// A datagram past the router.
 fn datagram(port: u16) -> Crafted {
-    Crafted {
-        local: false,
-        source: [192, 0, 2, 99].into(),
-        destination: [198, 51, 100, 7].into(),
-        payload: Payload::Udp { source: 4000, destination: port },
-        ttl: 17,
-        tos: 0x20,
-        df: false,
-        data: 20,
-        mss: true,
-        mark: 0,
-        options: &[],
-        extensions: &[],
-    }
+    Crafted { payload: Payload::Udp { source: 4000, destination: port }, ttl: 17, tos: 0x20, ..Crafted::datagram() }
 }
 
 fn in_ipv6(packet: Crafted) -> Crafted {

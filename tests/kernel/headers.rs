@@ -10,20 +10,8 @@ use crate::lab::rules::router::{Router, Rules};
 
 /// An echo request to the router's own address.
 fn echo(options: &'static [u8]) -> Crafted {
-    Crafted {
-        local: false,
-        source: [192, 0, 2, 99].into(),
-        destination: [192, 0, 2, 10].into(),
-        payload: Payload::Icmp { kind: 8, code: 0, id: 7 },
-        ttl: 64,
-        tos: 0,
-        df: false,
-        data: 56,
-        mss: true,
-        mark: 0,
-        options,
-        extensions: &[],
-    }
+    let payload = Payload::Icmp { kind: 8, code: 0, id: 7 };
+    Crafted { destination: [192, 0, 2, 10].into(), payload, data: 56, options, ..Crafted::datagram() }
 }
 
 /// The same in IPv6.

@@ -13,7 +13,7 @@ use crate::lab::build::Lab;
 use crate::lab::explain::program;
 use crate::lab::flannel::FlannelBackend;
 use crate::lab::judge::Folder;
-use crate::lab::machine::Taker;
+use crate::lab::machine::{Taker, on_machine};
 use crate::lab::ready;
 use crate::lab::situations::{POD1, two_nodes};
 use crate::lab::traffic::{Datagrams, Stream};
@@ -50,7 +50,7 @@ fn capture(lab: &Lab, folder: &Path, words: &str, work: impl FnOnce()) -> Output
     let line = format!("exec {} capture {words} --duration 4 2>{}", program.display(), said.display());
     let (done, output) = mpsc::channel();
     std::thread::scope(|scope| {
-        scope.spawn(|| done.send(lab.on_node("n1", &["sh", "-c", &line])));
+        scope.spawn(|| done.send(on_machine(lab.netns("n1"), &lab.sandboxes("n1"), &["sh", "-c", &line])));
         let began = Instant::now();
         let told = || fs::read_to_string(&said).unwrap_or_default();
         while !told().contains("capturing on ") {
@@ -285,7 +285,7 @@ fn what_is_not_on_the_node_is_said_to_be_missing() {
     let program = program();
     let refused = |words: &str, wanted: &[&str]| {
         let line = format!("exec {} capture --node n1 {words}", program.display());
-        let output = lab.on_node("n1", &["sh", "-c", &line]).unwrap();
+        let output = on_machine(lab.netns("n1"), &lab.sandboxes("n1"), &["sh", "-c", &line]).unwrap();
         let told = text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{told}");
         assert!(wanted.iter().all(|word| told.contains(word)), "{told}");

@@ -5,27 +5,9 @@ use std::collections::BTreeSet;
 
 use flowtrace::trace::{Answer, Path, Verdict};
 
-use crate::lab::rules::craft::{Crafted, Payload};
+use crate::lab::rules::craft::Crafted;
 use crate::lab::rules::judge::through;
 use crate::lab::rules::router::Router;
-
-/// A datagram from one side of the router to the other.
-fn datagram() -> Crafted {
-    Crafted {
-        local: false,
-        source: [192, 0, 2, 99].into(),
-        destination: [198, 51, 100, 7].into(),
-        payload: Payload::Udp { source: 4000, destination: 53 },
-        ttl: 64,
-        tos: 0,
-        df: false,
-        data: 20,
-        mss: true,
-        mark: 0,
-        options: &[],
-        extensions: &[],
-    }
-}
 
 fn chain(table: &str, hook: &str, rules: &str) -> String {
     format!("table ip {table} {{\n chain c {{\n  type filter hook {hook}\n {rules}\n }}\n}}\n")
@@ -43,7 +25,7 @@ fn both(steps: [(&str, &str); 2]) -> Option<[(Answer, bool); 2]> {
         let tables = "table ip a { }\ntable ip b { }\n";
         let steps: Vec<(&str, &str)> = std::iter::once(("nft", tables)).chain(steps).collect();
         router.load_steps(&steps).expect("rules that are taken");
-        let (answer, difference) = through(&mut router, &datagram()).expect("an answer");
+        let (answer, difference) = through(&mut router, &Crafted::datagram()).expect("an answer");
         (answer, difference.is_none())
     };
     Some([asked(steps), asked([steps[1], steps[0]])])
@@ -148,7 +130,7 @@ fn three_tables_have_as_many_ways_as_ends() {
         let mut router = Router::new(0).expect("the stage");
         let steps: Vec<(&str, &str)> = order.iter().map(|at: &usize| ("nft", &*chains[*at])).collect();
         router.load_steps(&steps).expect("rules that are taken");
-        let (answer, difference) = through(&mut router, &datagram()).expect("an answer");
+        let (answer, difference) = through(&mut router, &Crafted::datagram()).expect("an answer");
         assert_eq!(difference, None);
         // Marked by the one, by the first and then the second, or by these and then dropped.
         assert_eq!(answer.paths.len(), 3, "{order:?}");
@@ -171,7 +153,7 @@ fn chains_of_a_device_have_no_listed_order_either() {
     for steps in [[&marks, &asks], [&asks, &marks]] {
         let mut router = Router::new(0).expect("the stage");
         router.load_steps(&steps.map(|step| ("nft", &**step))).expect("rules that are taken");
-        let (answer, difference) = through(&mut router, &datagram()).expect("an answer");
+        let (answer, difference) = through(&mut router, &Crafted::datagram()).expect("an answer");
         assert_eq!(difference, None);
         let verdicts: BTreeSet<_> = answer.paths.iter().map(|path| format!("{:?}", path.forward.verdict)).collect();
         assert_eq!(verdicts.into_iter().collect::<Vec<_>>(), ["Dropped", "Left"]);
@@ -191,10 +173,10 @@ fn of_five_tables_every_order_is_tried_and_of_six_none_is_taken_for_granted() {
     let five = [marks, other("c"), other("d"), other("e"), asks];
     let mut router = Router::new(0).expect("the stage");
     router.load_steps(&five.each_ref().map(|step| ("nft", &**step))).expect("rules that are taken");
-    let (answer, difference) = through(&mut router, &datagram()).expect("an answer");
+    let (answer, difference) = through(&mut router, &Crafted::datagram()).expect("an answer");
     assert_eq!((difference, answer.paths.len()), (None, 2));
     router.load_steps(&[("nft", &other("f"))]).expect("rules that are taken");
-    let (answer, _) = through(&mut router, &datagram()).expect("an answer");
+    let (answer, _) = through(&mut router, &Crafted::datagram()).expect("an answer");
     assert_eq!(answer.paths[0].forward.verdict, Verdict::Undetermined);
 }
 
@@ -205,7 +187,7 @@ fn a_later_piece_is_asked_for_ports_that_it_does_not_have() {
         return;
     }
     let mut router = Router::new(0).expect("the stage");
-    let packet = Crafted { data: 1500, ..datagram() };
+    let packet = Crafted { data: 1500, ..Crafted::datagram() };
     let rule = chain("t", "forward priority 0; policy accept;", "udp dport 1000-65535 ip ttl set 33");
     router.load_steps(&[("nft", &rule)]).expect("rules that are taken");
     let (answer, difference) = through(&mut router, &packet).expect("an answer");

@@ -13,20 +13,9 @@ use crate::lab::rules::router::{Router, Rules, link};
 fn datagram(source: &str) -> Crafted {
     let source: std::net::IpAddr = source.parse().expect("an address");
     let destination = if source.is_ipv4() { "198.51.100.7" } else { "2001:db8:2::7" };
-    Crafted {
-        local: false,
-        source,
-        destination: destination.parse().expect("an address"),
-        payload: Payload::Udp { source: 20_000, destination: 80 },
-        ttl: 64,
-        tos: 0,
-        df: false,
-        data: 4,
-        mss: true,
-        mark: 0,
-        options: &[],
-        extensions: &[],
-    }
+    let payload = Payload::Udp { source: 20_000, destination: 80 };
+    let destination = destination.parse().expect("an address");
+    Crafted { source, destination, payload, data: 4, ..Crafted::datagram() }
 }
 
 const DROPPED: bool = true;

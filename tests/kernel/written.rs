@@ -10,20 +10,8 @@ use crate::lab::rules::router::{Router, Rules};
 
 /// A SYN past the router, with a maximum segment size of 1460 or without any option.
 fn syn(mss: bool) -> Crafted {
-    Crafted {
-        local: false,
-        source: [192, 0, 2, 99].into(),
-        destination: [198, 51, 100, 7].into(),
-        payload: Payload::Tcp { source: 20_000, destination: 80, flags: 2 },
-        ttl: 64,
-        tos: 0,
-        df: false,
-        data: 0,
-        mss,
-        mark: 0,
-        options: &[],
-        extensions: &[],
-    }
+    let payload = Payload::Tcp { source: 20_000, destination: 80, flags: 2 };
+    Crafted { payload, data: 0, mss, ..Crafted::datagram() }
 }
 
 /// The same in IPv6.

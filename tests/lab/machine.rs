@@ -133,12 +133,6 @@ impl Lab {
         Ok(())
     }
 
-    /// Runs a program on a node.
-    #[allow(dead_code, reason = "only live captures are run so, and not every build has them")]
-    pub fn on_node(&self, node: &str, command: &[&str]) -> Result<Output, String> {
-        on_machine(self.netns(node), &self.sandboxes(node), command)
-    }
-
     /// The pods of a node.
     pub fn sandboxes(&self, node: &str) -> Vec<Sandbox<'_>> {
         self.scenario.spaces.iter().filter_map(|space| self.sandbox(space, node)).collect()

@@ -93,6 +93,24 @@ pub struct Crafted {
 }
 
 impl Crafted {
+    /// A datagram from one side of the router to the other.
+    pub fn datagram() -> Self {
+        Self {
+            local: false,
+            source: [192, 0, 2, 99].into(),
+            destination: [198, 51, 100, 7].into(),
+            payload: Payload::Udp { source: 4000, destination: 53 },
+            ttl: 64,
+            tos: 0,
+            df: false,
+            data: 20,
+            mss: true,
+            mark: 0,
+            options: &[],
+            extensions: &[],
+        }
+    }
+
     /// The IP protocol number.
     pub fn protocol(&self) -> u8 {
         match self.payload {
