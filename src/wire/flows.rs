@@ -1,20 +1,19 @@
 //! Conversations: what two ends have sent to each other, by the innermost packets.
 //!
-//! A conversation costs about 140 bytes: its own 120, and the places of the index that finds it.
+//! A conversation costs about 110 bytes: its own 88, and the places of the index that finds it; one of IPv6 32 more.
 
 mod kept;
 mod nests;
 
-use std::hash::{BuildHasher as _, Hash, Hasher};
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::hash::BuildHasher as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use foldhash::fast::RandomState;
 
-use kept::Kept;
-use nests::Nests;
+use kept::{Kept, Segment};
+use nests::{Nests, Told};
 
-use super::{Decoded, Frame, Headers, Tcp, Time, Tunnel};
+use super::{Decoded, Frame, Glance, Headers, Tcp, Time, Tunnel};
 use crate::net::Protocol;
 
 /// A place of the index that leads nowhere.
@@ -25,54 +24,67 @@ const IPV6: u8 = 2;
 /// It has ports.
 const PORTS: u8 = 4;
 
-/// An address: its upper and its lower half. Of IPv4 there is an upper half only.
-type Address = [u64; 2];
-
 /// Two ends and a protocol. The lesser end stands first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Key {
-    ends: [Address; 2],
+    /// Addresses of IPv4; of IPv6 a place in [`Flows::wide`].
+    ends: [u32; 2],
     ports: [u16; 2],
     protocol: u8,
     /// [`IPV6`] and [`PORTS`].
     marks: u8,
 }
 
-impl Hash for Key {
-    /// Nearly all are of IPv4, whose addresses fit into one word.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let [[from, from_low], [to, to_low]] = self.ends;
-        let [from_port, to_port] = self.ports;
-        if self.marks & IPV6 == 0 {
-            state.write_u64(from << 32 | to);
-        } else {
-            for half in [from, from_low, to, to_low] {
-                state.write_u64(half);
-            }
-        }
-        let rest = u32::from(from_port) << 16 | u32::from(to_port);
-        state.write_u64(u64::from(rest) << 16 | u64::from(self.protocol) << 8 | u64::from(self.marks));
+impl Key {
+    /// All of it but the ends.
+    #[inline]
+    fn rest(self) -> u64 {
+        let [one, other] = self.ports.map(u64::from);
+        one << 32 | other << 16 | u64::from(self.protocol) << 8 | u64::from(self.marks)
+    }
+
+    /// All of it, for the hash.
+    #[inline]
+    fn words(self) -> (u64, u64) {
+        let [one, other] = self.ends.map(u64::from);
+        (one << 32 | other, self.rest())
     }
 }
 
 /// So many packets are met before they are counted.
 const AHEAD: usize = 32;
 
-/// What counts of a packet.
+/// What counts of a packet of IPv4.
 #[derive(Debug)]
 struct Met {
     key: Key,
     hash: u64,
-    direction: usize,
-    tunnels: u16,
-    tcp: Option<Tcp>,
+    seen: Seen,
+}
+
+/// What counts of a packet beside the conversation that it is of.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// Nanoseconds since 1970; `None` where the capture has no time.
+    time: Option<i64>,
     length: u32,
-    time: Option<Time>,
+    segment: Option<Segment>,
+    tunnels: u16,
+    /// From the lesser end to the other one, or back.
+    is_back: bool,
+}
+
+impl Seen {
+    #[inline]
+    fn new(frame: &Frame<'_>, tcp: Option<Tcp>, tunnels: u16, is_back: bool) -> Self {
+        let time = frame.time.map(Time::since_epoch);
+        Self { time, length: frame.length, segment: tcp.map(Segment::new), tunnels, is_back }
+    }
 }
 
 /// What two ends have sent to each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flow {
+pub struct Flow<'a> {
     /// The protocol above IP.
     pub protocol: Protocol,
     /// Who sent the first packet.
@@ -94,17 +106,21 @@ pub struct Flow {
     /// Segments that carried only what had been sent before, and filled no gap.
     pub retransmissions: u32,
     /// The tunnels that carried it, each as its nest, outermost first; an empty one where it was not in a tunnel.
-    pub tunnels: Arc<[Vec<Tunnel>]>,
+    pub tunnels: &'a [Vec<Tunnel>],
 }
 
 /// All conversations of a capture, in the order of their first packets.
 #[derive(Debug)]
 pub struct Flows {
     kept: Vec<Kept>,
+    /// The ends of those of IPv6.
+    wide: Vec<[Ipv6Addr; 2]>,
     /// Places of `kept`, from 1, below the upper half of the hash, whose last bits say where to look.
     index: Vec<u64>,
     hasher: RandomState,
     nests: Nests,
+    /// What the nests' numbers mean, once all packets are counted.
+    told: Told,
     /// Packets that are not counted yet.
     met: Vec<Met>,
     /// Packets that are in no conversation: they have no IP header.
@@ -115,9 +131,11 @@ impl Default for Flows {
     fn default() -> Self {
         Self {
             kept: Vec::new(),
+            wide: Vec::new(),
             index: vec![FREE; 1024],
             hasher: RandomState::default(),
             nests: Nests::default(),
+            told: Told::default(),
             met: Vec::with_capacity(AHEAD),
             others: 0,
         }
@@ -127,13 +145,44 @@ impl Default for Flows {
 impl Flows {
     /// Takes a packet into account.
     pub fn add(&mut self, frame: &Frame<'_>, decoded: &Decoded<'_>) {
-        let Some((key, direction, packet)) = decoded.innermost().and_then(|packet| key(&packet)) else {
+        let packet = decoded.innermost().and_then(|packet| Some((ends(&packet)?, packet)));
+        let Some(((source, destination, protocol), packet)) = packet else {
             self.others += 1;
             return;
         };
-        let hash = self.hasher.hash_one(key);
+        let (marks, ports) = packet.ports().map_or((0, [0; 2]), |ports| (PORTS, ports.into()));
         let tunnels = self.nests.of(decoded);
-        self.met.push(Met { key, hash, direction, tunnels, tcp: packet.tcp(), length: frame.length, time: frame.time });
+        match (source, destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                let ends = [source, destination].map(Ipv4Addr::to_bits);
+                let (key, is_back) = key(ends, ports, protocol.0, marks);
+                self.meet(key, Seen::new(frame, packet.tcp(), tunnels, is_back));
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                let is_back = (source, ports[0]) > (destination, ports[1]);
+                let seen = Seen::new(frame, packet.tcp(), tunnels, is_back);
+                let ends = if is_back { [destination, source] } else { [source, destination] };
+                let ports = if is_back { [ports[1], ports[0]] } else { ports };
+                self.meet_wide(ends, Key { ends: [0; 2], ports, protocol: protocol.0, marks: marks | IPV6 }, seen);
+            }
+            // Both stand in one header.
+            _ => {}
+        }
+    }
+
+    /// Takes a packet of usual headers into account.
+    #[inline]
+    pub(crate) fn add_usual(&mut self, frame: &Frame<'_>, glance: &Glance<'_>) {
+        let (addresses, ports) = glance.ends();
+        let (key, is_back) = key(addresses, ports, glance.protocol(), PORTS);
+        let tunnels = self.nests.of_vxlan(glance.vni());
+        self.meet(key, Seen::new(frame, glance.tcp(), tunnels, is_back));
+    }
+
+    #[inline]
+    fn meet(&mut self, key: Key, seen: Seen) {
+        let hash = self.hasher.hash_one(key.words());
+        self.met.push(Met { key, hash, seen });
         if self.met.len() >= AHEAD {
             self.settle();
         }
@@ -146,53 +195,73 @@ impl Flows {
         let mask = self.index.len() - 1;
         let mut places = [0; AHEAD];
         for (place, met) in places.iter_mut().zip(&met) {
-            let slot = self.index.get(start(met.hash) & mask);
-            *place = slot.map_or(0, |slot| usize::try_from(slot & 0xffff_ffff).unwrap_or(0));
+            *place = self.index.get(start(met.hash) & mask).copied().map_or(0, place_of);
         }
-        let kept = places.iter().filter_map(|place| self.kept.get(place.wrapping_sub(1)));
+        let kept = places.iter().filter_map(|place| self.kept.get(*place));
         std::hint::black_box(kept.fold(0, |sum, kept| sum ^ kept.touch()));
         for met in &met {
-            self.count(met);
+            let place = match self.find(met.hash, |kept| kept.key == met.key) {
+                Ok(place) => place,
+                Err(at) => self.begin(met.key, met.seen.is_back, met.hash, at),
+            };
+            self.count(place, &met.seen);
         }
         self.met = met;
         self.met.clear();
     }
 
-    fn count(&mut self, met: &Met) {
-        let place = self.find(met.key, met.direction, met.hash);
+    /// Counts a packet of IPv6, after those that were met before.
+    fn meet_wide(&mut self, ends: [Ipv6Addr; 2], key: Key, seen: Seen) {
+        self.settle();
+        let hash = self.hasher.hash_one((ends, key.rest()));
+        let is_it = |kept: &Kept| {
+            let [place, _] = kept.key.ends;
+            kept.key.rest() == key.rest() && self.wide.get(place as usize) == Some(&ends)
+        };
+        let place = match self.find(hash, is_it) {
+            Ok(place) => place,
+            Err(at) => {
+                let wide = u32::try_from(self.wide.len()).unwrap_or(u32::MAX);
+                self.wide.push(ends);
+                self.begin(Key { ends: [wide, 0], ..key }, seen.is_back, hash, at)
+            }
+        };
+        self.count(place, &seen);
+    }
+
+    #[inline]
+    fn count(&mut self, place: usize, seen: &Seen) {
         let Some(kept) = self.kept.get_mut(place) else { return };
-        kept.count(met.length, met.time, met.direction);
-        if let Some(tcp) = &met.tcp {
-            kept.segment(tcp, met.direction);
-        }
-        if kept.tunnels != met.tunnels {
-            kept.tunnels = self.nests.both(kept.tunnels, met.tunnels);
+        kept.count(seen);
+        if kept.tunnels != seen.tunnels {
+            kept.tunnels = self.nests.both(kept.tunnels, seen.tunnels);
         }
     }
 
-    /// The place of the conversation of a key, begun where it is a new one.
-    fn find(&mut self, key: Key, direction: usize, hash: u64) -> usize {
+    /// The place of the conversation with a hash that is the one; else where the index would have it.
+    #[inline]
+    fn find(&self, hash: u64, is_it: impl Fn(&Kept) -> bool) -> Result<usize, usize> {
         let mask = self.index.len() - 1;
         let mut at = start(hash) & mask;
         // A part of the index is free.
         while let Some(slot) = self.index.get(at).copied().filter(|slot| *slot != FREE) {
-            let place = usize::try_from(slot & 0xffff_ffff).unwrap_or(0) - 1;
-            if slot >> 32 == hash >> 32 && self.kept.get(place).is_some_and(|kept| kept.key == key) {
-                return place;
+            let place = place_of(slot);
+            if slot >> 32 == hash >> 32 && self.kept.get(place).is_some_and(&is_it) {
+                return Ok(place);
             }
             at = (at + 1) & mask;
         }
-        self.begin(key, direction, hash, at)
+        Err(at)
     }
 
-    fn begin(&mut self, key: Key, direction: usize, hash: u64, at: usize) -> usize {
+    fn begin(&mut self, key: Key, is_back: bool, hash: u64, at: usize) -> usize {
         let place = self.kept.len();
-        // So many conversations would need 500 GB.
+        // So many conversations would need 400 GB.
         let Ok(number) = u32::try_from(place + 1) else { return usize::MAX };
         if let Some(slot) = self.index.get_mut(at) {
-            *slot = slot_of(hash, number);
+            *slot = hash >> 32 << 32 | u64::from(number);
         }
-        self.kept.push(Kept::new(key, direction));
+        self.kept.push(Kept::new(key, is_back));
         // Fewer free places make for long ways.
         if self.kept.len() * 4 > self.index.len() * 3 {
             self.grow();
@@ -200,65 +269,53 @@ impl Flows {
         place
     }
 
-    /// Makes the index twice as large, anew: beside the old one it would take half as much memory again.
+    /// Makes the index twice as large.
     #[cold]
     fn grow(&mut self) {
         let size = self.index.len() * 2;
-        self.index = Vec::new();
         let mut index = vec![FREE; size];
-        for (number, kept) in (1..).zip(&self.kept) {
-            let hash = self.hasher.hash_one(kept.key);
-            let mut at = start(hash) & (size - 1);
+        for slot in self.index.iter().filter(|slot| **slot != FREE) {
+            let mut at = start(*slot) & (size - 1);
             while index.get(at).is_some_and(|slot| *slot != FREE) {
                 at = (at + 1) & (size - 1);
             }
-            index.get_mut(at).into_iter().for_each(|slot| *slot = slot_of(hash, number));
+            index.get_mut(at).into_iter().for_each(|place| *place = *slot);
         }
         self.index = index;
     }
 
     /// Every conversation.
-    pub fn iter(&mut self) -> impl Iterator<Item = Flow> + '_ {
+    pub fn iter(&mut self) -> impl Iterator<Item = Flow<'_>> {
         self.settle();
-        let tunnels = self.nests.told();
-        self.kept.iter().map(move |kept| kept.told(&tunnels))
+        self.told = self.nests.told();
+        self.kept.iter().map(|kept| kept.told(&self.wide, &self.told))
     }
 }
 
-/// A packet's conversation, and in which of its directions it goes. Nothing for ARP.
-fn key<'a>(packet: &Headers<'a>) -> Option<(Key, usize, Headers<'a>)> {
-    let protocol = packet.protocol()?.0;
-    let (source, destination) = (packet.source()?, packet.destination()?);
-    let ports = packet.ports();
-    let marks = if source.is_ipv6() { IPV6 } else { 0 } | if ports.is_some() { PORTS } else { 0 };
-    let (source_port, destination_port) = ports.unwrap_or_default();
-    let (from, to) = (halves(source), halves(destination));
-    let direction = usize::from((from, source_port) > (to, destination_port));
-    let (ends, ports) = match direction {
-        0 => ([from, to], [source_port, destination_port]),
-        _ => ([to, from], [destination_port, source_port]),
-    };
-    Some((Key { ends, ports, protocol, marks }, direction, *packet))
+/// A packet's ends and the protocol above IP. Nothing for ARP.
+fn ends(packet: &Headers<'_>) -> Option<(IpAddr, IpAddr, Protocol)> {
+    Some((packet.source()?, packet.destination()?, packet.protocol()?))
 }
 
-/// What the index holds of a conversation: its place in `kept`, from 1, below the upper half of its hash.
-fn slot_of(hash: u64, number: u32) -> u64 {
-    hash >> 32 << 32 | u64::from(number)
+/// The conversation of a packet of IPv4, and whether it goes from its second end to its first.
+#[inline]
+fn key([from, to]: [u32; 2], [source, destination]: [u16; 2], protocol: u8, marks: u8) -> (Key, bool) {
+    let is_back = (from, source) > (to, destination);
+    let ends = if is_back { [to, from] } else { [from, to] };
+    let ports = if is_back { [destination, source] } else { [source, destination] };
+    (Key { ends, ports, protocol, marks }, is_back)
+}
+
+/// The place in `kept` that a place of the index leads to; beyond its end where it leads nowhere.
+#[inline]
+fn place_of(slot: u64) -> usize {
+    usize::try_from(slot & 0xffff_ffff).unwrap_or(0).wrapping_sub(1)
 }
 
 /// Where the way through the index begins, of a hash.
+#[inline]
 fn start(hash: u64) -> usize {
     usize::try_from(hash >> 32).unwrap_or(0)
-}
-
-fn halves(address: IpAddr) -> Address {
-    match address {
-        IpAddr::V4(address) => [address.to_bits().into(), 0],
-        IpAddr::V6(address) => {
-            let bits = address.to_bits();
-            [bits >> 64, bits & u128::from(u64::MAX)].map(|half| u64::try_from(half).unwrap_or(0))
-        }
-    }
 }
 
 #[cfg(test)]
@@ -306,7 +363,7 @@ mod tests {
         let packets =
             [segment(false, 2, 99, 0), segment(true, 0x12, 7, 0), segment(false, 0x18, 100, 5), segment(true, 4, 8, 0)];
         let mut flows = flows(&packets);
-        let all: Vec<Flow> = flows.iter().collect();
+        let all: Vec<Flow<'_>> = flows.iter().collect();
         let wanted = Flow {
             protocol: Protocol::TCP,
             source: [10, 0, 0, 9].into(),
@@ -318,7 +375,7 @@ mod tests {
             times: Some((5_000_000_001, 5_000_000_004)),
             resets: 1,
             retransmissions: 0,
-            tunnels: [Vec::new()].into(),
+            tunnels: &[Vec::new()],
         };
         assert_eq!(all, [wanted]);
     }
@@ -353,7 +410,7 @@ mod tests {
         let mut flows = flows(&packets);
         assert_eq!(flows.iter().count(), 10_000);
         assert!(flows.iter().all(|flow| flow.packets == [4, 0]));
-        assert!(std::mem::size_of::<Kept>() <= 120, "{}", std::mem::size_of::<Kept>());
+        assert!(std::mem::size_of::<Kept>() <= 88, "{}", std::mem::size_of::<Kept>());
     }
 
     #[test]
@@ -365,7 +422,7 @@ mod tests {
             [&ip[..], header, &plain].concat()
         };
         let mut flows = flows(&[plain.clone(), outer(4, &[]), outer(47, &[0, 0, 8, 0]), outer(4, &[]), vec![0x60]]);
-        let all: Vec<Flow> = flows.iter().collect();
+        let all: Vec<Flow<'_>> = flows.iter().collect();
         let tunnel = |name| vec![Tunnel { name, vni: None }];
         assert_eq!(*all[0].tunnels, [Vec::new(), tunnel("ipip"), tunnel("gre")]);
         assert_eq!((all.len(), flows.others), (1, 1));

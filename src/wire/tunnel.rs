@@ -20,8 +20,14 @@ const SEQUENCE: u8 = 0x10;
 /// Whether a port is among a few.
 #[inline]
 #[expect(clippy::manual_contains, reason = "they are too few for `contains`, which asks for eight at once")]
-fn has(ports: &[u16], port: u16) -> bool {
+pub(super) fn has(ports: &[u16], port: u16) -> bool {
     ports.iter().any(|known| *known == port)
+}
+
+/// Whether a datagram's ports are those of name servers.
+#[inline]
+pub(super) fn is_dns(source: u16, destination: u16) -> bool {
+    has(&DNS, destination) || has(&DNS, source)
 }
 
 /// The ports whose datagrams are decoded, by their last six bits: of nearly all others these bits tell that they are
@@ -44,7 +50,7 @@ impl Walk<'_> {
         if has(&ports.vxlan, destination) {
             return self.vxlan();
         }
-        if DNS.contains(&destination) || DNS.contains(&source) {
+        if is_dns(source, destination) {
             return self.dns();
         }
         if has(&ports.geneve, destination) {

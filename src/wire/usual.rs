@@ -40,6 +40,24 @@ impl Usual {
         (usize::from(number) < Self::COUNT).then_some(Self(number))
     }
 
+    /// UDP in so many tunnels, of which there are few.
+    #[inline]
+    pub(super) const fn udp(tunnels: u8) -> Self {
+        Self(tunnels * 3)
+    }
+
+    /// DNS over UDP.
+    #[inline]
+    pub(super) const fn dns(tunnels: u8) -> Self {
+        Self(tunnels * 3 + 1)
+    }
+
+    /// TCP.
+    #[inline]
+    pub(super) const fn tcp(tunnels: u8) -> Self {
+        Self(tunnels * 3 + 2)
+    }
+
     /// Its number, below [`Self::COUNT`].
     #[inline]
     pub(crate) fn number(self) -> usize {

@@ -6,7 +6,7 @@ use crate::capture::batch::Batch;
 use crate::capture::several::Several;
 use crate::cli::packed::Packed;
 use crate::render::decode::{AddressNames, Buffer, FlowPainter, FlowView};
-use crate::wire::{Dissector, Flows};
+use crate::wire::{Dissector, Flows, Frame};
 
 use super::legs::name_of;
 use super::plan::Plan;
@@ -47,15 +47,31 @@ fn gather(several: &mut Several, plan: &Plan<'_>, progress: &mut Progress) -> (F
     let (mut point, mut has_points) = (None, false);
     while several.fill(&mut batch) {
         for frame in batch.frames().filter(|frame| plan.wants(frame)) {
-            let decoded = dissector.decode(frame.link_type, frame.bytes, frame.length);
-            if plan.wants_inner(&frame, &decoded) {
-                flows.add(&frame, &decoded);
-                has_points |= *point.get_or_insert(frame.interface) != frame.interface;
+            if !add(&frame, &mut dissector, plan, &mut flows) {
+                continue;
             }
+            has_points |= *point.get_or_insert(frame.interface) != frame.interface;
         }
         progress.tell();
     }
     (flows, has_points)
+}
+
+/// Takes a packet into account; false where it is not wanted.
+#[inline]
+fn add(frame: &Frame<'_>, dissector: &mut Dissector, plan: &Plan<'_>, flows: &mut Flows) -> bool {
+    if plan.inner.is_none()
+        && let Some(glance) = dissector.glance(frame)
+    {
+        flows.add_usual(frame, &glance);
+        return true;
+    }
+    let decoded = dissector.decode(frame.link_type, frame.bytes, frame.length);
+    let is_wanted = plan.wants_inner(frame, &decoded);
+    if is_wanted {
+        flows.add(frame, &decoded);
+    }
+    is_wanted
 }
 
 fn show(flows: &mut Flows, plan: &Plan<'_>, view: FlowView, mut sink: Packed, notes: &[String]) -> io::Result<()> {

@@ -7,7 +7,7 @@ use crate::capture::batch::Batch;
 use crate::capture::{Direction, Point, Reception};
 use crate::render::decode::{Buffer, Painter, Shown, View};
 use crate::trace::Way;
-use crate::wire::{Checked, Decoded, Dissector, Frame, Gathering, Reassembler, Whole};
+use crate::wire::{Checked, Decoded, Dissector, Frame, Gathering, Glance, Reassembler, Whole};
 
 /// One that decodes and shows batches; each thread has one.
 pub(super) struct Worker<'a> {
@@ -16,6 +16,8 @@ pub(super) struct Worker<'a> {
     reassembler: Option<Reassembler>,
     pen: Pen<'a>,
     left: Option<u64>,
+    /// Whether packets of usual headers are shown after one look at these.
+    hurries: bool,
 }
 
 /// How packets are shown.
@@ -55,9 +57,11 @@ impl<'a> Worker<'a> {
         let is_read = matches!(plan.form, Form::Text(View::Line | View::Tree));
         let asked = plan.extra.checksums || plan.extra.fragments || legs.is_some();
         let is_plain = !is_read && !asked && matches!(form, Shape::Text { .. });
+        let is_quick = matches!(&form, Shape::Text { painter, .. } if painter.is_quick());
         let pen = Pen { plan, form, legs, is_plain, checked: Vec::new(), remarks: Vec::new() };
         let reassembler = plan.extra.fragments.then(Reassembler::default);
-        Self { plan, dissector: Dissector::new(plan.ports.clone()), reassembler, pen, left: plan.count }
+        let hurries = is_plain && is_quick && plan.inner.is_none();
+        Self { plan, dissector: Dissector::new(plan.ports.clone()), reassembler, pen, left: plan.count, hurries }
     }
 
     /// Shows the packets of a batch; false where no more are wanted.
@@ -100,6 +104,12 @@ impl<'a> Worker<'a> {
     #[inline]
     fn packet(&mut self, found: Found<'_>) -> bool {
         let frame = found.frame;
+        if self.hurries
+            && let Some(glance) = self.dissector.glance(&frame)
+            && self.pen.put_usual(&frame, &glance)
+        {
+            return true;
+        }
         let decoded = self.dissector.decode(frame.link_type, frame.bytes, frame.length);
         if let Some(reassembler) = &mut self.reassembler {
             if let Some(gathered) = reassembler.add(frame.interface, frame.number, &decoded) {
@@ -191,6 +201,15 @@ impl Pen<'_> {
     fn is_whole(&mut self, whole: &Whole) {
         if let Shape::Packets { packets, .. } = &mut self.form {
             packets.is_whole(whole.numbers.len());
+        }
+    }
+
+    /// Shows a packet of usual headers; false where it takes more than a look at these.
+    #[inline]
+    fn put_usual(&mut self, frame: &Frame<'_>, glance: &Glance<'_>) -> bool {
+        match &mut self.form {
+            Shape::Text { painter, out } => painter.usual(frame, glance, out),
+            Shape::Packets { .. } => false,
         }
     }
 

@@ -27,6 +27,12 @@ impl Clock {
         out.byte(b'Z');
     }
 
+    /// What [`Self::date`] puts before the fraction of a second; `None` where its year has not four digits.
+    #[inline]
+    pub(super) fn before_fraction(&mut self, seconds: i64) -> Option<[u8; 20]> {
+        (self.seconds == Some(seconds) || self.turn(seconds)).then_some(self.date)
+    }
+
     /// The digits of a second that is not before 1970, and a dot behind them.
     #[inline]
     pub(super) fn epoch(&mut self, seconds: i64) -> ([u8; 16], usize) {

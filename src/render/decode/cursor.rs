@@ -110,6 +110,18 @@ impl<'a> Cursor<'a> {
         self.put([a, b, c, behind], 4);
     }
 
+    /// Puts in six digits.
+    #[inline(always)]
+    pub(super) fn microseconds(&mut self, microseconds: u32) {
+        self.put(six(microseconds).to_le_bytes(), 6);
+    }
+
+    /// Puts in blanks up to a place of the row, if it is no further and fewer than 64 are missing.
+    #[inline(always)]
+    pub(super) fn pad(&mut self, to: usize) {
+        self.put([b' '; 64], to.saturating_sub(self.at));
+    }
+
     /// Puts in an IPv4 address and one character behind it.
     #[inline(always)]
     pub(super) fn ipv4(&mut self, address: u32, behind: u8) {

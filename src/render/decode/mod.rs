@@ -25,7 +25,7 @@ pub use flows::{FlowPainter, FlowView};
 pub use record::Style as RecordStyle;
 pub use told::{AddressNames, PathLeg, Told, comments};
 
-use crate::wire::{Checked, Decoded, Frame};
+use crate::wire::{Checked, Decoded, Frame, Glance};
 use clock::Clock;
 
 /// A packet that is shown.
@@ -128,6 +128,19 @@ impl Painter {
         if self.extra.bytes {
             hex::dump(shown.decoded.bytes, out);
         }
+    }
+
+    /// Whether packets of usual headers have a faster way.
+    #[must_use]
+    pub fn is_quick(&self) -> bool {
+        matches!(self.view, View::Fields(_, Columns::Tabs)) && !self.extra.bytes
+    }
+
+    /// A packet of usual headers, where [`Self::is_quick`]; false, and nothing is shown, where it takes more than a look at
+    /// these.
+    #[inline]
+    pub(crate) fn usual(&mut self, frame: &Frame<'_>, glance: &Glance<'_>, out: &mut Buffer) -> bool {
+        self.row.put_usual(frame, glance, &mut self.clock, out)
     }
 
     /// How many bytes of the first packet's text separate it from one before it, and are left off.

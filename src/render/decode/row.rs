@@ -8,7 +8,7 @@ use super::record::value;
 use super::shape::{Form, Shape, Value};
 use super::text::is_plain;
 use super::{Buffer, Columns, Shown};
-use crate::wire::{Kind, Layer, Usual};
+use crate::wire::{Frame, Glance, Kind, Layer, Usual};
 
 /// So many shapes of packets are kept beside the usual ones, each at the place that its headers lead to.
 const SHAPES: usize = 64;
@@ -60,10 +60,37 @@ impl Row {
         }
         // A header that is not all there is read up to where it ends.
         is_usual &= shape.fits(shown.decoded.bytes) && shown.decoded.flaw.is_none();
-        if !is_usual || !fast_row(shape, fields, shown, clock, scratch, out) {
+        let packet = Packet { frame: shown.frame, bytes: shown.decoded.bytes, message: &[], shown: Some(shown) };
+        if !is_usual || !fast_row(shape, fields, &packet, clock, scratch, out) {
             slow_row(fields, *columns, shown, clock, out);
         }
     }
+
+    /// The row of a packet of usual headers; false, and nothing is put in, where it takes more than a look at these, or no
+    /// packet like it was put in before.
+    #[inline]
+    pub(super) fn put_usual(
+        &mut self,
+        frame: &Frame<'_>,
+        glance: &Glance<'_>,
+        clock: &mut Clock,
+        out: &mut Buffer,
+    ) -> bool {
+        let Self { fields, shapes, scratch, .. } = self;
+        let Some(shape) = shapes.get(glance.usual.number()) else { return false };
+        let packet = Packet { frame, bytes: glance.bytes, message: glance.payload(), shown: None };
+        shape.is_quick() && shape.fits(glance.bytes) && fast_row(shape, fields, &packet, clock, scratch, out)
+    }
+}
+
+/// What a row is put together of.
+struct Packet<'a> {
+    frame: &'a Frame<'a>,
+    bytes: &'a [u8],
+    /// The DNS message of a packet of usual headers that has one.
+    message: &'a [u8],
+    /// All that is known of a packet of any headers.
+    shown: Option<&'a Shown<'a>>,
 }
 
 /// The place of packets with these headers.
@@ -78,31 +105,33 @@ fn place(layers: &[Layer]) -> usize {
 fn fast_row(
     shape: &Shape,
     fields: &[Field],
-    shown: &Shown<'_>,
+    packet: &Packet<'_>,
     clock: &mut Clock,
     scratch: &mut Buffer,
     out: &mut Buffer,
 ) -> bool {
-    let frame = shown.frame;
+    let frame = packet.frame;
     out.line(|line| {
         let mut is_whole = true;
         for (form, values) in &shape.runs {
             match form {
-                Form::Ipv4 => each(values, shown, line, |line, word, value| line.ipv4(word, value.behind)),
+                Form::Ipv4 => each(values, packet, line, |line, word, value| line.ipv4(word, value.behind)),
                 Form::Octet => {
-                    each(values, shown, line, |line, word, value| line.octet(word.to_be_bytes()[0], value.behind));
+                    each(values, packet, line, |line, word, value| line.octet(word.to_be_bytes()[0], value.behind));
                 }
-                Form::Small => each(values, shown, line, |line, word, value| line.small(word >> 16, value.behind)),
+                Form::Small => each(values, packet, line, |line, word, value| line.small(word >> 16, value.behind)),
                 Form::Number => {
-                    each(values, shown, line, |line, word, value| line.number(part(word, value), value.behind));
+                    each(values, packet, line, |line, word, value| line.number(part(word, value), value.behind));
                 }
-                Form::Hex => each(values, shown, line, |line, word, value| line.hex16(part(word, value), value.behind)),
+                Form::Hex => {
+                    each(values, packet, line, |line, word, value| line.hex16(part(word, value), value.behind))
+                }
                 Form::FrameLength => {
-                    each(values, shown, line, |line, _, value| line.number(frame.length, value.behind));
+                    each(values, packet, line, |line, _, value| line.number(frame.length, value.behind));
                 }
                 _ => {
                     for value in values {
-                        is_whole &= other(value, fields, shown, clock, scratch, line);
+                        is_whole &= other(value, fields, packet, clock, scratch, line);
                         line.tabs(value.tabs.into());
                     }
                 }
@@ -117,10 +146,10 @@ fn fast_row(
 
 /// Puts in values that are met in nearly every packet, and what stands behind each: of four bytes of the packet.
 #[inline]
-fn each(values: &[Value], shown: &Shown<'_>, line: &mut Cursor<'_>, put: impl Fn(&mut Cursor<'_>, u32, &Value)) {
+fn each(values: &[Value], packet: &Packet<'_>, line: &mut Cursor<'_>, put: impl Fn(&mut Cursor<'_>, u32, &Value)) {
     for value in values {
         let at = value.at as usize;
-        let bytes = shown.decoded.bytes.get(at..at + 4).and_then(<[u8]>::first_chunk);
+        let bytes = packet.bytes.get(at..at + 4).and_then(<[u8]>::first_chunk);
         put(line, bytes.map_or(0, |bytes| u32::from_be_bytes(*bytes)), value);
         line.tabs(value.tabs.into());
     }
@@ -137,33 +166,33 @@ fn part(word: u32, value: &Value) -> u32 {
 fn other(
     value: &Value,
     fields: &[Field],
-    shown: &Shown<'_>,
+    packet: &Packet<'_>,
     clock: &mut Clock,
     scratch: &mut Buffer,
     line: &mut Cursor<'_>,
 ) -> bool {
-    match (value.form, shown.frame.time, u32::try_from(shown.frame.number)) {
+    match (value.form, packet.frame.time, u32::try_from(packet.frame.number)) {
         (Form::FrameNumber, _, Ok(number)) => line.number(number, value.behind),
         (Form::Epoch, Some(time), _) if (0..MOST_SECONDS).contains(&time.seconds) => {
             line.words(clock.epoch(time.seconds));
             line.nanoseconds(time.nanoseconds, value.behind);
         }
-        (Form::DnsName, ..) => match name(message(value, shown), line.room()) {
+        (Form::DnsName, ..) => match name(message(value, packet), line.room()) {
             Some(size) => {
                 line.forth(size);
                 line.put([value.behind], 1);
             }
-            None => return rarer(value, fields, shown, clock, scratch, line),
+            None => return rarer(value, fields, packet, clock, scratch, line),
         },
-        _ => return rarer(value, fields, shown, clock, scratch, line),
+        _ => return rarer(value, fields, packet, clock, scratch, line),
     }
     true
 }
 
 /// The bytes of a DNS message.
 #[inline]
-fn message<'a>(value: &Value, shown: &Shown<'a>) -> &'a [u8] {
-    let bytes = shown.decoded.bytes;
+fn message<'a>(value: &Value, packet: &Packet<'a>) -> &'a [u8] {
+    let Packet { bytes, shown: Some(shown), .. } = packet else { return packet.message };
     let layer = shown.decoded.layers.get(value.at as usize);
     layer.and_then(|layer| bytes.get(layer.start as usize..(layer.end as usize).min(bytes.len()))).unwrap_or_default()
 }
@@ -173,11 +202,16 @@ fn message<'a>(value: &Value, shown: &Shown<'a>) -> &'a [u8] {
 fn rarer(
     value: &Value,
     fields: &[Field],
-    shown: &Shown<'_>,
+    packet: &Packet<'_>,
     clock: &mut Clock,
     scratch: &mut Buffer,
     line: &mut Cursor<'_>,
 ) -> bool {
+    if value.form == Form::Nothing {
+        line.put([value.behind], 1);
+        return true;
+    }
+    let Some(shown) = packet.shown else { return false };
     scratch.clear();
     let is_there = slow_value(value, fields, shown, clock, scratch);
     let fits = line.bytes(scratch.text());
@@ -186,7 +220,7 @@ fn rarer(
 }
 
 fn slow_value(value: &Value, fields: &[Field], shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) -> bool {
-    let Some(field) = fields.get(value.field as usize).filter(|_| value.form != Form::Nothing) else { return true };
+    let Some(field) = fields.get(value.field as usize) else { return true };
     let Source::Header(_, part) = field.source else {
         said(field.source, shown, clock, out);
         return true;
@@ -284,7 +318,7 @@ pub(super) fn take<const N: usize>(bytes: &[u8], at: u8) -> Option<[u8; N]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Dissector, Frame, LinkType, Ports};
+    use crate::wire::{Dissector, LinkType, Ports};
 
     /// The row of an address that was asked for so often.
     fn row(count: usize) -> String {

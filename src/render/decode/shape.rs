@@ -15,6 +15,8 @@ pub(super) struct Shape {
     pub(super) runs: Vec<(Form, Vec<Value>)>,
     /// How many bytes of a packet must be there.
     needed: usize,
+    /// Whether all values have a fast way.
+    is_quick: bool,
 }
 
 /// A value that is put in, and what stands behind it.
@@ -100,9 +102,10 @@ impl Shape {
         if longest > LONGEST || layers.iter().any(|layer| layer.kind == Kind::Quote) {
             needed = usize::MAX;
         }
+        let is_quick = !layers.is_empty() && !values.iter().any(|value| matches!(value.form, Form::Frame | Form::Rare));
         let runs = values.chunk_by(|one, other| one.form == other.form);
         let runs = runs.filter_map(|run| Some((run.first()?.form, run.to_vec()))).collect();
-        Self { headers: layers.iter().map(|layer| (layer.kind, layer.start)).collect(), runs, needed }
+        Self { headers: layers.iter().map(|layer| (layer.kind, layer.start)).collect(), runs, needed, is_quick }
     }
 
     /// Whether what was captured of a packet of this shape holds all values.
@@ -116,6 +119,12 @@ impl Shape {
     pub(super) fn is_of(&self, layers: &[Layer]) -> bool {
         self.headers.len() == layers.len()
             && self.headers.iter().zip(layers).all(|(header, layer)| *header == (layer.kind, layer.start))
+    }
+
+    /// Whether it is of any packets, and all values have a fast way.
+    #[inline]
+    pub(super) fn is_quick(&self) -> bool {
+        self.is_quick
     }
 
     /// Whether it is of any packets.

@@ -1,15 +1,15 @@
 //! A conversation as it is kept.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::nests::{NO_SET, Told};
-use super::{Address, Flow, IPV6, Key, PORTS};
+use super::{Flow, IPV6, Key, PORTS, Seen};
 use crate::net::Protocol;
-use crate::wire::{Tcp, Time};
+use crate::wire::Tcp;
 
-const RESET: u16 = 0x04;
-const SYN: u16 = 0x02;
-const FIN: u16 = 0x01;
+const RESET: u8 = 0x04;
+const SYN: u8 = 0x02;
+const FIN: u8 = 0x01;
 
 /// The flow's first packet went from its second end to its first.
 const BACKWARDS: u8 = 1;
@@ -17,6 +17,23 @@ const BACKWARDS: u8 = 1;
 const TIMED: u8 = 8;
 /// A direction's next sequence number is known: this, or this shifted by one.
 const SEQUENCE: u8 = 16;
+
+/// What counts of a TCP header.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Segment {
+    sequence: u32,
+    payload: u32,
+    /// The flags' last eight bits.
+    flags: u8,
+}
+
+impl Segment {
+    #[inline]
+    pub(super) fn new(tcp: Tcp) -> Self {
+        let [_, flags] = tcp.flags.to_be_bytes();
+        Self { sequence: tcp.sequence, payload: tcp.payload, flags }
+    }
+}
 
 /// A conversation as it is kept: the numbers of both directions, that from the lesser end first.
 #[derive(Clone, Debug)]
@@ -40,7 +57,7 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    pub(super) fn new(key: Key, direction: usize) -> Self {
+    pub(super) fn new(key: Key, is_back: bool) -> Self {
         Self {
             packets: [0; 2],
             bytes: [0; 2],
@@ -53,7 +70,7 @@ impl Kept {
             retransmissions: 0,
             key,
             tunnels: NO_SET,
-            state: if direction == 1 { BACKWARDS } else { 0 },
+            state: if is_back { BACKWARDS } else { 0 },
         }
     }
 
@@ -64,22 +81,30 @@ impl Kept {
         first ^ u64::from(self.key.protocol)
     }
 
-    pub(super) fn count(&mut self, length: u32, time: Option<Time>, direction: usize) {
+    /// Counts a packet of it.
+    #[inline]
+    pub(super) fn count(&mut self, seen: &Seen) {
+        let direction = usize::from(seen.is_back);
         if let (Some(packets), Some(bytes)) = (self.packets.get_mut(direction), self.bytes.get_mut(direction)) {
             *packets += 1;
-            *bytes += u64::from(length);
+            *bytes += u64::from(seen.length);
         }
-        let Some(time) = time.map(Time::since_epoch) else { return };
-        if self.state & TIMED == 0 {
-            (self.first, self.last) = (time, time);
-            self.state |= TIMED;
+        if let Some(time) = seen.time {
+            if self.state & TIMED == 0 {
+                (self.first, self.last) = (time, time);
+                self.state |= TIMED;
+            }
+            self.first = self.first.min(time);
+            self.last = self.last.max(time);
         }
-        self.first = self.first.min(time);
-        self.last = self.last.max(time);
+        if let Some(segment) = &seen.segment {
+            self.segment(segment, direction);
+        }
     }
 
     /// Follows the sequence numbers of a direction.
-    pub(super) fn segment(&mut self, tcp: &Tcp, direction: usize) {
+    #[inline]
+    fn segment(&mut self, tcp: &Segment, direction: usize) {
         self.resets = self.resets.saturating_add(u32::from(tcp.flags & RESET != 0));
         // SYN and FIN take a number each.
         let marks = u32::from(tcp.flags & SYN != 0) + u32::from(tcp.flags & FIN != 0);
@@ -135,9 +160,10 @@ impl Kept {
         }
     }
 
-    /// `tunnels` has those of each set.
-    pub(super) fn told(&self, tunnels: &Told) -> Flow {
-        let mut ends = self.key.ends.map(|halves| self.address(halves));
+    /// `wide` has the ends of those of IPv6, `tunnels` the tunnels of each set.
+    #[inline]
+    pub(super) fn told<'a>(&self, wide: &[[Ipv6Addr; 2]], tunnels: &'a Told) -> Flow<'a> {
+        let mut ends = self.ends(wide);
         let mut ports = self.key.ports.map(|port| (self.key.marks & PORTS != 0).then_some(port));
         let (mut packets, mut bytes) = (self.packets, self.bytes);
         if self.state & BACKWARDS != 0 {
@@ -162,11 +188,12 @@ impl Kept {
         }
     }
 
-    fn address(&self, [high, low]: Address) -> IpAddr {
-        if self.key.marks & IPV6 != 0 {
-            return IpAddr::from((u128::from(high) << 64 | u128::from(low)).to_be_bytes());
+    #[inline]
+    fn ends(&self, wide: &[[Ipv6Addr; 2]]) -> [IpAddr; 2] {
+        let [place, _] = self.key.ends;
+        match wide.get(place as usize) {
+            Some(ends) if self.key.marks & IPV6 != 0 => ends.map(IpAddr::V6),
+            _ => self.key.ends.map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits))),
         }
-        let [_, _, _, _, octets @ ..] = high.to_be_bytes();
-        IpAddr::from(octets)
     }
 }

@@ -1,7 +1,6 @@
 //! The tunnels that conversations are carried by: few, but each conversation may be carried by several.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
@@ -41,7 +40,7 @@ pub(super) struct Nests {
     last: Option<(Nest, u16)>,
     /// What that packet's headers were, and what they say of tunnels.
     headers: Vec<Header>,
-    /// The sets of usual packets: by their VNI from 1 on, or 0 without a tunnel, at the place of its last digits.
+    /// The sets of packets in one VXLAN tunnel: by the VNI from 1 on, or 0 without a tunnel, at the place of its last digits.
     usual: [(u32, u16); USUAL],
 }
 
@@ -49,22 +48,26 @@ pub(super) struct Nests {
 type Header = (Kind, u32);
 
 impl Nests {
-    /// The set of a packet's own nest.
+    /// The set of a packet that is in one VXLAN tunnel with a VNI, or in no tunnel.
     #[inline]
-    pub(super) fn of(&mut self, decoded: &Decoded<'_>) -> u16 {
-        let Some(number) = number(decoded) else { return self.look(decoded) };
-        let place = number as usize % USUAL;
-        match self.usual.get(place) {
+    pub(super) fn of_vxlan(&mut self, vni: Option<u32>) -> u16 {
+        let number = vni.map_or(0, |vni| vni + 1);
+        match self.usual.get(number as usize % USUAL) {
             Some((known, set)) if *known == number && *set != NO_SET => *set,
-            _ => {
-                let set = self.look(decoded);
-                self.usual.get_mut(place).into_iter().for_each(|known| *known = (number, set));
-                set
-            }
+            _ => self.learn(vni, number),
         }
     }
 
-    fn look(&mut self, decoded: &Decoded<'_>) -> u16 {
+    #[cold]
+    fn learn(&mut self, vni: Option<u32>, number: u32) -> u16 {
+        let tunnel = vni.map(|vni| Tunnel { name: Kind::Vxlan.name(), vni: Some(vni) });
+        let set = self.set(vec![[tunnel, None, None, None]]);
+        self.usual.get_mut(number as usize % USUAL).into_iter().for_each(|known| *known = (number, set));
+        set
+    }
+
+    /// The set of a packet's own nest.
+    pub(super) fn of(&mut self, decoded: &Decoded<'_>) -> u16 {
         let headers = decoded.layers.iter().map(|layer| header(decoded.bytes, *layer));
         // The next packet is most often in the same tunnel.
         if let Some((_, set)) = self.last
@@ -123,30 +126,27 @@ impl Nests {
     pub(super) fn told(&self) -> Told {
         let nest = |nest: &Nest| nest.iter().flatten().copied().collect();
         let sets = self.sets.iter().map(|nests| nests.iter().map(nest).collect()).collect();
-        Told { sets, others: [vec![Tunnel { name: "others", vni: None }]].into() }
+        Told { sets, ..Told::default() }
     }
-}
-
-/// The VNI of a usual packet from 1 on, or 0 where it has no tunnel; `None` of any other packet, and within several
-/// tunnels.
-#[inline]
-fn number(decoded: &Decoded<'_>) -> Option<u32> {
-    let usual = decoded.usual.filter(|usual| usual.tunnels() < 2)?;
-    let Some(place) = usual.tunnel() else { return Some(0) };
-    let start = decoded.layers.get(place)?.start as usize;
-    Some((u32_at(decoded.bytes, start + 4)? >> 8) + 1)
 }
 
 /// The tunnels of every set.
 #[derive(Debug)]
 pub(super) struct Told {
-    sets: Vec<Arc<[Vec<Tunnel>]>>,
-    others: Arc<[Vec<Tunnel>]>,
+    sets: Vec<Vec<Vec<Tunnel>>>,
+    others: [Vec<Tunnel>; 1],
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self { sets: Vec::new(), others: [vec![Tunnel { name: "others", vni: None }]] }
+    }
 }
 
 impl Told {
-    pub(super) fn of(&self, set: u16) -> Arc<[Vec<Tunnel>]> {
-        let place = usize::from(set).checked_sub(1);
-        Arc::clone(place.and_then(|place| self.sets.get(place)).unwrap_or(&self.others))
+    #[inline]
+    pub(super) fn of(&self, set: u16) -> &[Vec<Tunnel>] {
+        let set = usize::from(set).checked_sub(1).and_then(|place| self.sets.get(place));
+        set.map_or(&self.others, Vec::as_slice)
     }
 }
