@@ -1,6 +1,6 @@
 //! Conversations: what two ends have sent to each other, by the innermost packets.
 //!
-//! A conversation costs about 110 bytes: its own 88, and the places of the index that finds it; one of IPv6 32 more.
+//! A conversation costs about 110 bytes: its own 96, and the places of the index that finds it; one of IPv6 32 more.
 
 mod kept;
 mod nests;
@@ -259,7 +259,7 @@ impl Flows {
         // So many conversations would need 400 GB.
         let Ok(number) = u32::try_from(place + 1) else { return usize::MAX };
         if let Some(slot) = self.index.get_mut(at) {
-            *slot = hash >> 32 << 32 | u64::from(number);
+            *slot = slot_of(hash, number);
         }
         self.kept.push(Kept::new(key, is_back));
         // Fewer free places make for long ways.
@@ -269,19 +269,29 @@ impl Flows {
         place
     }
 
-    /// Makes the index twice as large.
+    /// Makes the index twice as large, anew: beside the old one it would take half as much memory again.
     #[cold]
     fn grow(&mut self) {
         let size = self.index.len() * 2;
+        self.index = Vec::new();
         let mut index = vec![FREE; size];
-        for slot in self.index.iter().filter(|slot| **slot != FREE) {
-            let mut at = start(*slot) & (size - 1);
+        for (number, kept) in (1..).zip(&self.kept) {
+            let hash = self.hash(kept.key);
+            let mut at = start(hash) & (size - 1);
             while index.get(at).is_some_and(|slot| *slot != FREE) {
                 at = (at + 1) & (size - 1);
             }
-            index.get_mut(at).into_iter().for_each(|place| *place = *slot);
+            index.get_mut(at).into_iter().for_each(|slot| *slot = slot_of(hash, number));
         }
         self.index = index;
+    }
+
+    fn hash(&self, key: Key) -> u64 {
+        let [place, _] = key.ends;
+        match self.wide.get(place as usize) {
+            Some(ends) if key.marks & IPV6 != 0 => self.hasher.hash_one((ends, key.rest())),
+            _ => self.hasher.hash_one(key.words()),
+        }
     }
 
     /// Every conversation.
@@ -304,6 +314,12 @@ fn key([from, to]: [u32; 2], [source, destination]: [u16; 2], protocol: u8, mark
     let ends = if is_back { [to, from] } else { [from, to] };
     let ports = if is_back { [destination, source] } else { [source, destination] };
     (Key { ends, ports, protocol, marks }, is_back)
+}
+
+/// What the index holds of a conversation: its place in `kept`, from 1, below the upper half of its hash.
+#[inline]
+fn slot_of(hash: u64, number: u32) -> u64 {
+    hash >> 32 << 32 | u64::from(number)
 }
 
 /// The place in `kept` that a place of the index leads to; beyond its end where it leads nowhere.
@@ -410,7 +426,7 @@ mod tests {
         let mut flows = flows(&packets);
         assert_eq!(flows.iter().count(), 10_000);
         assert!(flows.iter().all(|flow| flow.packets == [4, 0]));
-        assert!(std::mem::size_of::<Kept>() <= 88, "{}", std::mem::size_of::<Kept>());
+        assert!(std::mem::size_of::<Kept>() <= 96, "{}", std::mem::size_of::<Kept>());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Packets built header by header.
 
+use std::net::IpAddr;
+
 use super::*;
 
 /// A packet that grows from the inside out.
@@ -382,8 +384,11 @@ fn garbled(number: u64) -> (Vec<u8>, u32) {
         vlan.vxlan(3).ipv4(17, NODE_A, NODE_B).ethernet(0x800),
         Built::new(b"abc").ipv4(4, A, B).before(&[0, 0, 8, 0]).ipv4(47, A, B).ethernet(0x800),
         flannel().vxlan(2).ipv4(17, A, B).ethernet(0x800),
+        Built::new(b"tcp").tcp(1, 443).ipv4(6, A, B).ethernet(0x800),
+        Built::new(&[0; 12]).udp(1, 53).ipv4(17, A, B).ethernet(0x800),
+        Built::new(&[0; 12]).udp(53, 1).ipv4(17, A, B).ethernet(0x800).vxlan(2).ipv4(17, A, B).ethernet(0x800),
     ];
-    let mut bytes = kinds[usize::try_from(number % 6).unwrap()].0.clone();
+    let mut bytes = kinds[usize::try_from(number % 9).unwrap()].0.clone();
     for round in 0..mixed(number) % 4 {
         let random = mixed(number * 4 + round);
         let at = usize::try_from(random >> 8).unwrap() % bytes.len();
@@ -419,6 +424,30 @@ fn hurrying_changes_nothing() {
         }
     }
     assert!(usual.len() >= 4, "{usual:?}");
+}
+
+#[test]
+fn one_look_tells_the_same() {
+    let (mut looked, dissector) = (std::collections::BTreeSet::new(), Dissector::new(Ports::default()));
+    let mut decoder = Dissector::new(Ports::default());
+    for number in 0..60_000 {
+        let (bytes, length) = garbled(number);
+        let frame = Frame { number, time: None, interface: 0, link_type: LinkType::ETHERNET, length, bytes: &bytes };
+        let decoded = decoder.decode(LinkType::ETHERNET, &bytes, length);
+        let Some(glance) = dissector.glance(&frame) else { continue };
+        looked.insert(glance.usual.number());
+        let packet = decoded.innermost().unwrap();
+        let ([source, destination], [source_port, destination_port]) = glance.ends();
+        let addresses = [source, destination].map(|bits| IpAddr::from(bits.to_be_bytes()));
+        let tunnels: Vec<Option<u32>> = decoded.tunnels().map(|tunnel| tunnel.vni).collect();
+        assert_eq!((Some(glance.usual), decoded.flaw), (decoded.usual, None), "{number}: {bytes:02x?}");
+        assert_eq!(addresses.map(Some), [packet.source(), packet.destination()], "{number}: {bytes:02x?}");
+        assert_eq!(Some((source_port, destination_port)), packet.ports(), "{number}: {bytes:02x?}");
+        assert_eq!((Some(glance.protocol()), glance.tcp()), (packet.protocol().map(|it| it.0), packet.tcp()));
+        assert_eq!(glance.payload(), packet.payload(), "{number}: {bytes:02x?}");
+        assert_eq!(glance.vni().map(Some).into_iter().collect::<Vec<_>>(), tunnels, "{number}: {bytes:02x?}");
+    }
+    assert!(looked.len() >= 6, "{looked:?}");
 }
 
 #[test]

@@ -84,6 +84,10 @@ impl FlowPainter {
         if names.is_none() && self.usual_line(flow, out) {
             return;
         }
+        self.rare_line(flow, names, out);
+    }
+
+    fn rare_line(&mut self, flow: &Flow<'_>, names: Option<&AddressNames>, out: &mut Buffer) {
         let start = out.len();
         protocol(flow.protocol, out);
         out.pad_right(start, 10);
@@ -147,7 +151,8 @@ impl FlowPainter {
             line.put(*b"> ", 2);
             usual_end(destination, flow.destination_port, line);
             line.pad(57);
-            for ((there, back), end) in [(packets, 77), (bytes, 95)] {
+            for ((there, back), width) in [(packets, 20), (bytes, 18)] {
+                let end = line.at() + width;
                 line.put([b' '], 1);
                 line.number(there, b' ');
                 line.put(*b"+ ", 2);
@@ -344,6 +349,42 @@ fn words(nest: &[Tunnel], out: &mut Buffer) {
         if let Some(vni) = tunnel.vni {
             out.byte(b' ');
             out.number(vni);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usual_lines_are_what_any_line_is() {
+        let tunnel = |vni| vec![Tunnel { name: "vxlan", vni: Some(vni) }];
+        let nests = [vec![], vec![Vec::new()], vec![tunnel(1)], vec![Vec::new(), tunnel(1), tunnel(0x00ff_ffff)]];
+        let mut painter = FlowPainter::new(FlowView::Table);
+        let numbers = [0_u64, 7, 12_345, 999_999, 1_000_000, u64::from(u32::MAX)];
+        for (round, number) in (0..).zip(numbers.iter().cycle().take(600)) {
+            let octet = |shift: u32| (round * 37 >> shift & 0xff) as u8;
+            let flow = Flow {
+                protocol: [Protocol::TCP, Protocol::UDP, Protocol::ICMP][round % 3],
+                source: [10, octet(0), octet(3), 255].into(),
+                source_port: (round % 4 > 0).then_some(u16::try_from(round * 109).unwrap_or(9)),
+                destination: [octet(1), 0, octet(2), 1].into(),
+                destination_port: (round % 4 > 0).then_some(53),
+                packets: [*number, numbers[round % 5]],
+                bytes: [numbers[round % 4], *number],
+                times: Some((
+                    1_700_000_000_123_456_789 + i64::try_from(round).unwrap() * 77_777_777,
+                    4_000_000_000_987_654_321,
+                )),
+                resets: u32::try_from(round % 3).unwrap(),
+                retransmissions: u32::try_from(round % 7).unwrap(),
+                tunnels: &nests[round % nests.len()],
+            };
+            let (mut fast, mut slow) = (Buffer::default(), Buffer::default());
+            assert!(painter.usual_line(&flow, &mut fast), "{flow:?}");
+            painter.rare_line(&flow, None, &mut slow);
+            assert_eq!(String::from_utf8_lossy(fast.text()), String::from_utf8_lossy(slow.text()));
         }
     }
 }
