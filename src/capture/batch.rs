@@ -117,8 +117,8 @@ impl Batch {
     }
 
     /// Puts in what was left of the batch before.
-    pub(super) fn begin(&mut self, carry: &[u8]) {
-        self.hold(carry.len().max(WINDOW));
+    pub(super) fn begin(&mut self, carry: &[u8], window: usize) {
+        self.hold(carry.len().max(window));
         if let Some(room) = self.bytes.get_mut(..carry.len()) {
             room.copy_from_slice(carry);
         }

@@ -16,6 +16,12 @@ use crate::wire::LinkType;
 /// can't be found.
 pub(super) const LONGEST: usize = 16 << 20;
 
+/// So many bytes are held of captures that are read together, and of each at least so many.
+const TOGETHER: usize = 4 << 20;
+const LEAST: usize = 8 << 10;
+/// So much is read at once of the file itself, to be unpacked.
+const PACKED: usize = 16 << 10;
+
 /// How many notes are kept.
 const MOST_NOTES: usize = 100;
 
@@ -36,6 +42,8 @@ pub struct Reader {
     has_more: bool,
     ended: bool,
     notes: Vec<String>,
+    /// How many bytes are read at once.
+    window: usize,
     points: Arc<Vec<Point>>,
     consumed: Arc<AtomicU64>,
 }
@@ -86,7 +94,7 @@ impl Reader {
     pub fn new(input: impl Read + Send + 'static, file: usize) -> Result<Self, Fault> {
         let consumed = Arc::new(AtomicU64::new(0));
         let counted = Counted { input, count: Arc::clone(&consumed) };
-        let mut input = unpacked(BufReader::with_capacity(64 << 10, counted))?;
+        let mut input = unpacked(BufReader::with_capacity(PACKED, counted))?;
         let mut head = Vec::with_capacity(pcap::FILE_HEADER);
         let mut limited = (&mut input).take(pcap::FILE_HEADER as u64);
         // A packed stream that breaks off early still has its beginning.
@@ -112,15 +120,21 @@ impl Reader {
             has_more: false,
             ended: false,
             notes: Vec::new(),
+            window: WINDOW,
             points,
             consumed,
         })
     }
 
+    /// Reads less at once where so many captures are read together: each holds what it has read until its turn comes.
+    pub(super) fn share(&mut self, captures: usize) {
+        self.window = (TOGETHER / captures.max(1)).clamp(LEAST, WINDOW);
+    }
+
     /// Fills a batch with the next packets; false at the end. What is wrong with the file ends it, and is noted.
     pub fn fill(&mut self, batch: &mut Batch) -> bool {
         batch.clear(self.number + 1);
-        batch.begin(&self.carry);
+        batch.begin(&self.carry, self.window);
         self.carry.clear();
         while batch.records.is_empty() && (!self.ended || self.skip > 0 || self.has_more) {
             self.pass_over(batch);
@@ -150,7 +164,7 @@ impl Reader {
     }
 
     fn read(&mut self, batch: &mut Batch) {
-        match read(&mut self.input, batch.room(WINDOW, self.needed)) {
+        match read(&mut self.input, batch.room(self.window, self.needed)) {
             Ok(0) => self.ended = true,
             Ok(count) => batch.filled += count,
             Err(err) => {

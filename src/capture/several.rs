@@ -49,7 +49,9 @@ impl Open {
 impl Several {
     /// Reads these captures together.
     #[must_use]
-    pub fn new(readers: Vec<Reader>) -> Self {
+    pub fn new(mut readers: Vec<Reader>) -> Self {
+        let count = readers.len();
+        readers.iter_mut().for_each(|reader| reader.share(count));
         let open = |reader| Open { reader, batch: Batch::default(), at: 0, last: Time::default() };
         let mut several = Self {
             files: readers.into_iter().map(open).collect(),

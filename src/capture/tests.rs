@@ -355,6 +355,33 @@ fn several_files_take_turns_by_time() {
     assert!(!several.fill(&mut batch));
 }
 
+/// Of many files little is read at once, so that packets and what stands around them lie across its end.
+#[test]
+fn many_files_are_read_a_little_at_a_time() {
+    let sizes = [0_usize, 1, 60, 1500, 9000, 40_000];
+    let files: Vec<Vec<u8>> = (0..600_u32)
+        .map(|file| {
+            let packets: Vec<(u32, u32, Vec<u8>)> =
+                (0..12).map(|place| (place, file, vec![place as u8; sizes[(file + place) as usize % 6]])).collect();
+            let lent: Vec<(u32, u32, &[u8])> =
+                packets.iter().map(|(seconds, parts, bytes)| (*seconds, *parts, bytes.as_slice())).collect();
+            pcap(0xa1b2_3c4d, false, &lent)
+        })
+        .collect();
+    let readers = files.into_iter().enumerate().map(|(file, bytes)| Reader::new(Cursor::new(bytes), file).unwrap());
+    let mut several = Several::new(readers.collect());
+    let (mut batch, mut count) = (Batch::default(), 0_u32);
+    while several.fill(&mut batch) {
+        for frame in batch.frames() {
+            let (place, file) = (count / 600, count % 600);
+            assert_eq!(frame.time, Some(Time { seconds: place.into(), nanoseconds: file }));
+            assert_eq!(frame.bytes, vec![place as u8; sizes[(file + place) as usize % 6]]);
+            count += 1;
+        }
+    }
+    assert_eq!((count, several.notes()), (7200, Vec::new()));
+}
+
 #[test]
 fn moments_are_apart_by_nanoseconds() {
     let (early, late) = (Time { seconds: -1, nanoseconds: 999_999_999 }, Time { seconds: 0, nanoseconds: 1 });

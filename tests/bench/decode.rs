@@ -95,6 +95,7 @@ pub fn goals(flowtrace: &Path, packets: u32) -> Vec<Goal> {
         bench.ratio("--flows, against tshark's conv", FLOWS, &bench.flows(), &bench.tshark_flows(), SLOW_ROUNDS),
         small.ratio("15 fields, against tshark's", SMALL, &small.fields("1"), &small.tshark_fields(), ROUNDS),
         bench.memory(),
+        bench.memory_of_many(),
         bench.memory_of_flows(),
     ]
 }
@@ -238,6 +239,17 @@ impl Bench<'_> {
     fn memory(&self) -> Goal {
         let what = self.what("the most memory at any time");
         match process::peak(&command(&self.fields("2"))) {
+            Ok(kib) => Goal::at_most(what, MEMORY, kib * 1024.0 / 1e6, format!("{kib:.0} KiB")),
+            Err(why) => Goal::untried(what, MEMORY, why),
+        }
+    }
+
+    /// Many files read together, of each of which something has to be at hand.
+    fn memory_of_many(&self) -> Goal {
+        let what = self.what("200 files together, the most memory at any time");
+        let files = vec![self.file(); 200];
+        let line = [self.flowtrace(&["--fields", &NAMES.join(","), "-c", "100000"]), files].concat();
+        match process::peak(&command(&line)) {
             Ok(kib) => Goal::at_most(what, MEMORY, kib * 1024.0 / 1e6, format!("{kib:.0} KiB")),
             Err(why) => Goal::untried(what, MEMORY, why),
         }

@@ -157,6 +157,7 @@ impl FlowPainter {
                 line.number(there, b' ');
                 line.put(*b"+ ", 2);
                 line.number(back, b' ');
+                line.back();
                 line.pad(end);
             }
             line.put(*b"  ", 2);
