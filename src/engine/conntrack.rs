@@ -149,6 +149,8 @@ pub(super) struct Tracker {
     pub tunnel_ports: Vec<(HashedFlow, UnknownPort)>,
     /// How many unknown ports there are.
     pub unknown_ports: UnknownPort,
+    /// SYNs that `SYNPROXY` has answered with a cookie.
+    pub syn_cookies: Vec<(NetnsId, ConntrackTuple)>,
     /// Link addresses that answered when they were asked for: every bridge on the way has learned them.
     pub resolved: Vec<MacAddr>,
     /// Neighbours that were asked and have answered, so that they are `REACHABLE`.
@@ -487,7 +489,7 @@ fn init_conntrack(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, z
         evidence: None,
         snat_because: None,
         dnat_because: None,
-        kept: Kept::of_new(),
+        kept: Kept { proxied: walk.skb.opens_for_client, ..Kept::of_new() },
     };
     walk.tracker.entries.push(entry);
     Some(walk.tracker.entries.len() - 1)

@@ -10,7 +10,7 @@ use crate::trace::{Answer, Decision, EndCause, Path, Reason, Trace, Verdict};
 
 use super::bridge::br_forward_made;
 use super::conntrack::{CtEntry, Nfct, Tracker, UnknownPort};
-use super::end::{End, Next, Stage, Straight};
+use super::end::{End, ErrorReply, Next, Stage, Straight};
 use super::error::{self, Cause};
 use super::gaps::Gaps;
 use super::input::{is_answered, netif_receive_skb};
@@ -153,6 +153,11 @@ fn walk_once(snapshot: &Snapshot, question: &Question, script: Vec<usize>) -> Wa
     let opening_flags = if question.opened_by.is_some() { SYN | ACK } else { SYN };
     let first = if question.established { opening(&question.packet, opening_flags) } else { question.packet.clone() };
     let (mut forward, mut reply, mut error_delivered) = go_and_return(&mut course, &first);
+    if question.established && error::syn_ack(&forward).is_some() {
+        // The client's answer opens the connection to the server.
+        course.given = Given { payload: None, answer: None, ..question.given.clone() };
+        (forward, reply, error_delivered) = go_and_return(&mut course, &opening(&question.packet, ACK));
+    }
     if question.established && (forward.trace.arrived() || forward.trace.verdict == Verdict::Undetermined) {
         // The first packet and its answer have made the connection; now the one that was asked about. Where the snapshot
         // ends before the receiver does, the answer came all the same: so it was said.
@@ -207,6 +212,11 @@ fn go_and_return(course: &mut Course, packet: &Packet) -> (Leg, Option<Trace>, O
     let forward = go(course, &course.question.from, packet.clone());
     let sent = first_packet(&forward.trace, course.question);
     course.given = course.given.of_answer();
+    if let Some(answer) = error::syn_ack(&forward) {
+        course.doubt.clone_from(&forward.doubt);
+        let reply = reply::of_synproxy(course, &forward, answer, &sent);
+        return (forward, reply, None);
+    }
     match forward.trace.verdict {
         Verdict::Delivered | Verdict::Left if is_answered(&forward.packet.transport) => {
             let reply = reply::walk(course, &forward, &sent);
@@ -270,7 +280,10 @@ impl<'s> Course<'s, '_> {
     /// Walks what has opened a connection: no more than what is tracked is kept of it.
     fn open(&mut self, from: &Origin, packet: &Packet) {
         let gaps = self.gaps.clone();
-        go(self, from, opening(packet, SYN));
+        let first = go(self, from, opening(packet, SYN));
+        if error::syn_ack(&first).is_some() {
+            go(self, from, opening(packet, ACK));
+        }
         (self.gaps, self.outside, self.doubt) = (gaps, Vec::new(), None);
     }
 
@@ -331,6 +344,21 @@ impl<'s> Course<'s, '_> {
     pub(super) fn send_error(&mut self, netns: NetnsId, packet: Packet, nfct: Nfct, unknown: UnknownPort) -> Leg {
         self.run(netns, packet, |walk| {
             walk.skb.nfct = nfct;
+            walk.skb.unknown_port = unknown;
+            send_kernel(walk)
+        })
+    }
+
+    /// The kernel of a namespace sends a segment of its own, of which it keeps what `note` says.
+    pub(super) fn send_own(
+        &mut self,
+        netns: NetnsId,
+        packet: Packet,
+        unknown: UnknownPort,
+        note: impl FnOnce(&mut Walk<'s>),
+    ) -> Leg {
+        self.run(netns, packet, |walk| {
+            note(walk);
             walk.skb.unknown_port = unknown;
             send_kernel(walk)
         })
@@ -413,7 +441,10 @@ impl<'s> Course<'s, '_> {
         let mut next = first(&mut walk);
         let end = loop {
             next = match next {
-                Err(end) => break end,
+                Err(mut end) => match end.next.take() {
+                    Some(next) => Ok(next),
+                    None => break end,
+                },
                 Ok(_) if walk.too_long() => break End::new(Verdict::Looped, Reason::TooLong),
                 Ok(Next::Receive(netns, device)) => netif_receive_skb(&mut walk, netns, &device),
                 Ok(Next::Xmit(device)) => dev_queue_xmit(&mut walk, &device),
@@ -489,7 +520,9 @@ fn settle(walk: &Walk, end: &mut End) -> bool {
     (end.detail, end.cause) = (Some(cause.to_string()), Some(cause));
     end.because.splice(0..0, doubt.row);
     (end.verdict, end.reason) = (Verdict::Undetermined, Some(Reason::MissingTable));
-    (end.error, end.errno) = (None, None);
+    end.errno = None;
+    // What answers a packet goes back as openly as the packet came.
+    end.error = end.error.filter(|error| matches!(error, ErrorReply::SynAck(_)));
     false
 }
 

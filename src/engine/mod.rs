@@ -47,6 +47,7 @@ mod pkt_type;
 mod reply;
 mod route;
 mod skb;
+mod synproxy;
 mod sysctl;
 mod targets;
 mod tcp_options;

@@ -69,6 +69,8 @@ pub(super) struct Skb {
     pub send_by: Option<IfName>,
     /// How often rules have done so while the packet is being sent.
     pub sent_on: u8,
+    /// `SYNPROXY` opens a connection to the server with it.
+    pub opens_for_client: bool,
     /// Bridge netfilter routed the packet and the route was an error, which the IP layer will act on.
     pub dst_error: Option<Box<End>>,
 }

@@ -130,7 +130,7 @@ const DECIDES: &[&str] = &["TPROXY", "SYNPROXY", "CLUSTERIP", "HMARK", "SNPT", "
 fn decide(walk: &mut Walk, options: &Options, rule: &Rule, record: &Record<'_, '_>) -> Stage<Action> {
     match options.name {
         "TPROXY" => userspace::tproxy(walk, options, rule, record),
-        "SYNPROXY" => userspace::synproxy(walk, rule, record),
+        "SYNPROXY" => userspace::synproxy(walk, options, rule, record),
         "CLUSTERIP" => userspace::clusterip(walk, options, rule, record),
         "HMARK" => hmark::hmark(walk, options, rule, record),
         _ => npt::npt(walk, options, rule, record),

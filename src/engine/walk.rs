@@ -402,6 +402,10 @@ impl<'s> Walk<'s> {
             Decision::Receive { device, .. } | Decision::Transmit { device } => {
                 self.place.device = Some(device.clone());
             }
+            Decision::SendOwn { packet } => {
+                self.packet = (**packet).clone();
+                self.place.device = None;
+            }
             Decision::Route { source: Some(source), .. } => self.packet.ip.source = *source,
             Decision::SourceRoute { destination } => self.packet.ip.destination = *destination,
             Decision::Forward(forwarded) => self.packet.ip.ttl = forwarded.ttl,

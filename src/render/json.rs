@@ -474,7 +474,7 @@ impl PacketJson {
 impl<'a> DecisionJson<'a> {
     fn new(decision: &'a Decision) -> Self {
         match decision {
-            Decision::Send => Self::Send,
+            Decision::Send | Decision::SendOwn { .. } => Self::Send,
             Decision::Receive { device, bridge_netfilter } => {
                 Self::Receive { device: device.as_str(), bridge_netfilter: *bridge_netfilter }
             }

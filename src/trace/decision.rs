@@ -15,6 +15,11 @@ use super::EndCause;
 pub enum Decision {
     /// A socket sends the packet.
     Send,
+    /// The kernel has taken the packet, and sends this one instead.
+    SendOwn {
+        /// The packet.
+        packet: Box<Packet>,
+    },
     /// A device hands the packet up.
     Receive {
         /// The device.

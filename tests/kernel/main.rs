@@ -16,6 +16,7 @@ mod ipset;
 mod live;
 mod mutations;
 mod order;
+mod proxied;
 mod random;
 mod rows;
 mod rules;

@@ -3,7 +3,7 @@
 use crate::net::Family;
 use crate::snapshot::NftFamily;
 use crate::snapshot::nft::{
-    Asks, Beside, CtKey, Expr, Exthdr, Header, HeaderField, MetaKey, NftAside, NftFwd, Statement,
+    Asks, Beside, CtKey, Expr, Exthdr, Header, HeaderField, MetaKey, NftAside, NftFwd, NftSynproxy, Statement,
 };
 
 use super::constant::Datatype;
@@ -238,23 +238,21 @@ impl Reader<'_, '_> {
     pub(super) fn synproxy(&mut self) -> Parsed<Statement> {
         self.track();
         self.cursor.next();
-        loop {
-            match self.cursor.peek_word() {
-                Some("mss" | "wscale") => {
-                    self.cursor.next();
-                    self.cursor.number::<u32>("a number")?;
-                }
-                Some("timestamp" | "sack-perm") => {
-                    self.cursor.next();
-                }
-                Some("name") => {
-                    self.cursor.next();
+        let mut offered = NftSynproxy { wscale: Some(false), ..NftSynproxy::default() };
+        while let Some(word @ ("mss" | "wscale" | "timestamp" | "sack-perm" | "name")) = self.cursor.peek_word() {
+            self.cursor.next();
+            match word {
+                "mss" => offered.mss = self.cursor.number::<u32>("a number")? > 0,
+                "wscale" => offered.wscale = (self.cursor.number::<u32>("a number")? > 0).then_some(true),
+                "timestamp" => offered.timestamp = true,
+                "sack-perm" => offered.sack_perm = true,
+                _ => {
                     self.opaque_value()?;
+                    return Ok(Statement::Synproxy(None));
                 }
-                _ => break,
             }
         }
-        Ok(Statement::Synproxy)
+        Ok(Statement::Synproxy(Some(offered)))
     }
 
     /// `reset tcp option timestamp`: the option is taken out of the header (`nft_exthdr_tcp_strip_eval`).

@@ -162,7 +162,7 @@ impl<'a> Rows<'a> {
 
     fn decision(&mut self, step: &'a Step) -> Option<Row> {
         let (margin, label, body) = match &step.decision {
-            Decision::Send => {
+            Decision::Send | Decision::SendOwn { .. } => {
                 self.shown = Some(&step.packet);
                 (Margin::Blank, "send".to_owned(), sent(&step.packet))
             }

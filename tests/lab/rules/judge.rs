@@ -226,8 +226,8 @@ fn compare(seen: &Seen, answer: &Answer, packet: &Crafted) -> Result<Agreed, Str
 fn ask(snapshot: &Snapshot, crafted: &Crafted) -> Answer {
     let answer = asked(snapshot, crafted, false);
     // The way of an error is the answer's.
-    let rejected = answer.paths.iter().any(|path| path.forward.verdict == Verdict::Rejected);
-    if rejected { asked(snapshot, crafted, true) } else { answer }
+    let answered = answer.paths.iter().any(|path| path.forward.verdict == Verdict::Rejected || is_proxied(path));
+    if answered { asked(snapshot, crafted, true) } else { answer }
 }
 
 fn asked(snapshot: &Snapshot, crafted: &Crafted, reply: bool) -> Answer {
@@ -256,8 +256,16 @@ fn question(crafted: &Crafted, reply: bool) -> Question {
 
 /// The steps that the kernel shows for a way: with those of the error, but not those of an answer, which nobody sends.
 fn steps(path: &Path) -> impl Iterator<Item = &Step> {
-    let error = path.reply.as_ref().filter(|_| path.forward.verdict == Verdict::Rejected && !ends_in_stack(path));
-    path.forward.steps.iter().chain(error.into_iter().flat_map(|reply| &reply.steps))
+    let is_made = is_proxied(path) || path.forward.verdict == Verdict::Rejected && !ends_in_stack(path);
+    let made = path.reply.as_ref().filter(|_| is_made);
+    path.forward.steps.iter().chain(made.into_iter().flat_map(|reply| &reply.steps))
+}
+
+/// Whether SYNPROXY has answered the packet in the server's place.
+fn is_proxied(path: &Path) -> bool {
+    let [.., rule, _] = path.forward.steps.as_slice() else { return false };
+    path.forward.verdict == Verdict::Delivered
+        && matches!(rule.decision, Decision::Rule { verdict: RuleVerdict::Stolen, .. })
 }
 
 /// Whether the stack refuses an extension header of a packet that is for the router, which the lab keeps from it.
@@ -285,7 +293,7 @@ fn differences(path: &Path, seen: &Seen, open: &BTreeSet<String>) -> Vec<String>
         return prefix_differences(path, seen, open);
     }
     let mut found = Vec::new();
-    let delivered = path.forward.verdict == Verdict::Delivered || ends_in_stack(path);
+    let delivered = path.forward.verdict == Verdict::Delivered && !is_proxied(path) || ends_in_stack(path);
     // The rules of an error, which IPv4 sends about the first piece alone, are counted with that piece's.
     let counted = path.forward.verdict == Verdict::Rejected && seen.hits.is_empty();
     if seen.parted && !counted {
@@ -372,9 +380,7 @@ fn rule_of_step(step: &Step) -> Option<(Option<LegacyRule>, String)> {
 }
 
 fn rule_of_hit(hit: &RuleHit) -> String {
-    // What SYNPROXY takes to answer it goes no further.
-    let verdict = if hit.verdict == "stolen" { "drop" } else { &hit.verdict };
-    format!("{} {} {} {} {verdict}", hit.family, hit.table, hit.chain, hit.index.unwrap_or(0))
+    format!("{} {} {} {} {}", hit.family, hit.table, hit.chain, hit.index.unwrap_or(0), hit.verdict)
 }
 
 fn device_difference(step: &Step, seen: &Sighting) -> Option<String> {

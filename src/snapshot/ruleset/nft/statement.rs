@@ -58,8 +58,8 @@ pub enum Statement {
         /// As written.
         text: Box<str>,
     },
-    /// `synproxy`.
-    Synproxy,
+    /// `synproxy`: what it offers; `None` where a named object says that.
+    Synproxy(Option<NftSynproxy>),
     /// `fwd`.
     Fwd(Box<NftFwd>),
     /// `flow add`. As written.
@@ -122,6 +122,19 @@ pub enum Beside {
     OptionBits(u8),
     /// `reset tcp option`: the option of this kind is gone.
     NoOption(u8),
+}
+
+/// Which options of TCP `synproxy` offers to a client that has them too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NftSynproxy {
+    /// `mss`. Where only the other is set, nft lists 0.
+    pub mss: bool,
+    /// `wscale`; `None` where nft lists 0, which is a scale too.
+    pub wscale: Option<bool>,
+    /// `timestamp`.
+    pub timestamp: bool,
+    /// `sack-perm`.
+    pub sack_perm: bool,
 }
 
 /// By which device a packet is sent on (`nft_fwd_netdev.c`).
