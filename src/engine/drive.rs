@@ -8,6 +8,7 @@ use crate::net::{ExtHeader, Family, Fragments, IfName, Link, Packet, Transport};
 use crate::snapshot::{Neigh, NetnsId, Snapshot};
 use crate::trace::{Answer, Decision, EndCause, Path, Reason, Trace, Verdict};
 
+use super::beside;
 use super::bridge::br_forward_made;
 use super::conntrack::{CtEntry, Nfct, Tracker, UnknownPort};
 use super::end::{End, ErrorReply, Next, Stage, Straight};
@@ -438,44 +439,18 @@ impl<'s> Course<'s, '_> {
 
     fn run(&mut self, netns: NetnsId, packet: Packet, first: impl FnOnce(&mut Walk<'s>) -> Stage<Next>) -> Leg {
         let mut walk = self.start(netns, packet);
-        let mut next = first(&mut walk);
-        let end = loop {
-            next = match next {
-                Err(mut end) => match end.next.take() {
-                    Some(next) => Ok(next),
-                    None => break end,
-                },
-                Ok(_) if walk.too_long() => break End::new(Verdict::Looped, Reason::TooLong),
-                Ok(Next::Receive(netns, device)) => netif_receive_skb(&mut walk, netns, &device),
-                Ok(Next::Xmit(device)) => dev_queue_xmit(&mut walk, &device),
-                Ok(Next::LocalOut) => ip_local_out(&mut walk),
-            };
-        };
-        self.end(walk, *end)
+        let next = first(&mut walk);
+        let end = drive(&mut walk, next);
+        self.end(walk, end)
     }
 
     /// Records the end and takes back what the walk gathered.
-    fn end(&mut self, mut walk: Walk<'s>, mut end: End) -> Leg {
-        unread::doubt_end(&mut walk, &end);
-        walk.tell_sender();
-        let certain = settle(&walk, &mut end);
-        if end.verdict == Verdict::Undetermined && certain {
-            let what = end.detail.clone().unwrap_or_else(|| "something that decides is missing".to_owned());
-            walk.end_gap(what, &end.because);
-        }
-        let cause = end.error.map(|error| Cause::of(&walk, error, &end));
-        let (icmp, tcp_reset) = error::fields(end.error);
-        let decision = Decision::End {
-            verdict: end.verdict,
-            reason: end.reason,
-            detail: end.detail.clone(),
-            cause: end.cause.clone(),
-            icmp,
-            icmp_source: None,
-            tcp_reset,
-            errno: end.errno,
-        };
-        walk.take(decision, end.because.iter().copied());
+    fn end(&mut self, mut walk: Walk<'s>, end: Box<End>) -> Leg {
+        let (error, cause_of) = (end.error, end.clone());
+        let (verdict, reason) = close(&mut walk, end);
+        let is_kept = verdict != Verdict::Undetermined || matches!(error, Some(ErrorReply::SynAck(_)));
+        let cause = error.filter(|_| is_kept).map(|error| Cause::of(&walk, error, &cause_of));
+        let beside = beside::walk_all(&mut walk, &mut self.gaps);
         let unknown_port = walk.skb.unknown_port;
         let packet = walk.packet().clone();
         let place = walk.place().clone();
@@ -484,9 +459,49 @@ impl<'s> Course<'s, '_> {
         let Finished { steps, tracker, choices, gaps, .. } = walk.finish();
         (self.tracker, self.choices) = (tracker, choices);
         self.gaps.extend(gaps.into_list());
-        let trace = Trace { steps, verdict: end.verdict, reason: end.reason };
+        let trace = Trace { steps, verdict, reason, beside };
         Leg { trace, packet, netns: place.netns, unknown_port, cause, doubt, echo }
     }
+}
+
+/// Carries a packet on from stage to stage, until its end.
+pub(super) fn drive(walk: &mut Walk, mut next: Stage<Next>) -> Box<End> {
+    loop {
+        next = match next {
+            Err(mut end) => match end.next.take() {
+                Some(next) => Ok(next),
+                None => return end,
+            },
+            Ok(_) if walk.too_long() => return End::new(Verdict::Looped, Reason::TooLong),
+            Ok(Next::Receive(netns, device)) => netif_receive_skb(walk, netns, &device),
+            Ok(Next::Xmit(device)) => dev_queue_xmit(walk, &device),
+            Ok(Next::LocalOut) => ip_local_out(walk),
+        };
+    }
+}
+
+/// Records a walk's end: how it ended, and why.
+pub(super) fn close(walk: &mut Walk, mut end: Box<End>) -> (Verdict, Option<Reason>) {
+    unread::doubt_end(walk, &end);
+    walk.tell_sender();
+    let certain = settle(walk, &mut end);
+    if end.verdict == Verdict::Undetermined && certain {
+        let what = end.detail.clone().unwrap_or_else(|| "something that decides is missing".to_owned());
+        walk.end_gap(what, &end.because);
+    }
+    let (icmp, tcp_reset) = error::fields(end.error);
+    let decision = Decision::End {
+        verdict: end.verdict,
+        reason: end.reason,
+        detail: end.detail,
+        cause: end.cause,
+        icmp,
+        icmp_source: None,
+        tcp_reset,
+        errno: end.errno,
+    };
+    walk.take(decision, end.because);
+    (end.verdict, end.reason)
 }
 
 /// The next hop that a frame's destination address stands for, by the neighbour table.
@@ -527,11 +542,11 @@ fn settle(walk: &Walk, end: &mut End) -> bool {
 }
 
 /// The product of the choices' weights, `None` where one can't be known.
-fn probability(choices: &[Choice]) -> Option<f64> {
+pub(super) fn probability(choices: &[Choice]) -> Option<f64> {
     choices.iter().map(|choice| choice.weights.get(choice.way).copied().flatten()).product()
 }
 
-fn in_words(choice: &Choice) -> String {
+pub(super) fn in_words(choice: &Choice) -> String {
     match choice.labels.get(choice.way) {
         Some(label) => format!("{}: {label}", choice.why.what),
         None => choice.why.what.clone(),

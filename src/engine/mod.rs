@@ -7,6 +7,7 @@
 
 mod address;
 mod arp;
+mod beside;
 mod br_netfilter;
 mod bridge;
 mod certainty;

@@ -6,14 +6,14 @@
 
 use crate::evidence::Evidence;
 use crate::net::{Family, Ip, Packet, Transport};
-use crate::snapshot::Options;
-use crate::snapshot::nft::NftSynproxy;
+use crate::snapshot::nft::{NftSynproxy, Statement};
+use crate::snapshot::{Netns, Options, Target};
 use crate::trace::{Decision, Reason, Verdict};
 
+use super::beside;
 use super::conntrack::{self, CtRef, Dir, Nfct};
 use super::conntrack_tcp::TcpState;
 use super::conntrack_tuple::tuple_of;
-use super::conntrack_zone::Zone;
 use super::end::{End, ErrorReply, Next, Stage};
 use super::output::ip_route_me_harder;
 use super::skb::{Priority, Skb};
@@ -202,9 +202,8 @@ pub(super) fn open_to_server(walk: &mut Walk, line: Evidence) -> Box<End> {
     let ip = Ip { ttl: default_ttl(walk), tos: 0, df: true, ..ack.ip };
     let syn = segment(ip, ends, SYN, options.1);
     let lengths = (options.0 < options.1).then(|| (syn.length - (options.1 - options.0), syn.length));
-    send_own(walk, syn, Nfct::Template(Zone::default()), Some(line));
+    send_own(walk, syn, Nfct::Proxy, Some(line));
     walk.lengths = lengths;
-    walk.skb.opens_for_client = true;
     go_on(walk)
 }
 
@@ -238,38 +237,71 @@ fn default_ttl(walk: &Walk) -> u8 {
 }
 
 /// The hook that stands before connection tracking's last one: the server has answered, and its SYN,ACK becomes an ACK for
-/// the client, which has had one (`ipv4_synproxy_hook`). An ACK for the server goes out beside it.
+/// the client, which has had one (`ipv4_synproxy_hook`).
 pub(super) fn ipv4_synproxy_hook(walk: &mut Walk) -> Stage<()> {
     let Transport::Tcp { flags, .. } = walk.packet().transport else { return Ok(()) };
     let (Some(entry), Nfct::Entry(ct)) = (conntrack::entry(walk), walk.skb.nfct) else { return Ok(()) };
-    let loops = walk.skb.iif.as_ref().is_some_and(|iif| iif.as_str() == "lo");
-    if !entry.kept.proxied || loops {
+    if walk.skb.iif.as_ref().is_some_and(|iif| iif.as_str() == "lo") {
         return Ok(());
     }
-    match entry.tcp_state {
-        Some(TcpState::SynSent) if flags & (SYN | ACK) == ACK && ct.dir == Dir::Original => {
+    let (flags, row, state) = (flags & (SYN | ACK), entry.evidence, entry.tcp_state);
+    match state {
+        Some(TcpState::SynSent) if flags == ACK && ct.dir == Dir::Original && is_proxied(walk) => {
             let detail = "SYNPROXY has yet to hear from the server";
-            Err(End::dropped(Reason::Conntrack).detail(detail))
+            Err(End::dropped(Reason::Conntrack).detail(detail).because(row))
         }
-        Some(TcpState::SynRecv) if flags & (SYN | ACK) == SYN | ACK => Err(answer_client(walk, ct)),
+        Some(TcpState::SynRecv) if flags == SYN | ACK && is_proxied(walk) => Err(answer_both(walk, ct)),
         _ => Ok(()),
     }
 }
 
-/// `synproxy_send_client_ack`: timestamps are all that is left of the options.
-fn answer_client(walk: &mut Walk, ct: CtRef) -> Box<End> {
+/// Whether `SYNPROXY` has opened the packet's connection. Of one of the snapshot nobody knows, where a rule could have.
+fn is_proxied(walk: &mut Walk) -> bool {
+    let Some(entry) = conntrack::entry(walk) else { return false };
+    let (row, from, to) = (entry.evidence, entry.original.source, entry.original.destination);
+    if entry.kept.proxied || row.is_none() || !has_rule(walk.netns(), walk.packet().family()) {
+        return entry.kept.proxied;
+    }
+    let what = format!("SYNPROXY has opened the connection {from} > {to}, which the table of connections doesn't tell");
+    walk.choose_unknown(what, row)
+}
+
+fn has_rule(netns: &Netns, family: Family) -> bool {
+    let is_it = |target: &Target| matches!(target, Target::Other(options) if options.name == "SYNPROXY");
+    let of_iptables = netns.netfilter.rulesets(family).any(|ruleset| {
+        let pairs = ruleset.tables.iter().flat_map(|table| table.chains.iter().map(move |chain| (table, chain)));
+        let mut rules = pairs.flat_map(|(table, chain)| ruleset.rules(table, chain).all());
+        rules.any(|rule| is_it(&rule.target))
+    });
+    let mut tables = netns.netfilter.nft.iter().flat_map(|nft| &nft.tables);
+    of_iptables
+        || tables.any(|table| {
+            let mut rules = table.chains.iter().flat_map(|chain| &chain.rules);
+            rules.any(|rule| rule.statements.iter().any(|one| matches!(one, Statement::Synproxy(_))))
+        })
+}
+
+/// An ACK for the server, which belongs to no connection before it is looked at, and one for the client
+/// (`synproxy_send_server_ack`, `synproxy_send_client_ack`). Timestamps are all that is left of the options.
+fn answer_both(walk: &mut Walk, ct: CtRef) -> Box<End> {
     let answer = walk.packet();
     let stamps = match tcp_options::there(walk, answer, TIMESTAMP) {
         HasOption::Yes => (12, 12),
         HasOption::No => (0, 0),
         HasOption::AsSent | HasOption::Open => (0, 12),
     };
-    let ends = (answer.source_port(), answer.destination_port());
+    let (server, client) = (answer.source_port(), answer.destination_port());
     let ip = Ip { ttl: default_ttl(walk), tos: 0, df: true, ..answer.ip };
-    let ack = segment(ip, ends, ACK, stamps.1);
-    let lengths = (stamps.0 < stamps.1).then(|| (ack.length - stamps.1, ack.length));
-    send_own(walk, ack, connection_of_answer(Nfct::Entry(ct)), None);
+    let back = Ip { source: ip.destination, destination: ip.source, ..ip };
+    let for_server = segment(back, (client, server), ACK, stamps.1);
+    let for_client = segment(ip, (server, client), ACK, stamps.1);
+    let lengths = (stamps.0 < stamps.1).then(|| (for_client.length - stamps.1, for_client.length));
+    let mut start = walk.branch_off();
+    send_own(&mut start, for_server, Nfct::None, None);
+    (start.lengths, walk.lengths) = (lengths, lengths);
+    tcp_options::note(&mut start, MSS, HasOption::No);
+    beside::acknowledge(walk, start, None);
+    send_own(walk, for_client, connection_of_answer(Nfct::Entry(ct)), None);
     tcp_options::note(walk, MSS, HasOption::No);
-    walk.lengths = lengths;
     go_on(walk)
 }

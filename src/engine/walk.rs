@@ -10,6 +10,7 @@ use crate::snapshot::{Netns, NetnsId, Snapshot};
 use crate::trace::{Decision, Place, Step};
 
 use super::Given;
+use super::beside::Beside;
 use super::conntrack::Tracker;
 use super::gaps::Gaps;
 use super::skb::{Asked, Sender, Skb};
@@ -93,6 +94,8 @@ pub(super) struct Walk<'s> {
     pub doubts: Vec<Doubt>,
     /// Addresses outside the snapshot that are there because the question says so.
     pub outside: Vec<IpAddr>,
+    /// What the kernel sends beside the packet, to be walked once that is at its end.
+    pub beside: Vec<Beside<'s>>,
     /// Where the packet has been received, and how it looked: the same again is a loop that nothing ends.
     seen: HashSet<(NetnsId, IfName, String)>,
     /// Rules tried since the last step, in a verbose walk.
@@ -127,10 +130,32 @@ impl<'s> Walk<'s> {
             lengths: None,
             doubts: Vec::new(),
             outside: Vec::new(),
+            beside: Vec::new(),
             seen: HashSet::new(),
             tried: Vec::new(),
             unlisted: Vec::new(),
             uncertain: false,
+        }
+    }
+
+    /// The start of a walk of its own, from here on and by the choices that were made so far.
+    pub(super) fn branch_off(&self) -> Self {
+        Self {
+            packet: self.packet.clone(),
+            place: self.place.clone(),
+            skb: self.skb.clone(),
+            given: self.given.clone(),
+            lengths: self.lengths,
+            doubts: self.doubts.clone(),
+            outside: self.outside.clone(),
+            ..Self::new(
+                self.snapshot,
+                self.place.netns,
+                self.packet.clone(),
+                self.tracker.clone(),
+                self.choices.clone(),
+                self.verbose,
+            )
         }
     }
 

@@ -15,7 +15,7 @@ use super::EndCause;
 pub enum Decision {
     /// A socket sends the packet.
     Send,
-    /// The kernel has taken the packet, and sends this one instead.
+    /// The kernel sends this packet by itself: instead of one that it has taken, or beside it.
     SendOwn {
         /// The packet.
         packet: Box<Packet>,

@@ -8,6 +8,7 @@ mod lab;
 mod captures;
 mod collected;
 mod conntrack;
+mod copies;
 mod correlate;
 mod frames;
 mod headers;

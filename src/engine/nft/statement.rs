@@ -240,9 +240,7 @@ impl<'a> Run<'a> {
             }
         }
         self.write_beside(walk, aside);
-        if aside.elsewhere {
-            walk.gap(format!("what `{}` sends elsewhere is not walked", aside.text), [self.rule.evidence]);
-        }
+        self.copy(walk, aside);
         true
     }
 

@@ -12,7 +12,7 @@ use flowtrace::evidence::Evidence;
 use flowtrace::load::load_files;
 use flowtrace::net::{ExtHeader, IfName, MacAddr, NetnsId, Packet, RouteType, Transport};
 use flowtrace::snapshot::Snapshot;
-use flowtrace::trace::{Answer, Decision, Path, Reason, RuleVerdict, Step, Verdict};
+use flowtrace::trace::{Answer, Decision, Path, Reason, RuleVerdict, Step, Trace, Verdict};
 
 use super::super::ruletrace::RuleHit;
 use super::super::tap::{Direction, Sighting};
@@ -258,7 +258,18 @@ fn question(crafted: &Crafted, reply: bool) -> Question {
 fn steps(path: &Path) -> impl Iterator<Item = &Step> {
     let is_made = is_proxied(path) || path.forward.verdict == Verdict::Rejected && !ends_in_stack(path);
     let made = path.reply.as_ref().filter(|_| is_made);
-    path.forward.steps.iter().chain(made.into_iter().flat_map(|reply| &reply.steps))
+    with_beside(&path.forward).into_iter().chain(made.into_iter().flat_map(with_beside))
+}
+
+/// The steps of a way in the kernel's order: what is sent beside the packet comes before what the packet does next.
+fn with_beside(trace: &Trace) -> Vec<&Step> {
+    let mut steps = Vec::new();
+    for n in 0..=trace.steps.len() {
+        let sent = trace.beside.iter().filter(|beside| beside.after == n);
+        steps.extend(sent.filter_map(|beside| beside.ways.first()).flat_map(|way| with_beside(&way.trace)));
+        steps.extend(trace.steps.get(n));
+    }
+    steps
 }
 
 /// Whether SYNPROXY has answered the packet in the server's place.

@@ -23,7 +23,7 @@ pub use expr::{
 };
 pub use set::{Data, Element, NftSet, SetKind, SetRef};
 pub use statement::{
-    Beside, ChainRef, DynOp, NatKind, NftAside, NftDynset, NftFwd, NftNat, NftQuota, NftReject, NftSynproxy,
+    Beside, ChainRef, CopyTo, DynOp, NatKind, NftAside, NftDynset, NftFwd, NftNat, NftQuota, NftReject, NftSynproxy,
     ObjectKind, Rewritten, Statement, Verdict as NftVerdict,
 };
 

@@ -105,10 +105,19 @@ pub struct NftAside {
     pub values: Box<[Expr]>,
     /// What it writes for later rules to see.
     pub writes: Option<Beside>,
-    /// Whether it sends packets elsewhere, whose way is not walked.
-    pub elsewhere: bool,
+    /// Where it sends a copy.
+    pub copy_to: Option<CopyTo>,
     /// As written.
     pub text: Box<str>,
+}
+
+/// Where `dup` sends a copy.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CopyTo {
+    /// To a gateway, by the device where one is said (`nft_dup_ipv4.c`, `nft_dup_ipv6.c`).
+    Gateway(Expr, Option<Expr>),
+    /// By a device, as the frame is (`nft_dup_netdev.c`).
+    Device(Expr),
 }
 
 /// What a statement without effect on the packet's way writes, and rules may ask for.
