@@ -110,7 +110,7 @@ fn segment(ip: Ip, (source, destination): (Option<u16>, Option<u16>), flags: u8,
 }
 
 /// The end of a SYN: the kernel answers it in the server's place.
-pub(super) fn answer(walk: &mut Walk, offers: &Offers, line: Evidence) -> Box<End> {
+pub(super) fn answer(walk: &mut Walk, offers: Offers, line: Evidence) -> Box<End> {
     let answer = syn_ack(walk, offers, line);
     let packet = walk.packet();
     let ip = packet.ip;
@@ -127,7 +127,7 @@ pub(super) fn answer(walk: &mut Walk, offers: &Offers, line: Evidence) -> Box<En
 
 /// What the client offers and the rule does too. Without timestamps there is nowhere to keep what else the client has
 /// (`synproxy_tg4`, `nft_synproxy_tcp_options`).
-fn syn_ack(walk: &mut Walk, offers: &Offers, line: Evidence) -> SynAck {
+fn syn_ack(walk: &mut Walk, offers: Offers, line: Evidence) -> SynAck {
     let both = |offer: Option<bool>, has: Option<bool>| match (offer, has) {
         (Some(false), _) | (_, Some(false)) => Some(false),
         (Some(true), has) => has,
@@ -168,9 +168,9 @@ fn has_option(walk: &Walk, kind: u8) -> Option<bool> {
     let (header, _) = tcp_options::measured(walk)?;
     match (kind, header.saturating_sub(20)) {
         (_, 0) => Some(false),
-        (MSS, _) => Some(true),
-        (_, 4) | (TIMESTAMP, 8 | 12) | (WSCALE, 16) => Some(false),
-        (TIMESTAMP, 16 | 20) | (WSCALE, 12 | 20) | (SACK_PERM, 12) => Some(true),
+        (_, 4) if kind != MSS => Some(false),
+        (TIMESTAMP, 8 | 12) | (WSCALE, 16) => Some(false),
+        (MSS, _) | (TIMESTAMP, 16 | 20) | (WSCALE, 12 | 20) | (SACK_PERM, 12) => Some(true),
         _ => None,
     }
 }

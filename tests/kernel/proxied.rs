@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use flowtrace::net::Transport;
 use flowtrace::trace::{Decision, Path, Verdict};
 
 use crate::lab::rules::craft::{Crafted, Payload};
@@ -108,7 +109,7 @@ fn a_client_that_answers_is_passed_on_to_the_server() {
     let mut strict = untracked(false);
     for tables in [&mut strict.v4, &mut strict.v6] {
         let raw = tables.entry("raw").or_default();
-        raw.push("-A PREROUTING -p tcp -j CT --notrack".to_owned());
+        raw.push("-A PREROUTING -p tcp -m tcp --dport 80 -j CT --notrack".to_owned());
     }
     for rules in [strict, native("synproxy mss 1460 wscale 7 timestamp sack-perm")] {
         router.load(&rules).expect("rules that are taken");
@@ -127,4 +128,30 @@ fn a_client_that_answers_is_passed_on_to_the_server() {
             assert!(sent(&answer.paths[0]) && !sent(&answer.paths[1]));
         }
     }
+}
+
+/// What the server answers is taken: it hears an ACK, and so does the client. That the connection was opened so, its row
+/// doesn't tell.
+#[test]
+fn the_servers_answer_becomes_one_for_the_client() {
+    if !crate::lab::ready::ready() {
+        return;
+    }
+    let mut router = Router::new(0).expect("the stage");
+    let mut rules = untracked(false);
+    rules.v4.entry("raw").or_default().push("-A PREROUTING -p tcp -m tcp --dport 80 -j CT --notrack".to_owned());
+    router.load(&rules).expect("rules that are taken");
+    let seen = router.send(&segment(0x02, 1, 0)).expect("an answer");
+    let cookie = seen.sightings.iter().find_map(|seen| seen.header.sequence.filter(|number| *number != 1));
+    let acknowledged = cookie.expect("a SYN,ACK").wrapping_add(1);
+    router.connect(&segment(0x10, 2, acknowledged)).expect("a connection");
+    let payload = Payload::Segment { ports: (80, 20_000), flags: 0x12, sequence: 7, acknowledged: 2 };
+    let near = segment(0x12, 7, 2);
+    let answer = Crafted { source: near.destination, destination: near.source, payload, ..near };
+    let (found, difference) = through(&mut router, &answer).expect("an answer");
+    assert_eq!(difference, None);
+    let [proxied, plain] = found.paths.as_slice() else { panic!("{} ways", found.paths.len()) };
+    assert_eq!((proxied.forward.beside.len(), plain.forward.beside.len()), (1, 0));
+    let last = proxied.forward.steps.last().expect("an end");
+    assert!(matches!(last.packet.transport, Transport::Tcp { flags: 0x10, .. }), "{:?}", last.packet);
 }

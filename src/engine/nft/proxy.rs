@@ -37,7 +37,7 @@ impl Run<'_> {
         let line = self.rule.evidence;
         if opens {
             self.record(walk, RuleVerdict::Stolen);
-            Err(synproxy::answer(walk, &Offers::of_statement(offered), line))
+            Err(synproxy::answer(walk, Offers::of_statement(offered), line))
         } else if !answers {
             Ok(Flow::Next)
         } else if synproxy::has_cookie(walk, line) {

@@ -78,7 +78,7 @@ pub(super) fn synproxy(walk: &mut Walk, options: &Options, rule: &Rule, record: 
     match flags & 0x17 {
         0x02 => {
             record.take(walk, RuleVerdict::Stolen, Change::default());
-            Err(synproxy::answer(walk, &Offers::of_target(options), line))
+            Err(synproxy::answer(walk, Offers::of_target(options), line))
         }
         0x10 if synproxy::has_cookie(walk, line) => {
             record.take(walk, RuleVerdict::Stolen, Change::default());
