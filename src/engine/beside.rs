@@ -2,20 +2,19 @@
 //!
 //! Follows `net/ipv4/netfilter/nf_dup_ipv4.c`, `net/ipv6/netfilter/nf_dup_ipv6.c` and `net/netfilter/nf_dup_netdev.c`.
 //!
-//! Such a packet is sent before the one that is walked goes on. It is walked when that one is at its end, from what was
-//! tracked and learned when it was sent, and what it leaves is not seen by the other.
+//! Such a packet is walked when it is sent, before the one goes on on whose account it is. What it leaves behind, in sets and
+//! among the connections, that one finds, unless nobody knows which of several ways it took.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use crate::evidence::Evidence;
 use crate::net::{Family, IfName, Packet};
-use crate::trace::{self, BesideKind, BesideWay, Decision, Hook};
+use crate::trace::{self, BesideKind, BesideWay, Decision, Hook, Trace};
 
-use super::conntrack::Nfct;
+use super::conntrack::{Nfct, Tracker};
 use super::drive::{close, drive, in_words, probability, siblings};
 use super::end::{Next, Stage};
-use super::gaps::Gaps;
 use super::output::ip_route_me_harder;
 use super::route::ip_route_output_gateway;
 use super::walk::Walk;
@@ -28,21 +27,9 @@ const MOST_WAYS: usize = 16;
 const MOST_NESTED: usize = 4;
 
 /// How many steps all of them have together before no further one is walked.
-const MOST_STEPS: usize = 5_000;
-
-/// A packet that waits to be walked.
-#[derive(Clone)]
-pub(super) struct Beside<'s> {
-    kind: BesideKind,
-    after: usize,
-    certain: bool,
-    line: Option<Evidence>,
-    start: Walk<'s>,
-    way: Way,
-}
+pub(super) const MOST_STEPS: usize = 5_000;
 
 /// How it leaves.
-#[derive(Clone)]
 enum Way {
     /// To a gateway, by a device where one is named.
     Gateway(IpAddr, Option<IfName>),
@@ -74,7 +61,7 @@ pub(super) fn copy_to_gateway(
     start.skb.next_hop = None;
     start.skb.own = false;
     start.take(Decision::SendOwn { packet: Box::new(packet) }, Some(line));
-    wait(walk, BesideKind::Copy, start, Way::Gateway(gateway, oif), certain, Some(line));
+    walk_now(walk, BesideKind::Copy, &start, &Way::Gateway(gateway, oif), certain, Some(line));
 }
 
 /// A copy of a frame for a device (`nf_dup_netdev_egress`).
@@ -89,69 +76,69 @@ pub(super) fn copy_to_device(
     let mut start = walk.branch_off();
     start.skb.sent_on = nested;
     start.take(Decision::SendOwn { packet: Box::new(packet) }, Some(line));
-    wait(walk, BesideKind::Copy, start, Way::Device(device), certain, Some(line));
+    walk_now(walk, BesideKind::Copy, &start, &Way::Device(device), certain, Some(line));
 }
 
 /// A segment for the server that belongs to no connection yet.
-pub(super) fn acknowledge<'s>(walk: &mut Walk<'s>, start: Walk<'s>, line: Option<Evidence>) {
-    wait(walk, BesideKind::Ack, start, Way::Routed, true, line);
+pub(super) fn acknowledge<'s>(walk: &mut Walk<'s>, start: &Walk<'s>) {
+    walk_now(walk, BesideKind::Ack, start, &Way::Routed, true, None);
 }
 
-fn wait<'s>(walk: &mut Walk<'s>, kind: BesideKind, start: Walk<'s>, way: Way, certain: bool, line: Option<Evidence>) {
-    let after = walk.steps().len();
-    walk.beside.push(Beside { kind, after, certain, line, start, way });
-}
-
-/// Walks all that was sent beside a packet, each by all its ways.
-pub(super) fn walk_all(walk: &mut Walk, gaps: &mut Gaps) -> Vec<trace::Beside> {
-    let mut left = MOST_STEPS;
-    walk_nested(walk, gaps, &mut left, 0)
-}
-
-fn walk_nested(walk: &mut Walk, gaps: &mut Gaps, left: &mut usize, nested: usize) -> Vec<trace::Beside> {
-    let waiting = std::mem::take(&mut walk.beside);
-    let mut walked = Vec::with_capacity(waiting.len());
-    for one in waiting {
-        if nested >= MOST_NESTED || *left == 0 {
-            walk.gap(
-                "what is sent beside a packet that was itself sent beside another is walked only so far",
-                one.line,
-            );
-            continue;
-        }
-        walked.push(walk_ways(&one, gaps, left, nested));
+/// Walks it by all its ways.
+fn walk_now<'s>(
+    walk: &mut Walk<'s>,
+    kind: BesideKind,
+    start: &Walk<'s>,
+    way: &Way,
+    certain: bool,
+    line: Option<Evidence>,
+) {
+    if start.nested > MOST_NESTED || walk.steps_beside == 0 {
+        walk.gap("what is sent beside a packet that was itself sent beside another is walked only so far", line);
+        return;
     }
-    walked
-}
-
-fn walk_ways(one: &Beside, gaps: &mut Gaps, left: &mut usize, nested: usize) -> trace::Beside {
-    let before = one.start.choices.taken.len();
-    let taken: Vec<usize> = one.start.choices.taken.iter().map(|choice| choice.way).collect();
-    let (mut pending, mut ways) = (VecDeque::from([taken]), Vec::new());
-    while let Some(script) = pending.pop_front().filter(|_| ways.len() < MOST_WAYS && *left > 0) {
-        let fixed = script.len();
-        let mut copy = one.start.clone();
-        copy.choices = one.start.choices.with_script(script);
-        let first = send(&mut copy, &one.way);
+    let (before, after) = (start.choices.taken.len(), walk.steps().len());
+    let taken: Vec<usize> = start.choices.taken.iter().map(|choice| choice.way).collect();
+    let (mut pending, mut ways, mut trackers) = (VecDeque::from([taken]), Vec::new(), Vec::new());
+    while ways.len() < MOST_WAYS && walk.steps_beside > 0 {
+        let Some(script) = pending.pop_front() else { break };
+        let (fixed, mut copy) = (script.len(), start.clone());
+        copy.choices = start.choices.with_script(script);
+        copy.steps_beside = walk.steps_beside;
+        let first = send(&mut copy, way);
         let end = drive(&mut copy, first);
         let (verdict, reason) = close(&mut copy, end);
-        let beside = walk_nested(&mut copy, gaps, left, nested + 1);
-        pending.extend(siblings(&copy.choices.taken, fixed));
+        let beside = std::mem::take(&mut copy.beside);
+        let left = copy.steps_beside;
         let finished = copy.finish();
-        *left = left.saturating_sub(finished.steps.len());
-        gaps.extend(finished.gaps.into_list());
+        walk.steps_beside = left.saturating_sub(finished.steps.len());
+        pending.extend(siblings(&finished.choices.taken, fixed));
+        finished.gaps.into_list().into_iter().for_each(|gap| walk.add_gap(gap));
         let choices = finished.choices.taken.get(before..).unwrap_or_default();
         ways.push(BesideWay {
             probability: probability(choices),
             why: choices.iter().map(in_words).collect(),
-            trace: trace::Trace { steps: finished.steps, verdict, reason, beside },
+            trace: Trace { steps: finished.steps, verdict, reason, beside },
         });
-        if *left == 0 {
-            break;
-        }
+        trackers.push(finished.tracker);
     }
     let truncated = !pending.is_empty();
-    trace::Beside { kind: one.kind, after: one.after, certain: one.certain, ways, truncated }
+    walk.beside.push(trace::Beside { kind, after, certain, ways, truncated });
+    leave(walk, trackers, certain && !truncated, line);
+}
+
+/// What the packet leaves behind is there for the other one.
+fn leave(walk: &mut Walk, mut trackers: Vec<Tracker>, certain: bool, line: Option<Evidence>) {
+    let written = |tracker: &Tracker| format!("{:?}", (&tracker.sets, &tracker.recent, &tracker.nft_elements));
+    let changes = trackers.iter().any(|tracker| written(tracker) != written(&walk.tracker));
+    match trackers.pop() {
+        Some(tracker) if certain && trackers.is_empty() => walk.tracker = tracker,
+        Some(_) if changes => {
+            let what = "what the copy's rules write into sets depends on its way: the packet is walked as if they wrote nothing";
+            walk.gap(what, line);
+        }
+        _ => {}
+    }
 }
 
 fn send(walk: &mut Walk, way: &Way) -> Stage {

@@ -8,7 +8,6 @@ use crate::net::{ExtHeader, Family, Fragments, IfName, Link, Packet, Transport};
 use crate::snapshot::{Neigh, NetnsId, Snapshot};
 use crate::trace::{Answer, Decision, EndCause, Path, Reason, Trace, Verdict};
 
-use super::beside;
 use super::bridge::br_forward_made;
 use super::conntrack::{CtEntry, Nfct, Tracker, UnknownPort};
 use super::end::{End, ErrorReply, Next, Stage, Straight};
@@ -450,7 +449,7 @@ impl<'s> Course<'s, '_> {
         let (verdict, reason) = close(&mut walk, end);
         let is_kept = verdict != Verdict::Undetermined || matches!(error, Some(ErrorReply::SynAck(_)));
         let cause = error.filter(|_| is_kept).map(|error| Cause::of(&walk, error, &cause_of));
-        let beside = beside::walk_all(&mut walk, &mut self.gaps);
+        let beside = std::mem::take(&mut walk.beside);
         let unknown_port = walk.skb.unknown_port;
         let packet = walk.packet().clone();
         let place = walk.place().clone();

@@ -300,7 +300,7 @@ fn answer_both(walk: &mut Walk, ct: CtRef) -> Box<End> {
     send_own(&mut start, for_server, Nfct::None, None);
     (start.lengths, walk.lengths) = (lengths, lengths);
     tcp_options::note(&mut start, MSS, HasOption::No);
-    beside::acknowledge(walk, start, None);
+    beside::acknowledge(walk, &start);
     send_own(walk, for_client, connection_of_answer(Nfct::Entry(ct)), None);
     tcp_options::note(walk, MSS, HasOption::No);
     go_on(walk)

@@ -7,10 +7,10 @@ use std::net::IpAddr;
 use crate::evidence::{Evidence, Gap};
 use crate::net::{ExtHeader, ExtHeaders, Family, IfName, IpOptions, Link, Packet};
 use crate::snapshot::{Netns, NetnsId, Snapshot};
-use crate::trace::{Decision, Place, Step};
+use crate::trace::{Beside, Decision, Place, Step};
 
 use super::Given;
-use super::beside::Beside;
+use super::beside;
 use super::conntrack::Tracker;
 use super::gaps::Gaps;
 use super::skb::{Asked, Sender, Skb};
@@ -94,8 +94,11 @@ pub(super) struct Walk<'s> {
     pub doubts: Vec<Doubt>,
     /// Addresses outside the snapshot that are there because the question says so.
     pub outside: Vec<IpAddr>,
-    /// What the kernel sends beside the packet, to be walked once that is at its end.
-    pub beside: Vec<Beside<'s>>,
+    /// What the kernel has sent beside the packet, how many walks this one is itself beside, and how many steps what is sent
+    /// beside may have in all.
+    pub beside: Vec<Beside>,
+    pub nested: usize,
+    pub steps_beside: usize,
     /// Where the packet has been received, and how it looked: the same again is a loop that nothing ends.
     seen: HashSet<(NetnsId, IfName, String)>,
     /// Rules tried since the last step, in a verbose walk.
@@ -131,6 +134,8 @@ impl<'s> Walk<'s> {
             doubts: Vec::new(),
             outside: Vec::new(),
             beside: Vec::new(),
+            nested: 0,
+            steps_beside: beside::MOST_STEPS,
             seen: HashSet::new(),
             tried: Vec::new(),
             unlisted: Vec::new(),
@@ -148,6 +153,7 @@ impl<'s> Walk<'s> {
             lengths: self.lengths,
             doubts: self.doubts.clone(),
             outside: self.outside.clone(),
+            nested: self.nested + 1,
             ..Self::new(
                 self.snapshot,
                 self.place.netns,

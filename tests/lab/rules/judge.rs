@@ -195,6 +195,11 @@ pub fn unframed(
 fn compare(seen: &Seen, answer: &Answer, packet: &Crafted) -> Result<Agreed, String> {
     let mut nearest: Option<(Vec<String>, &Path)> = None;
     for path in &answer.paths {
+        // Nothing tells the pieces of a copy from the packet's own.
+        let mixes = packet.frames().len() > 1 && !path.forward.beside.is_empty();
+        if mixes {
+            return Ok(Agreed { certain: false, unmodelled: true, options: Vec::new() });
+        }
         let differences = differences(path, seen, &taken_to_match(answer, path));
         if differences.is_empty() {
             let end = path.forward.verdict == Verdict::Undetermined;
