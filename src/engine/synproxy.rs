@@ -167,9 +167,7 @@ fn has_option(walk: &Walk, kind: u8) -> Option<bool> {
     }
     let (header, _) = tcp_options::measured(walk)?;
     match (kind, header.saturating_sub(20)) {
-        (_, 0) => Some(false),
-        (_, 4) if kind != MSS => Some(false),
-        (TIMESTAMP, 8 | 12) | (WSCALE, 16) => Some(false),
+        (_, 0) | (WSCALE | SACK_PERM | TIMESTAMP, 4) | (TIMESTAMP, 8 | 12) | (WSCALE, 16) => Some(false),
         (MSS, _) | (TIMESTAMP, 16 | 20) | (WSCALE, 12 | 20) | (SACK_PERM, 12) => Some(true),
         _ => None,
     }

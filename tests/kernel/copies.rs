@@ -1,12 +1,21 @@
 //! Copies that rules send elsewhere: how they look, which way they go, and which rules they meet.
 
 use std::collections::BTreeMap;
+use std::net::UdpSocket;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use flowtrace::trace::{Trace, Verdict};
+use flowtrace::engine::{Given, Origin, Question, explain};
+use flowtrace::load::load;
+use flowtrace::net::{IfName, NetnsId};
+use flowtrace::trace::{Decision, Step, Trace, Verdict};
 
+use crate::lab::netns::{Netns, must};
 use crate::lab::rules::craft::{Crafted, Payload};
 use crate::lab::rules::judge::through;
 use crate::lab::rules::router::{Router, Rules};
+use crate::lab::scenario::{Place, Space};
+use crate::lab::snapshot::{Form, write_space};
 
 /// A datagram past the router.
 fn datagram() -> Crafted {
@@ -94,9 +103,7 @@ fn a_copy_that_has_no_way_or_is_dropped_ends_alone() {
         return;
     }
     let mut router = Router::new(0).expect("the stage");
-    router
-        .enter(|| crate::lab::netns::must("ip", &["route", "add", "unreachable", "192.0.2.77"], ""))
-        .expect("a route");
+    router.enter(|| must("ip", &["route", "add", "unreachable", "192.0.2.77"], "")).expect("a route");
     router.set("ipv4/ip_forward", "1").expect("the snapshot anew");
     router.load(&iptables(false, "FORWARD", "TEE --gateway 192.0.2.77", "TEE --gateway fe80::7")).expect("rules");
     assert_eq!(copy(&mut router, &datagram()).verdict, Verdict::Dropped);
@@ -150,4 +157,88 @@ fn a_device_sends_a_copy_of_a_frame_as_it_is() {
     router.load_steps(&[("nft", "flush ruleset\n"), ("nft", table)]).expect("rules that are taken");
     let sent = copy(&mut router, &datagram());
     assert_eq!(sent.steps.last().expect("an end").packet.ip.ttl, 17);
+}
+
+/// A node that copies what comes in by `eth0` to a gateway behind `eth1`, and the gateway, which counts and drops it.
+fn node_and_gateway(client: &Netns) -> (Netns, Netns) {
+    let (node, gateway) = (Netns::new("node").expect("a namespace"), Netns::new("gateway").expect("a namespace"));
+    let batch = |netns: &Netns, lines: &str| netns.enter(|| must("ip", &["-batch", "-"], lines)).expect("a namespace");
+    batch(client, &format!("link add c0 type veth peer name eth0 netns {}\n", node.path()));
+    batch(&gateway, &format!("link add eth0 type veth peer name eth1 netns {}\n", node.path()));
+    batch(client, "addr add 192.0.2.99/24 dev c0\nlink set c0 up\n");
+    batch(
+        &node,
+        "addr add 192.0.2.10/24 dev eth0\naddr add 198.51.100.1/24 dev eth1\nlink set eth0 up\nlink set eth1 up\n",
+    );
+    batch(&gateway, "addr add 198.51.100.20/24 dev eth0\nlink set eth0 up\nroute add default via 198.51.100.1\n");
+    let set = |key: &str, value: &str| std::fs::write(format!("/proc/sys/net/ipv4/{key}"), value).expect("a setting");
+    gateway.enter(|| {
+        [("ip_forward", "1"), ("conf/all/rp_filter", "0"), ("conf/eth0/rp_filter", "0")].map(|(key, on)| set(key, on))
+    });
+    let load = |netns: &Netns, rules: &str| {
+        netns.enter(|| must("iptables-restore", &[], rules)).expect("rules that are taken");
+    };
+    load(&node, "*mangle\n-A PREROUTING -i eth0 -p udp -j TEE --gateway 198.51.100.20\nCOMMIT\n");
+    let seen = "-A PREROUTING -p udp -m ttl --ttl-eq 63\n-A PREROUTING -p udp -m conntrack --ctstate NEW";
+    load(&gateway, &format!("*mangle\n{seen}\nCOMMIT\n*filter\n-A FORWARD -d 192.0.2.10 -p udp -j DROP\nCOMMIT\n"));
+    (node, gateway)
+}
+
+#[test]
+fn a_copy_arrives_in_the_gateways_namespace() {
+    if !crate::lab::ready::ready() {
+        return;
+    }
+    let client = Netns::new("client").expect("a namespace");
+    let (node, gateway) = node_and_gateway(&client);
+    let root: PathBuf = std::env::temp_dir().join(format!("flowtrace-copies-{}", std::process::id()));
+    for (name, netns) in [("n1", &node), ("n2", &gateway)] {
+        let folder = root.join(format!("nodes/{name}/host"));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let space = Space::new(name, Place::Host { node: name.to_owned() });
+        netns.enter(|| write_space(&space, &folder, Form::Text)).expect("a snapshot");
+    }
+    let snapshot = load(&root).expect("a snapshot");
+    std::fs::remove_dir_all(&root).expect("the folder");
+    let socket = client.enter(|| UdpSocket::bind("192.0.2.99:4000")).expect("a socket");
+    client.enter(|| socket.send_to(b"question", "192.0.2.10:7000")).expect("a datagram");
+    let counted = || gateway.enter(|| must("iptables-save", &["-c"], "")).expect("the rules");
+    let counted = (0..100).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        let rules = counted();
+        (rules.lines().filter(|line| line.starts_with("[1:")).count() >= 3).then_some(rules)
+    });
+    let counted = counted.expect("the copy at the gateway");
+
+    let payload = Payload::Udp { source: 4000, destination: 7000 };
+    let sent = Crafted { payload, data: 8, ttl: 64, tos: 0, df: true, ..to_router(datagram()) };
+    let question = Question {
+        packet: sent.packet(),
+        from: Origin::Device { netns: NetnsId(0), device: IfName::new("eth0") },
+        reply: false,
+        max_paths: 8,
+        verbose: false,
+        established: false,
+        opened_by: None,
+        given: Given::default(),
+    };
+    let answer = explain(&snapshot, &question);
+    let [path] = answer.paths.as_slice() else { panic!("{} ways", answer.paths.len()) };
+    assert_eq!(path.forward.verdict, Verdict::Delivered);
+    let [copy] = path.forward.beside.as_slice() else { panic!("{} copies", path.forward.beside.len()) };
+    let [way] = copy.ways.as_slice() else { panic!("{} ways of the copy", copy.ways.len()) };
+    assert_eq!(way.trace.verdict, Verdict::Dropped, "{:?}", way.trace.steps.last());
+    let at_gateway = |step: &&Step| step.place.node.as_str() == "n2";
+    let rules = way.trace.steps.iter().filter(at_gateway).filter_map(|step| match &step.decision {
+        Decision::Rule { text, .. } => Some(text.clone()),
+        _ => None,
+    });
+    let rules: Vec<String> = rules.collect();
+    assert_eq!(rules.len(), 3, "{rules:?}");
+    for rule in rules {
+        let line = counted.lines().find(|line| line.contains(&rule)).expect("the rule");
+        assert!(line.starts_with("[1:"), "{line}");
+    }
+    let arrived = way.trace.steps.iter().find(at_gateway).expect("the gateway");
+    assert_eq!((arrived.packet.ip.ttl, arrived.packet.ip.df), (63, true));
 }
