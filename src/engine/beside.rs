@@ -52,6 +52,8 @@ pub(super) fn copy_to_gateway(
         return;
     }
     packet.ip.df |= packet.family() == Family::Inet;
+    // The frame is a new one, also where its device asks for no neighbour.
+    packet.link = None;
     if matches!(hook, Hook::Prerouting | Hook::Input) {
         packet.ip.ttl = packet.ip.ttl.wrapping_sub(1);
     }

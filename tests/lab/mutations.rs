@@ -82,8 +82,7 @@ const NETFILTER: &[Mutation] = &[
         edits: &[(
             "src/engine/output.rs",
             "    nf_hook(walk, Hook::Postrouting, indev.as_ref(), Some(&dst.dev))?;",
-            "    let indev = indev.filter(|_| !walk.skb.own);
-    if !MISTAKE || walk.packet().encapsulation.is_none() {
+            "    if !MISTAKE || walk.packet().encapsulation.is_none() {
         nf_hook(walk, Hook::Postrouting, indev.as_ref(), Some(&dst.dev))?;
     }",
         )],

@@ -146,13 +146,20 @@ impl Reader<'_, '_> {
         if !self.cursor.word("to") {
             return Err(self.cursor.expected("`to`"));
         }
-        let copy_to = if matches!(self.scope.family, NftFamily::Ip | NftFamily::Ip6) {
-            let address = if self.scope.family == NftFamily::Ip6 { Datatype::Ipv6 } else { Datatype::Ipv4 };
-            let gateway = self.value_of(address)?;
-            let device = if self.cursor.word("device") { Some(self.device_value()?) } else { None };
-            CopyTo::Gateway(gateway, device)
-        } else {
-            CopyTo::Device(self.device_value()?)
+        let address = match self.scope.family {
+            NftFamily::Ip => Some(Datatype::Ipv4),
+            NftFamily::Ip6 => Some(Datatype::Ipv6),
+            NftFamily::Netdev => None,
+            // The kernel has it for no other (`nft_dup_ipv4.c`, `nft_dup_ipv6.c`, `nft_dup_netdev.c`).
+            _ => return Err(self.cursor.expected("a table of another family")),
+        };
+        let copy_to = match address {
+            Some(address) => {
+                let gateway = self.value_of(address)?;
+                let device = if self.cursor.word("device") { Some(self.device_value()?) } else { None };
+                CopyTo::Gateway(gateway, device)
+            }
+            None => CopyTo::Device(self.device_value()?),
         };
         let values = match &copy_to {
             CopyTo::Gateway(gateway, device) => [gateway].into_iter().chain(device).cloned().collect(),

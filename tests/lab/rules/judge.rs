@@ -12,7 +12,7 @@ use flowtrace::evidence::Evidence;
 use flowtrace::load::load_files;
 use flowtrace::net::{ExtHeader, IfName, MacAddr, NetnsId, Packet, RouteType, Transport};
 use flowtrace::snapshot::Snapshot;
-use flowtrace::trace::{Answer, Decision, Path, Reason, RuleVerdict, Step, Trace, Verdict};
+use flowtrace::trace::{Answer, Beside, BesideWay, Decision, Path, Reason, RuleVerdict, Step, Trace, Verdict};
 
 use super::super::ruletrace::RuleHit;
 use super::super::tap::{Direction, Sighting};
@@ -193,17 +193,17 @@ pub fn unframed(
 
 /// Looks for what became of a packet among the ways that the engine finds.
 fn compare(seen: &Seen, answer: &Answer, packet: &Crafted) -> Result<Agreed, String> {
-    let mut nearest: Option<(Vec<String>, &Path)> = None;
-    for path in &answer.paths {
+    let mut nearest: Option<(Vec<String>, Path)> = None;
+    for path in answer.paths.iter().flat_map(variants) {
         // Nothing tells the pieces of a copy from the packet's own.
         let mixes = packet.frames().len() > 1 && !path.forward.beside.is_empty();
         if mixes {
             return Ok(Agreed { certain: false, unmodelled: true, options: Vec::new() });
         }
-        let differences = differences(path, seen, &taken_to_match(answer, path));
+        let differences = differences(&path, seen, &taken_to_match(answer, &path));
         if differences.is_empty() {
             let end = path.forward.verdict == Verdict::Undetermined;
-            return Ok(Agreed { certain: answer.paths.len() == 1 && !end, unmodelled: end, options: options(path) });
+            return Ok(Agreed { certain: answer.paths.len() == 1 && !end, unmodelled: end, options: options(&path) });
         }
         if nearest.as_ref().is_none_or(|(known, _)| differences.len() < known.len()) {
             nearest = Some((differences, path));
@@ -212,7 +212,7 @@ fn compare(seen: &Seen, answer: &Answer, packet: &Crafted) -> Result<Agreed, Str
     let mut text = format!("{packet:?}\n");
     if let Some((differences, path)) = nearest {
         let _ = writeln!(text, "nearest of {} ways differs:\n  {}", answer.paths.len(), differences.join("\n  "));
-        text.push_str(&shown(path));
+        text.push_str(&shown(&path));
     }
     text.push_str("the kernel:\n");
     for sighting in &seen.sightings {
@@ -264,6 +264,23 @@ fn steps(path: &Path) -> impl Iterator<Item = &Step> {
     let is_made = is_proxied(path) || path.forward.verdict == Verdict::Rejected && !ends_in_stack(path);
     let made = path.reply.as_ref().filter(|_| is_made);
     with_beside(&path.forward).into_iter().chain(made.into_iter().flat_map(with_beside))
+}
+
+/// A path with one of the ways of each packet that was sent beside it, and without those that may not have been sent.
+fn variants(path: &Path) -> Vec<Path> {
+    let mut all = vec![Vec::new()];
+    for beside in &path.forward.beside {
+        let one = |way: &BesideWay| Some(Beside { ways: vec![way.clone()], ..beside.clone() });
+        let none = (!beside.certain).then_some(None);
+        let choices: Vec<Option<Beside>> = beside.ways.iter().map(one).chain(none).collect();
+        let with = |chosen: &Vec<Beside>| {
+            let chosen = chosen.clone();
+            choices.clone().into_iter().map(move |one| chosen.iter().cloned().chain(one).collect())
+        };
+        all = all.iter().flat_map(with).take(64).collect();
+    }
+    let with = |beside| Path { forward: Trace { beside, ..path.forward.clone() }, ..path.clone() };
+    all.into_iter().map(with).collect()
 }
 
 /// The steps of a way in the kernel's order: what is sent beside the packet comes before what the packet does next.
