@@ -6,7 +6,7 @@ mod sample;
 use flowtrace::render::{
     self, ChainListing, Charset, Listing, RuleListing, RulesetListing, Style, TableListing, Told, View, Width,
 };
-use flowtrace::trace::{Answer, Decision, Reason, Verdict};
+use flowtrace::trace::{Answer, Beside, BesideKind, BesideWay, Decision, Reason, Trace, Verdict};
 use sample::{Sample, graphviz, schema};
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr as _;
@@ -233,6 +233,28 @@ fn the_json_is_what_the_schema_says() {
         let problems = schema::problems(&schema, &value(&sample, answer));
         assert!(problems.is_empty(), "{problems:#?}");
     }
+}
+
+#[test]
+fn what_is_sent_beside_a_packet_stands_beneath_its_way() {
+    let sample = Sample::new();
+    let (mut answer, copy) = (sample.service(), sample.dropped().paths.remove(0).forward);
+    let way =
+        |probability, trace: &Trace| BesideWay { probability, why: vec!["by chance".to_owned()], trace: trace.clone() };
+    let one = |certain, ways| Beside { kind: BesideKind::Copy, after: 3, certain, ways, truncated: false };
+    let beside =
+        vec![one(true, vec![way(Some(0.5), &copy), way(Some(0.5), &copy)]), one(false, vec![way(Some(1.0), &copy)])];
+    answer.paths[0].forward.beside = beside;
+    let text = plain(&sample, &answer);
+    for heading in ["A copy of the packet, way 2 of 2 (1/2)", "A copy of the packet, if its rule matches"] {
+        assert!(text.contains(heading), "{heading}: {text}");
+    }
+    assert!(text.contains("copies 2"), "{text}");
+    let value = value(&sample, &answer);
+    assert!(schema::problems(&render::outputs_schema(), &value).is_empty());
+    let copies = &value["paths"][0]["forward"]["beside"];
+    assert_eq!(copies[0]["paths"][0]["trace"]["verdict"], json!("dropped"));
+    assert_eq!((&copies[0]["after"], &copies[1]["certain"]), (&json!(3), &json!(false)));
 }
 
 /// A listing in which everything has the same name, of nft's own tables and of those that iptables made.

@@ -55,7 +55,7 @@ mod tests {
     fn answer(paths: &[(Verdict, Option<Verdict>)]) -> Answer {
         let ip = Ip { source: [10, 0, 0, 1].into(), destination: [10, 0, 0, 2].into(), ttl: 64, tos: 0, df: false };
         let request = Packet::new(ip, Transport::Udp { source: Some(1), destination: Some(2) }, 60);
-        let trace = |verdict| Trace { steps: Vec::new(), verdict, reason: None };
+        let trace = |verdict| Trace { steps: Vec::new(), verdict, reason: None, beside: Vec::new() };
         let path = |&(forward, reply): &(Verdict, Option<Verdict>)| Path {
             probability: None,
             why: Vec::new(),

@@ -25,7 +25,7 @@ pub(super) fn answer(folder: &str, packet: &Packet) -> Answer {
         certain: true,
         tried: Vec::new(),
     };
-    let forward = Trace { steps: vec![step], verdict, reason };
+    let forward = Trace { steps: vec![step], verdict, reason, beside: Vec::new() };
     let path = Path { probability: Some(1.0), why: Vec::new(), forward, reply: None, error_delivered: None };
     Answer { request: packet.clone(), paths: vec![path], unexplored: None, gaps: Vec::new() }
 }

@@ -65,6 +65,8 @@ pub(super) enum Nfct {
     Untracked,
     /// A rule chose the zone that it will be tracked in.
     Template(Zone),
+    /// `SYNPROXY` opens its connection for the client.
+    Proxy,
     /// Its connection.
     Entry(CtRef),
 }
@@ -149,6 +151,8 @@ pub(super) struct Tracker {
     pub tunnel_ports: Vec<(HashedFlow, UnknownPort)>,
     /// How many unknown ports there are.
     pub unknown_ports: UnknownPort,
+    /// SYNs that `SYNPROXY` has answered with a cookie.
+    pub syn_cookies: Vec<(NetnsId, ConntrackTuple)>,
     /// Link addresses that answered when they were asked for: every bridge on the way has learned them.
     pub resolved: Vec<MacAddr>,
     /// Neighbours that were asked and have answered, so that they are `REACHABLE`.
@@ -191,12 +195,18 @@ pub(super) fn nf_conntrack_in(walk: &mut Walk, hook: Hook) -> Stage<()> {
     let zone = match walk.skb.nfct {
         Nfct::Entry(_) | Nfct::Untracked => return Ok(()),
         Nfct::Template(zone) => zone.at(walk.packet().mark),
-        Nfct::None | Nfct::Attached => Zone::default(),
+        Nfct::None | Nfct::Attached | Nfct::Proxy => Zone::default(),
     };
     let before = std::mem::take(&mut walk.skb.nfct);
     let evidence = resolve(walk, zone);
     if (before, walk.skb.nfct) == (Nfct::Attached, Nfct::None) {
         walk.skb.nfct = before;
+    }
+    if let (Nfct::Proxy, Nfct::Entry(ct)) = (before, walk.skb.nfct)
+        && let Some(entry) = walk.tracker.entries.get_mut(ct.id)
+    {
+        // What is there already was not made from the template (`init_conntrack`).
+        entry.kept.proxied |= !entry.confirmed;
     }
     let state = state(walk);
     walk.take(Decision::Conntrack { state }, evidence);
@@ -507,7 +517,7 @@ pub(super) fn state(walk: &Walk) -> CtState {
     match walk.skb.nfct {
         Nfct::Entry(ct) => ct.state,
         Nfct::Untracked => CtState::Untracked,
-        Nfct::None | Nfct::Attached | Nfct::Template(_) => CtState::Invalid,
+        Nfct::None | Nfct::Attached | Nfct::Template(_) | Nfct::Proxy => CtState::Invalid,
     }
 }
 

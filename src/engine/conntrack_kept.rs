@@ -22,18 +22,20 @@ pub(super) struct Kept {
     pub counters: Counters,
     /// The labels that are set, a bit each; `None` where nobody knows.
     pub labels: Option<u128>,
+    /// `SYNPROXY` has opened it for the client (`NF_CT_EXT_SYNPROXY`).
+    pub proxied: bool,
 }
 
 impl Kept {
     /// Of a connection that begins. Where a rule asks for counters or labels, the kernel keeps them for every
     /// connection that begins from then on (`nf_ct_set_acct`, `nf_connlabels_get`).
     pub(super) fn of_new() -> Self {
-        Self { counters: Counters::Counted([(0, 0); 2]), labels: Some(0) }
+        Self { counters: Counters::Counted([(0, 0); 2]), labels: Some(0), proxied: false }
     }
 
     /// Of a connection of the snapshot, whose labels the snapshot doesn't hold.
     pub(super) fn of_row(row: &ConntrackEntry) -> Self {
-        Self { counters: row.counters.map_or(Counters::Off, Counters::Counted), labels: None }
+        Self { counters: row.counters.map_or(Counters::Off, Counters::Counted), labels: None, proxied: false }
     }
 
     /// Counts a packet (`nf_ct_acct_add`).

@@ -10,7 +10,7 @@ use crate::trace::{Answer, Decision, EndCause, Path, Reason, Trace, Verdict};
 
 use super::bridge::br_forward_made;
 use super::conntrack::{CtEntry, Nfct, Tracker, UnknownPort};
-use super::end::{End, Next, Stage, Straight};
+use super::end::{End, ErrorReply, Next, Stage, Straight};
 use super::error::{self, Cause};
 use super::gaps::Gaps;
 use super::input::{is_answered, netif_receive_skb};
@@ -153,6 +153,11 @@ fn walk_once(snapshot: &Snapshot, question: &Question, script: Vec<usize>) -> Wa
     let opening_flags = if question.opened_by.is_some() { SYN | ACK } else { SYN };
     let first = if question.established { opening(&question.packet, opening_flags) } else { question.packet.clone() };
     let (mut forward, mut reply, mut error_delivered) = go_and_return(&mut course, &first);
+    if question.established && error::syn_ack(&forward).is_some() {
+        // The client's answer opens the connection to the server.
+        course.given = Given { payload: None, answer: None, ..question.given.clone() };
+        (forward, reply, error_delivered) = go_and_return(&mut course, &opening(&question.packet, ACK));
+    }
     if question.established && (forward.trace.arrived() || forward.trace.verdict == Verdict::Undetermined) {
         // The first packet and its answer have made the connection; now the one that was asked about. Where the snapshot
         // ends before the receiver does, the answer came all the same: so it was said.
@@ -207,6 +212,11 @@ fn go_and_return(course: &mut Course, packet: &Packet) -> (Leg, Option<Trace>, O
     let forward = go(course, &course.question.from, packet.clone());
     let sent = first_packet(&forward.trace, course.question);
     course.given = course.given.of_answer();
+    if let Some(answer) = error::syn_ack(&forward) {
+        course.doubt.clone_from(&forward.doubt);
+        let reply = reply::of_synproxy(course, &forward, answer, &sent);
+        return (forward, reply, None);
+    }
     match forward.trace.verdict {
         Verdict::Delivered | Verdict::Left if is_answered(&forward.packet.transport) => {
             let reply = reply::walk(course, &forward, &sent);
@@ -270,7 +280,10 @@ impl<'s> Course<'s, '_> {
     /// Walks what has opened a connection: no more than what is tracked is kept of it.
     fn open(&mut self, from: &Origin, packet: &Packet) {
         let gaps = self.gaps.clone();
-        go(self, from, opening(packet, SYN));
+        let first = go(self, from, opening(packet, SYN));
+        if error::syn_ack(&first).is_some() {
+            go(self, from, opening(packet, ACK));
+        }
         (self.gaps, self.outside, self.doubt) = (gaps, Vec::new(), None);
     }
 
@@ -331,6 +344,21 @@ impl<'s> Course<'s, '_> {
     pub(super) fn send_error(&mut self, netns: NetnsId, packet: Packet, nfct: Nfct, unknown: UnknownPort) -> Leg {
         self.run(netns, packet, |walk| {
             walk.skb.nfct = nfct;
+            walk.skb.unknown_port = unknown;
+            send_kernel(walk)
+        })
+    }
+
+    /// The kernel of a namespace sends a segment of its own, of which it keeps what `note` says.
+    pub(super) fn send_own(
+        &mut self,
+        netns: NetnsId,
+        packet: Packet,
+        unknown: UnknownPort,
+        note: impl FnOnce(&mut Walk<'s>),
+    ) -> Leg {
+        self.run(netns, packet, |walk| {
+            note(walk);
             walk.skb.unknown_port = unknown;
             send_kernel(walk)
         })
@@ -410,41 +438,18 @@ impl<'s> Course<'s, '_> {
 
     fn run(&mut self, netns: NetnsId, packet: Packet, first: impl FnOnce(&mut Walk<'s>) -> Stage<Next>) -> Leg {
         let mut walk = self.start(netns, packet);
-        let mut next = first(&mut walk);
-        let end = loop {
-            next = match next {
-                Err(end) => break end,
-                Ok(_) if walk.too_long() => break End::new(Verdict::Looped, Reason::TooLong),
-                Ok(Next::Receive(netns, device)) => netif_receive_skb(&mut walk, netns, &device),
-                Ok(Next::Xmit(device)) => dev_queue_xmit(&mut walk, &device),
-                Ok(Next::LocalOut) => ip_local_out(&mut walk),
-            };
-        };
-        self.end(walk, *end)
+        let next = first(&mut walk);
+        let end = drive(&mut walk, next);
+        self.end(walk, end)
     }
 
     /// Records the end and takes back what the walk gathered.
-    fn end(&mut self, mut walk: Walk<'s>, mut end: End) -> Leg {
-        unread::doubt_end(&mut walk, &end);
-        walk.tell_sender();
-        let certain = settle(&walk, &mut end);
-        if end.verdict == Verdict::Undetermined && certain {
-            let what = end.detail.clone().unwrap_or_else(|| "something that decides is missing".to_owned());
-            walk.end_gap(what, &end.because);
-        }
-        let cause = end.error.map(|error| Cause::of(&walk, error, &end));
-        let (icmp, tcp_reset) = error::fields(end.error);
-        let decision = Decision::End {
-            verdict: end.verdict,
-            reason: end.reason,
-            detail: end.detail.clone(),
-            cause: end.cause.clone(),
-            icmp,
-            icmp_source: None,
-            tcp_reset,
-            errno: end.errno,
-        };
-        walk.take(decision, end.because.iter().copied());
+    fn end(&mut self, mut walk: Walk<'s>, end: Box<End>) -> Leg {
+        let (error, cause_of) = (end.error, end.clone());
+        let (verdict, reason) = close(&mut walk, end);
+        let is_kept = verdict != Verdict::Undetermined || matches!(error, Some(ErrorReply::SynAck(_)));
+        let cause = error.filter(|_| is_kept).map(|error| Cause::of(&walk, error, &cause_of));
+        let beside = std::mem::take(&mut walk.beside);
         let unknown_port = walk.skb.unknown_port;
         let packet = walk.packet().clone();
         let place = walk.place().clone();
@@ -453,9 +458,49 @@ impl<'s> Course<'s, '_> {
         let Finished { steps, tracker, choices, gaps, .. } = walk.finish();
         (self.tracker, self.choices) = (tracker, choices);
         self.gaps.extend(gaps.into_list());
-        let trace = Trace { steps, verdict: end.verdict, reason: end.reason };
+        let trace = Trace { steps, verdict, reason, beside };
         Leg { trace, packet, netns: place.netns, unknown_port, cause, doubt, echo }
     }
+}
+
+/// Carries a packet on from stage to stage, until its end.
+pub(super) fn drive(walk: &mut Walk, mut next: Stage<Next>) -> Box<End> {
+    loop {
+        next = match next {
+            Err(mut end) => match end.next.take() {
+                Some(next) => Ok(next),
+                None => return end,
+            },
+            Ok(_) if walk.too_long() => return End::new(Verdict::Looped, Reason::TooLong),
+            Ok(Next::Receive(netns, device)) => netif_receive_skb(walk, netns, &device),
+            Ok(Next::Xmit(device)) => dev_queue_xmit(walk, &device),
+            Ok(Next::LocalOut) => ip_local_out(walk),
+        };
+    }
+}
+
+/// Records a walk's end: how it ended, and why.
+pub(super) fn close(walk: &mut Walk, mut end: Box<End>) -> (Verdict, Option<Reason>) {
+    unread::doubt_end(walk, &end);
+    walk.tell_sender();
+    let certain = settle(walk, &mut end);
+    if end.verdict == Verdict::Undetermined && certain {
+        let what = end.detail.clone().unwrap_or_else(|| "something that decides is missing".to_owned());
+        walk.end_gap(what, &end.because);
+    }
+    let (icmp, tcp_reset) = error::fields(end.error);
+    let decision = Decision::End {
+        verdict: end.verdict,
+        reason: end.reason,
+        detail: end.detail,
+        cause: end.cause,
+        icmp,
+        icmp_source: None,
+        tcp_reset,
+        errno: end.errno,
+    };
+    walk.take(decision, end.because);
+    (end.verdict, end.reason)
 }
 
 /// The next hop that a frame's destination address stands for, by the neighbour table.
@@ -489,16 +534,18 @@ fn settle(walk: &Walk, end: &mut End) -> bool {
     (end.detail, end.cause) = (Some(cause.to_string()), Some(cause));
     end.because.splice(0..0, doubt.row);
     (end.verdict, end.reason) = (Verdict::Undetermined, Some(Reason::MissingTable));
-    (end.error, end.errno) = (None, None);
+    end.errno = None;
+    // What answers a packet goes back as openly as the packet came.
+    end.error = end.error.filter(|error| matches!(error, ErrorReply::SynAck(_)));
     false
 }
 
 /// The product of the choices' weights, `None` where one can't be known.
-fn probability(choices: &[Choice]) -> Option<f64> {
+pub(super) fn probability(choices: &[Choice]) -> Option<f64> {
     choices.iter().map(|choice| choice.weights.get(choice.way).copied().flatten()).product()
 }
 
-fn in_words(choice: &Choice) -> String {
+pub(super) fn in_words(choice: &Choice) -> String {
     match choice.labels.get(choice.way) {
         Some(label) => format!("{}: {label}", choice.why.what),
         None => choice.why.what.clone(),

@@ -7,6 +7,8 @@ use crate::net::IfName;
 use crate::snapshot::NetnsId;
 use crate::trace::{EndCause, Reason, Verdict};
 
+use super::synproxy::SynAck;
+
 /// A stage's answer: what comes next, or the end.
 pub(super) type Stage<T = Next> = Result<T, Box<End>>;
 
@@ -35,6 +37,8 @@ pub(super) struct End {
     pub straight: Option<Straight>,
     /// The error that the sending socket gets at once.
     pub errno: Option<&'static str>,
+    /// The walk isn't over: a rule has taken the packet, and what the kernel sends in its place goes on like this.
+    pub next: Option<Next>,
 }
 
 /// Where an error goes out that is made of the received frame: back to where that came from, past every route.
@@ -53,6 +57,8 @@ pub(super) enum ErrorReply {
     Icmp { kind: u8, code: u8, mtu: Option<u32> },
     /// A TCP reset.
     TcpReset,
+    /// No error: what `SYNPROXY` answers a SYN with.
+    SynAck(SynAck),
     /// "Network unreachable" from the program behind a TUN device, written into the device as from this address.
     Relay { source: IpAddr },
 }
@@ -73,6 +79,7 @@ impl End {
             error: None,
             straight: None,
             errno: None,
+            next: None,
         })
     }
 

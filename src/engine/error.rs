@@ -15,6 +15,7 @@ use super::end::{End, ErrorReply, Straight};
 use super::ip_options::Echo;
 use super::on_bridge;
 use super::options;
+use super::synproxy::{SynAck, connection_of_answer};
 use super::sysctl;
 use super::walk::Walk;
 use crate::trace::CtState;
@@ -83,7 +84,7 @@ pub(super) fn fields(error: Option<ErrorReply>) -> (Option<(u8, u8)>, bool) {
         Some(ErrorReply::Icmp { kind, code, .. }) => (Some((kind, code)), false),
         Some(ErrorReply::Relay { .. }) => (Some((3, 0)), false),
         Some(ErrorReply::TcpReset) => (None, true),
-        None => (None, false),
+        Some(ErrorReply::SynAck(_)) | None => (None, false),
     }
 }
 
@@ -125,6 +126,28 @@ pub(super) fn walk(course: &mut Course, mut forward: Leg, sent: &Packet) -> (Leg
         _ => Some(hears(course, &back, sent)),
     };
     (forward, Some(back.trace), heard)
+}
+
+/// The segment with which `SYNPROXY` has answered the packet, if it has.
+pub(super) fn syn_ack(forward: &Leg) -> Option<SynAck> {
+    match forward.cause.as_ref()?.error {
+        ErrorReply::SynAck(answer) => Some(answer),
+        _ => None,
+    }
+}
+
+/// Walks the way of the segment with which `SYNPROXY` has answered a SYN: the kernel routes it as a packet of its own.
+pub(super) fn walk_syn_ack(course: &mut Course, forward: &Leg, answer: SynAck) -> Option<Leg> {
+    let cause = forward.cause.as_ref()?;
+    let (packet, shorter) = answer.segment(&forward.packet, default_ttl(course, forward));
+    course.lengths = (shorter < packet.length).then_some((shorter, packet.length));
+    let nfct = connection_of_answer(cause.nfct);
+    let back = course.send_own(forward.netns, packet, cause.unknown_port, |walk| {
+        walk.skb.nfct = nfct;
+        answer.note_options(walk);
+    });
+    course.lengths = None;
+    Some(back)
 }
 
 /// An ICMPv6 error for an anycast address is not made: one that the routing table calls so, or the first address of a
@@ -199,13 +222,20 @@ fn reversed(nfct: Nfct) -> Nfct {
     }
 }
 
+/// TTL or hop limit of what the kernel sends by itself.
+fn default_ttl(course: &Course, forward: &Leg) -> u8 {
+    let inet = forward.packet.family() == Family::Inet;
+    let key = if inet { "net.ipv4.ip_default_ttl" } else { "net.ipv6.conf.all.hop_limit" };
+    let set = sysctl::number(course.snapshot.netns(forward.netns), key);
+    set.and_then(|(value, _)| u8::try_from(value).ok()).unwrap_or(64)
+}
+
 /// The error itself; `None` where the kernel makes none about such a packet.
 fn error_packet(course: &Course, forward: &Leg, cause: &Cause) -> Option<Packet> {
     let original = &forward.packet;
     let netns = course.snapshot.netns(forward.netns);
     let inet = original.family() == Family::Inet;
-    let ttl_key = if inet { "net.ipv4.ip_default_ttl" } else { "net.ipv6.conf.all.hop_limit" };
-    let ttl = sysctl::number(netns, ttl_key).and_then(|(value, _)| u8::try_from(value).ok()).unwrap_or(64);
+    let ttl = default_ttl(course, forward);
     if cause.straight.is_some() {
         return frame_error(original, cause.error, ttl);
     }
@@ -224,6 +254,7 @@ fn error_packet(course: &Course, forward: &Leg, cause: &Cause) -> Option<Packet>
     let mut packet = match cause.error {
         ErrorReply::TcpReset if is_reset(original) => return None,
         ErrorReply::TcpReset => reset(original),
+        ErrorReply::SynAck(_) => return None,
         ErrorReply::Relay { source } => return Some(relay_error(original, source)),
         ErrorReply::Icmp { .. } if original.gets_no_icmp_error() => return None,
         ErrorReply::Icmp { kind, code, .. } => {

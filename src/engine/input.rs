@@ -36,6 +36,7 @@ pub(super) fn netif_receive_skb(walk: &mut Walk, netns: NetnsId, dev: &IfName) -
     }
     walk.skb.iif = Some(dev.clone());
     walk.skb.next_hop = None;
+    walk.skb.copied_to = None;
     walk.skb.options = None;
     let came_back = walk.skb.came_back.as_mut();
     walk.skb.to_host = came_back.is_some_and(|back| !std::mem::replace(&mut back.is_received, true));

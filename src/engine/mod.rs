@@ -7,6 +7,7 @@
 
 mod address;
 mod arp;
+mod beside;
 mod br_netfilter;
 mod bridge;
 mod certainty;
@@ -47,6 +48,7 @@ mod pkt_type;
 mod reply;
 mod route;
 mod skb;
+mod synproxy;
 mod sysctl;
 mod targets;
 mod tcp_options;

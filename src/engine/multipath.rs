@@ -23,6 +23,15 @@ pub(super) struct MultipathFlow {
     label: Option<(Port, Port)>,
 }
 
+impl MultipathFlow {
+    /// A lookup that names nothing but its destination.
+    pub(super) fn to(destination: IpAddr) -> Self {
+        let destination = Some(destination);
+        let (source, protocol, source_port, destination_port, label) = (None, None, None, None, None);
+        Self { source, destination, protocol, source_port, destination_port, label }
+    }
+}
+
 /// A flow's port, and which of those it is that nobody knows.
 type Port = (Option<u16>, UnknownPort);
 

@@ -18,6 +18,7 @@ use super::iptables::ipt_do_table;
 use super::nat::{self, Manip};
 use super::nft;
 use super::output::ip_route_me_harder;
+use super::synproxy;
 use super::unread;
 use super::walk::Walk;
 
@@ -53,7 +54,10 @@ pub(super) fn nf_hook(walk: &mut Walk, hook: Hook, indev: Option<&IfName>, outde
     call_in_order(walk, &state, entries, &|walk, entry| match entry.call {
         HookFn::Conntrack => conntrack::nf_conntrack_in(walk, hook),
         HookFn::Nat => nf_nat_inet_fn(walk, netns, &state),
-        HookFn::Confirm => conntrack::nf_conntrack_confirm(walk).map_err(|end| tell_sender(walk, &state, end)),
+        HookFn::Confirm => {
+            synproxy::ipv4_synproxy_hook(walk)?;
+            conntrack::nf_conntrack_confirm(walk).map_err(|end| tell_sender(walk, &state, end))
+        }
         HookFn::Table(..) | HookFn::Chain(_) => ask(walk, entry.call, &state),
     })
 }

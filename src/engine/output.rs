@@ -66,8 +66,9 @@ pub(super) fn ip_local_out(walk: &mut Walk) -> Stage<Next> {
 /// Out by the device of its route (`ip_output`, `ip6_output`).
 pub(super) fn ip_output(walk: &mut Walk) -> Stage<Next> {
     let Some(dst) = walk.skb.dst.clone() else { return Err(no_dst()) };
-    let indev = walk.skb.iif.clone();
-    nf_hook(walk, Hook::Postrouting, indev.as_ref().filter(|_| !walk.skb.own), Some(&dst.dev))?;
+    let came_by = walk.skb.iif.clone().filter(|_| !walk.skb.own);
+    let indev = walk.skb.copied_to.clone().or(came_by);
+    nf_hook(walk, Hook::Postrouting, indev.as_ref(), Some(&dst.dev))?;
     ip_finish_output(walk)
 }
 

@@ -1,14 +1,16 @@
 //! The answer: sent by the stack that the packet reached, or by the outside that it left for.
 
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Gap};
 use crate::net::{ExtHeaders, Family, IfName, IpOptions, Mark, Packet, Protocol, Transport};
 use crate::trace::{Decision, EndCause, Reason, Step, Trace, Verdict};
 
 use super::conntrack::UnknownPort;
 use super::drive::{Course, Leg};
 use super::end::End;
+use super::error;
 use super::ip_options::Echo;
 use super::options;
+use super::synproxy::SynAck;
 use super::sysctl;
 
 /// Walks the answer to a packet, and checks that its receiver takes it.
@@ -47,6 +49,22 @@ pub(super) fn walk(course: &mut Course, forward: &Leg, sent: &Packet) -> Trace {
     course.lengths = None;
     check_receiver(course, &mut leg, forward, sent);
     leg.trace
+}
+
+/// Walks the segment with which `SYNPROXY` has answered in the server's place, and checks that the client takes it.
+pub(super) fn of_synproxy(course: &mut Course, forward: &Leg, answer: SynAck, sent: &Packet) -> Option<Trace> {
+    let last = forward.trace.steps.last()?;
+    if !course.question.established {
+        let (node, server) = (&last.place.node, forward.packet.ip.destination);
+        let what = format!(
+            "SYNPROXY on {node} answers in place of {server}: --tcp-flags ACK asks whether the connection is opened to \
+             that one"
+        );
+        course.gaps.add(Gap::new(what, last.because.clone()));
+    }
+    let mut leg = error::walk_syn_ack(course, forward, answer)?;
+    check_receiver(course, &mut leg, forward, sent);
+    Some(leg.trace)
 }
 
 /// Gives an answer the options that its sender copies. The end where none is made of them.

@@ -13,7 +13,7 @@ use super::address::{local_address, select_source};
 use super::end::{End, Stage};
 use super::fib::{self, Failure, Flow, Found, Lookup, Unknown};
 use super::fib_rules;
-use super::multipath::hashed_flow;
+use super::multipath::{MultipathFlow, hashed_flow};
 use super::obstacle;
 use super::sysctl;
 use super::unread;
@@ -109,7 +109,7 @@ fn forward_route(walk: &mut Walk, dev: &IfName, found: Found) -> Stage<Dst> {
             return Err(End::dropped(Reason::NotForwarding).cause(cause).because(line));
         }
     }
-    let way = select_path(walk, &found, false);
+    let way = select_path(walk, &found, false, hashed_flow(walk));
     reverse_path(walk, dev, way.as_ref().and_then(|way| way.dev.as_ref()))?;
     Ok(take_route(walk, Chosen { found, way }, false, None))
 }
@@ -139,10 +139,43 @@ pub(super) fn ip_route_output(walk: &mut Walk, oif: Option<&IfName>) -> Stage<Ds
         }
         RouteType::Broadcast | RouteType::Multicast => Err(not_unicast(found.because.clone())),
         _ => {
-            let way = select_path(walk, &found, true);
+            let way = select_path(walk, &found, true, hashed_flow(walk));
             refuse_loopback_source(walk, way.as_ref().and_then(|way| way.dev.as_ref()))?;
             let source = if unspecified { Some(source_for(walk, &found, way.as_ref())?) } else { None };
             Ok(take_route(walk, Chosen { found, way }, false, source))
+        }
+    }
+}
+
+/// A routing decision for what a rule sends to a gateway, whatever its own addresses, ports and mark are
+/// (`nf_dup_ipv4_route` in `net/ipv4/netfilter/nf_dup_ipv4.c`, `nf_dup_ipv6_route` in its IPv6 twin). The neighbour that it
+/// is for is the gateway, or the one of the route to that.
+pub(super) fn ip_route_output_gateway(walk: &mut Walk, gateway: IpAddr, oif: Option<&IfName>) -> Stage<Dst> {
+    if gateway.is_multicast() || gateway == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) {
+        return Err(not_unicast(Vec::new()));
+    }
+    let family = walk.packet().family();
+    let mut flow = Flow::bare(family.unspecified(), gateway, loopback());
+    flow.oif = oif.cloned();
+    if family == Family::Inet {
+        flow.tos = walk.packet().ip.tos & 0x1c;
+    }
+    let found = match fib::fib_lookup_for(walk, walk.netns(), &flow) {
+        Lookup::Found(found) => found,
+        Lookup::Failed(failure) => return Err(output_error(walk, &failure)),
+        Lookup::Unknown(missing) => return Err(unknown(missing)),
+    };
+    match found.route.kind {
+        RouteType::Local | RouteType::Anycast => {
+            let chosen = Chosen { way: found.ways.first().cloned(), found };
+            let dst = take_route(walk, chosen, true, None);
+            Ok(Dst { dev: loopback(), ..dst })
+        }
+        RouteType::Broadcast | RouteType::Multicast => Err(not_unicast(found.because.clone())),
+        _ => {
+            let way = select_path(walk, &found, false, MultipathFlow::to(gateway));
+            let dst = take_route(walk, Chosen { found, way }, false, None);
+            Ok(Dst { via: dst.via.or(Some(gateway)), ..dst })
         }
     }
 }
@@ -183,11 +216,11 @@ fn source_for(walk: &mut Walk, found: &Found, way: Option<&NextHop>) -> Stage<Ip
 
 /// Chooses among the ways of a multipath route. The kernel hashes the packet with a secret, so that only the weights
 /// are known (`fib_select_multipath`, `fib6_select_path`).
-fn select_path(walk: &mut Walk, found: &Found, sends: bool) -> Option<NextHop> {
+fn select_path(walk: &mut Walk, found: &Found, sends: bool, flow: MultipathFlow) -> Option<NextHop> {
     if found.ways.len() < 2 {
         return found.ways.first().cloned();
     }
-    let key = (walk.netns_id(), found.route.evidence, hashed_flow(walk));
+    let key = (walk.netns_id(), found.route.evidence, flow);
     if let Some((_, way)) = walk.tracker.selected.iter().find(|(known, _)| *known == key) {
         return found.ways.get(*way).cloned();
     }

@@ -69,6 +69,9 @@ pub(super) struct Skb {
     pub send_by: Option<IfName>,
     /// How often rules have done so while the packet is being sent.
     pub sent_on: u8,
+    /// A copy that a rule sends to a gateway, until a device has it: the device, which hooks take for the one that it came in
+    /// by. Rules make no copy of it meanwhile (`in_nf_duplicate`).
+    pub copied_to: Option<IfName>,
     /// Bridge netfilter routed the packet and the route was an error, which the IP layer will act on.
     pub dst_error: Option<Box<End>>,
 }

@@ -8,12 +8,13 @@ mod userspace;
 use std::net::IpAddr;
 
 use crate::evidence::Evidence;
-use crate::net::{Family, Mark, Packet, Protocol, Transport};
+use crate::net::{Family, IfName, Mark, Packet, Protocol, Transport};
 use crate::snapshot::{AddrMask, ChainId, ConnmarkAction, ConnmarkTarget, NatRange, Options, RejectWith, Rule, Target};
 use crate::trace::{Hook, Reason, RuleVerdict, Verdict};
 
 pub(super) use userspace::pass_program;
 
+use super::beside;
 use super::checksum;
 use super::conntrack_zone::Zone;
 use super::end::{End, ErrorReply, Stage};
@@ -109,9 +110,10 @@ pub(super) fn apply(walk: &mut Walk, state: &HookState, rule: &Rule, record: &Re
                 // A later piece is taken for a segment of its own, and dropped where it is too short for one.
                 walk.part_pieces(rule.evidence);
             }
-            if matches!(target, Target::Other(options) if options.name == "TEE") {
-                let text = target_text(record);
-                walk.gap(format!("what `{text}` sends elsewhere is not walked"), [rule.evidence]);
+            if let Target::Other(options) = target
+                && options.name == "TEE"
+            {
+                tee(walk, options, state.hook, rule.evidence);
             }
             let mut change = change(walk, &rule.target);
             if let Target::Other(options) = &rule.target {
@@ -124,13 +126,22 @@ pub(super) fn apply(walk: &mut Walk, state: &HookState, rule: &Rule, record: &Re
     }
 }
 
+/// `TEE` (`tee_tg4` and `tee_tg6` in `net/netfilter/xt_TEE.c`): by any device where the one that it names is not there.
+fn tee(walk: &mut Walk, options: &Options, hook: Hook, because: Evidence) {
+    let Ok(gateway) = matches::value(options, "--gateway").parse() else { return };
+    let oif = options.find("--oif").map(|option| IfName::new(&option.value));
+    let oif = oif.filter(|oif| walk.netns().link(oif).is_some() || walk.netns().links.is_none());
+    let (packet, certain) = (walk.packet().clone(), walk.is_certain());
+    beside::copy_to_gateway(walk, packet, (gateway, oif), hook, certain, because);
+}
+
 /// Targets of which only the options are kept, and which do more than change a field of the header.
 const DECIDES: &[&str] = &["TPROXY", "SYNPROXY", "CLUSTERIP", "HMARK", "SNPT", "DNPT"];
 
 fn decide(walk: &mut Walk, options: &Options, rule: &Rule, record: &Record<'_, '_>) -> Stage<Action> {
     match options.name {
         "TPROXY" => userspace::tproxy(walk, options, rule, record),
-        "SYNPROXY" => userspace::synproxy(walk, rule, record),
+        "SYNPROXY" => userspace::synproxy(walk, options, rule, record),
         "CLUSTERIP" => userspace::clusterip(walk, options, rule, record),
         "HMARK" => hmark::hmark(walk, options, rule, record),
         _ => npt::npt(walk, options, rule, record),

@@ -71,7 +71,7 @@ fn is_bare(walk: &Walk, packet: &Packet) -> bool {
 
 /// How long a segment's header is and how much it carries, where the question tells. A SYN carries nothing unless it is
 /// said to.
-fn measured(walk: &Walk) -> Option<(u32, u32)> {
+pub(super) fn measured(walk: &Walk) -> Option<(u32, u32)> {
     let packet = walk.packet();
     let Transport::Tcp { flags, .. } = packet.transport else { return None };
     let behind = packet.length.checked_sub(packet.header_length())?;
@@ -155,6 +155,11 @@ pub(super) fn strip(walk: &mut Walk, kind: u8) {
     if !bare {
         known.kinds.insert(NOP, HasOption::Open);
     }
+}
+
+/// What is known of an option of a segment that the kernel has made.
+pub(super) fn note(walk: &mut Walk, kind: u8, has: HasOption) {
+    walk.skb.tcp_options.kinds.insert(kind, has);
 }
 
 /// A rule of which nobody knows whether it matches may have lowered the segment size, or given the segment one.

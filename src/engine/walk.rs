@@ -7,9 +7,10 @@ use std::net::IpAddr;
 use crate::evidence::{Evidence, Gap};
 use crate::net::{ExtHeader, ExtHeaders, Family, IfName, IpOptions, Link, Packet};
 use crate::snapshot::{Netns, NetnsId, Snapshot};
-use crate::trace::{Decision, Place, Step};
+use crate::trace::{Beside, Decision, Place, Step};
 
 use super::Given;
+use super::beside;
 use super::conntrack::Tracker;
 use super::gaps::Gaps;
 use super::skb::{Asked, Sender, Skb};
@@ -93,6 +94,11 @@ pub(super) struct Walk<'s> {
     pub doubts: Vec<Doubt>,
     /// Addresses outside the snapshot that are there because the question says so.
     pub outside: Vec<IpAddr>,
+    /// What the kernel has sent beside the packet, how many walks this one is itself beside, and how many steps what is sent
+    /// beside may have in all.
+    pub beside: Vec<Beside>,
+    pub nested: usize,
+    pub steps_beside: usize,
     /// Where the packet has been received, and how it looked: the same again is a loop that nothing ends.
     seen: HashSet<(NetnsId, IfName, String)>,
     /// Rules tried since the last step, in a verbose walk.
@@ -127,10 +133,35 @@ impl<'s> Walk<'s> {
             lengths: None,
             doubts: Vec::new(),
             outside: Vec::new(),
+            beside: Vec::new(),
+            nested: 0,
+            steps_beside: beside::MOST_STEPS,
             seen: HashSet::new(),
             tried: Vec::new(),
             unlisted: Vec::new(),
             uncertain: false,
+        }
+    }
+
+    /// The start of a walk of its own, from here on and by the choices that were made so far.
+    pub(super) fn branch_off(&self) -> Self {
+        Self {
+            packet: self.packet.clone(),
+            place: self.place.clone(),
+            skb: self.skb.clone(),
+            given: self.given.clone(),
+            lengths: self.lengths,
+            doubts: self.doubts.clone(),
+            outside: self.outside.clone(),
+            nested: self.nested + 1,
+            ..Self::new(
+                self.snapshot,
+                self.place.netns,
+                self.packet.clone(),
+                self.tracker.clone(),
+                self.choices.clone(),
+                self.verbose,
+            )
         }
     }
 
@@ -401,6 +432,10 @@ impl<'s> Walk<'s> {
         match decision {
             Decision::Receive { device, .. } | Decision::Transmit { device } => {
                 self.place.device = Some(device.clone());
+            }
+            Decision::SendOwn { packet } => {
+                self.packet = (**packet).clone();
+                self.place.device = None;
             }
             Decision::Route { source: Some(source), .. } => self.packet.ip.source = *source,
             Decision::SourceRoute { destination } => self.packet.ip.destination = *destination,

@@ -111,7 +111,7 @@ fn vertex(step: &Step) -> Option<Vertex> {
         Decision::Receive { device, .. } | Decision::Transmit { device } => Some(at(Shape::Device, device.to_string())),
         Decision::Userspace { program, .. } => Some(at(Shape::Stack, program.clone())),
         Decision::Underlay { .. } => Some(network("underlay")),
-        Decision::Send | Decision::End { verdict: Verdict::Delivered, .. } => {
+        Decision::Send | Decision::SendOwn { .. } | Decision::End { verdict: Verdict::Delivered, .. } => {
             Some(at(Shape::Stack, "stack".to_owned()))
         }
         Decision::End { verdict: Verdict::Left, .. } => Some(network("outside")),

@@ -11,7 +11,9 @@ use super::lines::Lines;
 use super::{View, endpoint};
 use crate::evidence::{Evidence, Files, Gap};
 use crate::net::{Encapsulation, IfName, Packet, RouteType, Transport};
-use crate::trace::{Decision, Finding, Leg, Path, Reason, Role, Sighting, Spot, Step, Trace, Verdict, Way};
+use crate::trace::{
+    Beside, BesideWay, Decision, Finding, Leg, Path, Reason, Role, Sighting, Spot, Step, Trace, Verdict, Way,
+};
 
 /// The name and version of the format.
 pub(super) const SCHEMA: &str = "flowtrace/explain/1";
@@ -97,6 +99,28 @@ struct TraceJson<'a> {
     verdict: &'static str,
     reason: Option<&'static str>,
     steps: Vec<StepJson<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    beside: Vec<BesideJson<'a>>,
+}
+
+/// What the kernel sent beside the packet.
+#[derive(Serialize)]
+struct BesideJson<'a> {
+    kind: &'static str,
+    after: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certain: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated: Option<bool>,
+    paths: Vec<BesideWayJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct BesideWayJson<'a> {
+    probability: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    trace: TraceJson<'a>,
 }
 
 /// A gap or a finding: what, and the lines that show it.
@@ -377,6 +401,24 @@ impl<'a> TraceJson<'a> {
             verdict: trace.verdict.as_str(),
             reason: trace.reason.map(Reason::as_str),
             steps: (1..).zip(&trace.steps).map(|(n, step)| StepJson::new(n, step, files)).collect(),
+            beside: trace.beside.iter().map(|beside| BesideJson::new(beside, files)).collect(),
+        }
+    }
+}
+
+impl<'a> BesideJson<'a> {
+    fn new(beside: &'a Beside, files: &'a Files) -> Self {
+        let way = |way: &'a BesideWay| BesideWayJson {
+            probability: way.probability,
+            why: (!way.why.is_empty()).then(|| way.why.join("; ")),
+            trace: TraceJson::new(&way.trace, files),
+        };
+        Self {
+            kind: beside.kind.as_str(),
+            after: beside.after,
+            certain: (!beside.certain).then_some(false),
+            truncated: beside.truncated.then_some(true),
+            paths: beside.ways.iter().map(way).collect(),
         }
     }
 }
@@ -474,7 +516,7 @@ impl PacketJson {
 impl<'a> DecisionJson<'a> {
     fn new(decision: &'a Decision) -> Self {
         match decision {
-            Decision::Send => Self::Send,
+            Decision::Send | Decision::SendOwn { .. } => Self::Send,
             Decision::Receive { device, bridge_netfilter } => {
                 Self::Receive { device: device.as_str(), bridge_netfilter: *bridge_netfilter }
             }

@@ -15,6 +15,11 @@ use super::EndCause;
 pub enum Decision {
     /// A socket sends the packet.
     Send,
+    /// The kernel sends this packet by itself: instead of one that it has taken, or beside it.
+    SendOwn {
+        /// The packet.
+        packet: Box<Packet>,
+    },
     /// A device hands the packet up.
     Receive {
         /// The device.

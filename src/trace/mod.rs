@@ -53,6 +53,54 @@ pub struct Trace {
     pub verdict: Verdict,
     /// Why it ended so; `None` for `delivered` and `left`.
     pub reason: Option<Reason>,
+    /// What the kernel sent beside the packet, on its account.
+    pub beside: Vec<Beside>,
+}
+
+/// A packet that the kernel sends beside the one that is walked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Beside {
+    /// What it is.
+    pub kind: BesideKind,
+    /// How many steps the walked packet had when it was sent.
+    pub after: usize,
+    /// Whether it surely was sent: nobody can tell whether some rules match.
+    pub certain: bool,
+    /// The ways that it can take, of the way that the walked packet took.
+    pub ways: Vec<BesideWay>,
+    /// Whether there are more ways.
+    pub truncated: bool,
+}
+
+/// What the kernel sends beside a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BesideKind {
+    /// A copy of it.
+    Copy,
+    /// `SYNPROXY`'s acknowledgement of the server's answer.
+    Ack,
+}
+
+impl BesideKind {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Copy => "copy",
+            Self::Ack => "ack",
+        }
+    }
+}
+
+/// One way of what is sent beside a packet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BesideWay {
+    /// The exact probability, `None` where nobody can weigh a choice on the way.
+    pub probability: Option<f64>,
+    /// The choices on the way, in words.
+    pub why: Vec<String>,
+    /// The way.
+    pub trace: Trace,
 }
 
 /// One of the ways that a packet can take, and its answer's.

@@ -347,12 +347,14 @@ fn a_segment_outside_its_window_is_invalid_unless_the_kernel_is_liberal() {
     let mut router = Router::new(0).expect("the stage");
     router.load_steps(&[("nft", &rules)]).expect("rules that are taken");
     let near = datagram([198, 51, 100, 7], (0, 0), 0);
-    let segment =
-        |flags, sequence| Crafted { payload: Payload::Segment { ports: (40_000, 80), flags, sequence }, ..near };
+    let segment = |flags, sequence| Crafted {
+        payload: Payload::Segment { ports: (40_000, 80), flags, sequence, acknowledged: 0 },
+        ..near
+    };
     let answer = Crafted {
         source: near.destination,
         destination: near.source,
-        payload: Payload::Segment { ports: (80, 40_000), flags: 0x12, sequence: 1 },
+        payload: Payload::Segment { ports: (80, 40_000), flags: 0x12, sequence: 1, acknowledged: 0 },
         ..near
     };
     for opening in [segment(0x02, 1), answer, segment(0x10, 2)] {
@@ -385,7 +387,7 @@ fn a_segment_from_the_middle_starts_a_connection_only_where_the_kernel_is_loose(
     let mut router = Router::new(0).expect("the stage");
     let rules = filtering("", "ct state invalid drop\n  ct state new counter");
     router.load_steps(&[("nft", &rules)]).expect("rules that are taken");
-    let payload = Payload::Segment { ports: (40_000, 80), flags: 0x10, sequence: 7 };
+    let payload = Payload::Segment { ports: (40_000, 80), flags: 0x10, sequence: 7, acknowledged: 0 };
     let middle = Crafted { payload, ..datagram([198, 51, 100, 7], (0, 0), 0) };
     for (loose, wanted) in [("1", Verdict::Left), ("0", Verdict::Dropped)] {
         router.set("netfilter/nf_conntrack_tcp_loose", loose).expect("the setting");

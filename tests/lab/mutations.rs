@@ -81,9 +81,8 @@ const NETFILTER: &[Mutation] = &[
         name: "the outer packet passes POSTROUTING by",
         edits: &[(
             "src/engine/output.rs",
-            "    nf_hook(walk, Hook::Postrouting, indev.as_ref().filter(|_| !walk.skb.own), Some(&dst.dev))?;",
-            "    let indev = indev.filter(|_| !walk.skb.own);
-    if !MISTAKE || walk.packet().encapsulation.is_none() {
+            "    nf_hook(walk, Hook::Postrouting, indev.as_ref(), Some(&dst.dev))?;",
+            "    if !MISTAKE || walk.packet().encapsulation.is_none() {
         nf_hook(walk, Hook::Postrouting, indev.as_ref(), Some(&dst.dev))?;
     }",
         )],

@@ -42,6 +42,8 @@ pub struct Header {
     pub icmp: Option<(u8, u8)>,
     /// TCP's flag octet.
     pub tcp_flags: Option<u8>,
+    /// TCP's sequence number.
+    pub sequence: Option<u32>,
     /// The packet that an ICMP error is about.
     pub quoted: Option<Box<Header>>,
     /// What a tunnel carries: the network identifier (VXLAN only) and the packet.
@@ -119,6 +121,7 @@ impl Header {
             between: Vec::new(),
             icmp: None,
             tcp_flags: None,
+            sequence: None,
             quoted: None,
             inner: None,
         }
@@ -132,6 +135,8 @@ impl Header {
                 (self.source_port, self.destination_port) = (port(0), port(2));
                 if self.protocol == 6 {
                     self.tcp_flags = payload.get(13).copied();
+                    self.sequence =
+                        payload.first_chunk::<8>().map(|head| u32::from_be_bytes([head[4], head[5], head[6], head[7]]));
                 } else {
                     self.read_tunnel(payload.get(8..).unwrap_or_default(), port(4).unwrap_or(0));
                 }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use flowtrace::engine::{Given, Origin, Question, explain};
 use flowtrace::load::load_files;
 use flowtrace::net::{IfName, Ip, Link, Mark, NetnsId, Packet, Transport};
-use flowtrace::trace::{Answer, Decision, Path, Reason, Trace, Verdict};
+use flowtrace::trace::{Answer, Decision, Path, Reason, Step, Trace, Verdict};
 
 const LINK: &str = "\
 1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN mode DEFAULT group default qlen 1000

@@ -88,17 +88,38 @@ fn an_assignment_without_what_it_needs_ends_the_rule() {
 
 #[test]
 fn copies_do_not_hide_what_comes_behind_them() {
+    let of = |family: &str, rules: &str| {
+        let text = chain(family, "forward", &format!("{rules} drop"));
+        host(&[("nft.txt", &text)]).forwarded().with(packet(CLIENT, THEM, udp(53)))
+    };
+    let copy_of = |rules: &str| {
+        let path = of("ip", rules).path();
+        let [copy] = path.forward.beside.as_slice() else { panic!("{rules}: {} copies", path.forward.beside.len()) };
+        assert_eq!(path.forward.verdict, Verdict::Dropped, "{rules}");
+        copy.clone()
+    };
     for dup in [
         "dup to 198.51.100.9",
         "dup to 198.51.100.9 device \"eth1\"",
         "dup to ip saddr map { 192.0.2.99 : 198.51.100.9 }",
     ] {
-        let path = udp_forward(&format!("{dup} drop")).path();
-        assert_eq!(path.forward.verdict, Verdict::Dropped, "{dup}");
+        let copy = copy_of(dup);
+        assert!(copy.certain && copy.ways.len() == 1, "{dup}");
+        let sent = |step: &Step| matches!(&step.decision, Decision::Transmit { device } if device.as_str() == "eth1");
+        assert!(copy.ways[0].trace.steps.iter().any(sent), "{dup}");
     }
-    assert!(!udp_forward("dup to ip saddr map { 192.0.2.98 : 198.51.100.9 } drop").is_dropped());
+    assert!(!of("ip", "dup to ip saddr map { 192.0.2.98 : 198.51.100.9 }").is_dropped());
+    // No kernel has it in a table of both families.
+    let inet = of("inet", "dup to 198.51.100.9").answer();
+    assert_eq!(inet.paths.len(), 2, "{:?}", inet.gaps);
     let dup = r#"{"dup": {"addr": "198.51.100.9", "dev": "eth1"}}, {"drop": null}"#;
-    assert_eq!(host(&[("nft.json", &json(FORWARD, &[dup]))]).forwarded().path().forward.verdict, Verdict::Dropped);
+    let listed = json(FORWARD, &[dup]).replace("inet", "ip");
+    let path = host(&[("nft.json", &listed)]).forwarded().path();
+    assert_eq!((path.forward.verdict, path.forward.beside.len()), (Verdict::Dropped, 1));
+    // A copy that is copied by those who get it comes to an end.
+    let both = "-A PREROUTING -j TEE --gateway 127.0.0.1";
+    let loops = host(&[("iptables-save", &table("mangle", ":PREROUTING ACCEPT", both))]).forwarded().answer();
+    assert!(loops.gaps.iter().any(|gap| gap.what.contains("is walked only so far")), "{:?}", loops.gaps);
     let reset = r#"{"reset": {"tcp option": {"name": "timestamp"}}}, {"drop": null}"#;
     assert_eq!(host(&[("nft.json", &json(FORWARD, &[reset]))]).forwarded().path().forward.verdict, Verdict::Dropped);
 }
@@ -281,7 +302,7 @@ fn a_proxy_of_nft_takes_the_packet_or_its_rule_does_not_match() {
     assert_eq!(proxied("tproxy ip to :81"), [Verdict::Dropped, Verdict::Left]);
     assert_eq!(proxied("tproxy ip6 to :81"), [Verdict::Left]);
     let syn = forward("synproxy mss 1460 wscale 7").with(packet(CLIENT, THEM, tcp(80))).path().forward;
-    assert_eq!((syn.verdict, syn.reason), (Verdict::Undetermined, Some(Reason::Userspace)));
+    assert_eq!((syn.verdict, syn.reason), (Verdict::Delivered, None));
     assert_eq!(ends(&udp_forward("synproxy mss 1460 wscale 7")), [Verdict::Left]);
 }
 

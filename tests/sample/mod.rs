@@ -167,7 +167,7 @@ impl Sample {
         };
         steps.push(step(&at, nat, save(7), &changed));
         self.tunnelled(&mut steps, changed);
-        let forward = Trace { steps, verdict: Verdict::Delivered, reason: None };
+        let forward = Trace { steps, verdict: Verdict::Delivered, reason: None, beside: vec![] };
         let reply = Self::reply();
         let path = Path { probability: Some(1.0), why: vec![], forward, reply: Some(reply), error_delivered: None };
         Answer { request, paths: vec![path], unexplored: None, gaps: vec![] }
@@ -231,7 +231,7 @@ impl Sample {
         steps.push(step(&host("n1", None), nat, vec![], &back));
         steps.push(step(&pod("n1", "pod1"), receive("eth0"), vec![], &back));
         steps.push(step(&pod("n1", "pod1"), end(Verdict::Delivered, None, None), vec![], &back));
-        Trace { steps, verdict: Verdict::Delivered, reason: None }
+        Trace { steps, verdict: Verdict::Delivered, reason: None, beside: vec![] }
     }
 
     /// A rule drops the packet on its way.
@@ -248,7 +248,7 @@ impl Sample {
         }
         steps.push(step(&at, decision, because.clone(), &request));
         steps.push(step(&at, end(Verdict::Dropped, Some(Reason::Rule), None), because, &request));
-        let forward = Trace { steps, verdict: Verdict::Dropped, reason: Some(Reason::Rule) };
+        let forward = Trace { steps, verdict: Verdict::Dropped, reason: Some(Reason::Rule), beside: vec![] };
         let path = Path { probability: Some(1.0), why: vec![], forward, reply: None, error_delivered: None };
         Answer { request, paths: vec![path], unexplored: None, gaps: vec![] }
     }
@@ -267,7 +267,7 @@ impl Sample {
             *icmp_source = Some(address("10.244.1.1"));
         }
         steps.push(step(&pod("n1", "pod1"), last, because, &request));
-        let forward = Trace { steps, verdict: Verdict::Rejected, reason: Some(Reason::Blackhole) };
+        let forward = Trace { steps, verdict: Verdict::Rejected, reason: Some(Reason::Blackhole), beside: vec![] };
         let path = Path {
             probability: None,
             why: vec!["a choice".into(), "another".into()],

@@ -903,20 +903,6 @@ pub const STOPS: &[Stop] = &[
         advice: &["look at the line above"],
     },
     Stop {
-        name: "userspace",
-        situation: "vxlan",
-        edits: &[Replace(
-            "nodes/n1/host/iptables-save",
-            "-A FLANNEL-FWD -s 10.244.0.0/16 -m comment --comment \"flanneld forward\" -j ACCEPT",
-            "-A FLANNEL-FWD -p tcp -j SYNPROXY --sack-perm --timestamp --wscale 7 --mss 1460",
-        )],
-        question: "default/pod1 default/pod2:80",
-        end: ("undetermined", "userspace"),
-        line: ("nodes/n1/host/iptables-save", "SYNPROXY"),
-        caret: "-j SYNPROXY",
-        advice: &["who decides"],
-    },
-    Stop {
         name: "too-long",
         situation: "vxlan",
         edits: &[Replace(

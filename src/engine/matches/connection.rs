@@ -13,7 +13,7 @@ use super::Answer;
 /// `conntrack_mt` in `net/netfilter/xt_conntrack.c`.
 pub(super) fn conntrack_mt(walk: &Walk, asked: &ConntrackMatch) -> Answer {
     let entry = conntrack::entry(walk);
-    if matches!(walk.skb.nfct, Nfct::Template(_)) && *asked != only_states(asked) {
+    if matches!(walk.skb.nfct, Nfct::Template(_) | Nfct::Proxy) && *asked != only_states(asked) {
         return Answer::unknowable("what a connection's template holds is what the rule asks for");
     }
     if asked.states.is_some_and(|test| !test.of(state_bits(walk, entry) & test.value.0 != 0)) {
@@ -55,7 +55,7 @@ fn only_states(asked: &ConntrackMatch) -> ConntrackMatch {
 fn state_bits(walk: &Walk, entry: Option<&CtEntry>) -> u8 {
     let state = match conntrack::state(walk) {
         // `CT` attaches a template, which looks like a new connection until it is tracked.
-        _ if matches!(walk.skb.nfct, Nfct::Template(_)) => CtStates::NEW,
+        _ if matches!(walk.skb.nfct, Nfct::Template(_) | Nfct::Proxy) => CtStates::NEW,
         CtState::New => CtStates::NEW,
         CtState::Established => CtStates::ESTABLISHED,
         CtState::Related => CtStates::RELATED,
@@ -129,7 +129,7 @@ fn has_ports(protocol: Protocol) -> bool {
 pub(super) fn connmark_mt(walk: &Walk, test: Test<MarkTest>) -> Answer {
     let mark = match walk.skb.nfct {
         // `CT` attaches a template, which has no mark.
-        Nfct::Template(_) => Some(0),
+        Nfct::Template(_) | Nfct::Proxy => Some(0),
         _ => conntrack::entry(walk).map(|entry| entry.mark.0),
     };
     Answer::from(mark.is_some_and(|mark| test.of(mark & test.value.mask == test.value.value)))

@@ -61,7 +61,7 @@ fn branches(statement: &Statement) -> bool {
         Statement::Limit(_)
         | Statement::Unknowable(_)
         | Statement::Tproxy { .. }
-        | Statement::Synproxy
+        | Statement::Synproxy(_)
         | Statement::FlowAdd(_) => true,
         Statement::Dynset(dynset) => dynset.limited,
         _ => false,

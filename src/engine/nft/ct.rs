@@ -20,7 +20,7 @@ pub(super) fn nft_ct_get(walk: &Walk, key: CtKey, direction: Option<Direction>) 
     }
     let entry = match walk.skb.nfct {
         // A template is no connection (`nf_ct_is_template`).
-        Nfct::Template(_) => return Err(Break),
+        Nfct::Template(_) | Nfct::Proxy => return Err(Break),
         _ => conntrack::entry(walk).ok_or(Break)?,
     };
     let reply = direction.map_or_else(|| conntrack::is_reply(walk), |direction| direction == Direction::Reply);
@@ -76,7 +76,7 @@ fn counted(entry: &CtEntry, key: CtKey, direction: Option<Direction>) -> Option<
 
 /// `NF_CT_STATE_BIT` of the packet's state; a template looks like a new connection.
 fn state(walk: &Walk) -> u128 {
-    if matches!(walk.skb.nfct, Nfct::Template(_)) {
+    if matches!(walk.skb.nfct, Nfct::Template(_) | Nfct::Proxy) {
         return 8;
     }
     match conntrack::state(walk) {

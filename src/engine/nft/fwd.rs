@@ -13,7 +13,7 @@ use super::field::address;
 use super::statement::{Flow, Run};
 
 /// So often a packet may be sent on while it is being sent (`NF_RECURSION_LIMIT` in `net/netfilter/nf_dup_netdev.c`).
-const MOST_NESTED: u8 = 3;
+pub(super) const MOST_NESTED: u8 = 3;
 
 impl<'a> Run<'a> {
     /// Where the packet is of the other family, the rule doesn't match. Where the device is gone, a packet for a
@@ -98,13 +98,13 @@ fn silent(mut end: Box<End>) -> Box<End> {
 }
 
 /// Whether no device has the name, or the index, which nft prints where no device had it.
-fn is_gone(walk: &Walk, device: &IfName) -> bool {
+pub(super) fn is_gone(walk: &Walk, device: &IfName) -> bool {
     let is_index = device.as_str().bytes().all(|byte| byte.is_ascii_digit());
     walk.netns().link(device).is_none() && (is_index || walk.netns().links.is_some())
 }
 
 /// The name that a number holds byte by byte; a small one is the index of a device that was gone already.
-fn device_name(value: u128) -> IfName {
+pub(super) fn device_name(value: u128) -> IfName {
     if value <= u128::from(u32::MAX) {
         return IfName::new(&value.to_string());
     }

@@ -8,6 +8,7 @@ mod chain;
 mod clock;
 mod ct;
 mod doubt;
+mod dup;
 mod exthdr;
 mod fib;
 mod field;

@@ -1,11 +1,13 @@
 //! `tproxy` and `synproxy`, after which a socket or the kernel itself has the packet.
 
 use crate::net::{Family, Protocol, Transport};
+use crate::snapshot::nft::NftSynproxy;
 use crate::trace::{Reason, RuleVerdict};
 
 use super::super::end::{End, Stage};
 use super::super::options;
 use super::super::skb::Asked;
+use super::super::synproxy::{self, Offers};
 use super::super::walk::Walk;
 use super::statement::{Flow, Run};
 
@@ -25,28 +27,26 @@ impl Run<'_> {
 
     /// `nft_synproxy_do_eval` in `net/netfilter/nft_synproxy.c`: the kernel answers whatever has SYN, and takes what else
     /// has ACK for an answer to its cookie.
-    pub(super) fn synproxy(&mut self, walk: &mut Walk) -> Stage<Flow> {
+    pub(super) fn synproxy(&mut self, walk: &mut Walk, offered: Option<NftSynproxy>) -> Stage<Flow> {
         let Transport::Tcp { flags, .. } = self.packet(walk).transport else { return Ok(Flow::Break) };
         if self.packet(walk).nft_protocol() != Protocol::TCP {
             return Ok(Flow::Break);
         }
         self.checksum(walk)?;
         let (opens, answers) = (flags & 0x02 != 0, flags & 0x10 != 0);
-        if !opens && !answers {
-            return Ok(Flow::Next);
-        }
-        self.record(walk, RuleVerdict::Drop);
         let line = self.rule.evidence;
-        if !opens && !walk.choose_unknown("the segment answers SYNPROXY's cookie", Some(line)) {
-            return Err(End::dropped(Reason::Rule).because([line]));
-        }
-        let server = walk.packet().ip.destination;
-        let what = if opens {
-            format!("SYNPROXY answers in place of {server}, which hears of the connection once the client has answered")
+        if opens {
+            self.record(walk, RuleVerdict::Stolen);
+            Err(synproxy::answer(walk, Offers::of_statement(offered), line))
+        } else if !answers {
+            Ok(Flow::Next)
+        } else if synproxy::has_cookie(walk, line) {
+            self.record(walk, RuleVerdict::Stolen);
+            Err(synproxy::open_to_server(walk, line))
         } else {
-            format!("SYNPROXY opens the connection to {server} by itself")
-        };
-        Err(End::undetermined(Reason::Userspace, what).because([line]))
+            self.record(walk, RuleVerdict::Drop);
+            Err(End::dropped(Reason::Rule).because([line]))
+        }
     }
 
     /// The checksum of IPv6 is summed up as if it were IPv4's (`nf_ip_checksum`), which drops every segment whose device

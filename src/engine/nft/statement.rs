@@ -152,7 +152,7 @@ impl<'a> Run<'a> {
             Statement::Dynset(dynset) => self.dynset(walk, dynset).into(),
             Statement::Aside(aside) => self.aside(walk, aside).into(),
             Statement::Tproxy { family, text } => self.tproxy(walk, *family, text),
-            Statement::Synproxy => return self.synproxy(walk),
+            Statement::Synproxy(offered) => return self.synproxy(walk, *offered),
             Statement::Fwd(fwd) => return self.fwd(walk, fwd),
             Statement::FlowAdd(text) => self.flow_add(walk, text),
             Statement::Unmodelled(text) | Statement::Unread(text) => return self.unmodelled(walk, text),
@@ -240,9 +240,7 @@ impl<'a> Run<'a> {
             }
         }
         self.write_beside(walk, aside);
-        if aside.elsewhere {
-            walk.gap(format!("what `{}` sends elsewhere is not walked", aside.text), [self.rule.evidence]);
-        }
+        self.copy(walk, aside);
         true
     }
 

@@ -9,6 +9,7 @@ use super::super::end::{End, Stage};
 use super::super::iptables::{Change, Record};
 use super::super::matches::{has, masked, value};
 use super::super::options;
+use super::super::synproxy::{self, Offers};
 use super::super::walk::{Walk, Why};
 use super::Action;
 
@@ -61,31 +62,34 @@ pub(super) fn tproxy(walk: &mut Walk, options: &Options, rule: &Rule, record: &R
 
 /// `SYNPROXY` (`synproxy_tg4` in `net/ipv4/netfilter/ipt_SYNPROXY.c`): the kernel answers in the server's place, and
 /// opens a connection of its own to the server once the client has answered with the cookie.
-pub(super) fn synproxy(walk: &mut Walk, rule: &Rule, record: &Record<'_, '_>) -> Stage<Action> {
+pub(super) fn synproxy(walk: &mut Walk, options: &Options, rule: &Rule, record: &Record<'_, '_>) -> Stage<Action> {
+    let line = rule.evidence;
     let Transport::Tcp { flags, .. } = walk.packet().transport else {
         record.take(walk, RuleVerdict::Continue, Change::default());
         return Ok(Action::Continue);
     };
-    if !options::sums_up(walk, rule.evidence) {
+    let dropped = |walk: &mut Walk| {
         record.take(walk, RuleVerdict::Drop, Change::default());
-        return Err(End::dropped(Reason::Rule).because([rule.evidence]));
-    }
-    let (opens, answers) = (flags & 0x17 == 0x02, flags & 0x17 == 0x10);
-    if !opens && !answers {
-        record.take(walk, RuleVerdict::Continue, Change::default());
-        return Ok(Action::Continue);
-    }
-    record.take(walk, RuleVerdict::Drop, Change::default());
-    let server = walk.packet().ip.destination;
-    if answers && !walk.choose_unknown("the segment answers SYNPROXY's cookie", Some(rule.evidence)) {
-        return Err(End::dropped(Reason::Rule).because([rule.evidence]));
-    }
-    let what = if opens {
-        format!("SYNPROXY answers in place of {server}, which hears of the connection once the client has answered")
-    } else {
-        format!("SYNPROXY opens the connection to {server} by itself")
+        Err(End::dropped(Reason::Rule).because([line]))
     };
-    Err(End::undetermined(Reason::Userspace, what).because([rule.evidence]))
+    if !options::sums_up(walk, line) {
+        return dropped(walk);
+    }
+    match flags & 0x17 {
+        0x02 => {
+            record.take(walk, RuleVerdict::Stolen, Change::default());
+            Err(synproxy::answer(walk, Offers::of_target(options), line))
+        }
+        0x10 if synproxy::has_cookie(walk, line) => {
+            record.take(walk, RuleVerdict::Stolen, Change::default());
+            Err(synproxy::open_to_server(walk, line))
+        }
+        0x10 => dropped(walk),
+        _ => {
+            record.take(walk, RuleVerdict::Continue, Change::default());
+            Ok(Action::Continue)
+        }
+    }
 }
 
 /// `CLUSTERIP` (`clusterip_tg` in `net/ipv4/netfilter/ipt_CLUSTERIP.c`): whose turn a client is can be changed at any

@@ -3,7 +3,7 @@
 use crate::net::Family;
 use crate::snapshot::NftFamily;
 use crate::snapshot::nft::{
-    Asks, Beside, CtKey, Expr, Exthdr, Header, HeaderField, MetaKey, NftAside, NftFwd, Statement,
+    Asks, Beside, CopyTo, CtKey, Expr, Exthdr, Header, HeaderField, MetaKey, NftAside, NftFwd, NftSynproxy, Statement,
 };
 
 use super::constant::Datatype;
@@ -136,28 +136,38 @@ impl Reader<'_, '_> {
         (values, writes): (Vec<Expr>, Option<Beside>),
     ) -> Statement {
         let text = self.cursor.text(start, self.cursor.last_end()).into();
-        Statement::Aside(Box::new(NftAside { header, values: values.into(), writes, elsewhere: false, text }))
+        Statement::Aside(Box::new(NftAside { header, values: values.into(), writes, copy_to: None, text }))
     }
 
-    /// `dup to 192.0.2.9 device "eth0"`, `dup to "eth1"`.
+    /// `dup to 192.0.2.9 device "eth0"`, and in chains of devices `dup to "eth1"`.
     pub(super) fn dup(&mut self) -> Parsed<Statement> {
         let start = self.cursor.start();
         self.cursor.next();
         if !self.cursor.word("to") {
             return Err(self.cursor.expected("`to`"));
         }
-        let mut values = vec![self.opaque_value()?];
-        if self.cursor.word("device") {
-            values.push(self.opaque_value()?);
-        }
+        let address = match self.scope.family {
+            NftFamily::Ip => Some(Datatype::Ipv4),
+            NftFamily::Ip6 => Some(Datatype::Ipv6),
+            NftFamily::Netdev => None,
+            // The kernel has it for no other (`nft_dup_ipv4.c`, `nft_dup_ipv6.c`, `nft_dup_netdev.c`).
+            _ => return Err(self.cursor.expected("a table of another family")),
+        };
+        let copy_to = match address {
+            Some(address) => {
+                let gateway = self.value_of(address)?;
+                let device = if self.cursor.word("device") { Some(self.device_value()?) } else { None };
+                CopyTo::Gateway(gateway, device)
+            }
+            None => CopyTo::Device(self.device_value()?),
+        };
+        let values = match &copy_to {
+            CopyTo::Gateway(gateway, device) => [gateway].into_iter().chain(device).cloned().collect(),
+            CopyTo::Device(device) => [device.clone()].into(),
+        };
         let text = self.cursor.text(start, self.cursor.last_end()).into();
-        Ok(Statement::Aside(Box::new(NftAside {
-            header: None,
-            values: values.into(),
-            writes: None,
-            elsewhere: true,
-            text,
-        })))
+        let copy_to = Some(copy_to);
+        Ok(Statement::Aside(Box::new(NftAside { header: None, values, writes: None, copy_to, text })))
     }
 
     /// `fwd to "eth1"`, `fwd ip to 192.0.2.9 device "eth0"`.
@@ -187,11 +197,16 @@ impl Reader<'_, '_> {
 
     /// A device's name stands in quotes; a word without them is the start of an expression, or a number.
     fn device_value(&mut self) -> Parsed<Expr> {
+        self.value_of(Datatype::Ifindex)
+    }
+
+    /// A constant of a type, or an expression that gives one.
+    fn value_of(&mut self, datatype: Datatype) -> Parsed<Expr> {
         if self.starts_expression() {
-            self.expected_data = vec![Datatype::Ifindex];
+            self.expected_data = vec![datatype];
             return Ok(self.expression()?.expr);
         }
-        self.typed_value(Datatype::Ifindex)
+        self.typed_value(datatype)
     }
 
     /// `flow add @ft`.
@@ -238,23 +253,21 @@ impl Reader<'_, '_> {
     pub(super) fn synproxy(&mut self) -> Parsed<Statement> {
         self.track();
         self.cursor.next();
-        loop {
-            match self.cursor.peek_word() {
-                Some("mss" | "wscale") => {
-                    self.cursor.next();
-                    self.cursor.number::<u32>("a number")?;
-                }
-                Some("timestamp" | "sack-perm") => {
-                    self.cursor.next();
-                }
-                Some("name") => {
-                    self.cursor.next();
+        let mut offered = NftSynproxy { wscale: Some(false), ..NftSynproxy::default() };
+        while let Some(word @ ("mss" | "wscale" | "timestamp" | "sack-perm" | "name")) = self.cursor.peek_word() {
+            self.cursor.next();
+            match word {
+                "mss" => offered.mss = self.cursor.number::<u32>("a number")? > 0,
+                "wscale" => offered.wscale = (self.cursor.number::<u32>("a number")? > 0).then_some(true),
+                "timestamp" => offered.timestamp = true,
+                "sack-perm" => offered.sack_perm = true,
+                _ => {
                     self.opaque_value()?;
+                    return Ok(Statement::Synproxy(None));
                 }
-                _ => break,
             }
         }
-        Ok(Statement::Synproxy)
+        Ok(Statement::Synproxy(Some(offered)))
     }
 
     /// `reset tcp option timestamp`: the option is taken out of the header (`nft_exthdr_tcp_strip_eval`).

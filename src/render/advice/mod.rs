@@ -224,7 +224,7 @@ mod tests {
         let step =
             Step { place, decision: Decision::Send, because: Vec::new(), packet, certain: true, tried: Vec::new() };
         let steps = vec![step.clone(), step];
-        let trace = Trace { steps, verdict: Verdict::Dropped, reason: Some(reason) };
+        let trace = Trace { steps, verdict: Verdict::Dropped, reason: Some(reason), beside: Vec::new() };
         let (decided, devices, missing) = (Vec::new(), Vec::new(), Vec::new());
         advice(&Case { trace: &trace, step: &trace.steps[1], reason, decided, devices, missing, service: None })
     }

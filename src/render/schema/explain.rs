@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::word::{add_optional, count, flag, list, object, or_null, reference, text, text_or_null, words};
 use crate::render::json::SCHEMA;
-use crate::trace::{CtState, Hook, Leg, NatChange, Reason, ReverseMode, Role, RuleVerdict, Verdict, Way};
+use crate::trace::{BesideKind, CtState, Hook, Leg, NatChange, Reason, ReverseMode, Role, RuleVerdict, Verdict, Way};
 
 /// The document itself; what it refers to stands in [`definitions`].
 pub(super) fn document() -> Value {
@@ -86,11 +86,37 @@ fn capture() -> Value {
 }
 
 fn trace() -> Value {
-    object(&[
+    let mut trace = object(&[
         ("verdict", words(&VERDICTS.map(Verdict::as_str), "how it ended")),
         ("reason", or_null(&reference("reason"))),
         ("steps", list(&reference("step"))),
-    ])
+    ]);
+    add_optional(&mut trace, [("beside", list(&beside()))]);
+    trace
+}
+
+/// What the kernel sent beside the packet, on its account. No verdict but its own depends on it.
+fn beside() -> Value {
+    let kinds = [BesideKind::Copy, BesideKind::Ack].map(BesideKind::as_str);
+    let mut way = object(&[
+        ("probability", json!({"type": ["number", "null"], "description": "null where nobody can weigh a choice"})),
+        ("trace", reference("trace")),
+    ]);
+    add_optional(&mut way, [("why", json!({"type": "string", "description": "the choices on its way"}))]);
+    let mut beside = object(&[
+        ("kind", words(&kinds, "copy: a copy of the packet; ack: SYNPROXY's acknowledgement of the server's answer")),
+        (
+            "after",
+            json!({"type": "integer", "minimum": 0, "description": "the n of the packet's step before it was sent"}),
+        ),
+        ("paths", list(&way)),
+    ]);
+    let optional = [
+        ("certain", json!({"const": false, "description": "nobody can tell whether its rule matched"})),
+        ("truncated", json!({"const": true, "description": "it has more paths"})),
+    ];
+    add_optional(&mut beside, optional);
+    beside
 }
 
 fn request() -> Value {

@@ -16,7 +16,7 @@ use std::io::{self, Write};
 
 use super::View;
 use super::escape::Charset;
-use crate::trace::{Decision, Leg, Path, Step, Trace, Verdict};
+use crate::trace::{BesideKind, Decision, Leg, Path, Step, Trace, Verdict};
 use pen::{Margin, Pen, Row, Tone};
 use rows::{Line, Rows};
 
@@ -61,6 +61,10 @@ pub fn text(view: &View<'_>, style: Style, out: &mut dyn Write) -> io::Result<()
         let common = if place == 0 || style.verbose { 0 } else { common(view.answer.paths.first(), path) };
         section(&mut pen, view, place, style)?;
         way(&mut pen, &path.forward, common, seen(view, place, Leg::Forward), style, view)?;
+        let first = view.answer.paths.first().filter(|_| place > 0);
+        if first.is_none_or(|first| first.forward.beside != path.forward.beside) {
+            beside(&mut pen, &path.forward, style, view)?;
+        }
         answer(&mut pen, path, place, style, view)?;
     }
     if left_out > 0 {
@@ -78,13 +82,40 @@ fn answer(pen: &mut Pen<'_>, path: &Path, place: usize, style: Style, view: &Vie
     if place == 0 || seen.is_some() || style.verbose || !reply.arrived() {
         pen.gap()?;
         pen.heading(answer_title(path))?;
-        return way(pen, reply, 0, seen, style, view);
+        way(pen, reply, 0, seen, style, view)?;
+        return beside(pen, reply, style, view);
     }
     let Some(body) = summary::outcome(path, style, view.files) else { return Ok(()) };
     let is_error = path.forward.verdict == Verdict::Rejected;
     let (margin, label) = if is_error { (Margin::Blank, "error") } else { (Margin::Arrived, "reply") };
     let evidence = reference::references(&summary::reversals(reply), style, view.files);
     pen.row(&Row { margin, label: label.to_owned(), body, evidence, ..Row::default() })
+}
+
+/// What was sent beside a packet, and what was sent beside that.
+fn beside(pen: &mut Pen<'_>, trace: &Trace, style: Style, view: &View<'_>) -> io::Result<()> {
+    for one in &trace.beside {
+        let what = match one.kind {
+            BesideKind::Copy => "A copy of the packet",
+            BesideKind::Ack => "The acknowledgement for the server",
+        };
+        let doubt = if one.certain { "" } else { ", if its rule matches" };
+        for (number, path) in (1..).zip(&one.ways) {
+            let of = match (one.ways.len(), one.truncated) {
+                (1, false) => String::new(),
+                (ways, cut) => {
+                    let more = if cut { " and more" } else { "" };
+                    format!(", way {number} of {ways}{more} ({})", summary::share(path.probability))
+                }
+            };
+            pen.gap()?;
+            pen.heading(&format!("{what}{of}{doubt}"))?;
+            path.why.iter().try_for_each(|why| pen.paragraph("  because ", &style.clean(why), Tone::Plain))?;
+            way(pen, &path.trace, 0, None, style, view)?;
+            beside(pen, &path.trace, style, view)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a path of many has nothing to tell that an earlier one hasn't told: it ends in the same way, and so does its

@@ -70,6 +70,15 @@ pub(super) fn protocol(packet: &Packet) -> String {
     }
 }
 
+/// The flags of a TCP segment, as in `SYN,ACK`.
+pub(super) fn tcp_flags(packet: &Packet) -> Option<String> {
+    const NAMES: [&str; 8] = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"];
+    let Transport::Tcp { flags, .. } = packet.transport else { return None };
+    let names = NAMES.iter().enumerate().filter(|(bit, _)| flags & (1 << bit) != 0);
+    let names: Vec<&str> = names.map(|(_, name)| *name).collect();
+    Some(names.join(","))
+}
+
 /// The usual names of ICMP types (RFC 792, RFC 4443).
 fn icmp_name(protocol: Protocol, kind: u8) -> Option<&'static str> {
     match (protocol, kind) {

@@ -162,6 +162,11 @@ impl<'a> Rows<'a> {
 
     fn decision(&mut self, step: &'a Step) -> Option<Row> {
         let (margin, label, body) = match &step.decision {
+            Decision::SendOwn { packet } => {
+                self.shown = Some(&step.packet);
+                let flags = packet::tcp_flags(packet).map(|flags| format!(", {flags}")).unwrap_or_default();
+                (Margin::Blank, "send".to_owned(), sent(&step.packet) + &flags)
+            }
             Decision::Send => {
                 self.shown = Some(&step.packet);
                 (Margin::Blank, "send".to_owned(), sent(&step.packet))

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::evidence::{Evidence, Files};
 use crate::net::{NetnsId, NetnsName, NodeName};
-use crate::trace::{Decision, NatChange, Path, Step, Trace, Verdict};
+use crate::trace::{BesideKind, Decision, NatChange, Path, Step, Trace, Verdict};
 
 use super::super::View;
 use super::packet::{destination, protocol, source};
@@ -65,7 +65,8 @@ pub(super) fn counts(trace: &Trace) -> String {
     let vxlan = count(|decision| matches!(decision, Decision::Encapsulate { tunnel: "vxlan", .. }));
     let relay = count(|decision| matches!(decision, Decision::Userspace { .. })).div_ceil(2);
     let plural = if nodes.len() == 1 { "" } else { "s" };
-    let counted = [("DNAT", dnat), ("SNAT", snat), ("VXLAN", vxlan), ("relay", relay)];
+    let copies = trace.beside.iter().filter(|beside| beside.kind == BesideKind::Copy).count();
+    let counted = [("DNAT", dnat), ("SNAT", snat), ("VXLAN", vxlan), ("relay", relay), ("copies", copies)];
     let happened = counted.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!(", {name} {count}"));
     format!("{} node{plural}{}", nodes.len(), happened.collect::<String>())
 }

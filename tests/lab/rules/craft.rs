@@ -28,6 +28,7 @@ pub enum Payload {
         ports: (u16, u16),
         flags: u8,
         sequence: u32,
+        acknowledged: u32,
     },
     Udp {
         source: u16,
@@ -240,10 +241,11 @@ impl Crafted {
                 head.extend(options);
                 (head, 16)
             }
-            Payload::Segment { ports: (source, destination), flags, sequence } => {
+            Payload::Segment { ports: (source, destination), flags, sequence, acknowledged } => {
                 let mut head = ports(source, destination);
                 head.extend(sequence.to_be_bytes());
-                head.extend([0, 0, 0, 0, 0x50, flags, 0x20, 0, 0, 0, 0, 0]);
+                head.extend(acknowledged.to_be_bytes());
+                head.extend([0x50, flags, 0x20, 0, 0, 0, 0, 0]);
                 (head, 16)
             }
             Payload::Udp { source, destination } => {

@@ -212,7 +212,7 @@ fn chunks(_: At, rng: &mut Rng) -> Option<String> {
 /// The rarer targets of mangle, with the protocol that they must have been asked for.
 pub fn mangles(at: At, rng: &mut Rng) -> Option<(String, Option<&'static str>)> {
     let syn = Some("-p tcp -m tcp --tcp-flags SYN,RST SYN");
-    Some(match rng.below(10) {
+    Some(match rng.below(11) {
         // Elsewhere the kernel changes a packet that taps still show as it was received.
         0 if at.v6 && at.hook == "OUTPUT" && !at.user => (format!("DNPT {}", prefixes(rng)), None),
         0 if at.v6 && at.hook == "POSTROUTING" && !at.user => (format!("SNPT {}", prefixes(rng)), None),
@@ -230,6 +230,7 @@ pub fn mangles(at: At, rng: &mut Rng) -> Option<(String, Option<&'static str>)> 
         8 if outward(at) && !at.user => ("CLASSIFY --set-class 0001:0002".to_owned(), None),
         8 => ("AUDIT --type accept".to_owned(), None),
         9 => (format!("IDLETIMER --timeout 600 --label lab{}", rng.below(9)), None),
+        10 => (tee(at, rng), None),
         _ => return None,
     })
 }
@@ -254,6 +255,16 @@ fn hmark(rng: &mut Rng) -> String {
     ]);
     let seed = rng.word(&["1", "0xfeedcafe"]);
     format!("HMARK {tuple} --hmark-rnd {seed} --hmark-mod {} --hmark-offset {}", rng.word(&["2", "16"]), rng.below(3))
+}
+
+/// Copies for either side of the router, by a route to the gateway, and by a device that is named or isn't there.
+fn tee(at: At, rng: &mut Rng) -> String {
+    let gateways: &[&str] = if at.v6 {
+        &["2001:db8:1::98", "2001:db8:2::20", "2001:db8:113::9", "2001:db8:9::9"]
+    } else {
+        &["192.0.2.98", "198.51.100.20", "203.0.113.9", "10.9.9.9"]
+    };
+    format!("TEE --gateway {}{}", rng.pick(gateways), rng.word(&["", "", " --oif eth1", " --oif eth9"]))
 }
 
 /// The rarer targets of filter.

@@ -12,7 +12,7 @@ use flowtrace::evidence::Evidence;
 use flowtrace::load::load_files;
 use flowtrace::net::{ExtHeader, IfName, MacAddr, NetnsId, Packet, RouteType, Transport};
 use flowtrace::snapshot::Snapshot;
-use flowtrace::trace::{Answer, Decision, Path, Reason, RuleVerdict, Step, Verdict};
+use flowtrace::trace::{Answer, Beside, BesideWay, Decision, Path, Reason, RuleVerdict, Step, Trace, Verdict};
 
 use super::super::ruletrace::RuleHit;
 use super::super::tap::{Direction, Sighting};
@@ -193,12 +193,17 @@ pub fn unframed(
 
 /// Looks for what became of a packet among the ways that the engine finds.
 fn compare(seen: &Seen, answer: &Answer, packet: &Crafted) -> Result<Agreed, String> {
-    let mut nearest: Option<(Vec<String>, &Path)> = None;
-    for path in &answer.paths {
-        let differences = differences(path, seen, &taken_to_match(answer, path));
+    let mut nearest: Option<(Vec<String>, Path)> = None;
+    for path in answer.paths.iter().flat_map(variants) {
+        // Nothing tells the pieces of a copy from the packet's own.
+        let mixes = packet.frames().len() > 1 && !path.forward.beside.is_empty();
+        if mixes {
+            return Ok(Agreed { certain: false, unmodelled: true, options: Vec::new() });
+        }
+        let differences = differences(&path, seen, &taken_to_match(answer, &path));
         if differences.is_empty() {
             let end = path.forward.verdict == Verdict::Undetermined;
-            return Ok(Agreed { certain: answer.paths.len() == 1 && !end, unmodelled: end, options: options(path) });
+            return Ok(Agreed { certain: answer.paths.len() == 1 && !end, unmodelled: end, options: options(&path) });
         }
         if nearest.as_ref().is_none_or(|(known, _)| differences.len() < known.len()) {
             nearest = Some((differences, path));
@@ -207,7 +212,7 @@ fn compare(seen: &Seen, answer: &Answer, packet: &Crafted) -> Result<Agreed, Str
     let mut text = format!("{packet:?}\n");
     if let Some((differences, path)) = nearest {
         let _ = writeln!(text, "nearest of {} ways differs:\n  {}", answer.paths.len(), differences.join("\n  "));
-        text.push_str(&shown(path));
+        text.push_str(&shown(&path));
     }
     text.push_str("the kernel:\n");
     for sighting in &seen.sightings {
@@ -226,8 +231,8 @@ fn compare(seen: &Seen, answer: &Answer, packet: &Crafted) -> Result<Agreed, Str
 fn ask(snapshot: &Snapshot, crafted: &Crafted) -> Answer {
     let answer = asked(snapshot, crafted, false);
     // The way of an error is the answer's.
-    let rejected = answer.paths.iter().any(|path| path.forward.verdict == Verdict::Rejected);
-    if rejected { asked(snapshot, crafted, true) } else { answer }
+    let answered = answer.paths.iter().any(|path| path.forward.verdict == Verdict::Rejected || is_proxied(path));
+    if answered { asked(snapshot, crafted, true) } else { answer }
 }
 
 fn asked(snapshot: &Snapshot, crafted: &Crafted, reply: bool) -> Answer {
@@ -256,8 +261,44 @@ fn question(crafted: &Crafted, reply: bool) -> Question {
 
 /// The steps that the kernel shows for a way: with those of the error, but not those of an answer, which nobody sends.
 fn steps(path: &Path) -> impl Iterator<Item = &Step> {
-    let error = path.reply.as_ref().filter(|_| path.forward.verdict == Verdict::Rejected && !ends_in_stack(path));
-    path.forward.steps.iter().chain(error.into_iter().flat_map(|reply| &reply.steps))
+    let is_made = is_proxied(path) || path.forward.verdict == Verdict::Rejected && !ends_in_stack(path);
+    let made = path.reply.as_ref().filter(|_| is_made);
+    with_beside(&path.forward).into_iter().chain(made.into_iter().flat_map(with_beside))
+}
+
+/// A path with one of the ways of each packet that was sent beside it, and without those that may not have been sent.
+fn variants(path: &Path) -> Vec<Path> {
+    let mut all = vec![Vec::new()];
+    for beside in &path.forward.beside {
+        let one = |way: &BesideWay| Some(Beside { ways: vec![way.clone()], ..beside.clone() });
+        let none = (!beside.certain).then_some(None);
+        let choices: Vec<Option<Beside>> = beside.ways.iter().map(one).chain(none).collect();
+        let with = |chosen: &Vec<Beside>| {
+            let chosen = chosen.clone();
+            choices.clone().into_iter().map(move |one| chosen.iter().cloned().chain(one).collect())
+        };
+        all = all.iter().flat_map(with).take(64).collect();
+    }
+    let with = |beside| Path { forward: Trace { beside, ..path.forward.clone() }, ..path.clone() };
+    all.into_iter().map(with).collect()
+}
+
+/// The steps of a way in the kernel's order: what is sent beside the packet comes before what the packet does next.
+fn with_beside(trace: &Trace) -> Vec<&Step> {
+    let mut steps = Vec::new();
+    for n in 0..=trace.steps.len() {
+        let sent = trace.beside.iter().filter(|beside| beside.after == n);
+        steps.extend(sent.filter_map(|beside| beside.ways.first()).flat_map(|way| with_beside(&way.trace)));
+        steps.extend(trace.steps.get(n));
+    }
+    steps
+}
+
+/// Whether SYNPROXY has answered the packet in the server's place.
+fn is_proxied(path: &Path) -> bool {
+    let [.., rule, _] = path.forward.steps.as_slice() else { return false };
+    path.forward.verdict == Verdict::Delivered
+        && matches!(rule.decision, Decision::Rule { verdict: RuleVerdict::Stolen, .. })
 }
 
 /// Whether the stack refuses an extension header of a packet that is for the router, which the lab keeps from it.
@@ -285,7 +326,7 @@ fn differences(path: &Path, seen: &Seen, open: &BTreeSet<String>) -> Vec<String>
         return prefix_differences(path, seen, open);
     }
     let mut found = Vec::new();
-    let delivered = path.forward.verdict == Verdict::Delivered || ends_in_stack(path);
+    let delivered = path.forward.verdict == Verdict::Delivered && !is_proxied(path) || ends_in_stack(path);
     // The rules of an error, which IPv4 sends about the first piece alone, are counted with that piece's.
     let counted = path.forward.verdict == Verdict::Rejected && seen.hits.is_empty();
     if seen.parted && !counted {
@@ -372,9 +413,7 @@ fn rule_of_step(step: &Step) -> Option<(Option<LegacyRule>, String)> {
 }
 
 fn rule_of_hit(hit: &RuleHit) -> String {
-    // What SYNPROXY takes to answer it goes no further.
-    let verdict = if hit.verdict == "stolen" { "drop" } else { &hit.verdict };
-    format!("{} {} {} {} {verdict}", hit.family, hit.table, hit.chain, hit.index.unwrap_or(0))
+    format!("{} {} {} {} {}", hit.family, hit.table, hit.chain, hit.index.unwrap_or(0), hit.verdict)
 }
 
 fn device_difference(step: &Step, seen: &Sighting) -> Option<String> {

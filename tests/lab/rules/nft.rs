@@ -402,6 +402,11 @@ fn action(at: At, next: Option<&str>, transport: bool, bare: bool, rng: &mut Rng
         10 if at.kind == "filter" && matches!(at.hook, "input" | "forward") && rng.percent(30) => {
             "synproxy mss 1460 wscale 7 sack-perm".to_owned()
         }
+        11 if at.kind == "filter" && at.family != "inet" && rng.percent(40) => {
+            let (near, far) =
+                if at.family == "ip6" { ("2001:db8:1::98", "2001:db8:2::20") } else { ("192.0.2.98", "198.51.100.20") };
+            format!("dup to {}{}", rng.word(&[near, far]), rng.word(&["", " device \"eth1\""]))
+        }
         _ => rng.word(&["counter", "counter log prefix \"x\"", "continue", "counter accept"]).to_owned(),
     }
 }

@@ -58,8 +58,8 @@ pub enum Statement {
         /// As written.
         text: Box<str>,
     },
-    /// `synproxy`.
-    Synproxy,
+    /// `synproxy`: what it offers; `None` where a named object says that.
+    Synproxy(Option<NftSynproxy>),
     /// `fwd`.
     Fwd(Box<NftFwd>),
     /// `flow add`. As written.
@@ -105,10 +105,19 @@ pub struct NftAside {
     pub values: Box<[Expr]>,
     /// What it writes for later rules to see.
     pub writes: Option<Beside>,
-    /// Whether it sends packets elsewhere, whose way is not walked.
-    pub elsewhere: bool,
+    /// Where it sends a copy.
+    pub copy_to: Option<CopyTo>,
     /// As written.
     pub text: Box<str>,
+}
+
+/// Where `dup` sends a copy.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CopyTo {
+    /// To a gateway, by the device where one is said (`nft_dup_ipv4.c`, `nft_dup_ipv6.c`).
+    Gateway(Expr, Option<Expr>),
+    /// By a device, as the frame is (`nft_dup_netdev.c`).
+    Device(Expr),
 }
 
 /// What a statement without effect on the packet's way writes, and rules may ask for.
@@ -122,6 +131,19 @@ pub enum Beside {
     OptionBits(u8),
     /// `reset tcp option`: the option of this kind is gone.
     NoOption(u8),
+}
+
+/// Which options of TCP `synproxy` offers to a client that has them too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NftSynproxy {
+    /// `mss`. Where only the other is set, nft lists 0.
+    pub mss: bool,
+    /// `wscale`; `None` where nft lists 0, which is a scale too.
+    pub wscale: Option<bool>,
+    /// `timestamp`.
+    pub timestamp: bool,
+    /// `sack-perm`.
+    pub sack_perm: bool,
 }
 
 /// By which device a packet is sent on (`nft_fwd_netdev.c`).
