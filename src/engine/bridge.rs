@@ -47,12 +47,14 @@ pub(super) fn br_handle_frame(walk: &mut Walk, bridge: &IfName, port: &IfName) -
     if to_bridge && walk.skb.pkt_type.is_some() {
         walk.skb.pkt_type = Some(PktType::Host);
     }
-    if br_netfilter::is_on(walk, bridge) {
-        nft::nf_bridge(walk, Hook::Prerouting, (Some(port), None), Part::Before)?;
-        return br_netfilter::br_nf_pre_routing(walk, bridge, port);
+    let is_on = br_netfilter::is_on(walk, bridge);
+    walk.skb.broute = false;
+    nft::nf_bridge(walk, Hook::Prerouting, (Some(port), None), if is_on { Part::Before } else { Part::All })?;
+    if std::mem::take(&mut walk.skb.broute) {
+        walk.skb.to_host |= to_bridge;
+        return ip_rcv(walk, port);
     }
-    nft::nf_bridge(walk, Hook::Prerouting, (Some(port), None), Part::All)?;
-    br_handle_frame_finish(walk, bridge, port)
+    if is_on { br_netfilter::br_nf_pre_routing(walk, bridge, port) } else { br_handle_frame_finish(walk, bridge, port) }
 }
 
 /// Learns the sender, then looks the receiver up (`br_handle_frame_finish`).

@@ -67,6 +67,8 @@ pub(super) struct Skb {
     pub priority: Priority,
     /// A rule has taken the packet and sends it by this device (`NF_STOLEN`).
     pub send_by: Option<IfName>,
+    /// A rule has the bridge leave the frame to the stack of its port (`br_netfilter_broute`).
+    pub broute: bool,
     /// How often rules have done so while the packet is being sent.
     pub sent_on: u8,
     /// Bridge netfilter routed the packet and the route was an error, which the IP layer will act on.

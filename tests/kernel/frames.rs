@@ -224,15 +224,26 @@ fn a_bridge_gives_frames_the_addresses_that_ebtables_has() {
     let dnat = [(7001, "0a:58:0a:f4:01:03"), (7002, "0a:58:0a:f4:01:77"), (7003, "ce:00:00:00:00:01")];
     let dnat =
         dnat.map(|(port, to)| format!("-A PREROUTING -p IPv4 --ip-proto udp --ip-dport {port} -j dnat --to-dst {to}"));
+    let redirect = [
+        ("PREROUTING", 7005, "ACCEPT"),
+        ("PREROUTING", 7006, "CONTINUE"),
+        ("AWAY", 7006, "RETURN"),
+        ("AWAY", 7007, "DROP"),
+    ];
+    let redirect = redirect.map(|(chain, port, target)| {
+        format!("-A {chain} -p IPv4 --ip-proto udp --ip-dport {port} -j redirect --redirect-target {target}")
+    });
     let rules = format!(
         "*nat\n:PREROUTING ACCEPT\n:OUTPUT ACCEPT\n:POSTROUTING ACCEPT\n{}\n\
+         :AWAY RETURN\n{}\n-A PREROUTING -p IPv4 --ip-proto udp --ip-dport 7006:7007 -j AWAY\n\
          -A POSTROUTING -p IPv4 --ip-proto udp --ip-dport 7004 -j snat --to-src 02:00:00:00:01:01\n",
-        dnat.join("\n")
+        dnat.join("\n"),
+        redirect.join("\n")
     );
     let mut scenario = rewriting("ebtables", false, "");
     scenario.space("n1").ebtables = rules;
     for to in ["10.244.1.3", "10.244.2.2"] {
-        for port in 7000..=7004 {
+        for port in 7000..=7007 {
             scenario.probe(Probe::ask("default/pod1", to, Proto::Udp, to, port));
         }
     }
