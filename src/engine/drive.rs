@@ -427,6 +427,9 @@ impl<'s> Course<'s, '_> {
     fn end(&mut self, mut walk: Walk<'s>, mut end: End) -> Leg {
         unread::doubt_end(&mut walk, &end);
         walk.tell_sender();
+        if error::is_unmade(&walk, &end) {
+            (end.verdict, end.error) = (Verdict::Dropped, None);
+        }
         let certain = settle(&walk, &mut end);
         if end.verdict == Verdict::Undetermined && certain {
             let what = end.detail.clone().unwrap_or_else(|| "something that decides is missing".to_owned());

@@ -15,6 +15,7 @@ use super::end::{End, ErrorReply, Straight};
 use super::ip_options::Echo;
 use super::on_bridge;
 use super::options;
+use super::pkt_type::is_for_many;
 use super::sysctl;
 use super::walk::Walk;
 use crate::trace::CtState;
@@ -60,6 +61,18 @@ impl Cause {
                 Some(options::echo(walk).unwrap_or_else(none))
             },
         }
+    }
+}
+
+/// No ICMP error is made about a packet out of a frame for many, but for ICMPv6's about its size (`__icmp_send`,
+/// `icmp6_send`).
+pub(super) fn is_unmade(walk: &Walk, end: &End) -> bool {
+    let about_size = walk.packet().ip.destination.is_ipv6();
+    match end.error {
+        Some(ErrorReply::Icmp { kind, .. }) if end.straight.is_none() => {
+            is_for_many(walk) && !(about_size && kind == 2)
+        }
+        _ => false,
     }
 }
 

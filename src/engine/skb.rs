@@ -32,6 +32,8 @@ pub(super) struct Skb {
     pub to_host: bool,
     /// What rules have made of the frame's type; `None` where its address says it.
     pub pkt_type: Option<PktType>,
+    /// A rule has given the frame its source.
+    pub new_source: bool,
     /// Which port of the packet nobody knows, and those of the packets inside.
     pub unknown_port: UnknownPort,
     pub inner_unknown_ports: Vec<UnknownPort>,

@@ -422,6 +422,7 @@ impl<'s> Walk<'s> {
             Decision::Neighbor { lladdr: Some(destination), source, .. } => {
                 let source = source.unwrap_or(crate::net::MacAddr::ZERO);
                 self.packet.link = Some(Link { source, destination: *destination });
+                self.skb.new_source = false;
             }
             Decision::Neighbor { assumed: true, .. } => self.packet.link = None,
             Decision::Encapsulate { packet, .. } => self.packet = (**packet).clone(),

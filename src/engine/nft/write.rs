@@ -185,7 +185,10 @@ impl<'a> Run<'a> {
         let needs_type = field == HeaderField::Daddr && self.info.state.indev.is_some();
         let Some(link) = self.packet_mut(walk).link.as_mut() else { return Err(self.not_written(walk)) };
         match field {
-            HeaderField::Saddr => link.source = address,
+            HeaderField::Saddr => {
+                link.source = address;
+                walk.skb.new_source = true;
+            }
             HeaderField::Daddr if !needs_type || before.is_some() => link.destination = address,
             _ => return Err(self.not_written(walk)),
         }

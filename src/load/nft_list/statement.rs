@@ -74,6 +74,9 @@ impl Reader<'_, '_> {
     /// target of ebtables has, and the verdict (`brredir_xlate` in iptables' `extensions/libebt_redirect.c`).
     fn ebt_redirect(&mut self, statements: &mut Vec<Statement>) -> bool {
         let place = self.cursor;
+        if self.scope.family != NftFamily::Bridge {
+            return false;
+        }
         if ["meta", "set", "pkttype", "host"].iter().all(|word| self.cursor.word(word)) {
             statements.push(Statement::RedirectFrame { has_verdict: true });
             if self.at_end() || self.cursor.is_word("comment") {
