@@ -59,7 +59,12 @@ pub(super) fn pkt_type(walk: &Walk, link: Option<Link>, dev: &IfName, on_bridge:
     if walk.skb.to_host {
         return Some(PktType::Host);
     }
-    let destination = link.map(|link| link.destination).filter(|destination| *destination != MacAddr::ZERO)?;
+    let Some(link) = link else {
+        let own = walk.own_destination()?;
+        walk.skb.asked_destination.set(Some(own));
+        return Some(PktType::Host);
+    };
+    let destination = Some(link.destination).filter(|destination| *destination != MacAddr::ZERO)?;
     if let Some(group) = PktType::of_group(destination) {
         return Some(group);
     }

@@ -53,6 +53,8 @@ pub(super) struct Skb {
     /// Who sent the frame that the question is about, until another one is sent, and whether a rule has asked for that.
     pub sender: Sender,
     pub asked_sender: Cell<bool>,
+    /// Whom that frame is for, where a rule has asked for it and the question doesn't say, and the line of who that is.
+    pub asked_destination: Cell<Option<(MacAddr, Evidence)>>,
     /// What the rule that runs has asked of a piece.
     pub asked: Cell<Asked>,
     /// A VXLAN device has put the frame back into the stack.
