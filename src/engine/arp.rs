@@ -105,10 +105,12 @@ fn arp_rule(nft: &Nft) -> Option<Evidence> {
 }
 
 /// Whether a rule of a bridge may stop ARP: one that asks for a field of IP matches nothing else
-/// (`payload_gen_dependency` in nft's `src/payload.c`), and one that neither drops nor leads elsewhere stops nothing.
+/// (`payload_gen_dependency` in nft's `src/payload.c`), and one that doesn't drop stops nothing. The rules of chains that
+/// it leads to are asked for themselves.
 fn may_see_arp(text: &str) -> bool {
-    const FIELDS_OF_IP: [&str; 7] = ["ip saddr", "ip daddr", "ip protocol", "ip6 ", "tcp ", "udp ", "icmp"];
-    const STOPPING: [&str; 6] = ["drop", "reject", "queue", "jump", "goto", "vmap"];
+    const FIELDS_OF_IP: [&str; 8] =
+        ["ip saddr", "ip daddr", "ip protocol", "ip6 ", "tcp ", "udp ", "icmp", "ether type ip"];
+    const STOPPING: [&str; 4] = ["drop", "reject", "queue", "vmap"];
     !FIELDS_OF_IP.iter().any(|field| text.contains(field)) && STOPPING.iter().any(|word| text.contains(word))
 }
 

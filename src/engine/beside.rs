@@ -15,6 +15,7 @@ use crate::trace::{self, BesideKind, BesideWay, Decision, Hook, Trace};
 use super::conntrack::{Nfct, Tracker};
 use super::drive::{close, drive, in_words, probability, siblings};
 use super::end::{Next, Stage};
+use super::error;
 use super::output::ip_route_me_harder;
 use super::route::ip_route_output_gateway;
 use super::walk::Walk;
@@ -108,7 +109,8 @@ fn walk_now<'s>(
         copy.choices = start.choices.with_script(script);
         copy.steps_beside = walk.steps_beside;
         let first = send(&mut copy, way);
-        let end = drive(&mut copy, first);
+        let mut end = drive(&mut copy, first);
+        error::unmake(&copy, &mut end);
         let (verdict, reason) = close(&mut copy, end);
         let beside = std::mem::take(&mut copy.beside);
         let left = copy.steps_beside;

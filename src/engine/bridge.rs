@@ -7,10 +7,11 @@ use crate::net::{IfName, MacAddr};
 use crate::snapshot::{Bridge, BridgePort, FdbEntry, Link, LinkKind, Netns, PortState};
 use crate::trace::{Decision, EndCause, Hook, Reason, Verdict};
 
+use super::address::is_local_address;
 use super::br_netfilter;
 use super::end::{End, Next, Stage};
 use super::input::ip_rcv;
-use super::link::{Reach, ports};
+use super::link::{Reach, other_end, ports};
 use super::nft::{self, Part};
 use super::pkt_type::PktType;
 use super::unread;
@@ -39,6 +40,7 @@ pub(super) fn br_handle_frame(walk: &mut Walk, bridge: &IfName, port: &IfName) -
         let detail = format!("{bridge} is down");
         return Err(End::dropped(Reason::DeviceDown).detail(detail).because([bridge_link.evidence]));
     }
+    refuse_source(walk, port)?;
     ingress_vlan(netns, bridge, port)?;
     let to_bridge = walk
         .packet()
@@ -47,18 +49,33 @@ pub(super) fn br_handle_frame(walk: &mut Walk, bridge: &IfName, port: &IfName) -
     if to_bridge && walk.skb.pkt_type.is_some() {
         walk.skb.pkt_type = Some(PktType::Host);
     }
-    if br_netfilter::is_on(walk, bridge) {
-        nft::nf_bridge(walk, Hook::Prerouting, (Some(port), None), Part::Before)?;
-        return br_netfilter::br_nf_pre_routing(walk, bridge, port);
+    let is_on = br_netfilter::is_on(walk, bridge);
+    walk.skb.broute = false;
+    nft::nf_bridge(walk, Hook::Prerouting, (Some(port), None), if is_on { Part::Before } else { Part::All })?;
+    if std::mem::take(&mut walk.skb.broute) {
+        walk.skb.to_host |= to_bridge;
+        return ip_rcv(walk, port);
     }
-    nft::nf_bridge(walk, Hook::Prerouting, (Some(port), None), Part::All)?;
-    br_handle_frame_finish(walk, bridge, port)
+    if is_on { br_netfilter::br_nf_pre_routing(walk, bridge, port) } else { br_handle_frame_finish(walk, bridge, port) }
+}
+
+/// A bridge takes no frame that comes from a group, nor from nowhere (`is_valid_ether_addr`): a rule has given it such a
+/// source.
+fn refuse_source(walk: &Walk, port: &IfName) -> Stage<()> {
+    let source = walk.packet().link.map(|link| link.source);
+    let refused = source.filter(|source| source.is_multicast() || *source == MacAddr::ZERO && walk.skb.new_source);
+    let Some(source) = refused else { return Ok(()) };
+    let detail = format!("the frame's source address is {source}, and a bridge takes none from there");
+    Err(End::dropped(Reason::GroupFrame).detail(detail).because(walk.netns().link(port).map(|link| link.evidence)))
 }
 
 /// Learns the sender, then looks the receiver up (`br_handle_frame_finish`).
 pub(super) fn br_handle_frame_finish(walk: &mut Walk, bridge: &IfName, port: &IfName) -> Stage<Next> {
     let Some(frame) = walk.packet().link else { return br_pass_frame_up(walk, bridge, None) };
     learn(walk, bridge, port);
+    if frame.destination.is_multicast() {
+        return br_flood_group(walk, bridge, Some(port), frame.destination);
+    }
     match look_up(walk, bridge, frame.destination) {
         Forwarding::Local(evidence, _) => {
             // The port has already compared the address with its own (`eth_type_trans`).
@@ -90,6 +107,9 @@ pub(super) fn learn(walk: &mut Walk, bridge: &IfName, port: &IfName) {
 /// The stack of the bridge's namespace sends by the bridge (`br_dev_xmit`).
 pub(super) fn br_dev_xmit(walk: &mut Walk, bridge: &IfName) -> Stage<Next> {
     let destination = walk.packet().link.map_or(MacAddr::ZERO, |link| link.destination);
+    if destination.is_multicast() {
+        return br_flood_group(walk, bridge, None, destination);
+    }
     match look_up(walk, bridge, destination) {
         // What the stack itself sends to a port's own entry goes out there.
         Forwarding::Port(out, evidence) | Forwarding::Local(evidence, Some(out)) => {
@@ -194,10 +214,6 @@ pub(super) fn br_pass_frame_up(walk: &mut Walk, bridge: &IfName, evidence: Optio
 fn br_flood(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>) -> Stage<Next> {
     let netns = walk.netns();
     let lladdr = walk.packet().link.map_or(MacAddr::ZERO, |link| link.destination);
-    if walk.skb.pkt_type.is_some() && lladdr.is_multicast() {
-        let what = "where a frame goes that a rule has made one for many is not modelled";
-        return Err(End::undetermined(Reason::NotModelled, what));
-    }
     if netns.fdb.is_none() {
         walk.gap(format!("{}: {bridge} is taken to flood to {lladdr}", netns.lacks("fdb.txt")), None);
     }
@@ -216,6 +232,55 @@ fn br_flood(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>) -> Stage<Ne
         }));
     }
     br_forward(walk, bridge, from, &towards)
+}
+
+/// A frame for many: out of every port that may, and to the bridge's own stack (`br_handle_frame_finish`, `br_dev_xmit`,
+/// `br_flood`). The copy is walked that comes to whom the packet is for; where that is none, the bridge's own.
+fn br_flood_group(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>, group: MacAddr) -> Stage<Next> {
+    if walk.skb.nf_bridge.is_some() {
+        let what = "what bridge netfilter makes of the copies of a frame for many is not modelled";
+        return Err(End::undetermined(Reason::NotModelled, what));
+    }
+    if group != MacAddr::BROADCAST {
+        let what =
+            "no querier of multicast is taken to be there, who would have frames sent to routers of multicast alone";
+        walk.gap(format!("{bridge}: {what}"), walk.netns().link(bridge).map(|link| link.evidence));
+    }
+    let (snapshot, netns_id, netns) = (walk.snapshot, walk.netns_id(), walk.netns());
+    let destination = walk.packet().ip.destination;
+    let may = |port: &IfName| from.is_none() || floods_group(netns, port, group);
+    let open: Vec<IfName> =
+        ports(snapshot, netns_id, bridge).filter(|port| may(port) && refusal(netns, from, port).is_none()).collect();
+    let is_own = from.is_some() && is_local_address(netns, destination);
+    let owners = snapshot.owner_of(destination);
+    let mut reaches = open.iter().map(|port| (port, Reach::from(snapshot, netns_id, port)));
+    let leads = |reach: &Reach| reach.stacks.iter().any(|(stack, _)| owners.iter().any(|(owner, _)| owner == stack));
+    let towards = reaches.find(|(_, reach)| leads(reach)).map(|(port, _)| port.clone()).filter(|_| !is_own);
+    if let Some(towards) = towards {
+        let others = open.iter().filter(|port| **port != towards).cloned().collect();
+        take_fdb(walk, bridge, Some(towards.clone()), others, None);
+        return br_forward(walk, bridge, from, &towards);
+    }
+    let hidden = open.iter().flat_map(|port| Reach::from(snapshot, netns_id, port).hidden).next();
+    if let Some(hidden) = hidden.filter(|_| !is_own) {
+        take_fdb(walk, bridge, None, open, None);
+        return Err(End::undetermined(Reason::MissingTable, other_end(snapshot, netns, &hidden, destination)));
+    }
+    if from.is_none() {
+        take_fdb(walk, bridge, None, open, None);
+        let detail = format!("nobody behind {bridge} has the address {destination}");
+        return Err(End::new(Verdict::Lost, Reason::NoReceiver).detail(detail));
+    }
+    take_fdb(walk, bridge, Some(bridge.clone()), open, None);
+    br_pass_frame_up(walk, bridge, None)
+}
+
+/// Whether frames for many that a port sent go out of another one.
+fn floods_group(netns: &Netns, port: &IfName, group: MacAddr) -> bool {
+    netns.link(port).and_then(|link| link.port.as_ref()).is_none_or(|settings| match group {
+        MacAddr::BROADCAST => settings.bcast_flood,
+        _ => !settings.unmodelled.iter().any(|words| words == "mcast_flood off"),
+    })
 }
 
 fn floods_to(netns: &Netns, port: &IfName) -> bool {

@@ -141,8 +141,9 @@ pub(super) struct Tracker {
     pub recent: Vec<Written>,
     /// The elements of nft's sets that rules wrote.
     pub nft_elements: Vec<super::nft::WrittenElement>,
-    /// The orders in which chains of one priority were called, where there are two: at which hook, and what in turn.
-    pub orders: Vec<(NetnsId, Hook, Vec<HookFn>)>,
+    /// In which orders chains of one priority may have been called, where others would have made a difference: at which
+    /// hook, and what in turn.
+    pub orders: Vec<(NetnsId, Hook, Vec<Vec<HookFn>>)>,
     /// The ways of multipath routes that flows have taken: namespace, route, flow; which way.
     pub selected: Vec<((NetnsId, Evidence, MultipathFlow), usize)>,
     /// What rules changed in ipsets.

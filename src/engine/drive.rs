@@ -444,7 +444,8 @@ impl<'s> Course<'s, '_> {
     }
 
     /// Records the end and takes back what the walk gathered.
-    fn end(&mut self, mut walk: Walk<'s>, end: Box<End>) -> Leg {
+    fn end(&mut self, mut walk: Walk<'s>, mut end: Box<End>) -> Leg {
+        error::unmake(&walk, &mut end);
         let (error, cause_of) = (end.error, end.clone());
         let (verdict, reason) = close(&mut walk, end);
         let is_kept = verdict != Verdict::Undetermined || matches!(error, Some(ErrorReply::SynAck(_)));

@@ -15,6 +15,7 @@ use super::end::{End, ErrorReply, Straight};
 use super::ip_options::Echo;
 use super::on_bridge;
 use super::options;
+use super::pkt_type::is_for_many;
 use super::synproxy::{SynAck, connection_of_answer};
 use super::sysctl;
 use super::walk::Walk;
@@ -61,6 +62,25 @@ impl Cause {
                 Some(options::echo(walk).unwrap_or_else(none))
             },
         }
+    }
+}
+
+/// Takes back an error that the kernel does not make: the packet is dropped without a word.
+pub(super) fn unmake(walk: &Walk, end: &mut End) {
+    if is_unmade(walk, end) {
+        (end.verdict, end.error) = (Verdict::Dropped, None);
+    }
+}
+
+/// No ICMP error is made about a packet out of a frame for many, but for ICMPv6's about its size (`__icmp_send`,
+/// `icmp6_send`).
+fn is_unmade(walk: &Walk, end: &End) -> bool {
+    let about_size = walk.packet().ip.destination.is_ipv6();
+    match end.error {
+        Some(ErrorReply::Icmp { kind, .. }) if end.straight.is_none() => {
+            is_for_many(walk) && !(about_size && kind == 2)
+        }
+        _ => false,
     }
 }
 

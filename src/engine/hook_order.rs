@@ -24,6 +24,9 @@ const TOO_MANY: usize = MOST_ORDERS + 1;
 /// So many ways of one order are compared at most.
 const MOST_WAYS: usize = 64;
 
+/// Entries in the order in which they are called.
+type Order<'e> = Vec<&'e HookEntry>;
+
 /// Calls entries in their order. Where the order of some is not known and makes a difference, the walk takes one of
 /// those that differ, and the other ways take the others.
 pub(super) fn call_in_order(
@@ -57,54 +60,57 @@ fn choose_order<'e>(
 ) -> Vec<&'e HookEntry> {
     let mut orders = Vec::new();
     all_orders(&mut Vec::new(), &listed, &mut orders);
-    if let Some(order) = taken_before(walk, state, &orders) {
-        return orders.swap_remove(order);
-    }
     if orders.len() == TOO_MANY {
         let (what, evidence) = not_listed(walk, state, &listed);
         walk.doubt(format!("{what}; too many orders are possible to try them all"), evidence.first().copied());
-    }
-    // A packet that goes round has met the same chains before.
-    if orders.len() == TOO_MANY || walk.goes_round() {
         return listed;
     }
-    let is_one_or_other = orders.len() == 2;
-    let mut differing: Vec<(Option<Vec<String>>, Vec<&HookEntry>)> = Vec::new();
+    orders.retain(|order| is_possible(walk, state, order));
+    let first = orders.first().cloned().unwrap_or(listed);
+    // A packet that goes round has met the same chains before.
+    if orders.len() < 2 || walk.goes_round() {
+        return first;
+    }
+    let mut differing: Vec<(Option<Vec<String>>, Vec<Order<'e>>)> = Vec::new();
     let mut rules: BTreeSet<Option<Vec<String>>> = BTreeSet::new();
     for order in orders {
         let ways = all_ways(walk, &|walk| call_all(walk, &order));
         let (ends, met) = ways.map(|ways| ways.into_iter().unzip()).unzip();
         rules.insert(met);
         // What has too many ways to be compared may differ from everything.
-        if ends.is_none() || !differing.iter().any(|(others, _)| *others == ends) {
-            differing.push((ends, order));
+        match differing.iter_mut().find(|(others, _)| ends.is_some() && *others == ends) {
+            Some((_, alike)) => alike.push(order),
+            None => differing.push((ends, vec![order])),
         }
     }
-    let orders: Vec<Vec<&HookEntry>> = differing.into_iter().map(|(_, order)| order).collect();
-    if orders.len() > 1 {
-        let way = take_one(walk, state, &orders);
-        let order = orders.into_iter().nth(way).unwrap_or(listed);
-        if is_one_or_other {
-            walk.tracker.orders.push((walk.netns_id(), state.hook, calls(&order)));
-        }
-        return order;
+    let alike: Vec<Vec<Order<'e>>> = differing.into_iter().map(|(_, alike)| alike).collect();
+    if alike.len() > 1 {
+        let shown: Vec<Order<'e>> = alike.iter().filter_map(|orders| orders.first().cloned()).collect();
+        let way = take_one(walk, state, &shown);
+        let possible = alike.get(way).map_or(Vec::new(), |orders| orders.iter().map(|order| calls(order)).collect());
+        walk.tracker.orders.push((walk.netns_id(), state.hook, possible));
+        return shown.into_iter().nth(way).unwrap_or(first);
     }
     if rules.len() > 1 {
-        let (what, evidence) = not_listed(walk, state, &listed);
+        let (what, evidence) = not_listed(walk, state, &first);
         walk.gap(
             format!("{what}; the packet comes to the same end, and the rules that it meets are shown as listed"),
             evidence,
         );
     }
-    listed
+    first
 }
 
-/// Which of two orders this way has taken at the hook before: it is the same for every packet. Where there are more, one
-/// that made no difference then may make one now.
-fn taken_before(walk: &Walk, state: &HookState, orders: &[Vec<&HookEntry>]) -> Option<usize> {
+/// Whether an order goes with those that this way has taken at the hook before: it is the same for every packet. Of the
+/// chains of then, those that are called now too were called in the order of one that was possible.
+fn is_possible(walk: &Walk, state: &HookState, order: &[&HookEntry]) -> bool {
+    let order = calls(order);
+    let common = |one: &[HookFn], other: &[HookFn]| -> Vec<HookFn> {
+        one.iter().filter(|call| other.contains(call)).copied().collect()
+    };
     let here = (walk.netns_id(), state.hook);
     let mut taken = walk.tracker.orders.iter().filter(|(netns, hook, _)| (*netns, *hook) == here);
-    taken.find_map(|(.., taken)| orders.iter().position(|order| calls(order) == *taken))
+    taken.all(|(.., possible)| possible.iter().any(|then| common(then, &order) == common(&order, then)))
 }
 
 fn calls(order: &[&HookEntry]) -> Vec<HookFn> {

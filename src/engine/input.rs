@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use crate::evidence::Evidence;
-use crate::net::{Family, IfName, MacAddr, Transport};
+use crate::net::{Family, IfName, MacAddr, Protocol, Transport};
 use crate::snapshot::{LinkKind, NetnsId};
 use crate::trace::{Decision, EndCause, Forwarded, Hook, Reason, Verdict};
 
@@ -18,7 +18,7 @@ use super::netfilter::nf_hook;
 use super::nft;
 use super::options::{self, ip_rcv_options};
 use super::output::{Mtu, ip_output, mtu_to_forward, too_big};
-use super::pkt_type::PktType;
+use super::pkt_type::{PktType, is_for_many};
 use super::route::{Dst, ip_route_input};
 use super::skb::Priority;
 use super::sysctl;
@@ -66,12 +66,11 @@ pub(super) fn ip_rcv(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
     if is_other_host(walk, dev) {
         return Err(other_host(walk, dev));
     }
-    if matches!(walk.skb.pkt_type, Some(PktType::Broadcast | PktType::Multicast)) {
-        let what = "what the stack makes of a packet in a frame that a rule has made one for many is not modelled";
-        return Err(End::undetermined(Reason::NotModelled, what));
-    }
     if let Some(line) = ipv6_is_off(walk, dev) {
         return Err(End::dropped(Reason::NotForwarding).cause(EndCause::Ipv6Disabled(dev.clone())).because([line]));
+    }
+    if walk.packet().family() == Family::Inet6 {
+        refuse_in_group(walk, sysctl::device(walk.netns(), Family::Inet6, dev, UNICAST_IN_GROUP))?;
     }
     ipv6_parse_hopopts(walk)?;
     let sabotaged = walk.skb.nf_bridge.as_mut().is_some_and(|nf_bridge| std::mem::take(&mut nf_bridge.sabotage));
@@ -88,7 +87,36 @@ pub(super) fn ip_rcv(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
     walk.skb.dst = Some(dst.clone());
     let dst = ip_rcv_options(walk, dev, dst)?;
     walk.skb.dst = Some(dst.clone());
+    if walk.packet().family() == Family::Inet {
+        refuse_in_group(walk, sysctl::max_of_all(walk.netns(), dev, UNICAST_IN_GROUP))?;
+    }
     if dst.local { ip_local_deliver(walk, dev) } else { ip_forward(walk, dev, &dst) }
+}
+
+const UNICAST_IN_GROUP: &str = "drop_unicast_in_l2_multicast";
+
+/// A packet for one host in a frame for many, where a setting forbids that (`ip_rcv_finish_core`, `ip6_rcv_core`).
+fn refuse_in_group(walk: &Walk, setting: Option<(i64, Evidence)>) -> Stage<()> {
+    match setting {
+        Some((1.., line)) if is_for_many(walk) => Err(for_many("a packet for one host is refused").because([line])),
+        _ => Ok(()),
+    }
+}
+
+/// The end of a packet in a frame that is for many.
+fn for_many(what: &str) -> Box<End> {
+    End::dropped(Reason::GroupFrame).detail(format!("the frame is one for many, in which {what}"))
+}
+
+/// Protocols whose packets are taken out of no frame for many (`tcp_v4_rcv`, `tcp_v6_rcv`, `sctp_rcv`,
+/// `dccp_invalid_packet`).
+fn refuse_connection(walk: &Walk) -> Stage<()> {
+    let protocol = walk.packet().protocol();
+    let is_refused = matches!(protocol, Protocol::TCP | Protocol::SCTP | Protocol(33));
+    if is_refused && is_for_many(walk) {
+        return Err(for_many("TCP, SCTP and DCCP take nothing"));
+    }
+    Ok(())
 }
 
 /// `PACKET_OTHERHOST`: the frame is for another link address.
@@ -145,6 +173,7 @@ fn ipv6_is_off(walk: &Walk, dev: &IfName) -> Option<Evidence> {
 fn ip_local_deliver(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
     nf_hook(walk, Hook::Input, Some(dev), None)?;
     exthdrs::deliver(walk)?;
+    refuse_connection(walk)?;
     if let Some(next) = vxlan::vxlan_rcv(walk)? {
         return Ok(next);
     }
@@ -157,6 +186,9 @@ fn ip_local_deliver(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
 /// Onward (`ip_forward`, `ip6_forward`): TTL, then the MTU, then the hook.
 fn ip_forward(walk: &mut Walk, dev: &IfName, dst: &Dst) -> Stage<Next> {
     let family = walk.packet().family();
+    if is_for_many(walk) {
+        return Err(for_many("nothing is forwarded"));
+    }
     if family == Family::Inet6 {
         let (forwarding, line) = sysctl::forwarding(walk, family, dev);
         if !forwarding {

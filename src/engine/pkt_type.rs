@@ -39,6 +39,16 @@ impl PktType {
     }
 }
 
+/// Whether the packet came in by a frame for many, which makes its stack take less of it.
+pub(super) fn is_for_many(walk: &Walk) -> bool {
+    let by_address = || {
+        let frame = walk.packet().link.filter(|_| !walk.skb.to_host)?;
+        PktType::of_group(frame.destination)
+    };
+    let is_received = walk.skb.iif.is_some() && !walk.skb.own;
+    is_received && matches!(walk.skb.pkt_type.or_else(by_address), Some(PktType::Broadcast | PktType::Multicast))
+}
+
 /// What the frame of the walk is to the device that it came in by: what a rule has made of it, else what its address says
 /// (`eth_type_trans` in `net/ethernet/eth.c`; a bridge's own address is for the host at each of its ports,
 /// `br_handle_frame` in `net/bridge/br_input.c`). `None` where that is not known.
@@ -49,7 +59,12 @@ pub(super) fn pkt_type(walk: &Walk, link: Option<Link>, dev: &IfName, on_bridge:
     if walk.skb.to_host {
         return Some(PktType::Host);
     }
-    let destination = link.map(|link| link.destination).filter(|destination| *destination != MacAddr::ZERO)?;
+    let Some(link) = link else {
+        let own = walk.own_destination()?;
+        walk.skb.asked_destination.set(Some(own));
+        return Some(PktType::Host);
+    };
+    let destination = Some(link.destination).filter(|destination| *destination != MacAddr::ZERO)?;
     if let Some(group) = PktType::of_group(destination) {
         return Some(group);
     }

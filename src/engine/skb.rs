@@ -32,6 +32,8 @@ pub(super) struct Skb {
     pub to_host: bool,
     /// What rules have made of the frame's type; `None` where its address says it.
     pub pkt_type: Option<PktType>,
+    /// A rule has given the frame its source.
+    pub new_source: bool,
     /// Which port of the packet nobody knows, and those of the packets inside.
     pub unknown_port: UnknownPort,
     pub inner_unknown_ports: Vec<UnknownPort>,
@@ -51,6 +53,8 @@ pub(super) struct Skb {
     /// Who sent the frame that the question is about, until another one is sent, and whether a rule has asked for that.
     pub sender: Sender,
     pub asked_sender: Cell<bool>,
+    /// Whom that frame is for, where a rule has asked for it and the question doesn't say, and the line of who that is.
+    pub asked_destination: Cell<Option<(MacAddr, Evidence)>>,
     /// What the rule that runs has asked of a piece.
     pub asked: Cell<Asked>,
     /// A VXLAN device has put the frame back into the stack.
@@ -67,6 +71,8 @@ pub(super) struct Skb {
     pub priority: Priority,
     /// A rule has taken the packet and sends it by this device (`NF_STOLEN`).
     pub send_by: Option<IfName>,
+    /// A rule has the bridge leave the frame to the stack of its port (`br_netfilter_broute`).
+    pub broute: bool,
     /// How often rules have done so while the packet is being sent.
     pub sent_on: u8,
     /// A copy that a rule sends to a gateway, until a device has it: the device, which hooks take for the one that it came in

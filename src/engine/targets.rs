@@ -62,7 +62,9 @@ const NO_EFFECT: &[&str] = &[
 pub(super) fn has_no_effect(walk: &Walk, target: &Target) -> bool {
     match target {
         Target::Continue => true,
-        Target::Other(options) if options.name == "TCPMSS" => tcp_options::is_given_mss(walk) == Some(false),
+        Target::Other(options) if options.name == "TCPMSS" => {
+            tcp_options::is_given_mss(walk) == Some(false) && !has_no_room(walk, options)
+        }
         Target::Other(options) => NO_EFFECT.contains(&options.name),
         _ => false,
     }
@@ -96,6 +98,11 @@ pub(super) fn apply(walk: &mut Walk, state: &HookState, rule: &Rule, record: &Re
         Target::Queue(queue) => userspace::queue(walk, queue.bypass, rule, record),
         Target::OldQueue => userspace::queue(walk, false, rule, record),
         Target::Set(target) => set::set_target(walk, state, target, rule, record),
+        Target::Other(options) if has_no_room(walk, options) => {
+            record.take(walk, RuleVerdict::Drop, Change::default());
+            let detail = "the path's MTU leaves a segment no room, and what cannot be clamped to it is dropped";
+            Err(End::dropped(Reason::Rule).detail(detail).because([rule.evidence]))
+        }
         Target::Other(options) if DECIDES.contains(&options.name) => decide(walk, options, rule, record),
         Target::Unsupported(refused) => {
             let what = format!("what `{refused}` does is not understood: {}", refused.explained());
@@ -303,6 +310,14 @@ fn write_beside(walk: &mut Walk, options: &Options, because: Evidence) -> Option
         _ => {}
     }
     None
+}
+
+/// Whether `TCPMSS` is to clamp segments to a path whose MTU the headers alone take up (`tcpmss_mangle_packet`).
+fn has_no_room(walk: &Walk, options: &Options) -> bool {
+    options.name == "TCPMSS"
+        && options.find("--set-mss").is_none()
+        && matches!(walk.packet().transport, Transport::Tcp { .. })
+        && nft::path_mtu(walk).is_some_and(|mtu| mtu <= clamp_header(walk.packet()))
 }
 
 /// How much of a path's MTU the headers take (`tcpmss_tg4` and `tcpmss_tg6` in `xt_TCPMSS.c`).

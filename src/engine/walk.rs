@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use crate::evidence::{Evidence, Gap};
-use crate::net::{ExtHeader, ExtHeaders, Family, IfName, IpOptions, Link, Packet};
-use crate::snapshot::{Netns, NetnsId, Snapshot};
+use crate::net::{ExtHeader, ExtHeaders, Family, IfName, IpOptions, Link, MacAddr, Packet};
+use crate::snapshot::{LinkKind, Netns, NetnsId, Snapshot};
 use crate::trace::{Beside, Decision, Place, Step};
 
 use super::Given;
@@ -304,6 +304,16 @@ impl<'s> Walk<'s> {
         self.skb.asked_sender.set(true);
     }
 
+    /// Whom a frame of the question's packet is for, where it doesn't say: what a device takes is for it, or for the bridge
+    /// that it is a port of.
+    pub(super) fn own_destination(&self) -> Option<(MacAddr, Evidence)> {
+        let netns = self.netns();
+        let link = netns.link(self.skb.iif.as_ref().filter(|_| self.skb.sender != Sender::NotAsked)?)?;
+        let master = link.master.as_ref().and_then(|master| netns.link(master));
+        let taker = master.filter(|master| matches!(master.kind, LinkKind::Bridge(_))).unwrap_or(link);
+        Some((taker.lladdr?, taker.lladdr_evidence))
+    }
+
     /// Says on what a rule's answer stands that has asked who sent the frame. The next one is of another sender.
     pub(super) fn tell_sender(&mut self) {
         let sender = std::mem::take(&mut self.skb.sender);
@@ -313,6 +323,12 @@ impl<'s> Walk<'s> {
                  sends it, --mac gives that one's address",
                 self.place.node
             );
+            self.gap(what, [row]);
+        }
+        if let Some((mac, row)) = self.skb.asked_destination.take() {
+            let node = &self.place.node;
+            let what =
+                format!("the frame is taken to be for {mac}, who takes it on {node}; one for many has another address");
             self.gap(what, [row]);
         }
     }
@@ -457,6 +473,7 @@ impl<'s> Walk<'s> {
             Decision::Neighbor { lladdr: Some(destination), source, .. } => {
                 let source = source.unwrap_or(crate::net::MacAddr::ZERO);
                 self.packet.link = Some(Link { source, destination: *destination });
+                self.skb.new_source = false;
             }
             Decision::Neighbor { assumed: true, .. } => self.packet.link = None,
             Decision::Encapsulate { packet, .. } => self.packet = (**packet).clone(),

@@ -503,6 +503,8 @@ reasons! {
     SourceRoute = "source-route",
     /// : a broadcast or multicast, which flowtrace doesn't walk.
     NotUnicast = "not-unicast",
+    /// : the frame is for many, in which the receiver takes no such packet, or comes from a group.
+    GroupFrame = "group-frame",
 }
 
 impl fmt::Display for Reason {

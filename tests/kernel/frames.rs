@@ -5,11 +5,11 @@ use flowtrace::trace::Verdict;
 use nix::errno::Errno;
 
 use crate::lab::flannel::FlannelBackend;
-use crate::lab::judge::must_agree;
+use crate::lab::judge::{must_agree, must_agree_but_for};
 use crate::lab::probe::{Probe, Proto};
 use crate::lab::rules::craft::{Crafted, Datagram, Payload};
-use crate::lab::rules::judge::through;
-use crate::lab::rules::router::Router;
+use crate::lab::rules::judge::{answered_with, through};
+use crate::lab::rules::router::{Router, Rules};
 use crate::lab::scenario::Scenario;
 use crate::lab::situations::two_nodes;
 
@@ -170,7 +170,7 @@ fn rewriting(name: &str, netfilter: bool, rules: &str) -> Scenario {
         "table bridge t {{
  chain i {{
   type filter hook prerouting priority -310; policy accept;
-  ip saddr 10.244.1.2 udp dport 7000-7013 meta nftrace set 1
+  ip saddr 10.244.1.2 meta l4proto {{ tcp, udp }} th dport 7000-7019 meta nftrace set 1
   {rules}
  }}
 }}
@@ -196,6 +196,10 @@ fn a_bridge_gives_frames_other_addresses_and_types() {
   udp dport 7009 ether saddr set {nobody} ether saddr {nobody} drop
   udp dport 7010 ether daddr set ip daddr map {{ 10.244.1.3 : {bridge} }} meta pkttype other counter
   udp dport 7011 meta pkttype set broadcast
+  udp dport 7014 ether daddr set ff:ff:ff:ff:ff:ff
+  udp dport 7015 ether daddr set 01:00:5e:00:00:07
+  udp dport 7016 ether daddr set ff:ff:ff:ff:ff:ff meta pkttype set broadcast
+  tcp dport 7017 ether daddr set ff:ff:ff:ff:ff:ff
  }}
  chain o {{
   type filter hook output priority 0; policy accept;
@@ -205,6 +209,11 @@ fn a_bridge_gives_frames_other_addresses_and_types() {
   type filter hook postrouting priority 0; policy accept;
   udp sport 7013 meta nftrace set 1 ether saddr set {nobody}"
     );
+    let mut scenario = rewriting("bridge-multicasts", false, &rules);
+    for to in ["10.244.1.3", "10.244.2.2"] {
+        scenario.probe(Probe::ask("default/pod1", to, Proto::Udp, to, 7015));
+    }
+    must_agree_but_for(scenario, "no querier of multicast");
     for netfilter in [false, true] {
         let mut scenario = rewriting("bridge-rewrites", netfilter, &rules);
         for to in ["10.244.1.3", "10.244.2.2"] {
@@ -213,7 +222,16 @@ fn a_bridge_gives_frames_other_addresses_and_types() {
                 scenario.probe(Probe::ask("default/pod1", to, Proto::Udp, to, port));
             }
         }
-        scenario.probe(Probe::ask("default/pod1", "10.244.1.3", Proto::Udp, "10.244.1.3", 7011));
+        for to in ["10.244.1.3", "10.244.2.2"] {
+            scenario.probe(Probe::ask("default/pod1", to, Proto::Udp, to, 7011));
+            for port in [7014].into_iter().filter(|_| !netfilter) {
+                scenario.probe(Probe::ask("default/pod1", to, Proto::Udp, to, port));
+            }
+        }
+        if !netfilter {
+            scenario.probe(Probe::ask("default/pod1", "10.244.2.2", Proto::Udp, "10.244.2.2", 7016));
+            scenario.probe(Probe::ask("default/pod1", "10.244.2.2", Proto::Tcp, "10.244.2.2", 7017));
+        }
         must_agree(scenario, "");
     }
 }
@@ -224,15 +242,26 @@ fn a_bridge_gives_frames_the_addresses_that_ebtables_has() {
     let dnat = [(7001, "0a:58:0a:f4:01:03"), (7002, "0a:58:0a:f4:01:77"), (7003, "ce:00:00:00:00:01")];
     let dnat =
         dnat.map(|(port, to)| format!("-A PREROUTING -p IPv4 --ip-proto udp --ip-dport {port} -j dnat --to-dst {to}"));
+    let redirect = [
+        ("PREROUTING", 7005, "ACCEPT"),
+        ("PREROUTING", 7006, "CONTINUE"),
+        ("AWAY", 7006, "RETURN"),
+        ("AWAY", 7007, "DROP"),
+    ];
+    let redirect = redirect.map(|(chain, port, target)| {
+        format!("-A {chain} -p IPv4 --ip-proto udp --ip-dport {port} -j redirect --redirect-target {target}")
+    });
     let rules = format!(
         "*nat\n:PREROUTING ACCEPT\n:OUTPUT ACCEPT\n:POSTROUTING ACCEPT\n{}\n\
+         :AWAY RETURN\n{}\n-A PREROUTING -p IPv4 --ip-proto udp --ip-dport 7006:7007 -j AWAY\n\
          -A POSTROUTING -p IPv4 --ip-proto udp --ip-dport 7004 -j snat --to-src 02:00:00:00:01:01\n",
-        dnat.join("\n")
+        dnat.join("\n"),
+        redirect.join("\n")
     );
     let mut scenario = rewriting("ebtables", false, "");
     scenario.space("n1").ebtables = rules;
     for to in ["10.244.1.3", "10.244.2.2"] {
-        for port in 7000..=7004 {
+        for port in 7000..=7007 {
             scenario.probe(Probe::ask("default/pod1", to, Proto::Udp, to, port));
         }
     }
@@ -269,4 +298,74 @@ fn a_device_gives_frames_other_addresses_and_types() {
         assert_eq!(difference, None);
         assert_eq!(answer.paths[0].forward.verdict, wanted, "{port}");
     }
+}
+
+/// What is for many is taken by UDP and ICMP, and by nobody else; and no error is made about it.
+#[test]
+fn a_stack_takes_less_of_frames_for_many() {
+    if !crate::lab::ready::ready() {
+        return;
+    }
+    let rules = "table netdev t {
+ chain i {
+  type filter hook ingress device \"eth0\" priority 0; policy accept;
+  ip saddr 192.0.2.99 ip daddr != 192.0.2.200 meta nftrace set 1
+  ip6 saddr 2001:db8:1::99 meta nftrace set 1
+  meta pkttype set multicast
+ }
+}
+";
+    let mut router = Router::new(0).expect("the stage");
+    let own = |payload| Crafted { destination: [192, 0, 2, 10].into(), payload, ..datagram(0) };
+    let syn = Payload::Tcp { source: 4000, destination: 80, flags: 0x02 };
+    let echo = Payload::Icmp { kind: 8, code: 0, id: 7 };
+    let both = |packet: Crafted| [packet, in_ipv6(packet)];
+    let refusing = "table inet r {
+ chain i {
+  type filter hook input priority 0; policy accept;
+  udp dport 7009 reject
+ }
+}
+";
+    router.load_steps(&[("nft", rules)]).expect("rules that are taken");
+    let spent = Crafted { ttl: 1, ..datagram(7000) };
+    for packet in both(datagram(7000)).into_iter().chain([spent]) {
+        let (answer, difference) = through(&mut router, &packet).expect("an answer");
+        assert_eq!(difference, None);
+        assert_eq!(answer.paths[0].forward.verdict, Verdict::Dropped, "{packet:?}");
+    }
+    let rules = Rules { nft: format!("{rules}{refusing}"), ..Rules::default() };
+    let sctp = Payload::Sctp { source: 4000, destination: 80 };
+    let refused = Payload::Udp { source: 4000, destination: 7009 };
+    for (payload, verdict) in
+        [(echo, Verdict::Delivered), (syn, Verdict::Dropped), (sctp, Verdict::Dropped), (refused, Verdict::Dropped)]
+    {
+        let path = answered_with(&mut router, &rules, &own(payload)).expect("the kernel's way");
+        assert_eq!((path.forward.verdict, path.reply.is_some()), (verdict, verdict == Verdict::Delivered));
+    }
+}
+
+/// A bridge refuses what comes from a group, and what comes from nowhere.
+#[test]
+fn a_bridge_takes_no_frame_from_a_group() {
+    let mut scenario = two_nodes("bridge-refuses", FlannelBackend::HostGw).scenario();
+    let pod = scenario.space("default/pod1");
+    pod.nft.push_str(
+        "table netdev t {
+ chain e {
+  type filter hook egress device \"eth0\" priority 0; policy accept;
+  ip saddr 10.244.1.2 meta nftrace set 1
+  udp dport 7001 ether saddr set 01:00:5e:00:00:01
+  udp dport 7002 ether saddr set 00:00:00:00:00:00
+  udp dport 7003 ether saddr set 0a:58:0a:f4:01:77
+ }
+}
+",
+    );
+    for to in ["10.244.1.3", "10.244.2.2"] {
+        for port in 7000..=7002 {
+            scenario.probe(Probe::ask("default/pod1", to, Proto::Udp, to, port));
+        }
+    }
+    must_agree(scenario, "");
 }

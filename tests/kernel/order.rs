@@ -138,6 +138,34 @@ fn three_tables_have_as_many_ways_as_ends() {
     }
 }
 
+/// Which of three tables was made last is the same for a packet and for the error about it.
+#[test]
+fn three_tables_have_one_order_at_every_visit_of_a_hook() {
+    if !crate::lab::ready::ready() {
+        return;
+    }
+    let rules = [("a", "meta mark set 1"), ("b", "meta mark set 2"), ("c", "udp dport 54 drop")];
+    let chains = rules.map(|(table, rule)| chain(table, "output priority 0; policy accept;", rule));
+    let rejects = chain("r", "input priority 0; policy accept;", "udp dport 53 reject");
+    let packet = Crafted {
+        local: true,
+        source: [192, 0, 2, 10].into(),
+        destination: [192, 0, 2, 10].into(),
+        ..Crafted::datagram()
+    };
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+        let mut router = Router::new(0).expect("the stage");
+        let steps = order.iter().map(|at: &usize| ("nft", &*chains[*at]));
+        let steps: Vec<(&str, &str)> = steps.chain([("nft", &*rejects)]).collect();
+        router.load_steps(&steps).expect("rules that are taken");
+        let (answer, difference) = through(&mut router, &packet).expect("an answer");
+        assert_eq!(difference, None);
+        assert_eq!(answer.paths.len(), 2, "{order:?}");
+        assert!(answer.paths.iter().all(|path| path.reply.is_some()));
+        assert!(tells_of_order(&answer));
+    }
+}
+
 #[test]
 fn chains_of_a_device_have_no_listed_order_either() {
     let frames = |table: &str, rule: &str| {

@@ -130,3 +130,50 @@ fn sets_of_both_addresses_are_asked() {
         }
     }
 }
+
+/// The router takes a frame that is for its own device.
+#[test]
+fn a_frame_is_for_the_device_that_takes_it() {
+    if !crate::lab::ready::ready() {
+        return;
+    }
+    let mut router = Router::new(0).expect("the stage");
+    let own = link().destination;
+    let nft = |hook: &str, asked: &str| {
+        let hook = format!("type filter hook {hook} priority 0; policy accept;");
+        Rules { nft: format!("table inet t {{\n chain c {{\n  {hook}\n  {asked} drop\n }}\n}}\n"), ..Rules::default() }
+    };
+    // A device's chains are traced where they say so.
+    let at_device = |asked: &str| {
+        let rules = nft("ingress device \"eth0\"", &format!("ip daddr 198.51.100.7 meta nftrace set 1\n  {asked}"));
+        Rules { nft: rules.nft.replace("inet", "netdev"), ..rules }
+    };
+    let mut cases = vec![
+        (nft("forward", &format!("ether daddr {own}")), DROPPED),
+        (nft("forward", &format!("ether daddr != {own}")), LEFT),
+        (nft("prerouting", "@ll,0,48 0x020000000010"), DROPPED),
+        (nft("prerouting", "ether daddr 02:00:00:00:00:99"), LEFT),
+        (at_device(&format!("ether daddr {own} ip daddr 198.51.100.7")), DROPPED),
+        (at_device("ip daddr 198.51.100.7 meta pkttype host"), DROPPED),
+        (at_device("ip daddr 198.51.100.7 meta pkttype != host"), LEFT),
+    ];
+    for legacy in [false, true] {
+        let rule = "-A FORWARD -m set --match-set s dst -j DROP".to_owned();
+        let ipset = vec!["create s hash:mac".to_owned(), format!("add s {own}")];
+        let tables = BTreeMap::from([("filter", vec![rule])]);
+        cases.push((Rules { ipset, v4: tables, legacy, ..Rules::default() }, DROPPED));
+    }
+    for (rules, dropped) in cases {
+        if !is_taken(&mut router, &rules) {
+            continue;
+        }
+        for given in [None, Some(link().source)] {
+            let (answer, difference) = unframed(&mut router, &datagram("192.0.2.99"), given).expect("an answer");
+            assert_eq!(difference, None, "{rules:?}");
+            let [path] = answer.paths.as_slice() else { panic!("{} ways: {rules:?}", answer.paths.len()) };
+            assert_eq!(path.forward.verdict == Verdict::Dropped, dropped, "{rules:?}");
+            let told = answer.gaps.iter().find(|gap| gap.what.contains("is taken to be for"));
+            assert!(told.is_some_and(|gap| gap.evidence.len() == 1), "{:?}", answer.gaps);
+        }
+    }
+}

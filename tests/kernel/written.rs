@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 
 use flowtrace::trace::Verdict;
 
+use crate::lab::flannel::FlannelBackend;
+use crate::lab::judge::must_agree;
+use crate::lab::probe::{Probe, Proto};
 use crate::lab::rules::craft::{Crafted, Payload};
 use crate::lab::rules::judge::through;
 use crate::lab::rules::router::{Router, Rules};
+use crate::lab::situations::two_nodes;
 
 /// A SYN past the router, with a maximum segment size of 1460 or without any option.
 fn syn(mss: bool) -> Crafted {
@@ -221,4 +225,16 @@ fn a_list_is_asked_for_more_than_255_stamps() {
 
 fn to_router() -> Crafted {
     Crafted { destination: [192, 0, 2, 10].into(), ..syn(true) }
+}
+
+/// A segment is not clamped to a path that has no room for one, but dropped.
+#[test]
+fn a_path_without_room_for_a_segment_stops_it() {
+    let mut scenario = two_nodes("no-room", FlannelBackend::HostGw).scenario();
+    let n1 = scenario.space("n1");
+    n1.late("route add 10.244.1.2/32 dev cni0 mtu 40");
+    n1.rules4().insert("mangle", "FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu");
+    scenario.probe(Probe::ask("default/pod1", "10.244.2.2", Proto::Tcp, "10.244.2.2", 7000).silent());
+    scenario.probe(Probe::ask("default/pod3", "10.244.2.2", Proto::Tcp, "10.244.2.2", 7000));
+    must_agree(scenario, "");
 }

@@ -243,7 +243,8 @@ fn slice<'m, T>(map: &'m BTreeMap<Where, Vec<T>>, place: &Where) -> &'m [T] {
 }
 
 /// The copies of flooded frames that their receivers throw away, which `explain` doesn't walk: in a pod whose link
-/// address they don't have, and at the port that leads there.
+/// address they don't have, and at the port that leads there. Of those for many, they are all but that of who answered,
+/// or the bridge's own.
 fn flood_copies(scenario: &Scenario, observation: &Observation) -> Vec<usize> {
     let mut copies = Vec::new();
     for (n, sighting) in observation.sightings.iter().enumerate() {
@@ -251,7 +252,19 @@ fn flood_copies(scenario: &Scenario, observation: &Observation) -> Vec<usize> {
             .spaces
             .iter()
             .any(|space| space.name == sighting.space && matches!(space.place, Place::Pod { .. }));
-        if !pod || !sighting.other_host || sighting.direction == Direction::Transmit {
+        if sighting.direction == Direction::Transmit {
+            continue;
+        }
+        let for_many = is_for_many(sighting) && observation.receiver.as_ref() != Some(&sighting.space);
+        let to_receiver = |other: &Sighting| {
+            is_for_many(other)
+                && other.direction == Direction::Receive
+                && observation.receiver.as_ref() == Some(&other.space)
+        };
+        if for_many && !pod && observation.sightings.iter().any(to_receiver) {
+            copies.push(n);
+        }
+        if !pod || !(sighting.other_host || for_many) {
             continue;
         }
         copies.push(n);
@@ -272,6 +285,11 @@ fn flood_copies(scenario: &Scenario, observation: &Observation) -> Vec<usize> {
         }));
     }
     copies
+}
+
+/// Whether the frame is for a group.
+fn is_for_many(sighting: &Sighting) -> bool {
+    !sighting.is_raw && sighting.frame.first().is_some_and(|first| first & 1 == 1)
 }
 
 fn steps(path: &Value) -> impl Iterator<Item = &Value> {

@@ -70,3 +70,59 @@ fn a_bridge_answers_nothing_that_is_for_many() {
     let path = bridge(&chains("prerouting", "reject", "counter")).with(frame).path();
     assert_eq!((path.forward.verdict, path.reply.is_none()), (Verdict::Dropped, true));
 }
+
+/// What becomes of a frame to an address that comes in by eth0, where ebtables-nft keeps the bridge's rules, and the
+/// device that hands it to the stack.
+fn in_ebtables(priority: i32, rule: &str, netfilter: bool, to: &str) -> Vec<(Verdict, Option<String>)> {
+    let hook = format!("type filter hook prerouting priority {priority}; policy accept;");
+    let nft = format!("table bridge nat {{\n chain PREROUTING {{\n  {hook}\n  {rule}\n }}\n}}\n");
+    let mut host = bridge(&nft).with(packet(CLIENT, US, udp(53)));
+    let link = host.packet.link.unwrap();
+    host.packet.link = Some(Link { destination: to.parse().unwrap(), ..link });
+    let (_, sysctl) = host.files.iter_mut().find(|(name, _)| name.ends_with("sysctl")).unwrap();
+    let netfilter = u8::from(netfilter);
+    *sysctl =
+        format!("{sysctl}net.ipv4.conf.br0.rp_filter = 0\nnet.bridge.bridge-nf-call-iptables = {netfilter}\n").into();
+    let last = |path: &Path| {
+        path.forward.steps.iter().rev().find_map(|step| match &step.decision {
+            Decision::Receive { device, .. } => Some(device.to_string()),
+            _ => None,
+        })
+    };
+    host.answer().paths.iter().map(|path| (path.forward.verdict, last(path))).collect()
+}
+
+const ELSEWHERE: &str = "52:54:00:00:00:77";
+
+/// Each is how a version of iptables has nft print it.
+#[test]
+fn a_redirected_frame_is_for_the_bridge() {
+    let up = (Verdict::Delivered, Some("br0".to_owned()));
+    for rule in [
+        "ether type ip counter packets 0 bytes 0 meta set pkttype host",
+        "meta pkttype set host accept",
+        "meta pkttype set host xt target \"redirect\" accept",
+        "ether daddr set meta ibrhwaddr meta pkttype set host accept",
+    ] {
+        assert_eq!(in_ebtables(-300, rule, false, ELSEWHERE), std::slice::from_ref(&up), "{rule}");
+    }
+    let dropped = (Verdict::Dropped, Some("eth0".to_owned()));
+    assert_eq!(in_ebtables(-300, "meta set pkttype host drop", false, ELSEWHERE), std::slice::from_ref(&dropped));
+    // No words for the verdict: it is accepted, goes on to the next rule, or is dropped.
+    assert_eq!(in_ebtables(-300, "xt target \"redirect\"", false, ELSEWHERE), [up.clone(), up, dropped]);
+}
+
+#[test]
+fn a_frame_that_a_bridge_does_not_take_goes_to_the_stack_of_its_port() {
+    let rule = "ether type ip meta broute set 1 accept";
+    for own in ["52:54:00:00:00:20", "52:54:00:00:00:10"] {
+        for netfilter in [false, true] {
+            assert_eq!(in_ebtables(-300, rule, netfilter, own), [(Verdict::Delivered, Some("eth0".to_owned()))]);
+        }
+        // Behind bridge netfilter nobody asks.
+        assert_eq!(in_ebtables(1, rule, true, own), [(Verdict::Delivered, Some("br0".to_owned()))]);
+    }
+    assert_eq!(in_ebtables(-300, rule, false, ELSEWHERE), [(Verdict::Dropped, Some("eth0".to_owned()))]);
+    let off = "ether type ip meta broute set 0 accept";
+    assert_eq!(in_ebtables(-300, off, false, "52:54:00:00:00:10"), [(Verdict::Delivered, Some("br0".to_owned()))]);
+}

@@ -285,3 +285,25 @@ fn an_owner_that_is_given_settles_owner() {
     assert_eq!(test("--gid-owner 5 --suppl-groups", who(None, Some(6))), None);
     assert_eq!(test("--socket-exists", who(None, None)), Some(true));
 }
+
+/// What comes out of a tunnel that carries packets, not frames, has no link address.
+#[test]
+fn a_device_without_link_addresses_shows_none_to_a_rule() {
+    let bare = "\
+2: eth0: <POINTOPOINT,NOARP,UP,LOWER_UP> mtu 1420 qdisc noqueue state UNKNOWN mode DEFAULT group default qlen 1000
+    link/none  promiscuity 0
+    wireguard
+";
+    let (head, tail) = (LINK.split("2: eth0").next().unwrap(), LINK.split_once("3: eth1").unwrap().1);
+    let link = format!("{head}{bare}3: eth1{tail}");
+    let mac = "52:54:00:00:00:99";
+    for rule in [format!("-m mac --mac-source {mac}"), format!("-m mac ! --mac-source {mac}")] {
+        let rules =
+            table("filter", ":INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT", &format!("-A INPUT {rule} -j DROP"));
+        let mut host = host(&[("link.txt", &link), ("iptables-save", &rules)]);
+        for given in [None, Some(mac.parse().unwrap())] {
+            host.given.mac = given;
+            assert_eq!(host.path().forward.verdict, Verdict::Delivered, "{rule}");
+        }
+    }
+}

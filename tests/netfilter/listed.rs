@@ -71,7 +71,9 @@ fn what_is_written_and_not_modelled_is_marked() {
     {
         assert_eq!(rules(&[rule]), (vec![Certainty::NotModelled], vec![]), "{rule}");
     }
-    for rule in ["ether daddr set 62:87:4d:d6:19:5", "meta pkttype set host"] {
+    for rule in
+        ["ether daddr set 62:87:4d:d6:19:5", "meta pkttype set host", "meta set pkttype host", "meta broute set 1"]
+    {
         assert_eq!(rules_of("bridge", "prerouting", &[rule]), (vec![Certainty::Exact], vec![]), "{rule}");
     }
     for rule in ["ip saddr set 192.0.2.1", "ip6 hoplimit set 5", "th dport set 80", "tcp flags set syn"] {

@@ -1002,6 +1002,19 @@ pub const STOPS: &[Stop] = &[
         advice: &["a unicast address"],
     },
     Stop {
+        name: "group-frame",
+        situation: "bridge-nf-off",
+        edits: &[Create(
+            "nodes/n1/host/nft.txt",
+            "table bridge t {\n chain i {\n  type filter hook prerouting priority 0; policy accept;\n  meta pkttype set multicast\n }\n}\n",
+        )],
+        question: "default/pod1 default/pod2",
+        end: ("dropped", "group-frame"),
+        line: ("", ""),
+        caret: "",
+        advice: &["`nft list ruleset` on n1"],
+    },
+    Stop {
         name: "bad-checksum",
         situation: "vxlan",
         edits: &[

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::engine::matches::{link, link_source};
+use crate::engine::matches::{link_destination, link_source};
 use crate::engine::netfilter::HookState;
 use crate::engine::walk::Walk;
 use crate::net::{IfName, MacAddr, Packet, Protocol, Transport};
@@ -65,10 +65,6 @@ pub(super) fn show(walk: &Walk, state: &HookState, set: &IpSet, sides: &[SetSide
     // `hash_ip4_kadt` refuses the address of all zeros.
     let zero = set.kind == "hash:ip" && shown.first.is_some_and(|addr| addr.is_unspecified());
     Ok((!zero).then_some(shown))
-}
-
-fn link_destination(walk: &Walk) -> Result<Option<MacAddr>, String> {
-    link(walk).map(|link| link.map(|link| link.destination))
 }
 
 /// Protocol and port (`ip_set_get_ip4_port` in `ip_set_getport.c`, `ip_set_get_ip_port` in `ip_set_bitmap_port.c`).

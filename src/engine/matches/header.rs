@@ -212,16 +212,40 @@ pub(in super::super) fn link_source(walk: &Walk) -> Result<Option<MacAddr>, Stri
     }
 }
 
-/// The frame's addresses: `None` on devices that aren't Ethernet, an error where they are unknown.
-pub(in super::super) fn link(walk: &Walk) -> Result<Option<Link>, String> {
-    let Some(dev) = &walk.skb.iif else { return Ok(None) };
-    if let Some(link) = walk.packet().link {
-        return Ok((dev.as_str() != "lo").then_some(link));
+/// The destination address of the frame, the same way. Where the question doesn't give it, it is that of who takes the
+/// frame: the device, or the bridge that it is a port of.
+pub(in super::super) fn link_destination(walk: &Walk) -> Result<Option<MacAddr>, String> {
+    let link = link(walk);
+    match (&link, walk.own_destination()) {
+        (Err(_), Some(own)) => {
+            walk.skb.asked_destination.set(Some(own));
+            Ok(Some(own.0))
+        }
+        _ => link.map(|link| link.map(|link| link.destination)),
     }
-    let row = walk.netns().links.as_ref().and_then(|links| links.iter().find(|link| link.name == *dev));
-    match row.map(|link| &link.kind) {
-        Some(LinkKind::Loopback | LinkKind::Tun { tap: false }) => Ok(None),
-        _ if walk.skb.sender == Sender::Unknown => Err(format!(
+}
+
+/// Whether a device's frames have no Ethernet header (`dev->type` in `xt_mac.c`): a tunnel's that carries packets, such as
+/// WireGuard's, shows no link address.
+pub(in super::super) fn is_bare(link: &crate::snapshot::Link) -> bool {
+    match link.kind {
+        LinkKind::Loopback | LinkKind::Tun { tap: false } => true,
+        LinkKind::Other(_) => link.lladdr.is_none(),
+        _ => false,
+    }
+}
+
+/// The frame's addresses: `None` on devices that aren't Ethernet, an error where they are unknown.
+fn link(walk: &Walk) -> Result<Option<Link>, String> {
+    let Some(dev) = &walk.skb.iif else { return Ok(None) };
+    if walk.netns().link(dev).is_some_and(is_bare) || dev.as_str() == "lo" {
+        return Ok(None);
+    }
+    if let Some(link) = walk.packet().link {
+        return Ok(Some(link));
+    }
+    match walk.skb.sender {
+        Sender::Unknown => Err(format!(
             "the link addresses of what came in by {dev} are what the rule asks for (--mac gives the source)"
         )),
         _ => Err(format!("the link addresses of what came in by {dev} are what the rule asks for")),

@@ -21,7 +21,7 @@ mod time;
 mod u32;
 
 pub(super) use bytes::Bytes;
-pub(super) use header::{link, link_source};
+pub(super) use header::{is_bare, link_destination, link_source};
 pub(super) use other::{has, is_exact, masked, number, value};
 
 use crate::evidence::Evidence;

@@ -51,7 +51,8 @@ fn branches(statement: &Statement) -> bool {
         Statement::SetMark(key)
         | Statement::SetCtMark(key)
         | Statement::SetCtZone(_, key)
-        | Statement::SetPkttype(key) => open(key),
+        | Statement::SetPkttype(key)
+        | Statement::SetBroute(key) => open(key),
         Statement::SetPayload(_, _, value) | Statement::SetRaw(_, _, _, value) => open(value),
         Statement::Aside(aside) => aside.values.iter().any(|value| matches!(value, Expr::Map(key, _) if open(key))),
         Statement::Fwd(fwd) => open(&fwd.device) || fwd.neighbor.as_ref().is_some_and(|(_, addr)| open(addr)),
@@ -62,7 +63,8 @@ fn branches(statement: &Statement) -> bool {
         | Statement::Unknowable(_)
         | Statement::Tproxy { .. }
         | Statement::Synproxy(_)
-        | Statement::FlowAdd(_) => true,
+        | Statement::FlowAdd(_)
+        | Statement::RedirectFrame { has_verdict: false } => true,
         Statement::Dynset(dynset) => dynset.limited,
         _ => false,
     }

@@ -121,6 +121,14 @@ fn port(walk: &Walk, entry: &CtEntry, tuple: &ConntrackTuple, port: Option<u16>,
 }
 
 fn doubt(walk: &Walk, key: CtKey) -> Doubt {
+    if key == CtKey::Other("expiration") {
+        // The packet itself has just set it anew (`nf_ct_refresh_acct`), and a connection that begins has none that means
+        // anything: `nf_ct_expires` takes the clock from what is no time yet.
+        let flow = flow(walk.packet());
+        return Doubt::fact(format!(
+            "for how long the connection of {flow} stays without another packet (ct expiration)"
+        ));
+    }
     let word = match key {
         CtKey::Other(word) => word.to_owned(),
         key => format!("{key:?}").to_lowercase(),

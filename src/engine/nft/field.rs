@@ -8,7 +8,7 @@ use crate::snapshot::nft::{Header, HeaderField, PayloadBase};
 use crate::snapshot::{LinkKind, NftFamily};
 use crate::trace::Hook;
 
-use super::super::matches::{Bytes, link_source};
+use super::super::matches::{Bytes, is_bare, link_destination, link_source};
 use super::super::skb::{Asked, Sender};
 use super::super::walk::Walk;
 use super::doubt::{Doubt, Field};
@@ -209,7 +209,9 @@ fn ether(walk: &Walk, run: &Run<'_>, field: HeaderField) -> Result<Field, Break>
             None if run.info.state.hook == Hook::Egress => walk.netns().link(dev).and_then(|link| link.lladdr),
             None => link_source(walk).ok().flatten(),
         },
-        HeaderField::Daddr => packet.link.map(|link| link.destination),
+        HeaderField::Daddr => {
+            packet.link.map(|link| link.destination).or_else(|| link_destination(walk).ok().flatten())
+        }
         _ => return Ok(Err(unknown(packet, Header::Ether, field))),
     };
     let hint = match (walk.skb.sender, field) {
@@ -252,8 +254,7 @@ fn header_device<'r>(walk: &'r Walk, run: &'r Run<'_>) -> Result<&'r IfName, Bre
         _ => state.indev.as_ref().or(walk.skb.iif.as_ref()),
     };
     let dev = dev.ok_or(Break)?;
-    let kind = walk.netns().link(dev).map(|link| &link.kind);
-    if matches!(kind, Some(LinkKind::Loopback | LinkKind::Tun { tap: false })) { Err(Break) } else { Ok(dev) }
+    if walk.netns().link(dev).is_some_and(is_bare) { Err(Break) } else { Ok(dev) }
 }
 
 /// The field that raw bits are, where they are just one.

@@ -1,6 +1,6 @@
 //! What the kernel keeps beside a packet (`nft_meta.c`).
 
-use crate::net::{Family, IfName, Packet};
+use crate::net::{Family, IfName, MacAddr, Packet};
 use crate::snapshot::nft::MetaKey;
 use crate::snapshot::{Link, LinkKind, NftFamily};
 use crate::trace::Hook;
@@ -44,6 +44,7 @@ pub(super) fn nft_meta_get(walk: &Walk, run: &Run<'_>, key: MetaKey) -> Result<F
         }
         MetaKey::Pkttype => pkttype(walk, run),
         MetaKey::Ibrname | MetaKey::Obrname => return bridge_name(walk, run, key),
+        MetaKey::Ibrhwaddr => return bridge_address(walk, run),
         MetaKey::Sdif | MetaKey::Sdifname => slave(walk, run),
         MetaKey::Skuid | MetaKey::Skgid | MetaKey::Other("cgroup") => return socket(walk, run, key),
         // Another packet, another draw: but the clock is the same for all rules.
@@ -145,6 +146,20 @@ fn bridge_name(walk: &Walk, run: &Run<'_>, key: MetaKey) -> Result<Field, Break>
     let dev = dev.as_ref().ok_or(Break)?;
     let master = walk.netns().link(dev).and_then(|link| link.master.as_ref());
     Ok(Ok(device(Some(master.ok_or(Break)?))))
+}
+
+/// The link address of the bridge of the port that the frame came in by.
+pub(super) fn ibrhwaddr(walk: &Walk, run: &Run<'_>) -> Option<MacAddr> {
+    let port = walk.netns().link(run.info.state.indev.as_ref()?)?;
+    walk.netns().link(port.master.as_ref()?)?.lladdr
+}
+
+/// The same for a rule (`nft_meta_bridge_get_eval`): without a bridge it ends.
+fn bridge_address(walk: &Walk, run: &Run<'_>) -> Result<Field, Break> {
+    let bridge = bridge_name(walk, run, MetaKey::Ibrname)?;
+    let address = ibrhwaddr(walk, run).map(|MacAddr([a, b, c, d, e, f])| u64::from_be_bytes([0, 0, a, b, c, d, e, f]));
+    let doubt = || Doubt::fact(format!("the link address of a bridge of {}", walk.netns().dir));
+    Ok(bridge.and(address.map(u128::from).ok_or_else(doubt)))
 }
 
 /// The device that the packet came in by, where that is a port of a VRF (`inet_sdif` and `inet6_sdif`): 0, or no name, for

@@ -150,8 +150,10 @@ fn run(
     let state = HookState { hook, family, indev: indev.cloned(), outdev: outdev.cloned() };
     walk.skb.in_pieces = is_in_pieces(walk, hook);
     call_in_order(walk, &state, &entries, &|walk, entry| match chain_of(entry) {
-        // A frame that a rule has taken is not seen by those behind it.
-        Some((table, chain)) if walk.skb.send_by.is_none() => nft_do_chain(walk, nft, table, chain, &state),
+        // A frame that a rule has taken is not seen by those behind it (`nf_hook_slow`, `nf_hook_bridge_pre`).
+        Some((table, chain)) if walk.skb.send_by.is_none() && !walk.skb.broute => {
+            nft_do_chain(walk, nft, table, chain, &state)
+        }
         _ => Ok(()),
     })
 }

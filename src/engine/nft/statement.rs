@@ -143,6 +143,8 @@ impl<'a> Run<'a> {
             }
             Statement::SetPayload(header, field, value) => return self.set_payload(walk, *header, *field, value),
             Statement::SetPkttype(value) => return self.set_pkttype(walk, value),
+            Statement::SetBroute(value) => return self.set_broute(walk, value),
+            Statement::RedirectFrame { has_verdict } => return self.redirect_frame(walk, *has_verdict),
             Statement::Notrack => {
                 conntrack::set_untracked(walk);
                 Flow::Next

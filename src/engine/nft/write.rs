@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::net::{MacAddr, NetnsId, Packet, Transport};
-use crate::snapshot::nft::{Beside, DynOp, Expr, Header, HeaderField, NftAside, NftDynset, PayloadBase};
+use crate::snapshot::nft::{Beside, DynOp, Expr, Header, HeaderField, NftAside, NftDynset, NftVerdict, PayloadBase};
 use crate::snapshot::{NftFamily, NftTable};
 use crate::trace::{Hook, RuleVerdict};
 
@@ -11,7 +11,7 @@ use super::super::end::{End, Stage};
 use super::super::pkt_type::PktType;
 use super::super::skb::Priority;
 use super::super::tcp_options;
-use super::super::walk::Walk;
+use super::super::walk::{Walk, Why};
 use super::doubt::Field;
 use super::field::{has_header, nft_payload, raw_field};
 use super::meta;
@@ -185,7 +185,10 @@ impl<'a> Run<'a> {
         let needs_type = field == HeaderField::Daddr && self.info.state.indev.is_some();
         let Some(link) = self.packet_mut(walk).link.as_mut() else { return Err(self.not_written(walk)) };
         match field {
-            HeaderField::Saddr => link.source = address,
+            HeaderField::Saddr => {
+                link.source = address;
+                walk.skb.new_source = true;
+            }
             HeaderField::Daddr if !needs_type || before.is_some() => link.destination = address,
             _ => return Err(self.not_written(walk)),
         }
@@ -209,8 +212,39 @@ impl<'a> Run<'a> {
     /// `meta pkttype set …` in the families of frames (`nft_meta_set_eval`).
     pub(super) fn set_pkttype(&mut self, walk: &mut Walk, value: &'a Expr) -> Stage<Flow> {
         let Some(value) = self.value(walk, value)? else { return Ok(Flow::Break) };
+        if self.info.table.is_of_ebtables() && PktType::numbered(value) == Some(PktType::Host) {
+            return self.redirect_frame(walk, true);
+        }
         walk.skb.pkt_type = PktType::numbered(value).or(walk.skb.pkt_type);
         Ok(Flow::Next)
+    }
+
+    /// `meta broute set …` (`nft_meta_bridge_set_eval` in `net/bridge/netfilter/nft_meta_bridge.c`).
+    pub(super) fn set_broute(&mut self, walk: &mut Walk, value: &'a Expr) -> Stage<Flow> {
+        let Some(value) = self.value(walk, value)? else { return Ok(Flow::Break) };
+        // Behind bridge netfilter nobody asks for it (`br_nf_hook_thresh`).
+        walk.skb.broute = value & 0xff != 0 && walk.skb.nf_bridge.is_none();
+        Ok(Flow::Next)
+    }
+
+    /// ebtables' `redirect` (`ebt_redirect_tg` in `net/bridge/netfilter/ebt_redirect.c`).
+    pub(super) fn redirect_frame(&mut self, walk: &mut Walk, has_verdict: bool) -> Stage<Flow> {
+        let Some(own) = meta::ibrhwaddr(walk, self) else { return Err(self.not_written(walk)) };
+        let Some(link) = self.packet_mut(walk).link.as_mut() else { return Err(self.not_written(walk)) };
+        link.destination = own;
+        walk.skb.pkt_type = Some(PktType::Host);
+        if has_verdict {
+            return Ok(Flow::Next);
+        }
+        let mut verdicts = vec![NftVerdict::Accept, NftVerdict::Continue, NftVerdict::Drop];
+        if self.chain.hook.is_none() {
+            verdicts.push(NftVerdict::Return);
+        }
+        let ways = verdicts.iter().map(|verdict| (None, format!("{verdict:?}").to_uppercase())).collect();
+        let what = format!("which target `{}` has besides is not listed", self.text());
+        let why = Why { what, evidence: Some(self.rule.evidence), gap: true, column: None };
+        let way = walk.choose(why, ways);
+        Ok(verdicts.get(way).copied().map_or(Flow::Next, Flow::Verdict))
     }
 }
 

@@ -96,7 +96,10 @@ fn written(kind: &str, body: &Value) -> Option<String> {
         "tproxy" => tproxy(body)?,
         "synproxy" => synproxy(body)?,
         "reset" => format!("reset {}", expression(body, 0)?),
-        "xt" => format!("xt {}", opaque(body)),
+        "xt" => match (body.get("type").and_then(word), body.get("name").and_then(word)) {
+            (Some(kind), Some(name)) => format!("xt {kind} {name}"),
+            _ => format!("xt {}", opaque(body)),
+        },
         "flow" => format!("flow add {}", word(body.get("flowtable")?)?),
         _ => return None,
     })

@@ -23,6 +23,9 @@ impl Reader<'_, '_> {
         Ok(match left.expr {
             Expr::Meta(MetaKey::Mark) => Statement::SetMark(self.typed_value(datatype)?),
             Expr::Meta(MetaKey::Pkttype) if of_frames => Statement::SetPkttype(self.typed_value(datatype)?),
+            Expr::Meta(MetaKey::Other("broute")) if self.scope.family == NftFamily::Bridge => {
+                Statement::SetBroute(self.typed_value(Datatype::Integer)?)
+            }
             // What the stack does with them later is not modelled.
             Expr::Payload(Header::Ether, _) if !of_frames => self.other_assignment(&left.expr, start)?,
             Expr::Ct(CtKey::Mark, _) => Statement::SetCtMark(self.typed_value(datatype)?),

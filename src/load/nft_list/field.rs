@@ -188,6 +188,7 @@ pub(super) fn meta(word: &str) -> Option<(MetaKey, Datatype)> {
         "sdif" => (MetaKey::Sdif, Datatype::Ifindex),
         "sdifname" => (MetaKey::Sdifname, Datatype::Ifname),
         "ibrname" | "ibridgename" => (MetaKey::Ibrname, Datatype::Ifname),
+        "ibrhwaddr" => (MetaKey::Ibrhwaddr, Datatype::Mac),
         "obrname" | "obridgename" => (MetaKey::Obrname, Datatype::Ifname),
         _ => {
             const WORDS: &[&str] = &[
@@ -203,7 +204,6 @@ pub(super) fn meta(word: &str) -> Option<(MetaKey, Datatype)> {
                 "secpath",
                 "broute",
                 "secmark",
-                "ibrhwaddr",
             ];
             let word = WORDS.iter().find(|known| **known == word)?;
             (MetaKey::Other(word), Datatype::Opaque)

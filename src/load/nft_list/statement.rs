@@ -58,13 +58,41 @@ impl Reader<'_, '_> {
                 if statements.len() == MOST {
                     return Err(self.cursor.expected("the rule's end (no rule has more than 128 expressions)"));
                 }
-                let statement = self.statement()?;
-                statements.push(statement);
+                if !self.ebt_redirect(statements) {
+                    let statement = self.statement()?;
+                    statements.push(statement);
+                }
             }
             if self.at_end() {
                 return Ok(());
             }
         }
+    }
+
+    /// ebtables' `redirect`, if it stands here, as nft prints it in the words of iptables' extension. Up to iptables
+    /// 1.8.9 these are no syntax of nft's, and leave `accept` out; later they are `meta pkttype set host`, which no other
+    /// target of ebtables has, and the verdict (`brredir_xlate` in iptables' `extensions/libebt_redirect.c`).
+    fn ebt_redirect(&mut self, statements: &mut Vec<Statement>) -> bool {
+        let place = self.cursor;
+        if self.scope.family != NftFamily::Bridge {
+            return false;
+        }
+        if ["meta", "set", "pkttype", "host"].iter().all(|word| self.cursor.word(word)) {
+            statements.push(Statement::RedirectFrame { has_verdict: true });
+            if self.at_end() || self.cursor.is_word("comment") {
+                statements.push(Statement::Verdict(Verdict::Accept));
+            }
+            return true;
+        }
+        self.cursor = place;
+        let is_target = self.cursor.word("xt") && self.cursor.word("target");
+        if is_target && self.cursor.name("a target").is_ok_and(|name| name == "redirect") {
+            let has_verdict = matches!(statements.last(), Some(Statement::SetPkttype(_)));
+            statements.push(Statement::RedirectFrame { has_verdict });
+            return true;
+        }
+        self.cursor = place;
+        false
     }
 
     fn statement(&mut self) -> Parsed<Statement> {

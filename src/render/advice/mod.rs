@@ -103,6 +103,9 @@ fn rest_advice(at: &At<'_>, reason: Reason) -> String {
             )
         }
         Reason::NotUnicast => "ask for a unicast address: flowtrace does not walk broadcasts and multicasts".to_owned(),
+        Reason::GroupFrame => {
+            format!("`nft list ruleset` {place}: see which rule gives the frame that address or type")
+        }
         _ => format!("`-v` shows every step up to here {place}"),
     }
 }

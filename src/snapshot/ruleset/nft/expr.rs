@@ -215,6 +215,7 @@ pub enum MetaKey {
     Pkttype,
     Ibrname,
     Obrname,
+    Ibrhwaddr,
     Sdif,
     Sdifname,
     /// One that no snapshot tells.

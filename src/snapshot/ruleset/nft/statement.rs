@@ -37,6 +37,13 @@ pub enum Statement {
     SetRaw(PayloadBase, u32, u32, Box<Expr>),
     /// `meta pkttype set`, where a chain of bridges or devices may set any.
     SetPkttype(Expr),
+    /// `meta broute set`: a bridge leaves the frame to the stack of its port.
+    SetBroute(Expr),
+    /// ebtables' `redirect`: the frame is for the bridge itself.
+    RedirectFrame {
+        /// Whether the rule's verdict stands behind it. nft lists none where it has no words for the target.
+        has_verdict: bool,
+    },
     /// `notrack`.
     Notrack,
     /// `counter`, `log` and others that change nothing on a packet's way. As written.
