@@ -22,4 +22,5 @@ mod rules;
 mod saved;
 mod sender;
 mod situations;
+mod vlan;
 mod written;
