@@ -20,6 +20,8 @@ struct Space {
     files: &'static [(&'static str, &'static str)],
 }
 
+/// It has no details of its own.
+const HARDWARE: &str = "";
 const VETH: &str = "veth";
 const PORT: &str = "veth\n    bridge_slave state forwarding hairpin off learning on flood on isolated off";
 const BRIDGE: &str = "bridge forward_delay 1500 vlan_filtering 0 nf_call_iptables 0 nf_call_ip6tables 0";
@@ -277,15 +279,15 @@ fn a_tag_leaves_the_node_and_comes_in_at_the_other_one() {
     let snapshot = snapshot(&[
         node(
             "n1/host",
-            &[("2 eth0", "01", "", "addrgenmode none"), ("3 eth0.10@eth0", "01", "", VLAN10)],
+            &[("2 eth0", "01", "", HARDWARE), ("3 eth0.10@eth0", "01", "", VLAN10)],
             &[("eth0.10", "192.0.2.1/24"), ("eth0", "198.51.100.1/24")],
         ),
         node(
             "n2/host",
-            &[("2 eth0", "02", "", "addrgenmode none"), ("3 eth0.10@eth0", "02", "", VLAN10)],
+            &[("2 eth0", "02", "", HARDWARE), ("3 eth0.10@eth0", "02", "", VLAN10)],
             &[("eth0.10", "192.0.2.2/24"), ("eth0", "198.51.100.2/24")],
         ),
-        node("n3/host", &[("2 eth0", "03", "", "addrgenmode none")], &[("eth0", "192.0.2.3/24")]),
+        node("n3/host", &[("2 eth0", "03", "", HARDWARE)], &[("eth0", "192.0.2.3/24")]),
     ]);
     let from = |to| sent(&snapshot, "n1/host", "192.0.2.1", to);
     assert_eq!(from("192.0.2.2"), ">eth0.10 >eth0[10] <eth0[10] <eth0.10 delivered delivered");
@@ -309,7 +311,7 @@ fn a_device_whose_lower_one_is_in_another_namespace_leaves_the_end_open() {
         },
         Space {
             dir: "n1/host",
-            links: &[("2 eth0", "01", "", "addrgenmode none")],
+            links: &[("2 eth0", "01", "", HARDWARE)],
             addrs: &[("eth0", "198.51.100.1/24")],
             files: &[],
         },
