@@ -2,6 +2,7 @@
 //! them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests may panic")]
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -45,11 +46,11 @@ impl Space {
         let links: String = [lo.to_owned()].into_iter().chain(links).collect();
         let (mut addrs, mut routes) = (String::new(), String::new());
         for (number, (dev, address)) in self.addrs.iter().enumerate() {
-            addrs.push_str(&format!("{}: {dev}: <UP> mtu 1500\n    inet {address} scope global {dev}\n", number + 2));
+            writeln!(addrs, "{}: {dev}: <UP> mtu 1500\n    inet {address} scope global {dev}", number + 2).unwrap();
             let (own, _) = address.split_once('/').unwrap();
             let (net, _) = own.rsplit_once('.').unwrap();
-            routes.push_str(&format!("unicast {net}.0/24 dev {dev} table main scope link src {own}\n"));
-            routes.push_str(&format!("local {own} dev {dev} table local scope host src {own}\n"));
+            writeln!(routes, "unicast {net}.0/24 dev {dev} table main scope link src {own}").unwrap();
+            writeln!(routes, "local {own} dev {dev} table local scope host src {own}").unwrap();
         }
         let rule = "0:\tfrom all lookup local\n32766:\tfrom all lookup main\n32767:\tfrom all lookup default\n";
         let sysctl = "net.ipv4.ip_forward = 1\nnet.ipv4.conf.all.rp_filter = 0\nnet.ipv4.ip_default_ttl = 64\n\
