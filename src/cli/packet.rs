@@ -51,6 +51,7 @@ pub(super) fn packet(ends: Ends<'_>, options: &PacketOptions, state: State) -> R
     let mut packet = Packet::new(ip, transport, length);
     (packet.options, packet.extensions) = (ip_options, extensions);
     packet.mark = Mark(options.mark.unwrap_or(0));
+    packet.tags.clone_from(&options.vlan);
     quote(&mut packet, ends.payload);
     Ok(packet)
 }

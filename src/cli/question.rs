@@ -98,6 +98,7 @@ pub(super) fn question(typed: Terms<'_>, from: &str, to: &str, snapshot: &Snapsh
     let family = family(typed.packet, &sender, &target)?;
     let start = start(typed, &sender, &target, family, &names)?;
     refuse_mac(typed.packet, &start)?;
+    refuse_vlan(typed.packet, typed.at)?;
     let source = source(typed.packet, &sender.end, family, &start, snapshot)?;
     let Some(destination) = target.end.address(family) else { return Err(no_address(to, family)) };
     let given = given(typed.packet)?;
@@ -220,6 +221,14 @@ fn refuse_mac(options: &PacketOptions, start: &Start) -> Result<(), Error> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Which tags the network between nodes puts on a frame is told by the device that it is for.
+fn refuse_vlan(options: &PacketOptions, at: Option<&str>) -> Result<(), Error> {
+    if options.vlan.is_empty() || at.is_some() {
+        return Ok(());
+    }
+    Err(Error::Usage("--vlan is for packets that come in by --at".to_owned()))
 }
 
 /// The source address: the one that the socket is bound to, or unspecified where the route chooses it. Who sends from

@@ -7,7 +7,7 @@ use crate::net::{Family, IfName};
 use crate::snapshot::{Bridge, LinkKind, Netns, NetnsId};
 use crate::trace::{Decision, Hook, Reason, Verdict};
 
-use super::bridge::{br_handle_frame_finish, br_pass_frame_up, learn};
+use super::bridge::{br_handle_frame_finish, br_handle_local};
 use super::end::{End, ErrorReply, Next, Stage};
 use super::neigh;
 use super::netfilter::nf_hook;
@@ -17,6 +17,7 @@ use super::route::ip_route_input;
 use super::skb::NfBridge;
 use super::sysctl;
 use super::unread;
+use super::vlan;
 use super::walk::Walk;
 
 /// Whether bridged packets of this walk's family go through the IP hooks.
@@ -29,7 +30,33 @@ pub(super) fn is_on(walk: &mut Walk, bridge: &IfName) -> bool {
     } else if sysctl::number(netns, key).is_none() {
         unread::doubt_sysctl(walk, netns, key);
     }
-    is_on_at(netns, family, bridge)
+    is_on_at(netns, family, bridge) && sees_tags(walk)
+}
+
+const FILTER_TAGGED: &str = "net.bridge.bridge-nf-filter-vlan-tagged";
+
+/// Whether the IP hooks see a frame with the tags that it has: one at most, where a setting says so (`IS_IP`,
+/// `IS_VLAN_IP`).
+pub(super) fn sees_tags(walk: &mut Walk) -> bool {
+    match walk.packet().tags.len() {
+        0 => true,
+        1 => {
+            if sysctl::number(walk.netns(), FILTER_TAGGED).is_none() {
+                unread::doubt_sysctl(walk, walk.netns(), FILTER_TAGGED);
+            }
+            sysctl::is_set(walk.netns(), FILTER_TAGGED)
+        }
+        _ => false,
+    }
+}
+
+/// What the IP hooks take for the device that a frame comes in by: the bridge, or the device upon it that has the
+/// frame's VLAN where a setting says so (`brnf_get_logical_dev`).
+fn logical_dev(walk: &Walk, bridge: &IfName) -> IfName {
+    let netns = walk.netns();
+    let tag = walk.packet().tags.first().filter(|_| sysctl::is_set(netns, "net.bridge.bridge-nf-pass-vlan-input-dev"));
+    let upper = tag.and_then(|tag| vlan::vlan_find_dev(netns, bridge, *tag));
+    upper.map_or_else(|| bridge.clone(), |upper| upper.name.clone())
 }
 
 /// What a device of a namespace is to bridge netfilter: for a bridge's port whether it is on, and the line that says
@@ -42,7 +69,12 @@ pub(super) fn at_port(walk: &Walk, netns: NetnsId, dev: &IfName) -> (Option<bool
     };
     let family = walk.packet().family();
     let setting = sysctl::number(netns, sysctl_key(family));
-    match (is_on_at(netns, family, bridge), setting) {
+    let on = is_on_at(netns, family, bridge);
+    if on && !walk.packet().tags.is_empty() {
+        let tagged = sysctl::number(netns, FILTER_TAGGED).filter(|_| walk.packet().tags.len() == 1);
+        return (Some(tagged.is_some_and(|(value, _)| value != 0)), tagged.map(|(_, line)| line));
+    }
+    match (on, setting) {
         (true, Some((0, _)) | None) => (Some(true), Some(link.kind_evidence)),
         (on, setting) => (Some(on), setting.map(|(_, line)| line)),
     }
@@ -74,7 +106,8 @@ fn sysctl_key(family: Family) -> &'static str {
 pub(super) fn br_nf_pre_routing(walk: &mut Walk, bridge: &IfName, port: &IfName) -> Stage<Next> {
     walk.skb.nf_bridge = Some(NfBridge { physin: Some(port.clone()), sabotage: true, ..NfBridge::default() });
     let before = walk.packet().ip.destination;
-    nf_hook(walk, Hook::Prerouting, Some(bridge), None)?;
+    let indev = &logical_dev(walk, bridge);
+    nf_hook(walk, Hook::Prerouting, Some(indev), None)?;
     if walk.packet().ip.destination == before {
         if let Some(nf_bridge) = &mut walk.skb.nf_bridge {
             nf_bridge.fake_route = true;
@@ -82,11 +115,11 @@ pub(super) fn br_nf_pre_routing(walk: &mut Walk, bridge: &IfName, port: &IfName)
         behind(walk, port)?;
         return br_handle_frame_finish(walk, bridge, port);
     }
-    match ip_route_input(walk, bridge) {
-        Ok(dst) if dst.dev == *bridge && !dst.local => {
+    match ip_route_input(walk, indev) {
+        Ok(dst) if dst.dev == *indev && !dst.local => {
             let next_hop = dst.via.unwrap_or(walk.packet().ip.destination);
             walk.skb.dst = Some(dst);
-            bridged_dnat(walk, bridge, port, next_hop)
+            bridged_dnat(walk, (bridge, indev), port, next_hop)
         }
         Ok(dst) => {
             walk.skb.dst = Some(dst);
@@ -117,12 +150,17 @@ fn is_martian(end: &End) -> bool {
 
 /// The new destination is behind the same bridge: the frame gets its address and is bridged
 /// (`br_nf_pre_routing_finish_bridge`).
-fn bridged_dnat(walk: &mut Walk, bridge: &IfName, port: &IfName, next_hop: std::net::IpAddr) -> Stage<Next> {
+fn bridged_dnat(
+    walk: &mut Walk,
+    (bridge, indev): (&IfName, &IfName),
+    port: &IfName,
+    next_hop: std::net::IpAddr,
+) -> Stage<Next> {
     behind(walk, port)?;
     let sender = walk.packet().link.map(|link| link.source);
-    let reached = walk.tracker.has_reached(walk.netns_id(), bridge, next_hop);
+    let reached = walk.tracker.has_reached(walk.netns_id(), indev, next_hop);
     let is_host = is_for_host(walk, bridge, port);
-    neigh::resolve(walk, bridge, next_hop, false, sender).map_err(|end| if is_host { end } else { unheard(end) })?;
+    neigh::resolve(walk, indev, next_hop, false, sender).map_err(|end| if is_host { end } else { unheard(end) })?;
     let last = walk.steps().last().map(|step| &step.decision);
     let connected =
         reached || matches!(last, Some(Decision::Neighbor { state: Some("PERMANENT" | "REACHABLE" | "NOARP"), .. }));
@@ -156,16 +194,15 @@ fn unheard(mut end: Box<End>) -> Box<End> {
 fn to_the_stack(walk: &mut Walk, bridge: &IfName, port: &IfName) -> Stage<Next> {
     walk.skb.pkt_type = None;
     behind(walk, port)?;
-    learn(walk, bridge, port);
-    walk.skb.to_host = true;
-    br_pass_frame_up(walk, bridge, None)
+    br_handle_local(walk, bridge, port)
 }
 
 /// The forward hooks on a frame that goes from port to port (`br_nf_forward_ip`).
 pub(super) fn br_nf_forward(walk: &mut Walk, bridge: &IfName, out: &IfName) -> Stage<()> {
     let Some(nf_bridge) = &mut walk.skb.nf_bridge else { return Ok(()) };
     nf_bridge.physout = Some(out.clone());
-    nf_hook(walk, Hook::Forward, Some(bridge), Some(bridge))
+    let indev = logical_dev(walk, bridge);
+    nf_hook(walk, Hook::Forward, Some(&indev), Some(bridge))
 }
 
 /// The postrouting hooks on a frame that goes from port to port (`br_nf_post_routing`).

@@ -1,20 +1,22 @@
 //! Bridges: which port a frame leaves by.
 //!
-//! Follows `net/bridge/br_input.c`, `br_forward.c`, `br_device.c`, `br_fdb.c` and `br_vlan.c`.
+//! Follows `net/bridge/br_input.c`, `br_forward.c`, `br_device.c` and `br_fdb.c`.
 
 use crate::evidence::Evidence;
 use crate::net::{IfName, MacAddr};
-use crate::snapshot::{Bridge, BridgePort, FdbEntry, Link, LinkKind, Netns, PortState};
+use crate::snapshot::{BridgePort, FdbEntry, Link, Netns, PortState};
 use crate::trace::{Decision, EndCause, Hook, Reason, Verdict};
 
 use super::address::is_local_address;
 use super::br_netfilter;
+use super::bridge_vlan::{allowed_egress, br_allowed_ingress};
 use super::end::{End, Next, Stage};
-use super::input::ip_rcv;
+use super::input::{ip_rcv, netif_receive_skb_core};
 use super::link::{Reach, other_end, ports};
 use super::nft::{self, Part};
 use super::pkt_type::PktType;
 use super::unread;
+use super::vlan;
 use super::walk::Walk;
 
 /// Where a bridge sends a frame.
@@ -41,7 +43,6 @@ pub(super) fn br_handle_frame(walk: &mut Walk, bridge: &IfName, port: &IfName) -
         return Err(End::dropped(Reason::DeviceDown).detail(detail).because([bridge_link.evidence]));
     }
     refuse_source(walk, port)?;
-    ingress_vlan(netns, bridge, port)?;
     let to_bridge = walk
         .packet()
         .link
@@ -69,14 +70,15 @@ fn refuse_source(walk: &Walk, port: &IfName) -> Stage<()> {
     Err(End::dropped(Reason::GroupFrame).detail(detail).because(walk.netns().link(port).map(|link| link.evidence)))
 }
 
-/// Learns the sender, then looks the receiver up (`br_handle_frame_finish`).
+/// Puts the frame into its VLAN, learns the sender, then looks the receiver up (`br_handle_frame_finish`).
 pub(super) fn br_handle_frame_finish(walk: &mut Walk, bridge: &IfName, port: &IfName) -> Stage<Next> {
+    let vid = br_allowed_ingress(walk, bridge, port)?;
     let Some(frame) = walk.packet().link else { return br_pass_frame_up(walk, bridge, None) };
-    learn(walk, bridge, port);
+    learn(walk, bridge, port, vid);
     if frame.destination.is_multicast() {
         return br_flood_group(walk, bridge, Some(port), frame.destination);
     }
-    match look_up(walk, bridge, frame.destination) {
+    match look_up(walk, bridge, (frame.destination, vid)) {
         Forwarding::Local(evidence, _) => {
             // The port has already compared the address with its own (`eth_type_trans`).
             walk.skb.to_host = walk.netns().link(port).is_some_and(|link| link.lladdr == Some(frame.destination));
@@ -93,24 +95,34 @@ pub(super) fn br_handle_frame_finish(walk: &mut Walk, bridge: &IfName, port: &If
     }
 }
 
+/// The same for a frame whose destination is the bridge's own by now.
+pub(super) fn br_handle_local(walk: &mut Walk, bridge: &IfName, port: &IfName) -> Stage<Next> {
+    let vid = br_allowed_ingress(walk, bridge, port)?;
+    learn(walk, bridge, port, vid);
+    walk.skb.to_host = true;
+    br_pass_frame_up(walk, bridge, None)
+}
+
 /// The bridge learns which port the sender is behind (`br_fdb_update`).
-pub(super) fn learn(walk: &mut Walk, bridge: &IfName, port: &IfName) {
+fn learn(walk: &mut Walk, bridge: &IfName, port: &IfName, vid: u16) {
     let Some(frame) = walk.packet().link else { return };
     let netns_id = walk.netns_id();
     let learns = walk.netns().link(port).and_then(|link| link.port.as_ref()).is_none_or(|settings| settings.learning);
     if learns && frame.source != MacAddr::ZERO {
-        walk.tracker.learned.retain(|(netns, dev, mac, _)| (*netns, dev, *mac) != (netns_id, bridge, frame.source));
-        walk.tracker.learned.push((netns_id, bridge.clone(), frame.source, port.clone()));
+        let sender = (frame.source, vid);
+        walk.tracker.learned.retain(|(netns, dev, mac, _)| (*netns, dev, *mac) != (netns_id, bridge, sender));
+        walk.tracker.learned.push((netns_id, bridge.clone(), sender, port.clone()));
     }
 }
 
 /// The stack of the bridge's namespace sends by the bridge (`br_dev_xmit`).
 pub(super) fn br_dev_xmit(walk: &mut Walk, bridge: &IfName) -> Stage<Next> {
+    let vid = br_allowed_ingress(walk, bridge, bridge)?;
     let destination = walk.packet().link.map_or(MacAddr::ZERO, |link| link.destination);
     if destination.is_multicast() {
         return br_flood_group(walk, bridge, None, destination);
     }
-    match look_up(walk, bridge, destination) {
+    match look_up(walk, bridge, (destination, vid)) {
         // What the stack itself sends to a port's own entry goes out there.
         Forwarding::Port(out, evidence) | Forwarding::Local(evidence, Some(out)) => {
             take_fdb(walk, bridge, Some(out.clone()), Vec::new(), evidence);
@@ -124,10 +136,11 @@ pub(super) fn br_dev_xmit(walk: &mut Walk, bridge: &IfName) -> Stage<Next> {
     }
 }
 
-/// What the bridge knows of an address (`br_fdb_find_rcu`): its own, an entry of the snapshot, what it learned on the
+/// What the bridge knows of an address in a VLAN (`br_fdb_find_rcu`): its own, an entry of the snapshot, what it learned on the
 /// way here or from the answer of a neighbour that was asked for.
-fn look_up(walk: &mut Walk, bridge: &IfName, lladdr: MacAddr) -> Forwarding {
+fn look_up(walk: &mut Walk, bridge: &IfName, (lladdr, vid): (MacAddr, u16)) -> Forwarding {
     let netns = walk.netns();
+    let entries = |netns, bridge| entries(netns, bridge).filter(move |entry| entry.vlan.unwrap_or(0) == vid);
     // A static entry may stand in place of the bridge's own.
     let moved = entries(netns, bridge).any(|entry| entry.lladdr == lladdr && !entry.permanent && entry.dev != *bridge);
     let own = netns.link(bridge).filter(|link| link.lladdr == Some(lladdr) || lladdr == MacAddr::ZERO);
@@ -136,8 +149,11 @@ fn look_up(walk: &mut Walk, bridge: &IfName, lladdr: MacAddr) -> Forwarding {
         let row = entries(netns, bridge).find(|entry| entry.lladdr == lladdr && entry.permanent);
         return Forwarding::Local(Some(row.map_or(link.evidence, |row| row.evidence)), None);
     }
-    let learned =
-        walk.tracker.learned.iter().find(|(id, dev, mac, _)| (*id, dev, *mac) == (walk.netns_id(), bridge, lladdr));
+    let learned = walk
+        .tracker
+        .learned
+        .iter()
+        .find(|(id, dev, mac, _)| (*id, dev, *mac) == (walk.netns_id(), bridge, (lladdr, vid)));
     if let Some((_, _, _, port)) = learned {
         let row = entries(netns, bridge).find(|entry| entry.lladdr == lladdr && entry.dev == *port);
         // What was learned on the way stands in no table: the port's row says that it is one of the bridge's.
@@ -190,10 +206,16 @@ fn ports_of<'s>(netns: &'s Netns, bridge: &'s IfName) -> impl Iterator<Item = &'
     netns.links.iter().flatten().filter(move |link| link.master.as_ref() == Some(bridge))
 }
 
-/// The port behind which a link address answers.
+/// The port behind which a link address answers. One that doesn't carry the frame's VLAN is found too: it says why.
 fn port_towards(walk: &Walk, bridge: &IfName, lladdr: MacAddr) -> Option<IfName> {
-    ports(walk.snapshot, walk.netns_id(), bridge)
-        .find(|port| Reach::from(walk.snapshot, walk.netns_id(), port).has_lladdr(walk.snapshot, lladdr))
+    let snapshot = walk.snapshot;
+    ports(snapshot, walk.netns_id(), bridge).find(|port| reach(walk, bridge, port).has_lladdr(snapshot, lladdr))
+}
+
+/// Where the frame gets to out of a port.
+fn reach(walk: &Walk, bridge: &IfName, port: &IfName) -> Reach {
+    let tags = allowed_egress(walk.netns(), bridge, port, &walk.packet().tags).unwrap_or_default().0;
+    Reach::tagged(walk.snapshot, walk.netns_id(), port, tags)
 }
 
 /// To the bridge's own stack (`br_pass_frame_up`): the frame comes in by the bridge device.
@@ -202,12 +224,10 @@ pub(super) fn br_pass_frame_up(walk: &mut Walk, bridge: &IfName, evidence: Optio
         take_fdb(walk, bridge, Some(bridge.clone()), Vec::new(), evidence);
     }
     let port = walk.skb.iif.clone();
-    egress_vlan(walk.netns(), bridge, port.as_ref(), bridge)?;
+    let (tags, line) = allowed_egress(walk.netns(), bridge, bridge, &walk.packet().tags)?;
+    walk.retag(tags, line);
     nft::nf_bridge(walk, Hook::Input, (port.as_ref(), None), Part::All)?;
-    let netns = walk.netns_id();
-    walk.receive(netns, bridge, None, None);
-    walk.skb.iif = Some(bridge.clone());
-    ip_rcv(walk, bridge)
+    netif_receive_skb_core(walk, bridge)
 }
 
 /// Out of every port that may (`br_flood`): the copy that its receiver takes is walked.
@@ -218,7 +238,8 @@ fn br_flood(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>) -> Stage<Ne
         walk.gap(format!("{}: {bridge} is taken to flood to {lladdr}", netns.lacks("fdb.txt")), None);
     }
     let all = ports(walk.snapshot, walk.netns_id(), bridge);
-    let open: Vec<IfName> = all.filter(|port| floods_to(netns, port) && refusal(netns, from, port).is_none()).collect();
+    let may = |port: &IfName| refusal(walk, bridge, from, port).is_none();
+    let open: Vec<IfName> = all.filter(|port| floods_to(netns, port) && may(port)).collect();
     let Some(towards) = port_towards(walk, bridge, lladdr) else {
         take_fdb(walk, bridge, None, open, None);
         let detail = format!("nobody behind {bridge} has the address {lladdr}");
@@ -227,7 +248,7 @@ fn br_flood(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>) -> Stage<Ne
     let others = open.iter().filter(|port| **port != towards).cloned().collect();
     take_fdb(walk, bridge, Some(towards.clone()), others, netns.link(&towards).map(|link| link.evidence));
     if !open.contains(&towards) {
-        return Err(refusal(netns, from, &towards).unwrap_or_else(|| {
+        return Err(refusal(walk, bridge, from, &towards).unwrap_or_else(|| {
             End::dropped(Reason::FdbMiss).cause(EndCause::NotFlooded { bridge: bridge.clone(), port: towards.clone() })
         }));
     }
@@ -248,12 +269,13 @@ fn br_flood_group(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>, group
     }
     let (snapshot, netns_id, netns) = (walk.snapshot, walk.netns_id(), walk.netns());
     let destination = walk.packet().ip.destination;
-    let may = |port: &IfName| from.is_none() || floods_group(netns, port, group);
-    let open: Vec<IfName> =
-        ports(snapshot, netns_id, bridge).filter(|port| may(port) && refusal(netns, from, port).is_none()).collect();
+    let may = |port: &IfName| {
+        (from.is_none() || floods_group(netns, port, group)) && refusal(walk, bridge, from, port).is_none()
+    };
+    let open: Vec<IfName> = ports(snapshot, netns_id, bridge).filter(may).collect();
     let is_own = from.is_some() && is_local_address(netns, destination);
     let owners = snapshot.owner_of(destination);
-    let mut reaches = open.iter().map(|port| (port, Reach::from(snapshot, netns_id, port)));
+    let mut reaches = open.iter().map(|port| (port, reach(walk, bridge, port)));
     let leads = |reach: &Reach| reach.stacks.iter().any(|(stack, _)| owners.iter().any(|(owner, _)| owner == stack));
     let towards = reaches.find(|(_, reach)| leads(reach)).map(|(port, _)| port.clone()).filter(|_| !is_own);
     if let Some(towards) = towards {
@@ -261,7 +283,7 @@ fn br_flood_group(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>, group
         take_fdb(walk, bridge, Some(towards.clone()), others, None);
         return br_forward(walk, bridge, from, &towards);
     }
-    let hidden = open.iter().flat_map(|port| Reach::from(snapshot, netns_id, port).hidden).next();
+    let hidden = open.iter().flat_map(|port| reach(walk, bridge, port).hidden).next();
     if let Some(hidden) = hidden.filter(|_| !is_own) {
         take_fdb(walk, bridge, None, open, None);
         return Err(End::undetermined(Reason::MissingTable, other_end(snapshot, netns, &hidden, destination)));
@@ -289,12 +311,12 @@ fn floods_to(netns: &Netns, port: &IfName) -> bool {
 
 /// Out of one port (`br_forward`, `__br_forward`); `from` is the port it came in by, `None` for the stack's own.
 fn br_forward(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>, out: &IfName) -> Stage<Next> {
-    let netns = walk.netns();
-    if let Some(refusal) = refusal(netns, from, out) {
+    if let Some(refusal) = refusal(walk, bridge, from, out) {
         return Err(refusal);
     }
-    egress_vlan(netns, bridge, from, out)?;
-    if from.is_some() && walk.skb.nf_bridge.is_some() {
+    let (tags, line) = allowed_egress(walk.netns(), bridge, out, &walk.packet().tags)?;
+    walk.retag(tags, line);
+    if from.is_some() && walk.skb.nf_bridge.is_some() && br_netfilter::sees_tags(walk) {
         nft::nf_bridge(walk, Hook::Forward, (from, Some(out)), Part::Before)?;
         br_netfilter::br_nf_forward(walk, bridge, out)?;
         nft::nf_bridge(walk, Hook::Forward, (from, Some(out)), Part::Behind)?;
@@ -313,7 +335,7 @@ fn br_forward(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>, out: &IfN
 /// A frame that a rule of the bridge has made goes out of a port (`br_forward` with `local_orig`). Nothing has put it
 /// into a VLAN, and so none is asked for (`br_allowed_egress`).
 pub(super) fn br_forward_made(walk: &mut Walk, out: &IfName) -> Stage<Next> {
-    if let Some(refusal) = refusal(walk.netns(), None, out) {
+    if let Some(refusal) = closed(walk.netns(), None, out) {
         return Err(refusal);
     }
     nft::nf_bridge(walk, Hook::Output, (None, Some(out)), Part::All)?;
@@ -323,7 +345,13 @@ pub(super) fn br_forward_made(walk: &mut Walk, out: &IfName) -> Stage<Next> {
 }
 
 /// Why a port may not carry the frame (`should_deliver`), if it may not.
-fn refusal(netns: &Netns, from: Option<&IfName>, out: &IfName) -> Option<Box<End>> {
+fn refusal(walk: &Walk, bridge: &IfName, from: Option<&IfName>, out: &IfName) -> Option<Box<End>> {
+    let netns = walk.netns();
+    closed(netns, from, out).or_else(|| allowed_egress(netns, bridge, out, &walk.packet().tags).err())
+}
+
+/// Why a port carries no frame of another one, whatever its VLAN is, if it doesn't.
+fn closed(netns: &Netns, from: Option<&IfName>, out: &IfName) -> Option<Box<End>> {
     let settings = netns.link(out)?.port.as_ref()?;
     if from == Some(out) && !settings.hairpin {
         let detail = format!("the frame would leave by {out}, where it came in, and hairpin mode is off there");
@@ -357,49 +385,9 @@ fn fits_port(walk: &Walk, port: &IfName) -> Stage<()> {
     Err(End::dropped(Reason::TooBig).detail(detail).because(link.map(|link| link.evidence)))
 }
 
-/// The length of the largest frame that carries the packet, without its Ethernet header.
+/// The length of the largest frame that carries the packet, without its Ethernet header and the outermost VLAN tag.
 pub(super) fn frame_length(walk: &Walk) -> u32 {
-    walk.packet().fragments.map_or(walk.packet().length, |fragments| fragments.largest)
-}
-
-/// The VLAN of untagged frames that come in by a port, on a bridge that filters them (`br_allowed_ingress`).
-fn ingress_vlan(netns: &Netns, bridge: &IfName, port: &IfName) -> Stage<Option<u16>> {
-    if !filters_vlans(netns, bridge) {
-        return Ok(None);
-    }
-    let Some(vlans) = &netns.bridge_vlans else {
-        let what = format!("{}, and {bridge} filters VLANs", netns.lacks("bridge-vlan.txt"));
-        return Err(End::undetermined(Reason::MissingTable, what));
-    };
-    let pvid = vlans.iter().find(|vlan| vlan.dev == *port && vlan.pvid).map(|vlan| vlan.vid);
-    if pvid.is_none() {
-        let cause = EndCause::NoPvid { port: port.clone(), bridge: bridge.clone() };
-        let line = netns.link(bridge).map(|link| link.kind_evidence);
-        return Err(End::dropped(Reason::PortNotForwarding).cause(cause).because(line));
-    }
-    Ok(pvid)
-}
-
-/// Whether the frame's VLAN may leave by a port, or go up to the bridge itself, which is like any other port there
-/// (`br_allowed_egress`).
-fn egress_vlan(netns: &Netns, bridge: &IfName, from: Option<&IfName>, out: &IfName) -> Stage<()> {
-    let Some(vid) = ingress_vlan(netns, bridge, from.unwrap_or(bridge))? else { return Ok(()) };
-    match netns.bridge_vlans.iter().flatten().find(|vlan| vlan.dev == *out && vlan.vid == vid) {
-        Some(vlan) if vlan.untagged => Ok(()),
-        Some(vlan) => {
-            let what = format!("frames of VLAN {vid} leave {out} with a tag, which is not modelled");
-            Err(End::undetermined(Reason::NotModelled, what).because([vlan.evidence]))
-        }
-        None => {
-            let cause = EndCause::VlanNotCarried { port: out.clone(), bridge: bridge.clone(), vid };
-            let line = netns.link(bridge).map(|link| link.kind_evidence);
-            Err(End::dropped(Reason::PortNotForwarding).cause(cause).because(line))
-        }
-    }
-}
-
-fn filters_vlans(netns: &Netns, bridge: &IfName) -> bool {
-    matches!(netns.link(bridge).map(|link| &link.kind), Some(LinkKind::Bridge(Bridge { vlan_filtering: true, .. })))
+    walk.packet().fragments.map_or(walk.packet().length, |fragments| fragments.largest) + vlan::inner_tags(walk)
 }
 
 fn take_fdb(

@@ -135,8 +135,8 @@ pub(super) type HashedFlow = (IpAddr, IpAddr, UnknownPort);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tracker {
     pub entries: Vec<CtEntry>,
-    /// Ports that bridges learned from what went through: namespace, bridge, address, port.
-    pub learned: Vec<(NetnsId, IfName, MacAddr, IfName)>,
+    /// Ports that bridges learned from what went through: namespace, bridge, address with its VLAN, port.
+    pub learned: Vec<(NetnsId, IfName, (MacAddr, u16), IfName)>,
     /// What `recent` rules wrote into their lists.
     pub recent: Vec<Written>,
     /// The elements of nft's sets that rules wrote.

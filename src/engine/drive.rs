@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::evidence::Gap;
 use crate::net::{ExtHeader, Family, Fragments, IfName, Link, Packet, Transport};
-use crate::snapshot::{Neigh, NetnsId, Snapshot};
+use crate::snapshot::{LinkKind, Neigh, NetnsId, Snapshot};
 use crate::trace::{Answer, Decision, EndCause, Path, Reason, Trace, Verdict};
 
 use super::bridge::br_forward_made;
@@ -23,6 +23,7 @@ use super::reply;
 use super::route::ip_route_output;
 use super::skb::{NextHopOnLink, Sender};
 use super::unread;
+use super::vlan;
 use super::walk::{Choice, Choices, Doubt, Finished, Walk, Why};
 use super::xmit::{dev_hard_start_xmit, dev_queue_xmit, received_priority};
 use super::{Given, Origin, Question};
@@ -241,6 +242,11 @@ fn go(course: &mut Course, from: &Origin, packet: Packet) -> Leg {
                 course.outside.push(packet.ip.source);
             }
             let link = packet.link.or_else(|| course.link_on_bridge(netns, &device, &packet));
+            if link.is_none() && on_bridge::is_for_nobody_here(course.snapshot.netns(netns), &device, &packet) {
+                let what = format!("for which link address behind {device} the frame is, is not known");
+                course.gaps.add(Gap::new(what.clone(), Vec::new()));
+                course.doubt = Some(Doubt { what, row: None });
+            }
             course.receive_asked(netns, &device, Packet { link, ..packet })
         }
         Origin::Leaving { netns, device } => {
@@ -253,10 +259,10 @@ fn go(course: &mut Course, from: &Origin, packet: Packet) -> Leg {
             course.outside.push(packet.ip.source);
             match entries.as_slice() {
                 [] => course.nowhere(packet),
-                [(netns, device)] => course.receive_asked(*netns, device, packet),
+                [(netns, device)] => course.enter(*netns, device, packet),
                 several => {
                     let (netns, device) = course.choose_entry(several);
-                    course.receive_asked(netns, &device, packet)
+                    course.enter(netns, &device, packet)
                 }
             }
         }
@@ -370,6 +376,30 @@ impl<'s> Course<'s, '_> {
             ip_route_output(walk, None)?;
             Ok(Next::Xmit(device.clone()))
         })
+    }
+
+    /// The packet that is asked about comes in from the network between nodes for a device.
+    fn enter(&mut self, netns: NetnsId, device: &IfName, packet: Packet) -> Leg {
+        let sender = neigh::sender(self.snapshot, netns, device, packet.ip.source);
+        self.sender = self.given.mac.map_or(sender, Sender::Given);
+        self.receive_from_outside(netns, device, packet, 0)
+    }
+
+    /// A packet comes in from the network between nodes for a device: with a tag, where that is a VLAN device.
+    pub(super) fn receive_from_outside(
+        &mut self,
+        netns: NetnsId,
+        device: &IfName,
+        packet: Packet,
+        unknown: UnknownPort,
+    ) -> Leg {
+        let is_vlan =
+            self.snapshot.netns(netns).link(device).is_some_and(|link| matches!(link.kind, LinkKind::Vlan(_)));
+        if !is_vlan {
+            return self.receive(netns, device, packet, unknown);
+        }
+        let ((netns, lower), tags) = vlan::entrance(self.snapshot, &(netns, device.clone()));
+        self.receive(netns, &lower, Packet { tags, ..packet }, unknown)
     }
 
     /// The packet that is asked about arrives at a device.

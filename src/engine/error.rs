@@ -256,8 +256,8 @@ fn error_packet(course: &Course, forward: &Leg, cause: &Cause) -> Option<Packet>
     let netns = course.snapshot.netns(forward.netns);
     let inet = original.family() == Family::Inet;
     let ttl = default_ttl(course, forward);
-    if cause.straight.is_some() {
-        return frame_error(original, cause.error, ttl);
+    if let Some(straight) = &cause.straight {
+        return frame_error(original, straight, cause.error, ttl);
     }
     let unspecified = Family::of(original.ip.destination).unspecified();
     if original.ip.source.is_unspecified() || original.ip.source.is_multicast() {
@@ -308,7 +308,7 @@ fn about(original: &Packet, kind: u8, code: u8) -> Transport {
 /// An error that is made of the frame, all turned around (`nf_reject_skb_v4_unreach`, `nf_reject_skb_v4_tcp_reset` and
 /// their IPv6 twins; `nft_reject_queue_xmit` in `nft_reject_netdev.c`, `nft_reject_br_push_etherhdr` in
 /// `nft_reject_bridge.c`).
-fn frame_error(original: &Packet, error: ErrorReply, ttl: u8) -> Option<Packet> {
+fn frame_error(original: &Packet, straight: &Straight, error: ErrorReply, ttl: u8) -> Option<Packet> {
     let (headers, most_quoted) = if original.family() == Family::Inet { (28, 536) } else { (48, 1220) };
     let mut packet = match error {
         ErrorReply::TcpReset if !is_reset(original) => reset(original),
@@ -321,6 +321,10 @@ fn frame_error(original: &Packet, error: ErrorReply, ttl: u8) -> Option<Packet> 
     packet.ip.ttl = ttl;
     let known = original.link.filter(|frame| frame.source != on_bridge::UNKNOWN);
     packet.link = known.map(|frame| Link { source: frame.destination, destination: frame.source });
+    // A bridge's error has the tag of the frame, a device's has none.
+    if let Straight::Port(_) = straight {
+        packet.tags.clone_from(&original.tags);
+    }
     Some(packet)
 }
 

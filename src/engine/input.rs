@@ -24,6 +24,7 @@ use super::skb::Priority;
 use super::sysctl;
 use super::tun;
 use super::unread;
+use super::vlan;
 use super::vxlan;
 use super::walk::Walk;
 
@@ -41,12 +42,36 @@ pub(super) fn netif_receive_skb(walk: &mut Walk, netns: NetnsId, dev: &IfName) -
     let came_back = walk.skb.came_back.as_mut();
     walk.skb.to_host = came_back.is_some_and(|back| !std::mem::replace(&mut back.is_received, true));
     walk.skb.pkt_type = None;
+    past_taps(walk, dev)
+}
+
+/// The same for what a device of the namespace has handed up already: to a bridge, or to a VLAN device, which gets it
+/// in its place (`another_round`).
+pub(super) fn netif_receive_skb_core(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
+    let netns = walk.netns_id();
+    let (bridge_netfilter, says) = br_netfilter::at_port(walk, netns, dev);
+    walk.receive(netns, dev, bridge_netfilter, says);
+    walk.skb.iif = Some(dev.clone());
+    past_taps(walk, dev)
+}
+
+/// Behind the place where captures see it: the ingress hook, then the VLAN device of the frame's tag, then the bridge
+/// that the device is a port of, then the stack.
+fn past_taps(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
     unread::doubt_link(walk, dev);
     if let Some(other) = nft::nf_device(walk, Hook::Ingress, dev)? {
         return Ok(Next::Xmit(other));
     }
+    if let Some(upper) = vlan::vlan_do_receive(walk, dev)? {
+        return netif_receive_skb_core(walk, &upper);
+    }
     let link = walk.netns().link(dev);
-    let Some(master) = link.and_then(|link| link.master.as_ref()) else { return ip_rcv(walk, dev) };
+    let Some(master) = link.and_then(|link| link.master.as_ref()) else {
+        return match vlan::check_vlan_id(walk, dev)? {
+            Some(upper) => netif_receive_skb_core(walk, &upper),
+            None => ip_rcv(walk, dev),
+        };
+    };
     match walk.netns().link(master).map(|link| &link.kind) {
         Some(LinkKind::Bridge(_)) => bridge::br_handle_frame(walk, master, dev),
         Some(LinkKind::Plain | LinkKind::Undetailed(_)) | None => {

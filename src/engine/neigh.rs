@@ -94,7 +94,12 @@ pub(super) fn resolve(
         return Err(fail(walk, &hop, row, vec![link.evidence]).detail(format!("{dev} {what}")));
     }
     let reach = Reach::from(walk.snapshot, walk.netns_id(), dev);
-    let owner = owner_on_link(walk, dev, address, &reach);
+    let mut owner = owner_on_link(walk, dev, address, &reach);
+    if owner.is_none() {
+        // Where a bridge drops the question for its VLAN, it drops the packet too, which tells more.
+        let reach = Reach::through_vlans(walk.snapshot, walk.netns_id(), dev);
+        owner = owner_on_link(walk, dev, address, &reach);
+    }
     let owner = owner.or_else(|| assumed_owner(walk.snapshot, walk.netns_id(), dev, address));
     let assumed = link.is_none();
     if let Some(owner) = owner {

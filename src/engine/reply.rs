@@ -206,7 +206,7 @@ fn from_outside(course: &mut Course, packet: Packet, unknown: UnknownPort) -> Le
     let entries = snapshot.owner_of(destination);
     let entry = entries.into_iter().find(|(netns, dev)| snapshot.topology.is_underlay(*netns, dev));
     match entry {
-        Some((netns, device)) => course.receive(netns, &device, packet, unknown),
+        Some((netns, device)) => course.receive_from_outside(netns, &device, packet, unknown),
         None => course.nowhere(packet),
     }
 }
@@ -226,6 +226,7 @@ fn answer_to(packet: &Packet) -> Packet {
     answer.length -= packet.options.length() + packet.extensions.length();
     (answer.options, answer.extensions) = (IpOptions::default(), ExtHeaders::default());
     (answer.link, answer.inner, answer.encapsulation, answer.fragments) = (None, None, None, None);
+    answer.tags = Vec::new();
     answer.mark = Mark(0);
     std::mem::swap(&mut answer.ip.source, &mut answer.ip.destination);
     answer.ip.ttl = 64;

@@ -3,13 +3,15 @@
 use std::net::IpAddr;
 
 use crate::evidence::Evidence;
-use crate::net::{IfName, MacAddr};
-use crate::snapshot::{LinkKind, NetnsId};
+use crate::net::{IfName, MacAddr, VlanTag};
+use crate::snapshot::{NetnsId, topology};
 use crate::trace::{Decision, Reason, Verdict};
 
 use super::address;
+use super::bridge_vlan;
 use super::end::{End, Next, Stage};
 use super::skb::DevRef;
+use super::vlan;
 use super::walk::Walk;
 use super::xmit::arrive;
 
@@ -17,9 +19,9 @@ use super::xmit::arrive;
 pub(super) fn carry(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
     let netns = walk.netns_id();
     if let Some(receiver) = receiver_on_segment(walk, netns, dev) {
-        let line = walk.snapshot.netns(receiver.0).link(&receiver.1).map(|link| link.evidence);
-        walk.take(Decision::Underlay { assumed: false, note: None, routers: 0 }, line);
-        return hand_over(walk, receiver);
+        let (Receiver::OnSegment(to) | Receiver::ByAddress(to)) = &receiver;
+        let line = walk.snapshot.netns(to.0).link(&to.1).map(|link| link.evidence);
+        return hand_over(walk, &receiver, Decision::Underlay { assumed: false, note: None, routers: 0 }, line);
     }
     let destination = walk.packet().ip.destination;
     let next_hop = walk.skb.next_hop.as_ref().map(|next_hop| next_hop.address);
@@ -31,53 +33,48 @@ pub(super) fn carry(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
     nobody(walk, next_hop, destination, routed)
 }
 
+/// Who takes a frame on the network between nodes.
+enum Receiver {
+    /// A device on the sender's segment: that gives it the tags which the device expects.
+    OnSegment(DevRef),
+    /// A device that has the link address and of which nothing else says that it is on the segment.
+    ByAddress(DevRef),
+}
+
 /// The device on the same segment that the frame is addressed to.
-fn receiver_on_segment(walk: &Walk, netns: NetnsId, dev: &IfName) -> Option<DevRef> {
+fn receiver_on_segment(walk: &Walk, netns: NetnsId, dev: &IfName) -> Option<Receiver> {
     if let Some(owner) = walk.skb.next_hop.as_ref().and_then(|next_hop| next_hop.owner.clone())
         && owner.0 != netns
     {
-        return Some(entrance(walk, &owner));
+        return Some(Receiver::OnSegment(owner));
     }
     let lladdr = walk.packet().link?.destination;
     if lladdr == MacAddr::ZERO {
         return None;
     }
-    let has_it = |netns: NetnsId, dev: &IfName| {
-        let tables = walk.snapshot.netns(netns);
-        let own = tables.link(dev);
+    let has_it = |other: &topology::DevRef| {
+        let tables = walk.snapshot.netns(other.netns);
+        let own = tables.link(&other.link);
         let of_master = own.and_then(|link| link.master.as_ref()).and_then(|master| tables.link(master));
-        own.into_iter().chain(of_master).any(|link| link.lladdr == Some(lladdr))
+        let is_other = (other.netns, &other.link) != (netns, dev);
+        is_other && own.into_iter().chain(of_master).any(|link| link.lladdr == Some(lladdr))
     };
-    let segment = walk.snapshot.topology.segment_devices(netns, dev);
-    let mut all = segment.into_iter().chain(walk.snapshot.topology.underlay_devices());
-    all.find(|other| (other.netns, &other.link) != (netns, dev) && has_it(other.netns, &other.link))
-        .map(|other| (other.netns, other.link))
-}
-
-/// The outermost device through which a frame for a device comes in: a bridge's underlay port.
-fn entrance(walk: &Walk, owner: &DevRef) -> DevRef {
-    let (netns, dev) = owner;
-    let tables = walk.snapshot.netns(*netns);
-    let is_bridge = matches!(tables.link(dev).map(|link| &link.kind), Some(LinkKind::Bridge(_)));
-    let port = is_bridge
-        .then(|| {
-            walk.snapshot
-                .topology
-                .ports(*netns, dev)
-                .into_iter()
-                .find(|port| walk.snapshot.topology.is_underlay(*netns, port))
-        })
-        .flatten();
-    port.map_or(owner.clone(), |port| (*netns, port))
+    let of = |other: topology::DevRef| (other.netns, other.link);
+    let on_segment = walk.snapshot.topology.segment_devices(netns, dev).into_iter().find(has_it);
+    let by_address = || walk.snapshot.topology.underlay_devices().find(has_it).map(of).map(Receiver::ByAddress);
+    on_segment.map(of).map(Receiver::OnSegment).or_else(by_address)
 }
 
 /// The node's device that has an address and is on the network between nodes.
 fn underlay_owner(walk: &Walk, address: IpAddr) -> Option<DevRef> {
     let owners = walk.snapshot.owner_of(address);
-    owners
-        .into_iter()
-        .map(|owner| entrance(walk, &owner))
-        .find(|(netns, dev)| walk.snapshot.topology.is_underlay(*netns, dev))
+    owners.into_iter().find(|owner| faces_out(walk, owner))
+}
+
+/// Whether frames for a device come in from the network between nodes.
+fn faces_out(walk: &Walk, owner: &DevRef) -> bool {
+    let ((netns, at), _) = vlan::entrance(walk.snapshot, owner);
+    [&at, &owner.1].into_iter().any(|dev| walk.snapshot.topology.is_underlay(netns, dev))
 }
 
 /// A router that is not in the snapshot is taken to bring the packet to the owner of its destination.
@@ -90,8 +87,8 @@ fn through_router(walk: &mut Walk, next_hop: Option<IpAddr>, owner: DevRef) -> S
     let node = walk.snapshot.netns(owner.0).node.clone();
     let words = format!("{router} is not in the snapshot and is taken to forward to {node}");
     let line = address::local_address(walk.snapshot.netns(owner.0), walk.packet().ip.destination);
-    walk.take(Decision::Underlay { assumed: true, note: Some(words), routers: 1 }, line);
-    hand_over(walk, owner)
+    let to = Receiver::OnSegment(owner);
+    hand_over(walk, &to, Decision::Underlay { assumed: true, note: Some(words), routers: 1 }, line)
 }
 
 /// Nobody in the snapshot takes the frame: rightly, where the address is outside.
@@ -159,7 +156,19 @@ pub(super) fn peer_lines(walk: &Walk) -> Vec<Evidence> {
     fdb.filter(|_| walk.packet().inner.is_some()).map(|step| step.because.clone()).unwrap_or_default()
 }
 
-fn hand_over(walk: &mut Walk, (netns, dev): DevRef) -> Stage<Next> {
+/// The frame comes in at its receiver.
+fn hand_over(walk: &mut Walk, receiver: &Receiver, by: Decision, row: Option<Evidence>) -> Stage<Next> {
+    let (Receiver::OnSegment(to) | Receiver::ByAddress(to)) = receiver;
+    let ((netns, dev), tags) = vlan::entrance(walk.snapshot, to);
+    // A bridge that filters VLANs may expect any tag.
+    let keeps = tags.is_empty() && bridge_vlan::is_filtering_port(walk.snapshot.netns(netns), &dev);
+    let same = |(have, want): (&VlanTag, &VlanTag)| (have.protocol, have.id) == (want.protocol, want.id);
+    let have = &walk.packet().tags;
+    let differs = have.len() != tags.len() || !have.iter().zip(&tags).all(same);
+    if differs && !keeps && matches!(receiver, Receiver::OnSegment(_)) {
+        walk.retag(tags, None);
+    }
+    walk.take(by, row);
     let link = walk.snapshot.netns(netns).link(&dev);
     if let Some(link) = link.filter(|link| !link.up || !link.carrier) {
         let detail = format!("{dev} of {} is down", walk.snapshot.netns(netns).node);

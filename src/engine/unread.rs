@@ -109,6 +109,19 @@ pub(super) fn doubt_link(walk: &mut Walk, dev: &IfName) {
     }
 }
 
+/// No device upon another one has a VLAN, unless one has it of which the file doesn't tell so much.
+pub(super) fn doubt_vlan(walk: &mut Walk, dev: &IfName, vid: u16) {
+    let netns = walk.netns();
+    let untold = |link: &&Link| {
+        link.peer_name.as_ref() == Some(dev) && matches!(link.kind, LinkKind::Plain | LinkKind::Undetailed(_))
+    };
+    if let Some(link) = netns.links.iter().flatten().find(untold) {
+        let what = format!("{} of {} may be the device of VLAN {vid}: its kind is not told", link.name, netns.dir);
+        walk.doubt(what, Some(link.evidence));
+    }
+    doubt_first(walk, netns.unread_rows(TableFile::Link), &format!("be the device of VLAN {vid}"));
+}
+
 /// A setting that the file doesn't have, though a line of it could not be read.
 pub(super) fn doubt_sysctl(walk: &mut Walk, netns: &Netns, key: &str) {
     doubt_first(walk, netns.unread_rows(TableFile::Sysctl), &format!("set {key}"));

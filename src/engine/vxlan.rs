@@ -258,7 +258,9 @@ fn outer_packet(walk: &Walk, settings: &Vxlan, entry: &FdbEntry, vtep: IpAddr, l
     let ip = Ip { source: local, destination: vtep, ttl, tos: tos & !3 | ecn, df };
     // The source port is a hash of the inner packet with a secret: nobody can know it.
     let transport = Transport::Udp { source: None, destination: Some(entry.port.unwrap_or(settings.port)) };
-    let frame = super::bridge::frame_length(walk);
+    // All tags are in the frame that the tunnel carries.
+    let outermost = if inner.tags.is_empty() { 0 } else { 4 };
+    let frame = super::bridge::frame_length(walk) + outermost;
     let mut outer = Packet::new(ip, transport, frame + VXLAN_AND_ETHERNET + UDP + header);
     outer.mark = inner.mark;
     outer.encapsulation = Some(Encapsulation::Vxlan(entry.vni.unwrap_or(settings.vni)));

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use crate::evidence::{Evidence, Gap};
-use crate::net::{ExtHeader, ExtHeaders, Family, IfName, IpOptions, Link, MacAddr, Packet};
+use crate::net::{ExtHeader, ExtHeaders, Family, IfName, IpOptions, Link, MacAddr, Packet, VlanTag};
 use crate::snapshot::{LinkKind, Netns, NetnsId, Snapshot};
 use crate::trace::{Beside, Decision, Place, Step};
 
@@ -215,6 +215,14 @@ impl<'s> Walk<'s> {
     pub(super) fn take_unlisted(&mut self, decision: &Decision, because: Evidence) {
         self.apply(decision);
         self.unlisted.push(because);
+    }
+
+    /// The frame has other VLAN tags from here on: the next step shows it, and has the line that says so.
+    pub(super) fn retag(&mut self, tags: Vec<VlanTag>, because: Option<Evidence>) {
+        if self.packet.tags != tags {
+            self.packet.tags = tags;
+            self.unlisted.extend(because);
+        }
     }
 
     /// The lines of the routing decision that stands.

@@ -15,6 +15,7 @@ use super::skb::Priority;
 use super::tun;
 use super::underlay;
 use super::unread;
+use super::vlan;
 use super::vxlan;
 use super::walk::Walk;
 
@@ -43,6 +44,7 @@ pub(super) fn dev_hard_start_xmit(walk: &mut Walk, dev: &IfName, link: &Link) ->
         LinkKind::Loopback => Ok(Next::Receive(walk.netns_id(), dev.clone())),
         LinkKind::Bridge(_) => br_dev_xmit(walk, dev),
         LinkKind::Vxlan(settings) => vxlan::vxlan_xmit(walk, link, settings),
+        LinkKind::Vlan(settings) => vlan::vlan_dev_hard_start_xmit(walk, link, settings),
         LinkKind::Tun { tap: false } => tun::tun_net_xmit(walk, dev, link),
         LinkKind::Dummy => {
             Err(End::dropped(Reason::NoReceiver).cause(EndCause::DummyDevice(dev.clone())).because([link.evidence]))
@@ -73,8 +75,9 @@ fn to_the_wire(walk: &mut Walk, link: &Link) -> Stage<Next> {
     if let Some(peer) = walk.snapshot.topology.veth_peer(netns, &link.name) {
         return veth_xmit(walk, peer.netns, peer.link);
     }
-    if walk.snapshot.topology.is_underlay(netns, &link.name) {
-        return underlay::carry(walk, &link.name);
+    let face = vlan::face(walk.netns(), &link.name, &walk.packet().tags);
+    if [&face, &link.name].into_iter().any(|dev| walk.snapshot.topology.is_underlay(netns, dev)) {
+        return underlay::carry(walk, &face);
     }
     if let Some((owner, other)) = walk.skb.next_hop.as_ref().and_then(|next_hop| next_hop.owner.clone()) {
         return Ok(arrive(walk, owner, other));
@@ -83,11 +86,6 @@ fn to_the_wire(walk: &mut Walk, link: &Link) -> Stage<Next> {
     let what = match &link.kind {
         LinkKind::Other(kind) => {
             return not_modelled(format!("{} is a device of kind {kind}, which is not modelled", link.name));
-        }
-        LinkKind::Vlan(vlan) => {
-            let what =
-                format!("{} puts the tag of VLAN {} on its frames, whose way is not modelled", link.name, vlan.id);
-            return not_modelled(what);
         }
         _ => other_end(walk.snapshot, walk.netns(), &link.name, walk.packet().ip.destination),
     };
@@ -113,9 +111,10 @@ fn veth_xmit(walk: &mut Walk, netns: NetnsId, peer: IfName) -> Stage<Next> {
 /// `skb->priority` of what comes in by a device: 0 (`____dev_forward_skb` in `include/linux/netdevice.h`), unless the
 /// device has it from a tag of the frame (`vlan_do_receive` in `net/8021q/vlan_core.c`) or is of a kind that nobody knows.
 pub(super) fn received_priority(walk: &Walk, netns: NetnsId, dev: &IfName) -> Priority {
-    match walk.snapshot.netns(netns).link(dev).map(|link| &link.kind) {
-        Some(LinkKind::Vlan(_) | LinkKind::Other(_) | LinkKind::Undetailed(_)) => Priority::Senders,
-        _ => Priority::Known(0),
+    match walk.snapshot.netns(netns).link(dev) {
+        Some(Link { kind: LinkKind::Other(_) | LinkKind::Undetailed(_), .. }) => Priority::Senders,
+        Some(link) => vlan::received_priority(link),
+        None => Priority::Known(0),
     }
 }
 

@@ -120,6 +120,7 @@ fn link(block: &[Segment<'_>], notes: &mut Notes<'_>) -> Option<Link> {
         match segment.words.first().copied().unwrap_or_default() {
             word if word.starts_with("link/") => address(&mut link, word, &mut words, (notes, segment.evidence)),
             word if word.starts_with("prog/xdp") => {}
+            "ingress-qos-map" | "egress-qos-map" => kind.iter_mut().for_each(maps_priority),
             word if is_about_others(word) => {}
             word if word.ends_with("_slave") => port::slave(&mut link, &mut words, (notes, segment.evidence)),
             _ if kind.is_none() => {
@@ -135,6 +136,13 @@ fn link(block: &[Segment<'_>], notes: &mut Notes<'_>) -> Option<Link> {
         link.kind = kind;
     }
     Some(link)
+}
+
+/// A VLAN device has priorities of its own.
+fn maps_priority(kind: &mut LinkKind) {
+    if let LinkKind::Vlan(vlan) = kind {
+        vlan.maps_priority = true;
+    }
 }
 
 /// A device group's number. The names are in the node's `/etc/iproute2/group`, of which every system has the first.

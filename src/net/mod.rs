@@ -9,6 +9,7 @@ mod options;
 mod packet;
 mod quote;
 mod route;
+mod vlan;
 
 pub use addr::{Family, IfName, MacAddr, Mark, NodeName, PodName, TableId, Vni};
 pub use extension::{ExtHeader, ExtHeaders};
@@ -17,3 +18,4 @@ pub use netns::{NetnsId, NetnsName};
 pub use options::IpOptions;
 pub use packet::{Encapsulation, Fragments, Ip, Link, Packet, Protocol, Transport};
 pub use route::{AddrScope, RouteScope, RouteType};
+pub use vlan::{VlanProtocol, VlanTag};

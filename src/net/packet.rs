@@ -3,13 +3,15 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::{ExtHeader, ExtHeaders, Family, IpOptions, MacAddr, Mark, Vni};
+use super::{ExtHeader, ExtHeaders, Family, IpOptions, MacAddr, Mark, VlanTag, Vni};
 
 /// A packet as it is at one place: link, network and transport headers, and what the kernel keeps beside them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Packet {
     /// The Ethernet header, `None` on devices without one and before the packet has reached a device.
     pub link: Option<Link>,
+    /// The frame's VLAN tags, the outermost first.
+    pub tags: Vec<VlanTag>,
     /// The IP header.
     pub ip: Ip,
     /// The options of an IPv4 header.
@@ -167,6 +169,7 @@ impl Packet {
     pub fn new(ip: Ip, transport: Transport, length: u32) -> Self {
         Self {
             link: None,
+            tags: Vec::new(),
             ip,
             options: IpOptions::default(),
             extensions: ExtHeaders::default(),

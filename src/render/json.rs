@@ -10,7 +10,7 @@ use super::escape::clean_json;
 use super::lines::Lines;
 use super::{View, endpoint};
 use crate::evidence::{Evidence, Files, Gap};
-use crate::net::{Encapsulation, IfName, Packet, RouteType, Transport};
+use crate::net::{Encapsulation, IfName, Packet, RouteType, Transport, VlanTag};
 use crate::trace::{
     Beside, BesideWay, Decision, Finding, Leg, Path, Reason, Role, Sighting, Spot, Step, Trace, Verdict, Way,
 };
@@ -179,6 +179,8 @@ struct PacketJson {
     fragments: Option<FragmentsJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<LinkJson>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    vlans: Vec<VlanJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tunnel: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -204,6 +206,14 @@ struct FragmentsJson {
 struct LinkJson {
     source: String,
     destination: String,
+}
+
+/// A VLAN tag of the frame.
+#[derive(Serialize)]
+struct VlanJson {
+    id: u16,
+    protocol: &'static str,
+    priority: Option<u8>,
 }
 
 /// A step's kind with its own fields.
@@ -506,10 +516,17 @@ impl PacketJson {
             link: packet
                 .link
                 .map(|link| LinkJson { source: link.source.to_string(), destination: link.destination.to_string() }),
+            vlans: packet.tags.iter().copied().map(VlanJson::new).collect(),
             tunnel,
             vni,
             outer: None,
         }
+    }
+}
+
+impl VlanJson {
+    fn new(tag: VlanTag) -> Self {
+        Self { id: tag.id, protocol: tag.protocol.as_str(), priority: tag.priority }
     }
 }
 

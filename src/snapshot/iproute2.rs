@@ -294,7 +294,10 @@ impl Link {
             LinkKind::Veth => write!(f, "{joint}veth"),
             LinkKind::Dummy => write!(f, "{joint}dummy"),
             LinkKind::Tun { tap } => write!(f, "{joint}tun type {}", if *tap { "tap" } else { "tun" }),
-            LinkKind::Vlan(vlan) => write!(f, "{joint}vlan id {}", vlan.id),
+            LinkKind::Vlan(vlan) => {
+                let maps = if vlan.maps_priority { " ingress-qos-map" } else { "" };
+                write!(f, "{joint}vlan protocol {} id {}{maps}", vlan.protocol.as_str(), vlan.id)
+            }
             LinkKind::Other(kind) => write!(f, "{joint}{kind}"),
             LinkKind::Vxlan(vxlan) => write!(f, "{joint}vxlan {vxlan}"),
             LinkKind::Bridge(bridge) => write!(

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::evidence::Evidence;
-use crate::net::{IfName, MacAddr, Vni};
+use crate::net::{IfName, MacAddr, VlanProtocol, VlanTag, Vni};
 
 /// A network device: a row of `ip -d link show`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -242,10 +242,28 @@ pub enum VxlanTtl {
 /// A VLAN device's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vlan {
+    /// What announces its tags.
+    pub protocol: VlanProtocol,
     /// The VLAN identifier, 1 to 4094.
     pub id: u16,
-    /// The lower device.
+    /// The lower device; `None` where it is in another namespace.
     pub lower: Option<IfName>,
+    /// Whether it has maps between tags' priorities and the stack's (`ingress-qos-map`, `egress-qos-map`).
+    pub maps_priority: bool,
+}
+
+impl Vlan {
+    /// Whether a tag is the device's.
+    #[must_use]
+    pub fn has(&self, tag: VlanTag) -> bool {
+        (self.protocol, self.id) == (tag.protocol, tag.id)
+    }
+
+    /// The tag that it puts on what it sends.
+    #[must_use]
+    pub fn tag(&self) -> VlanTag {
+        VlanTag { protocol: self.protocol, ..VlanTag::new(self.id) }
+    }
 }
 
 /// A TUN or TAP device: a row of `ip -d tuntap show`.

@@ -69,6 +69,13 @@ pub enum EndCause {
         /// The VLAN.
         vid: u16,
     },
+    /// No device upon this one has the VLAN of the frame's tag.
+    NoVlanDevice {
+        /// The device that the frame came in by.
+        device: IfName,
+        /// The VLAN.
+        vid: u16,
+    },
     /// A tunnel's entry points to the node itself, and the packet came back until its TTL ended.
     EntryToItself {
         /// The TTL.
@@ -131,6 +138,9 @@ impl fmt::Display for EndCause {
                 write!(f, "{port} has no VLAN for untagged frames, and {bridge} filters VLANs")
             }
             Self::VlanNotCarried { port, vid, .. } => write!(f, "{port} doesn't carry VLAN {vid}"),
+            Self::NoVlanDevice { device, vid } => {
+                write!(f, "the frame has the tag of VLAN {vid}, and no device upon {device} is of it")
+            }
             Self::EntryToItself { ttl } => write!(
                 f,
                 "TTL is {ttl}; the tunnel's entry points to this node itself, so that the packet came back again and \

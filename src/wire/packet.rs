@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::{Decoded, Flaw, Headers, Kind, Layer};
-use crate::net::{Encapsulation, Fragments, Ip, Link, MacAddr, Packet, Transport, Vni};
+use crate::net::{Encapsulation, Fragments, Ip, Link, MacAddr, Packet, Transport, VlanProtocol, VlanTag, Vni};
 
 /// A captured packet as a [`Packet`], and what of it that type can't hold.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +76,7 @@ impl Decoded<'_> {
             let transport = self.transport(headers, ip, &mut left_out)?;
             let mut packet = Packet::new(ip, transport, headers.length());
             packet.link = self.link(headers);
+            packet.tags = self.tags(headers);
             packet.fragments = found.map(|found| Fragments { count: 2, largest: found.length });
             left_out.extend(unheld_headers(headers));
             nest.push(packet);
@@ -86,7 +87,7 @@ impl Decoded<'_> {
             };
             set_encapsulation(&mut nest, encapsulation);
         }
-        left_out.extend(self.tags());
+        left_out.extend(self.labels());
         left_out.extend(self.flaw.filter(|flaw| flaw.reason.is_malformed()).map(|flaw| flaw.reason.to_string()));
         let payload = all.last().filter(|_| piece.is_none()).and_then(payload);
         let packet = nested(nest).ok_or_else(|| Unheld::NoIp(self.layers.last().map(|layer| layer.kind)))?;
@@ -168,11 +169,27 @@ impl Decoded<'_> {
         }
     }
 
-    /// Tags and labels around the outermost packet.
-    fn tags(&self) -> Option<String> {
-        let tag = self.layers.iter().take_while(|layer| !layer.kind.is_network());
-        let tag = tag.into_iter().find(|layer| matches!(layer.kind, Kind::Vlan | Kind::Mpls | Kind::Pppoe))?;
-        Some(format!("the {} header around it", tag.kind.name()))
+    /// The VLAN tags between an Ethernet header and an IP header, the outermost first.
+    fn tags(&self, headers: &Headers<'_>) -> Vec<VlanTag> {
+        let start = headers.network().map_or(0, |network| network.start);
+        let before: Vec<&Layer> = self.layers.iter().take_while(|layer| layer.start < start).collect();
+        let count = before.iter().rev().take_while(|layer| layer.kind == Kind::Vlan).count();
+        let tag = |layer: &Layer| {
+            let control = super::u16_at(self.bytes, layer.start as usize)?;
+            let announced = (layer.start as usize).checked_sub(2).and_then(|at| super::u16_at(self.bytes, at));
+            let service = announced == Some(VlanProtocol::Service.number());
+            let protocol = if service { VlanProtocol::Service } else { VlanProtocol::Customer };
+            let priority = u8::try_from(control >> 13).ok();
+            Some(VlanTag { protocol, id: control & 0x0fff, priority })
+        };
+        before.iter().rev().take(count).rev().filter_map(|layer| tag(layer)).collect()
+    }
+
+    /// Labels around the outermost packet.
+    fn labels(&self) -> Option<String> {
+        let mut around = self.layers.iter().take_while(|layer| !layer.kind.is_network());
+        let label = around.find(|layer| matches!(layer.kind, Kind::Mpls | Kind::Pppoe))?;
+        Some(format!("the {} header around it", label.kind.name()))
     }
 }
 
@@ -331,8 +348,12 @@ mod tests {
         assert_eq!(held(LinkType::RAW, &options).unwrap().left_out, ["IPv4's options"]);
         let tagged = [&[2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1, 0x81, 0, 0, 5, 8, 0][..], &TCP].concat();
         let tagged = held(LinkType::ETHERNET, &tagged).unwrap();
-        assert_eq!(tagged.left_out, ["the vlan header around it"]);
+        assert_eq!((tagged.left_out.len(), &tagged.packet.tags[..]), (0, &[VlanTag::new(5)][..]));
         assert_eq!(tagged.packet.link.unwrap().source, MacAddr([2, 0, 0, 0, 0, 1]));
+        let twice = [0x88, 0xa8, 0x60, 5, 0x81, 0, 0, 6, 8, 0];
+        let twice = held(LinkType::ETHERNET, &[&ethernet(1, &[])[..12], &twice, &TCP].concat()).unwrap();
+        let outer = VlanTag { protocol: VlanProtocol::Service, id: 5, priority: Some(3) };
+        assert_eq!(twice.packet.tags, [outer, VlanTag::new(6)]);
         let mut ipip = vec![0x45, 0, 0, 60, 0, 1, 0, 0, 63, 4, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
         ipip.extend(TCP);
         let outer = held(LinkType::RAW, &ipip).unwrap();

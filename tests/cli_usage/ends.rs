@@ -53,6 +53,14 @@ fn ends_that_do_not_fit_together_are_refused() {
         &["--mac is for packets that come in"],
     );
     refused(
+        &["explain", "--demo", "external", "node/n1", "--vlan", "10"],
+        &["--vlan is for packets that come in by --at"],
+    );
+    refused(
+        &["explain", "--demo", "external", "node/n1", "--at", "n1/eth0", "--vlan", "10/8"],
+        &["10/3 with a priority"],
+    );
+    refused(
         &["explain", "--demo", "external", "node/n1", "--mac", "ff:ff:ff:ff:ff:ff"],
         &["the address of one device"],
     );
@@ -199,4 +207,17 @@ fn a_name_that_a_broken_file_may_hold_says_so() {
         &["explain", "--snapshot", path, "pod1", "svc/shop/web"],
         &["no service shop/web", "cluster/services.json:1 could not be read"],
     );
+}
+
+#[test]
+fn a_frame_with_a_tag_that_no_device_has_is_nobodys() {
+    let ask = |vlan: &str| {
+        let at = ["--at", "n1/eth0", "--vlan", vlan, "--no-reply", "-o", "json"];
+        flowtrace(&[&["explain", "--demo", "192.0.2.77", "192.0.2.11:6443"][..], &at].concat())
+    };
+    for (vlan, code, reason) in [("10", 1, "\"other-host\""), ("0/3", 0, "\"delivered\"")] {
+        let run = ask(vlan);
+        assert_eq!(run.code, code, "{vlan}: {}", run.err);
+        assert!(run.out.contains(reason) && run.out.contains("\"vlans\""), "{vlan}: {}", run.out);
+    }
 }

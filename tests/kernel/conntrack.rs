@@ -239,7 +239,7 @@ fn datagram(destination: [u8; 4], ports: (u16, u16), data: u16) -> Crafted {
         mss: true,
         mark: 0,
         options: &[],
-        extensions: &[],
+        ..Crafted::datagram()
     }
 }
 

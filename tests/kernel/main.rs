@@ -24,4 +24,5 @@ mod rules;
 mod saved;
 mod sender;
 mod situations;
+mod vlan;
 mod written;

@@ -23,7 +23,7 @@ const LEFT: bool = false;
 
 /// What is asked for the client's address, and what becomes of its packets.
 fn cases() -> Vec<(Rules, bool)> {
-    let client = link().source;
+    let client = link(&Crafted::datagram()).source;
     let iptables = |legacy: bool, ipset: &str, asked: &str| {
         let tables = BTreeMap::from([("filter", vec![format!("-A FORWARD {asked} -j DROP")])]);
         let ipset = ipset.lines().map(str::to_owned).collect();
@@ -95,7 +95,8 @@ fn a_question_says_from_whom_a_frame_comes() {
         assert_eq!(difference, None, "{rules:?}");
         assert_eq!(answer.paths.len(), 2, "{rules:?}");
         assert!(answer.gaps.iter().all(|gap| gap.what.contains("--mac")), "{:?}", answer.gaps);
-        let (answer, difference) = unframed(&mut router, &farther, Some(link().source)).expect("an answer");
+        let (answer, difference) =
+            unframed(&mut router, &farther, Some(link(&Crafted::datagram()).source)).expect("an answer");
         assert_eq!(difference, None, "{rules:?}");
         let [path] = answer.paths.as_slice() else { panic!("{} ways: {rules:?}", answer.paths.len()) };
         assert_eq!((path.forward.verdict == Verdict::Dropped, answer.gaps.len()), (dropped, 0), "{:?}", answer.gaps);
@@ -109,7 +110,7 @@ fn sets_of_both_addresses_are_asked() {
         return;
     }
     let mut router = Router::new(0).expect("the stage");
-    let (client, other) = (link().source, MacAddr([2, 0, 0, 0, 0, 1]));
+    let (client, other) = (link(&Crafted::datagram()).source, MacAddr([2, 0, 0, 0, 0, 1]));
     for (set, mac, dropped) in [
         ("bitmap:ip,mac range 192.0.2.0/24", client, DROPPED),
         ("bitmap:ip,mac range 192.0.2.0/24", other, LEFT),
@@ -138,7 +139,7 @@ fn a_frame_is_for_the_device_that_takes_it() {
         return;
     }
     let mut router = Router::new(0).expect("the stage");
-    let own = link().destination;
+    let own = link(&datagram("192.0.2.99")).destination;
     let nft = |hook: &str, asked: &str| {
         let hook = format!("type filter hook {hook} priority 0; policy accept;");
         Rules { nft: format!("table inet t {{\n chain c {{\n  {hook}\n  {asked} drop\n }}\n}}\n"), ..Rules::default() }
@@ -167,7 +168,7 @@ fn a_frame_is_for_the_device_that_takes_it() {
         if !is_taken(&mut router, &rules) {
             continue;
         }
-        for given in [None, Some(link().source)] {
+        for given in [None, Some(link(&datagram("192.0.2.99")).source)] {
             let (answer, difference) = unframed(&mut router, &datagram("192.0.2.99"), given).expect("an answer");
             assert_eq!(difference, None, "{rules:?}");
             let [path] = answer.paths.as_slice() else { panic!("{} ways: {rules:?}", answer.paths.len()) };

@@ -126,16 +126,16 @@ const NAT: &[Mutation] = &[
             ),
             (
                 "src/engine/br_netfilter.rs",
-                "    nf_hook(walk, Hook::Prerouting, Some(bridge), None)?;",
-                "    let early = if MISTAKE { Some(ip_route_input(walk, bridge)) } else { None };
-    nf_hook(walk, Hook::Prerouting, Some(bridge), None)?;",
+                "    nf_hook(walk, Hook::Prerouting, Some(indev), None)?;",
+                "    let early = if MISTAKE { Some(ip_route_input(walk, indev)) } else { None };
+    nf_hook(walk, Hook::Prerouting, Some(indev), None)?;",
             ),
             (
                 "src/engine/br_netfilter.rs",
-                "    match ip_route_input(walk, bridge) {",
+                "    match ip_route_input(walk, indev) {",
                 "    let routed = match early {
         Some(early) => early,
-        None => ip_route_input(walk, bridge),
+        None => ip_route_input(walk, indev),
     };
     match routed {",
             ),

@@ -55,6 +55,8 @@ impl Header {
     pub fn from_ethernet(frame: &[u8]) -> Option<Self> {
         match u16::from_be_bytes([*frame.get(12)?, *frame.get(13)?]) {
             0x0800 | 0x86dd => Self::from_ip(frame.get(14..)?),
+            // A tag that the kernel has left in the frame, behind the one that it keeps beside it.
+            0x8100 | 0x88a8 => Self::from_ethernet(&[frame.get(..12)?, frame.get(16..)?].concat()),
             _ => None,
         }
     }

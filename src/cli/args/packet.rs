@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use clap::{Args, ValueEnum};
 
-use crate::net::{MacAddr, calendar};
+use crate::net::{MacAddr, VlanTag, calendar};
 
 const IP_OPTIONS: &str = "\
 Options in the IPv4 header: nop, end, ra (router alert), rr[:PLACES] (record route), ts[:PLACES] and tsaddr[:PLACES] \
@@ -82,6 +82,9 @@ pub(in crate::cli) struct PacketOptions {
     /// the neighbour entry for FROM on the device]
     #[arg(long, value_name = "ADDR", value_parser = link_address)]
     pub(in crate::cli) mac: Option<MacAddr>,
+    /// The VLAN tags of the frame that comes in by --at, the outermost first, each with its priority unless that is 0
+    #[arg(long, value_name = "ID[/PRIORITY][,...]", value_parser = vlan_tag, value_delimiter = ',')]
+    pub(in crate::cli) vlan: Vec<VlanTag>,
 }
 
 /// `--proto`.
@@ -101,6 +104,15 @@ fn number<T: TryFrom<u32>>(text: &str) -> Result<T, String> {
     };
     let number = number.map_err(|_| "a number is wanted, such as 16384 or 0x4000".to_owned())?;
     T::try_from(number).map_err(|_| "the number is too large".to_owned())
+}
+
+/// `10`, or `10/3`.
+fn vlan_tag(text: &str) -> Result<VlanTag, String> {
+    let (id, priority) = text.split_once('/').unwrap_or((text, "0"));
+    match (number::<u16>(id), number::<u8>(priority)) {
+        (Ok(id @ 0..=4094), Ok(priority @ 0..=7)) => Ok(VlanTag { priority: Some(priority), ..VlanTag::new(id) }),
+        _ => Err("a VLAN is wanted, such as 10, or 10/3 with a priority".to_owned()),
+    }
 }
 
 /// A moment as RFC 3339 writes it.

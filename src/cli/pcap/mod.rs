@@ -106,6 +106,7 @@ fn refuse_beside(typed: &Explain) -> Result<(), Error> {
         ("--uid", packet.uid.is_some()),
         ("--gid", packet.gid.is_some()),
         ("--mac", packet.mac.is_some()),
+        ("--vlan", !packet.vlan.is_empty()),
         ("--state established", typed.state == super::args::State::Established),
     ];
     match beside.iter().find(|(_, typed)| *typed) {

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::net::{Family, IfName, MacAddr, Packet, Protocol, Transport};
+use crate::net::{Family, IfName, MacAddr, Packet, Protocol, Transport, VlanProtocol};
 use crate::snapshot::nft::{Header, HeaderField, PayloadBase};
 use crate::snapshot::{LinkKind, NftFamily};
 use crate::trace::Hook;
@@ -19,6 +19,9 @@ use super::statement::Run;
 /// A header's field.
 pub(super) fn nft_payload(walk: &Walk, run: &Run<'_>, header: Header, field: HeaderField) -> Result<Field, Break> {
     let packet = run.packet(walk);
+    if header == Header::Vlan {
+        return vlan(walk, run, field);
+    }
     if !has_header(packet, header) {
         return Err(Break);
     }
@@ -106,11 +109,16 @@ pub(super) fn nft_inner(walk: &Walk, run: &Run<'_>, outer: Header, text: &str) -
     Ok(Err(Doubt::fact(format!("`{text}` of {} (not every kernel looks inside)", flow(packet)))))
 }
 
-/// Whether a packet has a header.
+/// Whether a packet has a header. The kernel looks behind one VLAN tag, not behind two (`nft_do_chain_bridge`,
+/// `nft_do_chain_netdev`).
 pub(super) fn has_header(packet: &Packet, header: Header) -> bool {
+    if packet.tags.len() > 1 && !matches!(header, Header::Ether | Header::Vlan) {
+        return false;
+    }
     let protocol = match header {
         Header::Ether | Header::Th => return true,
-        Header::Vlan | Header::Arp => return false,
+        Header::Vlan => return !packet.tags.is_empty(),
+        Header::Arp => return false,
         Header::Ip => return packet.ip.destination.is_ipv4(),
         Header::Ip6 => return packet.ip.destination.is_ipv6(),
         Header::Tcp => Protocol::TCP,
@@ -200,7 +208,8 @@ fn ether(walk: &Walk, run: &Run<'_>, field: HeaderField) -> Result<Field, Break>
     let packet = run.packet(walk);
     let dev = header_device(walk, run)?;
     if field == HeaderField::Type {
-        return Ok(Ok(if packet.ip.destination.is_ipv4() { 0x0800 } else { 0x86dd }));
+        // The kernel puts a tag that it has noted back in its place (`nft_payload_copy_vlan`).
+        return Ok(Ok(meta::ether_type(packet, 0)));
     }
     let address = match field {
         HeaderField::Saddr => match packet.link {
@@ -222,6 +231,28 @@ fn ether(walk: &Walk, run: &Run<'_>, field: HeaderField) -> Result<Field, Break>
     Ok(address.map(number).ok_or_else(doubt))
 }
 
+/// A field of the frame's outermost VLAN tag. Which tag a rule means that asks for the same field once more depends on
+/// nft's version.
+fn vlan(walk: &Walk, run: &Run<'_>, field: HeaderField) -> Result<Field, Break> {
+    let packet = run.packet(walk);
+    header_device(walk, run)?;
+    let Some(tag) = packet.tags.first() else { return Err(Break) };
+    // nft asks for 802.1Q before it, where the rule doesn't ask for the frame's type itself.
+    let is_of_rule = run.asks(Header::Ether, HeaderField::Type) > 0;
+    if tag.protocol != VlanProtocol::Customer && !is_of_rule {
+        return Err(Break);
+    }
+    let value = match field {
+        _ if run.asks(Header::Vlan, field) > 1 => None,
+        HeaderField::Id => Some(u128::from(tag.id)),
+        HeaderField::Pcp => tag.priority.map(u128::from),
+        HeaderField::Dei => Some(0),
+        HeaderField::Type => Some(meta::ether_type(packet, 1)),
+        _ => None,
+    };
+    Ok(value.ok_or_else(|| unknown(packet, Header::Vlan, field)))
+}
+
 /// A link address as a number.
 fn number(address: MacAddr) -> u128 {
     address.0.iter().fold(0, |bits, byte| bits << 8 | u128::from(*byte))
@@ -233,6 +264,12 @@ fn raw_frame(walk: &Walk, run: &Run<'_>, offset: u32, length: u32) -> Option<Res
     let dev = run.info.state.indev.as_ref().or(walk.skb.iif.as_ref());
     let is_loopback = dev.is_some_and(|dev| walk.netns().link(dev).is_some_and(|link| link.kind == LinkKind::Loopback));
     let end = offset.checked_add(length).filter(|_| !is_loopback)?;
+    let packet = run.packet(walk);
+    if let (Some(tag), true) = (packet.tags.first(), offset >= 96 && end <= 144) {
+        let low = u128::from(tag.priority?) << 13 | u128::from(tag.id);
+        let bits = meta::ether_type(packet, 0) << 32 | low << 16 | meta::ether_type(packet, 1);
+        return Some(header_device(walk, run).map(|_| Ok(bits >> (144 - end) & ((1 << length) - 1))));
+    }
     let (field, field_end): (_, u32) = match offset {
         0..48 => (HeaderField::Daddr, 48),
         48..96 => (HeaderField::Saddr, 96),
@@ -280,10 +317,13 @@ pub(super) fn raw_field(packet: &Packet, base: PayloadBase, offset: u32, length:
 pub(super) fn raw(walk: &Walk, run: &Run<'_>, base: PayloadBase, offset: u32, length: u32) -> Result<Field, Break> {
     let packet = run.packet(walk);
     let doubt = || Doubt::fact(format!("@{},{offset},{length} of {}", base_word(base), flow(packet)));
-    if let Some((header, field)) = raw_field(packet, base, offset, length) {
+    let hidden = packet.tags.len() > 1;
+    if let Some((header, field)) = raw_field(packet, base, offset, length).filter(|_| !hidden) {
         return nft_payload(walk, run, header, field);
     }
     match base {
+        PayloadBase::Network if hidden => return Ok(Err(doubt())),
+        PayloadBase::Transport | PayloadBase::Inner if hidden => return Err(Break),
         PayloadBase::Link => {
             if let Some(bits) = raw_frame(walk, run, offset, length) {
                 return bits;

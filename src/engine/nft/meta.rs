@@ -7,6 +7,7 @@ use crate::trace::Hook;
 
 use super::super::pkt_type::{self, PktType};
 use super::super::skb::{Asked, Priority};
+use super::super::vlan;
 use super::super::walk::Walk;
 use super::doubt::{Doubt, Field, May};
 use super::load::{Break, flow};
@@ -19,9 +20,8 @@ pub(super) fn nft_meta_get(walk: &Walk, run: &Run<'_>, key: MetaKey) -> Result<F
     let state = run.info.state;
     let four = packet.family() == Family::Inet;
     let field = match key {
-        MetaKey::Length if walk.skb.in_pieces => Ok(piece_length(walk, 0)),
-        MetaKey::Length => length(walk, 0),
-        MetaKey::Protocol => Ok(if four { 0x0800 } else { 0x86dd }),
+        MetaKey::Length => frame_length(walk, run),
+        MetaKey::Protocol => Ok(ether_type(packet, 1)),
         MetaKey::Mark => Ok(u128::from(packet.mark.0)),
         MetaKey::Iif | MetaKey::Iifname => Ok(device(state.indev.as_ref())),
         MetaKey::Oif | MetaKey::Oifname => Ok(device(state.outdev.as_ref())),
@@ -36,6 +36,7 @@ pub(super) fn nft_meta_get(walk: &Walk, run: &Run<'_>, key: MetaKey) -> Result<F
             _ if four => 2,
             _ => 10,
         }),
+        MetaKey::L4proto if packet.tags.len() > 1 => return Err(Break),
         MetaKey::L4proto => {
             if packet.hides_protocol() {
                 walk.ask_piece(Asked::First);
@@ -56,6 +57,15 @@ pub(super) fn nft_meta_get(walk: &Walk, run: &Run<'_>, key: MetaKey) -> Result<F
         MetaKey::Other(_) => Err(Doubt::fact(format!("meta {} of {}", word(key), flow(packet)))),
     };
     Ok(field)
+}
+
+/// The type that a frame says behind so many of its VLAN tags: that of the next one, or of the packet.
+pub(super) fn ether_type(packet: &Packet, behind: usize) -> u128 {
+    match packet.tags.get(behind) {
+        Some(tag) => u128::from(tag.protocol.number()),
+        None if packet.family() == Family::Inet => 0x0800,
+        None => 0x86dd,
+    }
 }
 
 /// `skb->priority`.
@@ -90,6 +100,18 @@ pub(super) fn length(walk: &Walk, behind: u32) -> Field {
     }
     let what = format!("the answer to the SYN, of {least} to {most} bytes,");
     Err(Doubt::fact(what).that_may(May::Within(least, most)))
+}
+
+/// `skb->len`: the packet with all VLAN tags but the outermost, and with the Ethernet header where it is about to leave
+/// by a device that has one.
+fn frame_length(walk: &Walk, run: &Run<'_>) -> Field {
+    let state = run.info.state;
+    let leaves_by = state.outdev.as_ref().filter(|_| state.hook == Hook::Egress);
+    let link = leaves_by.and_then(|dev| walk.netns().link(dev));
+    let ethernet = if link.is_some_and(|link| !matches!(link.kind, LinkKind::Tun { tap: false })) { 14 } else { 0 };
+    let before = u128::from(vlan::inner_tags(walk)) + ethernet;
+    let packet = if walk.skb.in_pieces { Ok(piece_length(walk, 0)) } else { length(walk, 0) };
+    packet.map(|length| length + before)
 }
 
 /// The length of the piece that is walked, behind so many bytes of it.

@@ -3,7 +3,9 @@
 use crate::evidence::Evidence;
 use crate::net::{Mark, Packet, Protocol, Transport};
 use crate::snapshot::Direction;
-use crate::snapshot::nft::{Data, Expr, NftAside, NftQuota, NftReject, NftVerdict, SetRef, Statement};
+use crate::snapshot::nft::{
+    Data, Expr, Header, HeaderField, NftAside, NftQuota, NftReject, NftVerdict, SetRef, Statement,
+};
 use crate::snapshot::{LinkKind, NftChain, NftFamily, NftRule};
 use crate::trace::{Decision, Reason, RuleVerdict, Verdict};
 
@@ -96,6 +98,12 @@ impl<'a> Run<'a> {
 
     pub(super) fn packet_mut(&mut self, walk: &Walk) -> &mut Packet {
         self.changed.get_or_insert_with(|| walk.packet().clone())
+    }
+
+    /// How many of the rule's conditions are about a header's field.
+    pub(super) fn asks(&self, header: Header, field: HeaderField) -> usize {
+        let is_it = |statement: &&Statement| matches!(statement, Statement::Match(relation) if relation.left == Expr::Payload(header, field));
+        self.rule.statements.iter().filter(is_it).count()
     }
 
     /// The rule as written.

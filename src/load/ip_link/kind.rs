@@ -3,7 +3,7 @@
 use super::super::lines::{self, Notes, Reading, Words};
 use super::{detail, switched};
 use crate::evidence::Evidence;
-use crate::net::{IfName, Vni};
+use crate::net::{IfName, VlanProtocol, Vni};
 use crate::snapshot::{Bridge, Link, LinkKind, Vlan, Vxlan, VxlanTtl};
 
 /// Reads the segment of a kind.
@@ -34,9 +34,12 @@ pub(super) fn kind(
         }
         "vlan" => {
             let mut id = None;
-            unmodelled = lines::options(words, (notes, evidence), |word, words| vlan_option(&mut id, word, words));
+            let mut vlan =
+                Vlan { protocol: VlanProtocol::default(), id: 0, lower: link.peer_name.clone(), maps_priority: false };
+            unmodelled =
+                lines::options(words, (notes, evidence), |word, words| vlan_option((&mut vlan, &mut id), word, words));
             match id {
-                Some(id) => LinkKind::Vlan(Vlan { id, lower: link.peer_name.clone() }),
+                Some(id) => LinkKind::Vlan(Vlan { id, ..vlan }),
                 None => without(name, "id", (notes, evidence)),
             }
         }
@@ -118,11 +121,18 @@ fn tun_option<'a>(tap: &mut bool, word: &'a str, words: &mut Words<'_, 'a>) -> O
     Some(Reading::Understood)
 }
 
-fn vlan_option<'a>(id: &mut Option<u16>, word: &'a str, words: &mut Words<'_, 'a>) -> Option<Reading> {
+fn vlan_option<'a>(
+    (vlan, id): (&mut Vlan, &mut Option<u16>),
+    word: &'a str,
+    words: &mut Words<'_, 'a>,
+) -> Option<Reading> {
     match word {
         "id" => *id = Some(words.value()?),
-        "protocol" if words.take("802.1Q") || words.take("802.1q") => {}
+        "protocol" => vlan.protocol = words.next().and_then(VlanProtocol::named)?,
+        // Without this the tag stays in what comes in (`vlan_do_receive` in `net/8021q/vlan_core.c`).
+        _ if word.starts_with('<') && !word.contains("REORDER_HDR") => return Some(Reading::Unmodelled),
         _ if word.starts_with('<') => {}
+        "ingress-qos-map" | "egress-qos-map" => vlan.maps_priority = true,
         _ => return switched(word, words).or_else(|| detail(word, words)),
     }
     Some(Reading::Understood)

@@ -112,7 +112,7 @@ fn slave_words(info: &Fields<'_>) -> Option<Row> {
 fn vlan_field(row: &mut Row, key: &str, raw: &RawValue) {
     match (key, value(raw)) {
         ("flags", Some(Value::List(list))) => row.word(flag_words(&list)),
-        ("ingress_qos" | "egress_qos", _) => {}
+        ("ingress_qos" | "egress_qos", _) => row.word("ingress-qos-map"),
         _ => row.field(key, raw),
     }
 }

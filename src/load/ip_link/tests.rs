@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::super::check::{FILE, anywhere, clean, gappy, survives};
 use super::*;
-use crate::net::{MacAddr, Vni};
+use crate::net::{MacAddr, VlanProtocol, Vni};
 use crate::snapshot::{Bridge, BridgePort, PortState, Vlan, Vxlan, VxlanTtl};
 
 /// `ip -d link show` of one device of each kind.
@@ -172,8 +172,16 @@ fn vlan_vrf_and_unknown_kinds_are_read() {
     link/ether ee:be:e9:28:70:70 brd ff:ff:ff:ff:ff:ff
     dummy addrgenmode eui64";
     let links = read(text);
-    assert_eq!(links[0].kind, LinkKind::Vlan(Vlan { id: 10, lower: Some("eth0".into()) }));
-    assert_eq!(links[1].unmodelled, ["protocol 802.1ad"]);
+    assert_eq!(
+        links[0].kind,
+        LinkKind::Vlan(Vlan {
+            protocol: VlanProtocol::Customer,
+            id: 10,
+            lower: Some("eth0".into()),
+            maps_priority: true
+        })
+    );
+    assert!(matches!(links[1].kind, LinkKind::Vlan(Vlan { protocol: VlanProtocol::Service, id: 20, .. })));
     assert_eq!(links[2].kind, LinkKind::Other("vrf".into()));
     assert_eq!(links[3].kind, LinkKind::Other("wireguard".into()));
     assert_eq!((&links[4].kind, links[0].port.as_ref()), (&LinkKind::Dummy, None));
@@ -279,7 +287,12 @@ fn any_kind(lower: Option<IfName>) -> impl Strategy<Value = LinkKind> {
         })),
         any_vxlan().prop_map(LinkKind::Vxlan),
         any::<bool>().prop_map(|tap| LinkKind::Tun { tap }),
-        (1u16..4095).prop_map(move |id| LinkKind::Vlan(Vlan { id, lower: lower.clone() })),
+        (1u16..4095).prop_map(move |id| LinkKind::Vlan(Vlan {
+            protocol: VlanProtocol::Service,
+            id,
+            lower: lower.clone(),
+            maps_priority: id % 2 == 0
+        })),
         "(vrf|macvlan|wireguard|bond|ipip)".prop_map(LinkKind::Other),
     ]
 }

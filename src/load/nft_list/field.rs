@@ -50,6 +50,7 @@ pub(super) fn arp_address(word: &str) -> Option<Datatype> {
 pub(super) fn field(header: Header, word: &str) -> Option<(HeaderField, Datatype)> {
     let found = match (header, word) {
         (Header::Ether, _) => ether(word),
+        (Header::Vlan, _) => vlan(word),
         (Header::Ip, _) => ip(word),
         (Header::Ip6, _) => ip6(word),
         (Header::Icmp | Header::Icmpv6, _) => icmp(header, word),
@@ -70,6 +71,17 @@ fn ether(word: &str) -> Option<(HeaderField, Datatype)> {
     Some(match word {
         "saddr" => (HeaderField::Saddr, Datatype::Mac),
         "daddr" => (HeaderField::Daddr, Datatype::Mac),
+        "type" => (HeaderField::Type, Datatype::EtherType),
+        _ => return None,
+    })
+}
+
+/// Older versions call the drop eligible indicator `cfi`.
+fn vlan(word: &str) -> Option<(HeaderField, Datatype)> {
+    Some(match word {
+        "id" => (HeaderField::Id, Datatype::Integer),
+        "pcp" => (HeaderField::Pcp, Datatype::Integer),
+        "dei" | "cfi" => (HeaderField::Dei, Datatype::Integer),
         "type" => (HeaderField::Type, Datatype::EtherType),
         _ => return None,
     })

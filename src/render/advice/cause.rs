@@ -53,6 +53,11 @@ pub(super) fn cause_advice(at: &At<'_>, reason: Reason) -> Option<String> {
                 "`bridge vlan show dev {port}` {place}, then `bridge vlan add dev {port} vid {vid} untagged{itself}`"
             )
         }
+        EndCause::NoVlanDevice { device, vid } => format!(
+            "`{} -d link show` {place}; `{} link add link {device} name {device}.{vid} type vlan id {vid}` makes one, or \
+             the sender's side should send without a tag",
+            at.ip, at.ip
+        ),
         _ => return None,
     })
 }

@@ -179,6 +179,9 @@ fn packet() -> Value {
         ("tos", count()),
         ("df", flag()),
     ]);
+    let priority = json!({"type": ["integer", "null"], "minimum": 0, "maximum": 7});
+    let vlan = object(&[("id", count()), ("protocol", words(&["802.1Q", "802.1ad"], "")), ("priority", priority)]);
+    let vlans = json!({"type": "array", "items": vlan, "description": "the frame's VLAN tags, the outermost first"});
     let optional = [
         ("tcp_flags", count()),
         ("icmp", icmp()),
@@ -189,6 +192,7 @@ fn packet() -> Value {
         ("ext_headers", list(&object(&[("header", words(&EXT_HEADERS, "")), ("bytes", text())]))),
         ("fragments", object(&[("count", count()), ("largest", count())])),
         ("link", object(&[("source", text()), ("destination", text())])),
+        ("vlans", vlans),
         ("tunnel", words(&["vxlan", "relay"], "on an outer packet: what carries the inner one")),
         ("vni", count()),
         ("outer", reference("packet")),

@@ -131,12 +131,21 @@ pub(super) fn changes(before: &Packet, now: &Packet) -> Vec<String> {
         changes.push(addresses(is));
     }
     header_changes(was, is, &mut changes);
+    if before.tags != now.tags {
+        changes.push(tags(now));
+    }
     match (&before.inner, &now.inner) {
         (Some(_), Some(_)) => outer_changes(before, now, &mut changes),
         (None, Some(_)) => changes.push(format!("{}, {} bytes", tunnel(now), now.length)),
         _ => {}
     }
     changes
+}
+
+/// The VLAN tags of a frame, the outermost first.
+pub(super) fn tags(packet: &Packet) -> String {
+    let tags: Vec<String> = packet.tags.iter().map(|tag| format!("vlan {tag}")).collect();
+    if tags.is_empty() { "no vlan tag".to_owned() } else { tags.join(", ") }
 }
 
 fn outer_changes(before: &Packet, now: &Packet, changes: &mut Vec<String>) {

@@ -139,7 +139,7 @@ impl<'a> Rows<'a> {
         let before = self.shown.replace(&step.packet);
         let changes = before.map(|before| packet::changes(before, &step.packet)).unwrap_or_default();
         let mut body = match (before, step.packet.inner.is_some()) {
-            (None, _) => packet::headers(&step.packet) + &pieces(&step.packet),
+            (None, _) => packet::headers(&step.packet) + &pieces(&step.packet) + &tagged(&step.packet),
             (Some(_), true) if changes.is_empty() => "same outer packet".to_owned(),
             (Some(_), false) if changes.is_empty() => "same packet".to_owned(),
             _ => changes.join(", "),
@@ -334,6 +334,11 @@ fn sent(packet: &Packet) -> String {
     let (protocol, inner) = (packet::protocol(packet), packet.innermost());
     let between = packet::between(inner).map(|words| format!(", {words}")).unwrap_or_default();
     format!("{protocol} {}, ttl {}, {} bytes{between}", packet::headers(packet), inner.ip.ttl, inner.length)
+}
+
+/// With which VLAN tags a frame comes.
+fn tagged(packet: &Packet) -> String {
+    if packet.tags.is_empty() { String::new() } else { format!(", {}", packet::tags(packet)) }
 }
 
 /// How a packet comes that its first device can't take whole.

@@ -127,5 +127,6 @@ fn packet(n: u16, rng: &mut Rng) -> Crafted {
         mark: if local { *rng.pick(&[0, 0, 1, 0x10]) } else { 0 },
         options: if v6 { &[] } else { between::options(rng) },
         extensions: if v6 { between::extensions(pieces, rng) } else { &[] },
+        ..Crafted::datagram()
     }
 }

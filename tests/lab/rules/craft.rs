@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use flowtrace::net::{Ip, IpOptions, Mark, Packet, Protocol, Transport};
+use flowtrace::net::{Ip, IpOptions, Mark, Packet, Protocol, Transport, VlanProtocol, VlanTag};
 
 use super::between::{self, Extension};
+use super::router::NEAR_MAC;
 
 /// What the wire takes in one piece.
 const MTU: usize = 1500;
@@ -91,7 +92,14 @@ pub struct Crafted {
     pub options: &'static [u8],
     /// The extension headers of IPv6.
     pub extensions: &'static [Extension],
+    /// The link address that the frame is for; the router's own by default.
+    pub to: &'static str,
+    /// The frame's VLAN tags, the outermost first: each its protocol's number, the VLAN and the priority.
+    pub tags: &'static [Tag],
 }
+
+/// A VLAN tag.
+pub type Tag = (VlanProtocol, u16, u8);
 
 impl Crafted {
     /// A datagram from one side of the router to the other.
@@ -109,6 +117,8 @@ impl Crafted {
             mark: 0,
             options: &[],
             extensions: &[],
+            to: NEAR_MAC,
+            tags: &[],
         }
     }
 
@@ -151,7 +161,17 @@ impl Crafted {
         packet.mark = Mark(self.mark);
         packet.options = IpOptions::known(self.options);
         packet.extensions = between::headers(self.extensions);
+        let tag = |&(protocol, id, priority)| VlanTag { protocol, id, priority: Some(priority) };
+        packet.tags = self.tags.iter().map(tag).collect();
         packet
+    }
+
+    /// What stands in a frame between its addresses and the packet.
+    pub fn ether_type(&self) -> Vec<u8> {
+        let tags = self.tags.iter().flat_map(|(protocol, id, priority)| {
+            [protocol.number().to_be_bytes(), (u16::from(*priority) << 13 | id).to_be_bytes()].concat()
+        });
+        tags.chain(if self.source.is_ipv4() { [0x08, 0x00] } else { [0x86, 0xdd] }).collect()
     }
 
     /// The IP packet as it comes over a wire, in pieces where that is too narrow.

@@ -244,7 +244,7 @@ fn question(crafted: &Crafted, reply: bool) -> Question {
     let from = if crafted.local {
         Origin::Socket { netns: NetnsId(0) }
     } else {
-        packet.link = Some(super::router::link());
+        packet.link = Some(super::router::link(crafted));
         Origin::Device { netns: NetnsId(0), device: IfName::new("eth0") }
     };
     Question {

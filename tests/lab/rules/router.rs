@@ -1,7 +1,7 @@
 //! The stage: a client, a router, a server, and the router's rules.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -23,9 +23,13 @@ use super::super::wire::Header;
 use super::craft::{Crafted, Payload};
 
 const CLIENT_MAC: &str = "02:00:00:00:00:99";
-const NEAR_MAC: &str = "02:00:00:00:00:10";
+/// The router's, where the client is.
+pub const NEAR_MAC: &str = "02:00:00:00:00:10";
 const FAR_MAC: &str = "02:00:00:00:00:11";
-const SERVER_MAC: &str = "02:00:00:00:00:77";
+/// The server's.
+pub const SERVER_MAC: &str = "02:00:00:00:00:77";
+/// The destination of what tells that all before it has come.
+const MARKER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 200));
 /// Nobody's: a frame to it is seen by taps and goes no further.
 const MARKER_MAC: &str = "02:00:00:00:00:ee";
 
@@ -37,10 +41,13 @@ const TABLE: &str = "table inet lab_trace {
 }
 ";
 
+/// The bridge's, where the router is one.
+pub const BRIDGE_MAC: &str = "02:00:00:00:00:b0";
+
 /// The link header of what the client sends.
-pub fn link() -> Link {
+pub fn link(packet: &Crafted) -> Link {
     let address = |text: &str| text.parse().expect("a link address");
-    Link { source: address(CLIENT_MAC), destination: address(NEAR_MAC) }
+    Link { source: address(CLIENT_MAC), destination: address(packet.to) }
 }
 
 /// The same, and what is for the router itself is answered by its stack.
@@ -100,6 +107,8 @@ pub struct Router {
     /// Whether a connection stands that the packets to come shall find.
     connected: bool,
     legacy: bool,
+    /// Whether its devices are ports of a bridge.
+    bridges: bool,
     /// The sets that packets change, as they were loaded.
     sets: Vec<String>,
 }
@@ -139,6 +148,7 @@ impl Router {
             marker: 0,
             connected: false,
             legacy: false,
+            bridges: false,
             sets: Vec::new(),
         })
     }
@@ -241,7 +251,7 @@ impl Router {
 
     /// Sends a packet whose connection stays for those that come after it, and is in the snapshots.
     pub fn connect(&mut self, packet: &Crafted) -> Result<(), String> {
-        self.send_frame(NEAR_MAC, &packet.bytes())?;
+        self.send_frame(packet, &packet.bytes())?;
         self.wait()?;
         self.connected = true;
         Ok(())
@@ -252,6 +262,28 @@ impl Router {
         self.netns.enter(|| {
             std::fs::write(format!("/proc/sys/net/{key}"), value).map_err(|error| format!("{key}: {error}"))
         })?;
+        self.fixed = snapshot(&self.netns)?;
+        Ok(())
+    }
+
+    /// Makes a bridge of its devices, which gets their IPv4 address on the client's side.
+    pub fn bridge(&mut self) -> Result<(), String> {
+        let off = |key: &str, value: &str| {
+            std::fs::write(format!("/proc/sys/net/{key}"), value).map_err(|error| format!("{key}: {error}"))
+        };
+        self.netns.enter(|| {
+            off("ipv6/conf/default/addr_gen_mode", "1")?;
+            must("ip", &["-batch", "-"], BRIDGE)?;
+            must("bridge", &["fdb", "replace", SERVER_MAC, "dev", "eth1", "master", "static"], "")
+        })?;
+        self.tap = Tap::open(&self.netns)?;
+        self.fixed = snapshot(&self.netns)?;
+        self.bridges = true;
+        Ok(())
+    }
+
+    /// Takes the parts of the snapshot anew that no rule changes.
+    pub fn refresh(&mut self) -> Result<(), String> {
         self.fixed = snapshot(&self.netns)?;
         Ok(())
     }
@@ -290,7 +322,7 @@ impl Router {
             if packet.local {
                 self.send_local(packet)?;
             } else {
-                self.send_frame(NEAR_MAC, &frame)?;
+                self.send_frame(packet, &frame)?;
             }
             runs.push(self.see(packet, &mut noise)?);
         }
@@ -300,6 +332,8 @@ impl Router {
 
     /// What becomes of a packet that has been sent, or of a piece of it.
     fn see(&mut self, packet: &Crafted, noise: &mut Vec<Sighting>) -> Result<Seen, String> {
+        let bridges = self.bridges;
+        let is_noise = |seen: &Sighting| is_noise(seen) || seen.other_host && !bridges;
         let (others, sightings): (Vec<_>, Vec<_>) = self.wait()?.into_iter().partition(is_noise);
         noise.extend(others);
         let hits = self.trace.as_mut().map_or_else(Vec::new, |trace| {
@@ -320,7 +354,8 @@ impl Router {
         };
         let delivered = hits.iter().any(|hit| end(hit) && !answers(hit));
         let counts = if self.legacy { self.netns.enter(counts)? } else { BTreeMap::new() };
-        let hits = hits.into_iter().filter(|hit| !end(hit)).collect();
+        let of_marker = |hit: &RuleHit| hit.header.as_ref().is_some_and(|header| header.destination == MARKER);
+        let hits = hits.into_iter().filter(|hit| !end(hit) && !of_marker(hit)).collect();
         Ok(Seen { sightings, hits, counts, delivered, parted: false })
     }
 
@@ -332,10 +367,10 @@ impl Router {
         }
     }
 
-    fn send_frame(&self, to: &str, packet: &[u8]) -> Result<(), String> {
-        let mut frame = [mac(to), mac(CLIENT_MAC)].concat();
-        frame.extend(if packet[0] >> 4 == 4 { [0x08, 0x00] } else { [0x86, 0xdd] });
-        frame.extend(packet);
+    fn send_frame(&self, packet: &Crafted, bytes: &[u8]) -> Result<(), String> {
+        let mut frame = [mac(packet.to), mac(CLIENT_MAC)].concat();
+        frame.extend(packet.ether_type());
+        frame.extend(bytes);
         send(self.wire.as_raw_fd(), &frame, MsgFlags::empty()).map(drop).map_err(|error| format!("send: {error}"))
     }
 
@@ -352,27 +387,22 @@ impl Router {
     fn wait(&mut self) -> Result<Vec<Sighting>, String> {
         self.marker = self.marker.wrapping_add(1);
         let marker = Crafted {
-            local: false,
-            source: IpAddr::from([192, 0, 2, 99]),
-            destination: IpAddr::from([192, 0, 2, 200]),
+            destination: MARKER,
             payload: Payload::Udp { source: self.marker, destination: 9 },
             ttl: 1,
-            tos: 0,
-            df: false,
             data: 0,
-            mss: true,
-            mark: 0,
-            options: &[],
-            extensions: &[],
+            to: MARKER_MAC,
+            ..Crafted::datagram()
         };
-        self.send_frame(MARKER_MAC, &marker.bytes())?;
+        self.send_frame(&marker, &marker.bytes())?;
         let (mut sightings, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(5));
         loop {
             let mut found = Vec::new();
             self.tap.read(&mut found, &mut Vec::new());
             let own = |seen: &Sighting| seen.other_host && seen.header.source_port == Some(self.marker);
             let done = found.iter().any(own);
-            sightings.extend(found.into_iter().filter(|seen| !own(seen)));
+            // A bridge floods it.
+            sightings.extend(found.into_iter().filter(|seen| seen.header.destination != MARKER));
             if done {
                 return Ok(sightings);
             }
@@ -490,7 +520,7 @@ fn destroy_sets() -> Result<(), String> {
 /// What the kernel says by itself.
 fn is_noise(seen: &Sighting) -> bool {
     let neighbour = matches!(seen.header.icmp, Some((130..=137 | 143, _))) && seen.header.protocol == 58;
-    neighbour || seen.header.destination.is_multicast() || seen.other_host
+    neighbour || seen.header.destination.is_multicast()
 }
 
 fn joined(lines: &[String]) -> String {
@@ -534,6 +564,17 @@ fn join(near: &Netns, dev: &str, lladdr: &str, far: &Netns, far_dev: &str, far_l
         must("ip", &["-batch", "-"], &line).map(drop)
     })
 }
+
+const BRIDGE: &str = "link add br0 address 02:00:00:00:00:b0 type bridge mcast_snooping 0 forward_delay 0
+addr flush dev eth0
+addr flush dev eth1
+link set eth0 master br0
+link set eth1 master br0
+link set br0 up
+addr add 192.0.2.10/24 dev br0
+route add default via 192.0.2.99
+neigh add 192.0.2.99 lladdr 02:00:00:00:00:99 dev br0 nud permanent
+";
 
 const ADDRESSES: &str = "link set lo up
 link set eth0 up

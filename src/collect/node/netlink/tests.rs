@@ -69,9 +69,10 @@ fn vlan_devices_have_their_number_their_flags_and_their_lower_device() {
     let text = Devices::new(&links).unwrap().text().unwrap();
     let rows = read(&text, load::ip_link::parse);
     let LinkKind::Vlan(vlan) = &rows[1].kind else { panic!("{text}") };
-    assert_eq!((vlan.id, vlan.lower.as_ref().map(IfName::as_str)), (5, Some("eth0")));
+    assert_eq!((vlan.id, vlan.lower.as_ref().map(IfName::as_str), vlan.maps_priority), (5, Some("eth0"), true));
     assert!(!rows[1].carrier, "the lower device is down: {text}");
-    assert_eq!(rows[2].unmodelled, ["protocol 802.1ad"]);
+    let LinkKind::Vlan(vlan) = &rows[2].kind else { panic!("{text}") };
+    assert_eq!((vlan.protocol.as_str(), vlan.maps_priority), ("802.1ad", false));
 }
 
 #[test]

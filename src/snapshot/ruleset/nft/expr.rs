@@ -171,6 +171,8 @@ pub enum HeaderField {
     FragOff,
     Version,
     Hdrlength,
+    Pcp,
+    Dei,
     /// One whose value is no part of a question: a checksum, a sequence number.
     Other(&'static str),
 }
