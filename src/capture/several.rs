@@ -51,7 +51,9 @@ impl Several {
     #[must_use]
     pub fn new(mut readers: Vec<Reader>) -> Self {
         let count = readers.len();
-        readers.iter_mut().for_each(|reader| reader.share(count));
+        for reader in &mut readers {
+            reader.share(count);
+        }
         let open = |reader| Open { reader, batch: Batch::default(), at: 0, last: Time::default() };
         let mut several = Self {
             files: readers.into_iter().map(open).collect(),

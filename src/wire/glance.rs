@@ -117,9 +117,9 @@ impl<'a> Frame<'a> {
         let [_, _, _, _, _, _, _, _, _, _, _, _, t1, t2, ..] = *head;
         let [version, _, l1, l2, _, _, f1, f2, ..] = *ip;
         let [.., s1, s2, d1, d2, u1, u2, _, _] = *ip;
+        let is_part = u16::from_be_bytes([f1, f2]) & 0x3fff != 0;
         // IPv4 without options; neither an offset nor more to come.
-        let is_usual =
-            u16::from_be_bytes([t1, t2]) == 0x0800 && version == 0x45 && u16::from_be_bytes([f1, f2]) & 0x3fff == 0;
+        let is_usual = u16::from_be_bytes([t1, t2]) == 0x0800 && version == 0x45 && !is_part;
         let total = usize::from(u16::from_be_bytes([l1, l2]));
         let can_be = total >= IPV4 + UDP && total + ETHERNET <= length;
         (is_usual && can_be)

@@ -365,7 +365,7 @@ mod tests {
         let mut painter = FlowPainter::new(FlowView::Table);
         let numbers = [0_u64, 7, 12_345, 999_999, 1_000_000, u64::from(u32::MAX)];
         for (round, number) in (0..).zip(numbers.iter().cycle().take(600)) {
-            let octet = |shift: u32| (round * 37 >> shift & 0xff) as u8;
+            let octet = |shift: u32| u8::try_from((round * 37) >> shift & 0xff).unwrap();
             let flow = Flow {
                 protocol: [Protocol::TCP, Protocol::UDP, Protocol::ICMP][round % 3],
                 source: [10, octet(0), octet(3), 255].into(),

@@ -124,7 +124,7 @@ fn fast_row(
                     each(values, packet, line, |line, word, value| line.number(part(word, value), value.behind));
                 }
                 Form::Hex => {
-                    each(values, packet, line, |line, word, value| line.hex16(part(word, value), value.behind))
+                    each(values, packet, line, |line, word, value| line.hex16(part(word, value), value.behind));
                 }
                 Form::FrameLength => {
                     each(values, packet, line, |line, _, value| line.number(frame.length, value.behind));
