@@ -314,6 +314,9 @@ impl Reader<'_, '_> {
         if !self.scope.chains.insert(name) {
             // Which of the rules the kernel has, nobody knows.
             self.lose(table, twice, note);
+            if chain.hook.is_none() && chain.rules.is_empty() {
+                return complete;
+            }
         }
         // Most chains of a large cluster have few rules, and there are many of them.
         chain.rules.shrink_to_fit();
