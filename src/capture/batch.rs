@@ -1,9 +1,11 @@
 //! Packets that were read together, with the bytes that they stand in.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Point;
 use super::pcapng::Options;
+use super::pcapng::names::Names;
 use crate::wire::{Frame, LinkType, Time};
 
 /// How many bytes are read at once. They stay in the processor's second cache while their packets are looked at.
@@ -23,6 +25,8 @@ pub struct Batch {
     pub(super) first: u64,
     /// The capture points that its packets name.
     pub(super) points: Arc<Vec<Point>>,
+    /// What the captures call addresses, as far as they were read.
+    pub(super) names: Arc<Names>,
 }
 
 /// A packet of a batch. Offsets are of the batch's bytes.
@@ -93,6 +97,12 @@ impl Batch {
     #[must_use]
     pub fn points(&self) -> &[Point] {
         &self.points
+    }
+
+    /// What a capture that was read so far calls an address.
+    #[must_use]
+    pub fn name(&self, address: IpAddr) -> Option<&str> {
+        self.names.get(&address).map(AsRef::as_ref)
     }
 
     pub(super) fn clear(&mut self, first: u64) {

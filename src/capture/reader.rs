@@ -144,6 +144,9 @@ impl Reader {
         self.number += batch.records.len() as u64;
         if let Format::Pcapng(sections) = &mut self.format {
             sections.publish(&mut self.points);
+            if !Arc::ptr_eq(&batch.names, &sections.names) {
+                batch.names = Arc::clone(&sections.names);
+            }
         }
         batch.points = Arc::clone(&self.points);
         !batch.records.is_empty()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Point;
 use super::batch::{Batch, MOST, Record, WINDOW};
+use super::pcapng::names::Names;
 use super::reader::Reader;
 use crate::wire::{LinkType, Time};
 
@@ -17,6 +18,8 @@ pub struct Several {
     next: BinaryHeap<Reverse<(Time, usize)>>,
     number: u64,
     points: Arc<Vec<Point>>,
+    /// What all of them call addresses; where they differ, the one that was read last.
+    names: Arc<Names>,
     /// The places in `points` of what each file describes.
     places: BTreeMap<(usize, u32), u32>,
 }
@@ -60,6 +63,7 @@ impl Several {
             next: BinaryHeap::new(),
             number: 0,
             points: Arc::default(),
+            names: Arc::default(),
             places: BTreeMap::new(),
         };
         if several.files.len() > 1 {
@@ -83,13 +87,20 @@ impl Several {
         }
         self.number += batch.len() as u64;
         batch.points = Arc::clone(&self.points);
+        batch.names = Arc::clone(&self.names);
         !batch.is_empty()
     }
 
     /// Queues the next packet of a file.
     fn queue(&mut self, file: usize) {
-        if let Some(time) = self.files.get_mut(file).and_then(Open::next) {
+        let Some(open) = self.files.get_mut(file) else { return };
+        let before = Arc::clone(&open.batch.names);
+        if let Some(time) = open.next() {
             self.next.push(Reverse((time, file)));
+        }
+        if !Arc::ptr_eq(&before, &open.batch.names) {
+            let names = open.batch.names.iter().map(|(address, name)| (*address, name.clone()));
+            Arc::make_mut(&mut self.names).extend(names);
         }
     }
 

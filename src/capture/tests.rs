@@ -1,6 +1,7 @@
 //! Files built byte by byte, and read back.
 
 use std::io::{self, Cursor, Read, Write as _};
+use std::net::IpAddr;
 
 use super::batch::Batch;
 use super::pcapng::Writer;
@@ -353,6 +354,43 @@ fn several_files_take_turns_by_time() {
     assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
     assert_eq!(batch.frame(2).unwrap().link_type, LinkType::ETHERNET);
     assert!(!several.fill(&mut batch));
+}
+
+#[test]
+fn what_a_file_calls_addresses_is_known() {
+    let record = |kind: u8, value: &[u8]| {
+        let mut record = vec![kind, 0, u8::try_from(value.len()).unwrap(), 0];
+        record.extend(value);
+        record.resize(record.len().next_multiple_of(4), 0);
+        record
+    };
+    let six: IpAddr = "fd00::7".parse().unwrap();
+    let IpAddr::V6(address) = six else { unreachable!() };
+    let records = [
+        record(1, b"\x0a\x00\x00\x01web\0also\0"),
+        record(9, b"whatever"),
+        record(2, &[&address.octets()[..], b"six\0"].concat()),
+        record(1, b"\x0a\x00\x00\x02\0"),
+        record(1, b"\x0a\x00"),
+        record(0, b""),
+        record(1, b"\x0a\x00\x00\x03late\0"),
+    ]
+    .concat();
+    let file = [section(false), described(101, 0, &[]), block(false, 4, &records), enhanced(0, 1, b"x", &[])].concat();
+    let names = |batch: &Batch| {
+        [[10, 0, 0, 1], [10, 0, 0, 2], [10, 0, 0, 3]].map(|it| batch.name(it.into()).map(str::to_owned))
+    };
+    for count in [1, 3] {
+        let readers = (0..count).map(|place| Reader::new(Cursor::new(file.clone()), place).unwrap()).collect();
+        let (mut several, mut batch) = (Several::new(readers), Batch::default());
+        assert!(several.fill(&mut batch));
+        assert_eq!(names(&batch), [Some("web".to_owned()), None, None], "{count}");
+        assert_eq!(batch.name(six), Some("six"));
+    }
+    // A record that says it is longer than there is ends the list.
+    let lying =
+        [section(false), described(101, 0, &[]), block(false, 4, &[1, 0, 200, 0, 1, 1]), enhanced(0, 1, b"x", &[])];
+    assert_eq!(read(&lying.concat()).0.len(), 1);
 }
 
 /// Of many files little is read at once, so that packets and what stands around them lie across its end.

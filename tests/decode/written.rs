@@ -79,6 +79,17 @@ fn interfaces_comments_and_directions_are_kept() {
     assert!(rows[1].contains("  veth1  ") && rows[1].ends_with("  # out"), "{text}");
 }
 
+#[test]
+fn what_the_file_calls_addresses_is_told() {
+    let named = block(4, &[&[1, 0, 8, 0, 10, 244, 1, 2][..], b"web\0", &[0; 4]].concat());
+    let bytes = [section("cni0"), named, enhanced(1_700_000_000_000_000_001, &packets()[0], &[])].concat();
+    let capture = file("called", "a.pcapng", &bytes);
+    for view in [&[][..], &["-v"]] {
+        let text = decode(&[view, &[&capture]].concat()).out;
+        assert!(text.contains("the file calls 10.244.1.2 web"), "{text}");
+    }
+}
+
 /// A section in which all numbers have their upper octet first, with one packet that went out.
 fn big_endian(packet: &[u8]) -> Vec<u8> {
     let turned = |mut block: Vec<u8>, words: &[usize]| {

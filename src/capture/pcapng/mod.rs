@@ -1,5 +1,6 @@
 //! pcapng files (draft-ietf-opsawg-pcapng).
 
+pub(super) mod names;
 pub(super) mod options;
 pub(super) mod read;
 mod resolution;
@@ -13,6 +14,7 @@ const INTERFACE_DESCRIPTION: u32 = 1;
 /// The first form of a packet's block, obsolete since 2004 and still met.
 const PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
+const NAME_RESOLUTION: u32 = 4;
 const INTERFACE_STATISTICS: u32 = 5;
 const ENHANCED_PACKET: u32 = 6;
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use super::names::{self, Names};
 use super::options::Options;
 use super::resolution::Resolution;
 use super::{
     BYTE_ORDER, ENHANCED_PACKET, IF_DESCRIPTION, IF_FILTER, IF_NAME, IF_TSOFFSET, IF_TSRESOL, INTERFACE_DESCRIPTION,
-    PACKET, SECTION_HEADER, SIMPLE_PACKET,
+    NAME_RESOLUTION, PACKET, SECTION_HEADER, SIMPLE_PACKET,
 };
 use crate::capture::Point;
 use crate::capture::batch::{MOST, Record};
@@ -38,6 +39,8 @@ pub(in crate::capture) struct Sections {
     before: u32,
     /// Points that the batches' list doesn't have yet.
     new: Vec<Point>,
+    /// What the blocks call addresses.
+    pub(in crate::capture) names: Arc<Names>,
     notes: Vec<String>,
     told: Told,
 }
@@ -71,6 +74,7 @@ impl Sections {
             interfaces: Vec::new(),
             before: 0,
             new: Vec::new(),
+            names: Arc::default(),
             notes: Vec::new(),
             told: Told::default(),
         }
@@ -170,6 +174,10 @@ impl Sections {
             INTERFACE_DESCRIPTION => self.interface(block),
             SIMPLE_PACKET => self.simple(block, at, records),
             PACKET => self.obsolete(block, at, records),
+            NAME_RESOLUTION => {
+                self.named(block);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -182,6 +190,13 @@ impl Sections {
         self.before = self.before.saturating_add(u32::try_from(self.interfaces.len()).unwrap_or(0));
         self.interfaces.clear();
         Ok(())
+    }
+
+    #[cold]
+    fn named(&mut self, block: &Block<'_>) {
+        let is_big_endian = self.is_big_endian;
+        let u16 = |bytes| if is_big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) };
+        names::take(block.body, u16, &mut self.names);
     }
 
     fn interface(&mut self, block: &Block<'_>) -> Result<(), String> {

@@ -1,5 +1,7 @@
 //! What is done with one batch of packets.
 
+use std::net::IpAddr;
+
 use super::legs::Legs;
 use super::packets::Packets;
 use super::plan::{Form, Plan};
@@ -241,7 +243,10 @@ impl Pen<'_> {
             self.checked = decoded.checksums();
         }
         let is_read = matches!(self.plan.form, Form::Text(View::Line | View::Tree));
-        let remarks = if is_read { [remarks(batch, place), self.remarks.clone()].concat() } else { Vec::new() };
+        let remarks = match is_read {
+            true => [remarks(batch, place), names(batch, decoded), self.remarks.clone()].concat(),
+            false => Vec::new(),
+        };
         let shown = Shown {
             frame: &frame,
             decoded,
@@ -273,6 +278,21 @@ fn way(batch: &Batch, place: usize) -> Option<Way> {
         Direction::In(_) => Some(Way::In),
         Direction::Out => Some(Way::Out),
     }
+}
+
+/// What a pcapng file calls the packet's addresses, outside and inside.
+fn names(batch: &Batch, decoded: &Decoded<'_>) -> Vec<String> {
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for packet in decoded.outermost().into_iter().chain(decoded.innermost()) {
+        let ends = packet.source().into_iter().chain(packet.destination());
+        ends.for_each(|address| {
+            if !addresses.contains(&address) {
+                addresses.push(address)
+            }
+        });
+    }
+    let named = addresses.into_iter().filter_map(|address| Some((address, batch.name(address)?)));
+    named.map(|(address, name)| format!("the file calls {address} {name}")).collect()
 }
 
 /// What a pcapng file says of a packet beside its bytes.
