@@ -140,6 +140,10 @@ impl Ruleset<'_, '_> {
             }
         }
         table.chains.append(&mut reader.bound);
+        // There may be many small tables.
+        table.chains.shrink_to_fit();
+        table.sets.shrink_to_fit();
+        table.objects.shrink_to_fit();
         self.cursor = reader.cursor;
         let mut unknown = std::mem::take(&mut reader.scope.unknown);
         unknown.sort_by_key(|(_, at)| *at);
