@@ -316,9 +316,9 @@ impl Reader<'_, '_> {
             NftChain { name: self.scope.name(name), hook: None, rules: Vec::new(), open: None, evidence: here };
         let complete = self.chain_body(&mut chain, note);
         if !self.scope.chains.insert(name) {
-            // Which of the rules the kernel has, nobody knows.
+            // Which of the rules the kernel has, nobody knows. Those above stand for them.
             self.lose(table, twice, note);
-            if chain.hook.is_none() && chain.rules.is_empty() {
+            if chain.hook.is_none() {
                 return complete;
             }
         }
