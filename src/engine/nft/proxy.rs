@@ -10,6 +10,7 @@ use super::super::skb::Asked;
 use super::super::synproxy::{self, Offers};
 use super::super::walk::Walk;
 use super::doubt::Holds;
+use super::load::Break;
 use super::statement::{Flow, Run};
 
 impl<'a> Run<'a> {
@@ -29,7 +30,7 @@ impl<'a> Run<'a> {
     /// `nft_synproxy_do_eval` in `net/netfilter/nft_synproxy.c`: the kernel answers whatever has SYN, and takes what else
     /// has ACK for an answer to its cookie.
     pub(super) fn synproxy(&mut self, walk: &mut Walk, offer: &'a NftOffer) -> Stage<Flow> {
-        let Some(offered) = self.offered(walk, offer) else { return Ok(Flow::Break) };
+        let Ok(offered) = self.offered(walk, offer) else { return Ok(Flow::Break) };
         let Transport::Tcp { flags, .. } = self.packet(walk).transport else { return Ok(Flow::Break) };
         if self.packet(walk).nft_protocol() != Protocol::TCP {
             return Ok(Flow::Break);
@@ -51,20 +52,20 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What is offered, where anybody knows. `None` where a map has no object for the packet, which ends the rule
-    /// (`nft_objref_map_eval` in `net/netfilter/nft_objref.c`).
-    fn offered(&mut self, walk: &mut Walk, offer: &'a NftOffer) -> Option<Option<NftSynproxy>> {
+    /// What is offered, where anybody knows. A map that has no object for the packet ends the rule (`nft_objref_map_eval` in
+    /// `net/netfilter/nft_objref.c`).
+    fn offered(&mut self, walk: &mut Walk, offer: &'a NftOffer) -> Result<Option<NftSynproxy>, Break> {
         let table = self.info.table;
         let of = |name: &str| table.synproxies.iter().find(|(own, _)| **own == *name).map(|(_, offered)| *offered);
         match offer {
-            NftOffer::Rule(offered) => Some(Some(*offered)),
-            NftOffer::Object(name) => Some(of(name)),
-            NftOffer::Map(Expr::Map(key, set)) => match self.lookup(walk, key, set).ok()? {
-                Ok(Data::Opaque(name)) => Some(of(&name)),
-                Ok(_) => Some(None),
-                Err(doubt) => self.settle(walk, Holds::Unknown(doubt)).then_some(None),
+            NftOffer::Rule(offered) => Ok(Some(*offered)),
+            NftOffer::Object(name) => Ok(of(name)),
+            NftOffer::Map(Expr::Map(key, set)) => match self.lookup(walk, key, set)? {
+                Ok(Data::Opaque(name)) => Ok(of(&name)),
+                Ok(_) => Ok(None),
+                Err(doubt) => self.settle(walk, Holds::Unknown(doubt)).then_some(None).ok_or(Break),
             },
-            NftOffer::Map(_) => Some(None),
+            NftOffer::Map(_) => Ok(None),
         }
     }
 
