@@ -27,7 +27,7 @@ const MOST_WAYS: usize = 16;
 /// used up.
 const MOST_NESTED: usize = 4;
 
-/// How many steps all of them have together before no further one is walked.
+/// How many steps all of them have together, on all ways of a question, before no further one is walked.
 pub(super) const MOST_STEPS: usize = 5_000;
 
 /// How it leaves.
@@ -96,8 +96,12 @@ fn walk_now<'s>(
     certain: bool,
     line: Option<Evidence>,
 ) {
-    if start.nested > MOST_NESTED || walk.steps_beside == 0 {
+    if start.nested > MOST_NESTED {
         walk.gap("what is sent beside a packet that was itself sent beside another is walked only so far", line);
+        return;
+    }
+    if walk.steps_beside == 0 {
+        walk.gap("what is sent beside packets is walked only so far", None);
         return;
     }
     let (before, after) = (start.choices.taken.len(), walk.steps().len());

@@ -8,6 +8,7 @@ use crate::net::{ExtHeader, Family, Fragments, IfName, Link, Packet, Transport};
 use crate::snapshot::{LinkKind, Neigh, NetnsId, Snapshot};
 use crate::trace::{Answer, Decision, EndCause, Path, Reason, Trace, Verdict};
 
+use super::beside;
 use super::bridge::br_forward_made;
 use super::conntrack::{CtEntry, Nfct, Tracker, UnknownPort};
 use super::end::{End, ErrorReply, Next, Stage, Straight};
@@ -40,6 +41,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Answer {
     let mut answer = Answer { request: question.packet.clone(), paths: Vec::new(), unexplored: None, gaps: Vec::new() };
     let most = question.max_paths.max(1);
     let (mut steps, mut gaps) = (0, Gaps::default());
+    let mut steps_beside = beside::MOST_STEPS;
     while let Some(script) = pending.pop_front() {
         if answer.paths.len() >= most || steps > most.saturating_mul(STEPS_A_PATH) {
             let explored: f64 = answer.paths.iter().filter_map(|path| path.probability).sum();
@@ -47,7 +49,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Answer {
             break;
         }
         let fixed = script.len();
-        let one = walk_once(snapshot, question, script);
+        let one = walk_once(snapshot, question, script, &mut steps_beside);
         // One more than can be walked tells that there are more.
         let room = most.saturating_sub(answer.paths.len() + pending.len());
         pending.extend(siblings(&one.choices, fixed).take(room));
@@ -113,6 +115,8 @@ pub(super) struct Course<'s, 'q> {
     /// What leaves the way there open: the way back of a packet that may never have come, or come otherwise, is as
     /// open.
     pub doubt: Option<Doubt>,
+    /// How many steps what is sent beside the packets may have from here on, on all ways of the question.
+    pub steps_beside: usize,
 }
 
 /// One direction, walked.
@@ -132,7 +136,7 @@ pub(super) struct Leg {
     pub echo: Option<Echo>,
 }
 
-fn walk_once(snapshot: &Snapshot, question: &Question, script: Vec<usize>) -> Walked {
+fn walk_once(snapshot: &Snapshot, question: &Question, script: Vec<usize>, steps_beside: &mut usize) -> Walked {
     let mut course = Course {
         snapshot,
         question,
@@ -144,6 +148,7 @@ fn walk_once(snapshot: &Snapshot, question: &Question, script: Vec<usize>) -> Wa
         lengths: None,
         sender: Sender::default(),
         doubt: None,
+        steps_beside: *steps_beside,
     };
     if let Some((from, packet)) = &question.opened_by {
         course.open(from, packet);
@@ -171,6 +176,7 @@ fn walk_once(snapshot: &Snapshot, question: &Question, script: Vec<usize>) -> Wa
     }
     let sent =
         forward.trace.steps.first().map_or_else(|| question.packet.clone(), |_| first_packet(&forward.trace, question));
+    *steps_beside = course.steps_beside;
     let choices = course.choices.taken;
     let path = Path {
         probability: probability(&choices),
@@ -314,6 +320,7 @@ impl<'s> Course<'s, '_> {
         walk.doubts.extend(self.doubt.clone());
         walk.given = self.given.clone();
         walk.lengths = self.lengths;
+        walk.steps_beside = self.steps_beside;
         walk
     }
 
@@ -481,6 +488,7 @@ impl<'s> Course<'s, '_> {
         let is_kept = verdict != Verdict::Undetermined || matches!(error, Some(ErrorReply::SynAck(_)));
         let cause = error.filter(|_| is_kept).map(|error| Cause::of(&walk, error, &cause_of));
         let beside = std::mem::take(&mut walk.beside);
+        self.steps_beside = walk.steps_beside;
         let unknown_port = walk.skb.unknown_port;
         let packet = walk.packet().clone();
         let place = walk.place().clone();

@@ -11,13 +11,15 @@ pub struct VlanTag {
     pub id: u16,
     /// The priority (PCP), 0 to 7; `None` where nobody knows it.
     pub priority: Option<u8>,
+    /// Whether it may be dropped before others (DEI).
+    pub drop_eligible: bool,
 }
 
 impl VlanTag {
     /// A tag of 802.1Q without a priority.
     #[must_use]
     pub fn new(id: u16) -> Self {
-        Self { protocol: VlanProtocol::Customer, id, priority: Some(0) }
+        Self { protocol: VlanProtocol::Customer, id, priority: Some(0), drop_eligible: false }
     }
 }
 
@@ -68,9 +70,9 @@ impl fmt::Display for VlanTag {
         if self.protocol == VlanProtocol::Service {
             f.write_str(" (802.1ad)")?;
         }
-        match self.priority {
-            Some(0) | None => Ok(()),
-            Some(priority) => write!(f, " priority {priority}"),
+        if let Some(priority @ 1..) = self.priority {
+            write!(f, " priority {priority}")?;
         }
+        if self.drop_eligible { f.write_str(" drop eligible") } else { Ok(()) }
     }
 }

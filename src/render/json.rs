@@ -214,6 +214,7 @@ struct VlanJson {
     id: u16,
     protocol: &'static str,
     priority: Option<u8>,
+    drop_eligible: bool,
 }
 
 /// A step's kind with its own fields.
@@ -526,7 +527,8 @@ impl PacketJson {
 
 impl VlanJson {
     fn new(tag: VlanTag) -> Self {
-        Self { id: tag.id, protocol: tag.protocol.as_str(), priority: tag.priority }
+        let VlanTag { protocol, id, priority, drop_eligible } = tag;
+        Self { id, protocol: protocol.as_str(), priority, drop_eligible }
     }
 }
 

@@ -176,19 +176,27 @@ impl Decoded<'_> {
         let count = before.iter().rev().take_while(|layer| layer.kind == Kind::Vlan).count();
         let tag = |layer: &Layer| {
             let control = super::u16_at(self.bytes, layer.start as usize)?;
-            let announced = (layer.start as usize).checked_sub(2).and_then(|at| super::u16_at(self.bytes, at));
-            let service = announced == Some(VlanProtocol::Service.number());
-            let protocol = if service { VlanProtocol::Service } else { VlanProtocol::Customer };
+            let protocol = self.tag_protocol(layer)?;
             let priority = u8::try_from(control >> 13).ok();
-            Some(VlanTag { protocol, id: control & 0x0fff, priority })
+            Some(VlanTag { protocol, id: control & 0x0fff, priority, drop_eligible: control & 0x1000 != 0 })
         };
         before.iter().rev().take(count).rev().filter_map(|layer| tag(layer)).collect()
     }
 
-    /// Labels around the outermost packet.
+    /// What announces a VLAN tag, if the kernel takes it for one (`eth_type_vlan` in `include/linux/if_vlan.h`).
+    fn tag_protocol(&self, layer: &Layer) -> Option<VlanProtocol> {
+        let announced = (layer.start as usize).checked_sub(2).and_then(|at| super::u16_at(self.bytes, at))?;
+        [VlanProtocol::Customer, VlanProtocol::Service].into_iter().find(|protocol| protocol.number() == announced)
+    }
+
+    /// Labels around the outermost packet, and tags that no kernel knows.
     fn labels(&self) -> Option<String> {
         let mut around = self.layers.iter().take_while(|layer| !layer.kind.is_network());
-        let label = around.find(|layer| matches!(layer.kind, Kind::Mpls | Kind::Pppoe))?;
+        let label = around.find(|layer| match layer.kind {
+            Kind::Mpls | Kind::Pppoe => true,
+            Kind::Vlan => self.tag_protocol(layer).is_none(),
+            _ => false,
+        })?;
         Some(format!("the {} header around it", label.kind.name()))
     }
 }
@@ -352,8 +360,17 @@ mod tests {
         assert_eq!(tagged.packet.link.unwrap().source, MacAddr([2, 0, 0, 0, 0, 1]));
         let twice = [0x88, 0xa8, 0x60, 5, 0x81, 0, 0, 6, 8, 0];
         let twice = held(LinkType::ETHERNET, &[&ethernet(1, &[])[..12], &twice, &TCP].concat()).unwrap();
-        let outer = VlanTag { protocol: VlanProtocol::Service, id: 5, priority: Some(3) };
+        let outer = VlanTag { protocol: VlanProtocol::Service, priority: Some(3), ..VlanTag::new(5) };
         assert_eq!(twice.packet.tags, [outer, VlanTag::new(6)]);
+        let with = |tags: &[u8]| held(LinkType::ETHERNET, &[&ethernet(1, &[])[..12], tags, &TCP].concat()).unwrap();
+        let eligible = with(&[0x81, 0, 0x10, 5, 8, 0]);
+        assert_eq!(eligible.packet.tags, [VlanTag { drop_eligible: true, ..VlanTag::new(5) }]);
+        // No kernel takes an old tag of QinQ for one.
+        let old = with(&[0x91, 0, 0, 5, 0x81, 0, 0, 6, 8, 0]);
+        assert_eq!(
+            (old.packet.tags, old.left_out),
+            (vec![VlanTag::new(6)], vec!["the vlan header around it".to_owned()])
+        );
         let mut ipip = vec![0x45, 0, 0, 60, 0, 1, 0, 0, 63, 4, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
         ipip.extend(TCP);
         let outer = held(LinkType::RAW, &ipip).unwrap();

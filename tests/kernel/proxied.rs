@@ -99,6 +99,42 @@ fn a_syn_is_answered_in_the_servers_place() {
     assert_eq!(path.reply.expect("an answer").steps[0].packet.length, 40);
 }
 
+/// What an object offers stands in the table; a map of objects that has none for a packet ends the rule.
+#[test]
+fn an_object_says_what_is_offered() {
+    if !crate::lab::ready::ready() {
+        return;
+    }
+    let mut router = Router::new(0).expect("the stage");
+    let from = |host: u8| Crafted { source: [192, 0, 2, host].into(), ..syn(0x02, true) };
+    let forwarded = |router: &mut Router, packet: &Crafted| way(router, packet).forward.verdict == Verdict::Left;
+    for name in ["\"a\"", "ip saddr map @m"] {
+        let table = format!(
+            "table inet t {{
+ synproxy a {{
+  mss 1460
+  wscale 7
+  timestamp sack-perm
+ }}
+ map m {{
+  type ipv4_addr : synproxy
+  elements = {{ 192.0.2.99 : \"a\" }}
+ }}
+ chain f {{ type filter hook forward priority 0; policy accept; tcp dport 80 synproxy name {name}; }}
+}}
+"
+        );
+        router.load(&Rules { nft: table, ..Rules::default() }).expect("rules that are taken");
+        let path = way(&mut router, &from(99));
+        assert_eq!(path.reply.expect("an answer").steps[0].packet.length, 44, "{name}");
+        let has_all = name == "\"a\"";
+        assert_eq!(forwarded(&mut router, &from(98)), !has_all, "{name}");
+        if !has_all {
+            assert!(forwarded(&mut router, &in_ipv6(syn(0x02, true))));
+        }
+    }
+}
+
 /// Who answers with the cookie is known to be there, and the server hears of it; others don't get past.
 #[test]
 fn a_client_that_answers_is_passed_on_to_the_server() {

@@ -112,6 +112,25 @@ fn a_redirected_frame_is_for_the_bridge() {
     assert_eq!(in_ebtables(-300, "xt target \"redirect\"", false, ELSEWHERE), [up.clone(), up, dropped]);
 }
 
+/// A question that tells who sends the frame needn't tell whom it is for.
+#[test]
+fn a_rule_readdresses_a_frame_that_is_taken_to_be_for_the_bridge() {
+    for (rule, wanted) in [
+        ("ether daddr set ff:ff:ff:ff:ff:ff", Verdict::Delivered),
+        ("ether daddr set 52:54:00:00:00:10", Verdict::Delivered),
+        ("meta pkttype set host accept", Verdict::Delivered),
+    ] {
+        let hook = "type filter hook prerouting priority -300; policy accept;";
+        let nft = format!("table bridge nat {{\n chain PREROUTING {{\n  {hook}\n  {rule}\n }}\n}}\n");
+        let mut host = bridge(&nft).with(packet(CLIENT, US, udp(53)));
+        let (_, sysctl) = host.files.iter_mut().find(|(name, _)| name.ends_with("sysctl")).unwrap();
+        *sysctl = format!("{sysctl}net.ipv4.conf.br0.rp_filter = 0\nnet.bridge.bridge-nf-call-iptables = 0\n").into();
+        host.given.mac = host.packet.link.take().map(|link| link.source);
+        let path = host.path();
+        assert_eq!(path.forward.verdict, wanted, "{rule}: {:?}", path.forward.steps.last());
+    }
+}
+
 #[test]
 fn a_frame_that_a_bridge_does_not_take_goes_to_the_stack_of_its_port() {
     let rule = "ether type ip meta broute set 1 accept";

@@ -28,6 +28,12 @@ pub(super) fn nft_payload(walk: &Walk, run: &Run<'_>, header: Header, field: Hea
     if header == Header::Ether {
         return ether(walk, run, field);
     }
+    if may_ask_for_type(run, packet, header) {
+        let asked = described(header, field);
+        let what =
+            format!("{asked} of {}, where nft doesn't list whether a rule asks for the frame's type", flow(packet));
+        return Ok(Err(Doubt::fact(what)));
+    }
     ask_piece(walk, header, field);
     if field == HeaderField::Length && has_length(header) {
         let behind = match header {
@@ -82,6 +88,16 @@ fn ask_piece(walk: &Walk, header: Header, field: HeaderField) {
 /// Whether a header says how long the packet is, or how long what begins with it.
 fn has_length(header: Header) -> bool {
     !matches!(header, Header::Icmp | Header::Icmpv6)
+}
+
+/// Whether nft may have put a condition before this one that no frame with a tag fulfils: in a bridge's rule that tells
+/// nothing of the network's header before, it asks for the type that stands behind the frame's addresses, and lists that as
+/// little as `meta l4proto` in its place (`payload_gen_special_dependency` in nftables' `src/payload.c`).
+fn may_ask_for_type(run: &Run<'_>, packet: &Packet, header: Header) -> bool {
+    matches!(header, Header::Icmp | Header::Icmpv6 | Header::Igmp)
+        && run.info.table.family == NftFamily::Bridge
+        && !packet.tags.is_empty()
+        && !run.tells_network()
 }
 
 fn unknown(packet: &Packet, header: Header, field: HeaderField) -> Doubt {
@@ -246,7 +262,7 @@ fn vlan(walk: &Walk, run: &Run<'_>, field: HeaderField) -> Result<Field, Break> 
         _ if run.asks(Header::Vlan, field) > 1 => None,
         HeaderField::Id => Some(u128::from(tag.id)),
         HeaderField::Pcp => tag.priority.map(u128::from),
-        HeaderField::Dei => Some(0),
+        HeaderField::Dei => Some(tag.drop_eligible.into()),
         HeaderField::Type => Some(meta::ether_type(packet, 1)),
         _ => None,
     };
@@ -266,7 +282,7 @@ fn raw_frame(walk: &Walk, run: &Run<'_>, offset: u32, length: u32) -> Option<Res
     let end = offset.checked_add(length).filter(|_| !is_loopback)?;
     let packet = run.packet(walk);
     if let (Some(tag), true) = (packet.tags.first(), offset >= 96 && end <= 144) {
-        let low = u128::from(tag.priority?) << 13 | u128::from(tag.id);
+        let low = u128::from(tag.priority?) << 13 | u128::from(tag.drop_eligible) << 12 | u128::from(tag.id);
         let bits = meta::ether_type(packet, 0) << 32 | low << 16 | meta::ether_type(packet, 1);
         return Some(header_device(walk, run).map(|_| Ok(bits >> (144 - end) & ((1 << length) - 1))));
     }

@@ -1,7 +1,7 @@
 //! `tproxy` and `synproxy`, after which a socket or the kernel itself has the packet.
 
 use crate::net::{Family, Protocol, Transport};
-use crate::snapshot::nft::NftSynproxy;
+use crate::snapshot::nft::{Data, Expr, NftOffer, NftSynproxy};
 use crate::trace::{Reason, RuleVerdict};
 
 use super::super::end::{End, Stage};
@@ -9,9 +9,11 @@ use super::super::options;
 use super::super::skb::Asked;
 use super::super::synproxy::{self, Offers};
 use super::super::walk::Walk;
+use super::doubt::Holds;
+use super::load::Break;
 use super::statement::{Flow, Run};
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     /// `nft_tproxy_eval` in `net/netfilter/nft_tproxy.c`: without a transparent socket the rule doesn't match.
     pub(super) fn tproxy(&mut self, walk: &mut Walk, family: Option<Family>, text: &str) -> Flow {
         let packet = self.packet(walk);
@@ -27,7 +29,8 @@ impl Run<'_> {
 
     /// `nft_synproxy_do_eval` in `net/netfilter/nft_synproxy.c`: the kernel answers whatever has SYN, and takes what else
     /// has ACK for an answer to its cookie.
-    pub(super) fn synproxy(&mut self, walk: &mut Walk, offered: Option<NftSynproxy>) -> Stage<Flow> {
+    pub(super) fn synproxy(&mut self, walk: &mut Walk, offer: &'a NftOffer) -> Stage<Flow> {
+        let Ok(offered) = self.offered(walk, offer) else { return Ok(Flow::Break) };
         let Transport::Tcp { flags, .. } = self.packet(walk).transport else { return Ok(Flow::Break) };
         if self.packet(walk).nft_protocol() != Protocol::TCP {
             return Ok(Flow::Break);
@@ -46,6 +49,23 @@ impl Run<'_> {
         } else {
             self.record(walk, RuleVerdict::Drop);
             Err(End::dropped(Reason::Rule).because([line]))
+        }
+    }
+
+    /// What is offered, where anybody knows. A map that has no object for the packet ends the rule (`nft_objref_map_eval` in
+    /// `net/netfilter/nft_objref.c`).
+    fn offered(&mut self, walk: &mut Walk, offer: &'a NftOffer) -> Result<Option<NftSynproxy>, Break> {
+        let table = self.info.table;
+        let of = |name: &str| table.synproxies.iter().find(|(own, _)| **own == *name).map(|(_, offered)| *offered);
+        match offer {
+            NftOffer::Rule(offered) => Ok(Some(*offered)),
+            NftOffer::Object(name) => Ok(of(name)),
+            NftOffer::Map(Expr::Map(key, set)) => match self.lookup(walk, key, set)? {
+                Ok(Data::Opaque(name)) => Ok(of(&name)),
+                Ok(_) => Ok(None),
+                Err(doubt) => self.settle(walk, Holds::Unknown(doubt)).then_some(None).ok_or(Break),
+            },
+            NftOffer::Map(_) => Ok(None),
         }
     }
 

@@ -4,7 +4,7 @@ use crate::evidence::Evidence;
 use crate::net::{Mark, Packet, Protocol, Transport};
 use crate::snapshot::Direction;
 use crate::snapshot::nft::{
-    Data, Expr, Header, HeaderField, NftAside, NftQuota, NftReject, NftVerdict, SetRef, Statement,
+    Data, Expr, Header, HeaderField, MetaKey, NftAside, NftQuota, NftReject, NftVerdict, SetRef, Statement,
 };
 use crate::snapshot::{LinkKind, NftChain, NftFamily, NftRule};
 use crate::trace::{Decision, Reason, RuleVerdict, Verdict};
@@ -100,6 +100,19 @@ impl<'a> Run<'a> {
         self.changed.get_or_insert_with(|| walk.packet().clone())
     }
 
+    /// Whether a condition of the rule says which header the frame has for the network.
+    pub(super) fn tells_network(&self) -> bool {
+        self.rule.statements.iter().any(|statement| match statement {
+            Statement::Match(relation) => matches!(
+                relation.left,
+                Expr::Payload(Header::Ip | Header::Ip6 | Header::Vlan, _)
+                    | Expr::Payload(Header::Ether, HeaderField::Type)
+                    | Expr::Meta(MetaKey::Protocol)
+            ),
+            _ => false,
+        })
+    }
+
     /// How many of the rule's conditions are about a header's field.
     pub(super) fn asks(&self, header: Header, field: HeaderField) -> usize {
         let is_it = |statement: &&Statement| matches!(statement, Statement::Match(relation) if relation.left == Expr::Payload(header, field));
@@ -162,7 +175,7 @@ impl<'a> Run<'a> {
             Statement::Dynset(dynset) => self.dynset(walk, dynset).into(),
             Statement::Aside(aside) => self.aside(walk, aside).into(),
             Statement::Tproxy { family, text } => self.tproxy(walk, *family, text),
-            Statement::Synproxy(offered) => return self.synproxy(walk, *offered),
+            Statement::Synproxy(offer) => return self.synproxy(walk, offer),
             Statement::Fwd(fwd) => return self.fwd(walk, fwd),
             Statement::FlowAdd(text) => self.flow_add(walk, text),
             Statement::Unmodelled(text) | Statement::Unread(text) => return self.unmodelled(walk, text),
@@ -175,7 +188,7 @@ impl<'a> Run<'a> {
     }
 
     /// Chooses where a condition leaves it open.
-    fn settle(&mut self, walk: &mut Walk, holds: Holds) -> bool {
+    pub(super) fn settle(&mut self, walk: &mut Walk, holds: Holds) -> bool {
         match holds {
             Holds::Yes => true,
             Holds::No => false,

@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::net::{MacAddr, NetnsId, Packet, Transport};
+use crate::net::{Link, MacAddr, NetnsId, Packet, Transport};
 use crate::snapshot::nft::{Beside, DynOp, Expr, Header, HeaderField, NftAside, NftDynset, NftVerdict, PayloadBase};
 use crate::snapshot::{NftFamily, NftTable};
 use crate::trace::{Hook, RuleVerdict};
 
 use super::super::end::{End, Stage};
+use super::super::matches::{link_destination, link_source};
 use super::super::pkt_type::PktType;
 use super::super::skb::Priority;
 use super::super::tcp_options;
@@ -181,6 +182,7 @@ impl<'a> Run<'a> {
         let Some(value) = self.value(walk, value)? else { return Ok(Flow::Break) };
         let [_, _, bytes @ ..] = u64::try_from(value).unwrap_or(0).to_be_bytes();
         let address = MacAddr(bytes);
+        self.assume_link(walk);
         let before = meta::frame_type(walk, self);
         let needs_type = field == HeaderField::Daddr && self.info.state.indev.is_some();
         let Some(link) = self.packet_mut(walk).link.as_mut() else { return Err(self.not_written(walk)) };
@@ -197,6 +199,16 @@ impl<'a> Run<'a> {
                 if self.info.table.is_of_ebtables() { self.as_ebtables(walk, address).or(before) } else { before };
         }
         Ok(Flow::Next)
+    }
+
+    /// Gives a frame of the question the link addresses that rules which ask for them take it to have.
+    fn assume_link(&mut self, walk: &mut Walk) {
+        if self.packet(walk).link.is_some() {
+            return;
+        }
+        if let (Ok(Some(source)), Ok(Some(destination))) = (link_source(walk), link_destination(walk)) {
+            self.packet_mut(walk).link = Some(Link { source, destination });
+        }
     }
 
     fn as_ebtables(&self, walk: &Walk, address: MacAddr) -> Option<PktType> {
@@ -230,6 +242,7 @@ impl<'a> Run<'a> {
     /// ebtables' `redirect` (`ebt_redirect_tg` in `net/bridge/netfilter/ebt_redirect.c`).
     pub(super) fn redirect_frame(&mut self, walk: &mut Walk, has_verdict: bool) -> Stage<Flow> {
         let Some(own) = meta::ibrhwaddr(walk, self) else { return Err(self.not_written(walk)) };
+        self.assume_link(walk);
         let Some(link) = self.packet_mut(walk).link.as_mut() else { return Err(self.not_written(walk)) };
         link.destination = own;
         walk.skb.pkt_type = Some(PktType::Host);

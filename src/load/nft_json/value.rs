@@ -130,10 +130,15 @@ fn tproxy(body: &Value) -> Option<String> {
 }
 
 fn synproxy(body: &Value) -> Option<String> {
-    if body.is_string() {
-        return Some(format!("synproxy name {}", quoted(body)?));
+    if body.is_string() || body.get("map").is_some() {
+        return object_use("synproxy", body);
     }
-    let mut text = "synproxy".to_owned();
+    Some(format!("synproxy{}", offered(body)?))
+}
+
+/// What `synproxy` offers, each behind a blank.
+fn offered(body: &Value) -> Option<String> {
+    let mut text = String::new();
     for key in ["mss", "wscale"] {
         if let Some(number) = number(body, key) {
             write!(text, " {key} {number}").ok()?;
@@ -482,7 +487,8 @@ pub(super) fn object_row(kind: &str, fields: &Value) -> Option<String> {
         if fields.get("hook").is_some() && kind != "flowtable" {
             return None;
         }
-        return Some(format!("{kind} {name} {{ }}"));
+        let body = if kind == "synproxy" { offered(fields)? } else { String::new() };
+        return Some(format!("{kind} {name} {{{body} }}"));
     }
     let mut text = format!("{kind} {name} {{ {}", set_type(kind, fields)?);
     if let Some(elements) = fields.get("elem") {

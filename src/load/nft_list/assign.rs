@@ -3,7 +3,8 @@
 use crate::net::Family;
 use crate::snapshot::NftFamily;
 use crate::snapshot::nft::{
-    Asks, Beside, CopyTo, CtKey, Expr, Exthdr, Header, HeaderField, MetaKey, NftAside, NftFwd, NftSynproxy, Statement,
+    Asks, Beside, CopyTo, CtKey, Expr, Exthdr, Header, HeaderField, MetaKey, NftAside, NftFwd, NftOffer, NftSynproxy,
+    Statement,
 };
 
 use super::constant::Datatype;
@@ -252,25 +253,35 @@ impl Reader<'_, '_> {
         Ok(Statement::Tproxy { family, text: self.cursor.text(start, self.cursor.last_end()).into() })
     }
 
-    /// `synproxy mss 1460 wscale 7 timestamp sack-perm`, `synproxy name "x"`.
+    /// `synproxy mss 1460 wscale 7 timestamp sack-perm`, `synproxy name "x"`, `synproxy name ip saddr map @m`.
     pub(super) fn synproxy(&mut self) -> Parsed<Statement> {
         self.track();
         self.cursor.next();
+        if !self.cursor.word("name") {
+            return Ok(Statement::Synproxy(NftOffer::Rule(self.offered(false)?)));
+        }
+        let start = self.cursor.start();
+        Ok(Statement::Synproxy(match self.object()? {
+            Some(map) => NftOffer::Map(map),
+            None => NftOffer::Object(self.cursor.text(start, self.cursor.last_end()).trim_matches('"').into()),
+        }))
+    }
+
+    /// What `synproxy` offers, in a rule or in an object, where each may have its line and 0 is what it has.
+    pub(super) fn offered(&mut self, in_object: bool) -> Parsed<NftSynproxy> {
         let mut offered = NftSynproxy { wscale: Some(false), ..NftSynproxy::default() };
-        while let Some(word @ ("mss" | "wscale" | "timestamp" | "sack-perm" | "name")) = self.cursor.peek_word() {
+        while let Some(word @ ("mss" | "wscale" | "timestamp" | "sack-perm")) = self.cursor.peek_word() {
             self.cursor.next();
             match word {
-                "mss" => offered.mss = self.cursor.number::<u32>("a number")? > 0,
-                "wscale" => offered.wscale = (self.cursor.number::<u32>("a number")? > 0).then_some(true),
-                "timestamp" => offered.timestamp = true,
-                "sack-perm" => offered.sack_perm = true,
-                _ => {
-                    self.opaque_value()?;
-                    return Ok(Statement::Synproxy(None));
+                "mss" => offered.mss = self.cursor.number::<u32>("a number")? > 0 || in_object,
+                "wscale" => {
+                    offered.wscale = (self.cursor.number::<u32>("a number")? > 0 || in_object).then_some(true);
                 }
+                "timestamp" => offered.timestamp = true,
+                _ => offered.sack_perm = true,
             }
         }
-        Ok(Statement::Synproxy(Some(offered)))
+        Ok(offered)
     }
 
     /// `reset tcp option timestamp`: the option is taken out of the header (`nft_exthdr_tcp_strip_eval`).

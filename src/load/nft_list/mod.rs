@@ -17,7 +17,7 @@ mod token;
 use std::collections::HashSet;
 
 use crate::evidence::{Evidence, FileId, Gap, Text};
-use crate::snapshot::nft::{ChainKind, NftSet, ObjectKind, Statement, TableNames};
+use crate::snapshot::nft::{ChainKind, NftSet, NftSynproxy, ObjectKind, Statement, TableNames};
 use crate::snapshot::{ChainPolicy, Nft, NftChain, NftFamily, NftHook, NftRule, NftTable, WhyUnread};
 use crate::trace::Hook;
 
@@ -282,10 +282,32 @@ impl Reader<'_, '_> {
         };
         let Some(kind) = kind else { return self.unknown_block(table, fault, note) };
         match self.cursor.name("a name") {
-            Ok(name) => table.objects.push((kind, name.into(), here)),
+            Ok(name) => {
+                if kind == ObjectKind::Synproxy {
+                    let offered = self.synproxy_block().map(|offered| (name.into(), offered));
+                    table.synproxies.extend(offered);
+                }
+                table.objects.push((kind, name.into(), here));
+            }
             Err(fault) => note(fault),
         }
         self.skip_line();
+    }
+
+    /// What `synproxy NAME { … }` offers, from the brace on, where all of it is understood.
+    fn synproxy_block(&mut self) -> Option<NftSynproxy> {
+        let place = self.cursor;
+        let mut read = || {
+            self.cursor.need("{")?;
+            if self.cursor.word("comment") {
+                self.cursor.next();
+            }
+            let offered = self.offered(true)?;
+            self.cursor.need("}").map(|()| offered)
+        };
+        let offered = read().ok();
+        self.cursor = place;
+        offered
     }
 
     /// What follows a word that is not known. A whole block decides nothing until a rule names it, unless it says at
@@ -526,6 +548,7 @@ fn new_table(family: NftFamily, name: &str, iptables: bool, evidence: Evidence) 
         chains: Vec::new(),
         sets: Vec::new(),
         objects: Vec::new(),
+        synproxies: Vec::new(),
         names: TableNames::default(),
         unread: None,
         evidence,

@@ -291,7 +291,7 @@ impl Reader<'_, '_> {
     }
 
     /// The name of an object, or a map that has names.
-    fn object(&mut self) -> Parsed<Option<Expr>> {
+    pub(super) fn object(&mut self) -> Parsed<Option<Expr>> {
         if matches!(self.cursor.peek(), Token::Quoted(_)) {
             self.cursor.next();
             return Ok(None);

@@ -180,7 +180,9 @@ fn packet() -> Value {
         ("df", flag()),
     ]);
     let priority = json!({"type": ["integer", "null"], "minimum": 0, "maximum": 7});
-    let vlan = object(&[("id", count()), ("protocol", words(&["802.1Q", "802.1ad"], "")), ("priority", priority)]);
+    let protocol = words(&["802.1Q", "802.1ad"], "");
+    let vlan = [("id", count()), ("protocol", protocol), ("priority", priority), ("drop_eligible", flag())];
+    let vlan = object(&vlan);
     let vlans = json!({"type": "array", "items": vlan, "description": "the frame's VLAN tags, the outermost first"});
     let optional = [
         ("tcp_flags", count()),

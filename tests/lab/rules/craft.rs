@@ -94,7 +94,8 @@ pub struct Crafted {
     pub extensions: &'static [Extension],
     /// The link address that the frame is for; the router's own by default.
     pub to: &'static str,
-    /// The frame's VLAN tags, the outermost first: each its protocol's number, the VLAN and the priority.
+    /// The frame's VLAN tags, the outermost first: each its protocol's number, the VLAN, with DEI before it, and the
+    /// priority.
     pub tags: &'static [Tag],
 }
 
@@ -161,7 +162,12 @@ impl Crafted {
         packet.mark = Mark(self.mark);
         packet.options = IpOptions::known(self.options);
         packet.extensions = between::headers(self.extensions);
-        let tag = |&(protocol, id, priority)| VlanTag { protocol, id, priority: Some(priority) };
+        let tag = |&(protocol, id, priority): &Tag| VlanTag {
+            protocol,
+            id: id & 0x0fff,
+            priority: Some(priority),
+            drop_eligible: id & 0x1000 != 0,
+        };
         packet.tags = self.tags.iter().map(tag).collect();
         packet
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::evidence::Evidence;
 use crate::net::Hook;
 
-use super::{ChainRef, Names, NftFamily, NftSet, ObjectKind, Statement};
+use super::{ChainRef, Names, NftFamily, NftSet, NftSynproxy, ObjectKind, Statement};
 use crate::snapshot::ChainPolicy;
 
 /// A table of nft.
@@ -29,6 +29,8 @@ pub struct NftTable {
     pub sets: Vec<NftSet>,
     /// Its other named objects.
     pub objects: Vec<(ObjectKind, Arc<str>, Evidence)>,
+    /// What those of `synproxy` offer.
+    pub synproxies: Vec<(Arc<str>, NftSynproxy)>,
     /// The names that rules call chains and sets by.
     pub names: TableNames,
     /// Set where a part of it could not be read that may be a chain: its line.

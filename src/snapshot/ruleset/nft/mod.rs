@@ -23,8 +23,8 @@ pub use expr::{
 };
 pub use set::{Data, Element, NftSet, SetKind, SetRef};
 pub use statement::{
-    Beside, ChainRef, CopyTo, DynOp, NatKind, NftAside, NftDynset, NftFwd, NftNat, NftQuota, NftReject, NftSynproxy,
-    ObjectKind, Rewritten, Statement, Verdict as NftVerdict,
+    Beside, ChainRef, CopyTo, DynOp, NatKind, NftAside, NftDynset, NftFwd, NftNat, NftOffer, NftQuota, NftReject,
+    NftSynproxy, ObjectKind, Rewritten, Statement, Verdict as NftVerdict,
 };
 
 /// A name's place by the name, with a hash that no input can be tuned against.
@@ -203,10 +203,12 @@ impl Nft {
                         known.proxied.push(family);
                     }
                 }
-                // What helpers, timeouts and expectations are kept for is tracked, whether a rule names them or not
-                // (`nft_ct_helper_obj_init`, `nft_ct_timeout_obj_init`, `nft_ct_expect_obj_init` in `nft_ct.c`).
+                // What helpers, timeouts and expectations are kept for is tracked, whether a rule names them or not, and so
+                // is what synproxy's objects are for (`nft_ct_helper_obj_init`, `nft_ct_timeout_obj_init`,
+                // `nft_ct_expect_obj_init` in `nft_ct.c`, `nft_synproxy_obj_init` in `nft_synproxy.c`).
                 let of_ct = |kind: &ObjectKind| {
-                    matches!(kind, ObjectKind::CtHelper | ObjectKind::CtTimeout | ObjectKind::CtExpectation)
+                    use ObjectKind::{CtExpectation, CtHelper, CtTimeout, Synproxy};
+                    matches!(kind, CtHelper | CtTimeout | CtExpectation | Synproxy)
                 };
                 let kept = table.objects.iter().filter(|(kind, ..)| of_ct(kind)).map(|_| table.family);
                 // A nat chain alone tracks nothing (`nft_chain_nat.c`), and is then not asked.

@@ -1,6 +1,7 @@
 //! Statements: what a rule does.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::{Expr, Header, HeaderField, PayloadBase, Relation, SetRef};
 use crate::net::Family;
@@ -65,8 +66,8 @@ pub enum Statement {
         /// As written.
         text: Box<str>,
     },
-    /// `synproxy`: what it offers; `None` where a named object says that.
-    Synproxy(Option<NftSynproxy>),
+    /// `synproxy`: where it stands what it offers.
+    Synproxy(NftOffer),
     /// `fwd`.
     Fwd(Box<NftFwd>),
     /// `flow add`. As written.
@@ -138,6 +139,17 @@ pub enum Beside {
     OptionBits(u8),
     /// `reset tcp option`: the option of this kind is gone.
     NoOption(u8),
+}
+
+/// Where it stands what `synproxy` offers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NftOffer {
+    /// In the rule.
+    Rule(NftSynproxy),
+    /// In the object of the table that has this name.
+    Object(Arc<str>),
+    /// In the object whose name a map has for the packet.
+    Map(Expr),
 }
 
 /// Which options of TCP `synproxy` offers to a client that has them too.
