@@ -75,6 +75,11 @@ pub(super) fn unmake(walk: &Walk, end: &mut End) {
 /// No ICMP error is made about a packet out of a frame for many, but for ICMPv6's about its size (`__icmp_send`,
 /// `icmp6_send`).
 fn is_unmade(walk: &Walk, end: &End) -> bool {
+    // `REJECT` answers nothing whose checksum is wrong (`nf_send_unreach6`, `nf_send_reset6`).
+    let is_of_reject = !matches!(end.error, None | Some(ErrorReply::Icmp { kind: 4, .. }));
+    if walk.skb.unfit_sum && is_of_reject && end.reason == Some(Reason::Rule) {
+        return true;
+    }
     let about_size = walk.packet().ip.destination.is_ipv6();
     match end.error {
         Some(ErrorReply::Icmp { kind, .. }) if end.straight.is_none() => {

@@ -397,11 +397,16 @@ fn manip_packet(packet: &mut Packet, target: &ConntrackTuple, manip: Manip) {
 /// An ICMP error about a connection: the packet that it quotes is rewritten back, then the error itself
 /// (`nf_nat_icmp_reply_translation`). A redirect about a connection that is translated is dropped, since the two ends
 /// would go on without the translation, and so is what quotes less than 8 bytes of the header that is to be rewritten
-/// (`l4proto_manip_pkt` in `nf_nat_proto.c`): connection tracking needs no more than the ports.
+/// (`l4proto_manip_pkt` in `nf_nat_proto.c`): connection tracking needs no more than the ports. The error's own checksum is
+/// looked at before (`nf_nat_icmpv6_reply_translation`).
 pub(super) fn icmp_reply_translation(walk: &mut Walk, hook: Hook) -> Stage<()> {
     let manip = Manip::at(hook);
     let Nfct::Entry(ct) = walk.skb.nfct else { return Ok(()) };
     let Some(entry) = walk.tracker.entries.get(ct.id) else { return Ok(()) };
+    if walk.skb.unfit_sum {
+        let detail = "the error's checksum fits no longer";
+        return Err(End::dropped(Reason::NatFailed).detail(detail).because(because(entry, manip, ct.dir)));
+    }
     if is_redirect(walk.packet()) && (entry.snat || entry.dnat) {
         let detail = "a redirect is about a connection whose addresses are translated";
         return Err(End::dropped(Reason::Conntrack).detail(detail).because(because(entry, manip, ct.dir)));

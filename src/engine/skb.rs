@@ -45,6 +45,9 @@ pub(super) struct Skb {
     pub next_hop: Option<NextHopOnLink>,
     /// How far a tunnel packet's checksums are.
     pub checksum: Checksum,
+    /// A rule has put an address in place of another one that sums up to something else (`NPT`), so that the checksum of what
+    /// the packet carries fits no longer.
+    pub unfit_sum: bool,
     /// The packet may be split although nobody allowed it: IPv6's pieces, put together by connection tracking, of which
     /// nothing tells any more how large they were (`skb->ignore_df`).
     pub ignore_df: bool,

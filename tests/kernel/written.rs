@@ -238,3 +238,28 @@ fn a_path_without_room_for_a_segment_stops_it() {
     scenario.probe(Probe::ask("default/pod3", "10.244.2.2", Proto::Tcp, "10.244.2.2", 7000));
     must_agree(scenario, "");
 }
+
+/// A prefix in place of another one leaves the checksum as it is only where the address had that other one.
+#[test]
+fn what_carries_a_checksum_that_fits_no_longer_is_answered_with_nothing() {
+    if !crate::lab::ready::ready() {
+        return;
+    }
+    let mut router = Router::new(0).expect("the stage");
+    let address = |text: &str| text.parse().expect("an address");
+    let echo = Crafted {
+        local: true,
+        source: address("2001:db8:1::10"),
+        destination: address("2001:db8:9::7"),
+        payload: Payload::Icmp { kind: 128, code: 0, id: 20_000 },
+        ..syn(false)
+    };
+    let reject = "-A OUTPUT -d 2001:db8:113::/48 -j REJECT".to_owned();
+    for (from, end) in [("2001:db8:9::/48", (1, Verdict::Rejected)), ("2001:db8:2::/64", (1, Verdict::Undetermined))] {
+        let prefix = format!("-A OUTPUT -d 2001:db8:9::/48 -j DNPT --src-pfx {from} --dst-pfx 2001:db8:113::/48");
+        let v6 = BTreeMap::from([("mangle", vec![prefix]), ("filter", vec![reject.clone()])]);
+        for legacy in [false, true] {
+            assert_eq!(ways(&mut router, &Rules { v6: v6.clone(), legacy, ..Rules::default() }, &echo), end, "{from}");
+        }
+    }
+}

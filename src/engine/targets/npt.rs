@@ -39,6 +39,18 @@ pub(super) fn npt(walk: &mut Walk, options: &Options, rule: &Rule, record: &Reco
         return Err(End::icmp(Reason::Rule, 4, 0).because([rule.evidence]));
     };
     record.take(walk, RuleVerdict::Continue, Change::default());
+    let sums = [addr, mapped].map(|addr| fold(sum(addr)) % 0xffff);
+    let is_summed =
+        matches!(walk.packet().transport, Transport::Tcp { .. } | Transport::Udp { .. } | Transport::Icmp { .. });
+    if is_summed && sums.first() != sums.last() {
+        let what = format!(
+            "{} puts {mapped} in place of {addr}, which is not in its --src-pfx: the packet's checksum fits no longer, and \
+             whether somebody checks it is not known",
+            options.name
+        );
+        walk.doubt(what, Some(rule.evidence));
+        walk.skb.unfit_sum = true;
+    }
     rewrite(walk, rule, change, (addr, mapped), &npt);
     Ok(Action::Continue)
 }

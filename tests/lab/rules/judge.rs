@@ -197,6 +197,8 @@ fn compare(seen: &Seen, answer: &Answer, packet: &Crafted) -> Result<Agreed, Str
     for path in answer.paths.iter().flat_map(variants) {
         // Nothing tells the pieces of a copy from the packet's own.
         let mixes = packet.frames().len() > 1 && !path.forward.beside.is_empty();
+        let made = path.reply.as_ref();
+        let mixes = mixes || [Some(&path.forward), made].into_iter().flatten().any(has_unfollowed_copies);
         if mixes {
             return Ok(Agreed { certain: false, unmodelled: true, options: Vec::new() });
         }
@@ -281,6 +283,15 @@ fn variants(path: &Path) -> Vec<Path> {
     }
     let with = |beside| Path { forward: Trace { beside, ..path.forward.clone() }, ..path.clone() };
     all.into_iter().map(with).collect()
+}
+
+/// Whether a copy is answered with an error, which explain does not walk, or comes back by `lo`, while the kernel goes on with
+/// the packet itself.
+fn has_unfollowed_copies(trace: &Trace) -> bool {
+    trace.beside.iter().flat_map(|beside| &beside.ways).any(|way| {
+        let by_lo = |step: &Step| matches!(&step.decision, Decision::Receive { device, .. } if device.as_str() == "lo");
+        way.trace.verdict == Verdict::Rejected || way.trace.steps.iter().any(by_lo) || has_unfollowed_copies(&way.trace)
+    })
 }
 
 /// The steps of a way in the kernel's order: what is sent beside the packet comes before what the packet does next.
