@@ -21,12 +21,12 @@ pub(super) fn take(mut records: &[u8], u16: impl Fn([u8; 2]) -> u16, names: &mut
     while let Some((&[k1, k2, s1, s2], rest)) = records.split_first_chunk() {
         let (kind, size) = (u16([k1, k2]), usize::from(u16([s1, s2])));
         let Some(value) = rest.get(..size).filter(|_| kind != END) else { return };
-        let named = match kind {
-            IPV4 => value.split_first_chunk().map(|(octets, name)| (IpAddr::from(<[u8; 4]>::from(*octets)), name)),
-            IPV6 => value.split_first_chunk().map(|(octets, name)| (IpAddr::from(<[u8; 16]>::from(*octets)), name)),
+        let found = match kind {
+            IPV4 => value.split_first_chunk::<4>().map(|(octets, name)| (IpAddr::from(*octets), name)),
+            IPV6 => value.split_first_chunk::<16>().map(|(octets, name)| (IpAddr::from(*octets), name)),
             _ => None,
         };
-        if let Some((address, name)) = named
+        if let Some((address, name)) = found
             && let Some(name) = name.split(|byte| *byte == 0).next().filter(|name| (1..=LONGEST).contains(&name.len()))
             && (names.len() < MOST || names.contains_key(&address))
         {

@@ -243,9 +243,10 @@ impl Pen<'_> {
             self.checked = decoded.checksums();
         }
         let is_read = matches!(self.plan.form, Form::Text(View::Line | View::Tree));
-        let remarks = match is_read {
-            true => [remarks(batch, place), names(batch, decoded), self.remarks.clone()].concat(),
-            false => Vec::new(),
+        let remarks = if is_read {
+            [remarks(batch, place), names(batch, decoded), self.remarks.clone()].concat()
+        } else {
+            Vec::new()
         };
         let shown = Shown {
             frame: &frame,
@@ -287,7 +288,7 @@ fn names(batch: &Batch, decoded: &Decoded<'_>) -> Vec<String> {
         let ends = packet.source().into_iter().chain(packet.destination());
         ends.for_each(|address| {
             if !addresses.contains(&address) {
-                addresses.push(address)
+                addresses.push(address);
             }
         });
     }
