@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 
 use flowtrace::net::Link;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, send, sendto, setsockopt, socket,
     sockopt,
 };
+use nix::unistd::Pid;
 
 use super::super::netns::{Netns, must, run};
 use super::super::ruletrace::{RuleHit, RuleTrace};
@@ -319,12 +321,13 @@ impl Router {
         })?;
         let (mut runs, mut noise) = (Vec::new(), Vec::new());
         for frame in packet.frames() {
-            if packet.local {
-                self.send_local(packet)?;
-            } else {
-                self.send_frame(packet, &frame)?;
-            }
-            runs.push(self.see(packet, &mut noise)?);
+            // Moved to another processor in between, the sender would have the marker overtake the packet.
+            let before = stay().map_err(|error| format!("the sender's processor: {error}"))?;
+            let sent = if packet.local { self.send_local(packet) } else { self.send_frame(packet, &frame) };
+            let seen = sent.and_then(|()| self.see(packet, &mut noise));
+            sched_setaffinity(Pid::from_raw(0), &before)
+                .map_err(|error| format!("the sender's processors: {error}"))?;
+            runs.push(seen?);
         }
         self.tap.read(&mut noise, &mut Vec::new());
         Ok((put_together(runs), noise.is_empty()))
@@ -735,4 +738,13 @@ fn counts() -> Result<BTreeMap<LegacyRule, u64>, String> {
         }
     }
     Ok(counts)
+}
+
+/// Keeps this thread on the processor where it is; gives those that it may go to.
+fn stay() -> nix::Result<CpuSet> {
+    let all = sched_getaffinity(Pid::from_raw(0))?;
+    let mut one = CpuSet::new();
+    one.set(sched_getcpu()?)?;
+    sched_setaffinity(Pid::from_raw(0), &one)?;
+    Ok(all)
 }
