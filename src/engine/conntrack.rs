@@ -72,7 +72,7 @@ pub(super) enum Nfct {
 }
 
 /// A tracked connection (`struct nf_conn`).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct CtEntry {
     pub netns: NetnsId,
     pub protocol: Protocol,
@@ -132,7 +132,7 @@ impl CtEntry {
 pub(super) type HashedFlow = (IpAddr, IpAddr, UnknownPort);
 
 /// What one walk leaves for the next: connections, and what bridges learned.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Tracker {
     pub entries: Vec<CtEntry>,
     /// Ports that bridges learned from what went through: namespace, bridge, address with its VLAN, port.

@@ -17,7 +17,7 @@ pub(super) enum Counters {
 }
 
 /// A connection's extensions (`struct nf_ct_ext`).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Kept {
     pub counters: Counters,
     /// The labels that are set, a bit each; `None` where nobody knows.

@@ -13,7 +13,7 @@ use super::synproxy::SynAck;
 pub(super) type Stage<T = Next> = Result<T, Box<End>>;
 
 /// Where the kernel hands the packet on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Next {
     /// `netif_receive_skb`: a device of a namespace hands the packet up.
     Receive(NetnsId, IfName),
@@ -24,7 +24,7 @@ pub(super) enum Next {
 }
 
 /// The end of a packet's way, before it is recorded.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct End {
     pub verdict: Verdict,
     pub reason: Option<Reason>,
@@ -42,7 +42,7 @@ pub(super) struct End {
 }
 
 /// Where an error goes out that is made of the received frame: back to where that came from, past every route.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Straight {
     /// By the device that handed the frame up.
     Device(IfName),

@@ -68,7 +68,7 @@ fn choose_order<'e>(
     orders.retain(|order| is_possible(walk, state, order));
     let first = orders.first().cloned().unwrap_or(listed);
     // A packet that goes round has met the same chains before.
-    if orders.len() < 2 || walk.goes_round() {
+    if orders.len() < 2 || walk.goes_round() || at_most_one_acts(walk, &first, call_all) {
         return first;
     }
     let mut differing: Vec<(Option<Vec<String>>, Vec<Order<'e>>)> = Vec::new();
@@ -99,6 +99,59 @@ fn choose_order<'e>(
         );
     }
     first
+}
+
+/// Whether it is soon seen that no order makes a difference: one entry at most does anything with the packet, and no other
+/// one does with what that one leaves. An entry that does nothing leaves all as it is, wherever it stands.
+fn at_most_one_acts(
+    walk: &Walk,
+    listed: &[&HookEntry],
+    call_all: &dyn Fn(&mut Walk, &[&HookEntry]) -> Stage<()>,
+) -> bool {
+    let mut actor: Option<(usize, Walk, bool)> = None;
+    let mut copy = walk.clone();
+    for (place, entry) in listed.iter().enumerate() {
+        let ended = match act(walk, &mut copy, &|walk| call_all(walk, &[entry])) {
+            Act::Nothing => continue,
+            _ if actor.is_some() => return false,
+            act => matches!(act, Act::End),
+        };
+        actor = Some((place, std::mem::replace(&mut copy, walk.clone()), ended));
+    }
+    // Nothing comes to what has ended.
+    let Some((actor, after, false)) = actor else { return true };
+    let mut copy = after.clone();
+    let mut others = listed.iter().enumerate().filter(|(place, _)| *place != actor);
+    others.all(|(_, entry)| matches!(act(&after, &mut copy, &|walk| call_all(walk, &[entry])), Act::Nothing))
+}
+
+/// What an entry does.
+enum Act {
+    /// It leaves all as it is.
+    Nothing,
+    Something,
+    /// The packet goes no further.
+    End,
+}
+
+/// What a call does with a copy of a walk, which is left as it was where that is nothing but a policy.
+fn act(before: &Walk, copy: &mut Walk, call: &dyn Fn(&mut Walk) -> Stage<()>) -> Act {
+    let steps = copy.steps().len();
+    if call(copy).is_err() {
+        return Act::End;
+    }
+    // To have asked for something is nothing done.
+    copy.skb.asked.set(before.skb.asked.get());
+    copy.skb.asked_sender.set(before.skb.asked_sender.get());
+    copy.skb.asked_destination.set(before.skb.asked_destination.get());
+    let met = copy.steps().get(steps..).unwrap_or_default();
+    let is_left = met.iter().all(|step| matches!(step.decision, Decision::Policy { .. }))
+        && copy.choices.taken.len() == before.choices.taken.len()
+        && copy.doubts.len() == before.doubts.len()
+        && copy.packet() == before.packet()
+        && copy.skb == before.skb
+        && copy.tracker == before.tracker;
+    if is_left { Act::Nothing } else { Act::Something }
 }
 
 /// Whether an order goes with those that this way has taken at the hook before: it is the same for every packet. Of the

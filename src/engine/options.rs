@@ -17,7 +17,7 @@ use super::sysctl;
 use super::walk::Walk;
 
 /// What the stack keeps of the options of a packet that came in (`IPCB(skb)->opt`).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Kept {
     found: Compiled,
     /// The stack has written into them, and the header's checksum is wrong until the packet goes on (`is_changed`).

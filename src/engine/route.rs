@@ -20,7 +20,7 @@ use super::unread;
 use super::walk::{Walk, Why};
 
 /// Where a packet goes next (`struct dst_entry`).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Dst {
     /// To the namespace's own stack.
     pub local: bool,

@@ -16,7 +16,7 @@ use super::route::Dst;
 use super::tcp_options::TcpOptions;
 
 /// What the kernel keeps beside the packet (`struct sk_buff`) and that is no part of its headers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Skb {
     /// The connection, and the packet's direction in it.
     pub nfct: Nfct,
@@ -124,7 +124,7 @@ pub(super) enum Asked {
 }
 
 /// A frame that a VXLAN device put back into the stack, as one for this host.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct CameBack {
     /// The tunnel's entry that did so.
     pub entry: Evidence,
@@ -133,7 +133,7 @@ pub(super) struct CameBack {
 }
 
 /// Who a frame is for, as far as the sender knows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct NextHopOnLink {
     pub address: IpAddr,
     /// The device in the snapshot that answered.
@@ -144,7 +144,7 @@ pub(super) struct NextHopOnLink {
 pub(super) type DevRef = (NetnsId, IfName);
 
 /// `struct nf_bridge_info`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct NfBridge {
     /// The bridge port that the packet came in by.
     pub physin: Option<IfName>,

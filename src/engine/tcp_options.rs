@@ -19,7 +19,7 @@ const NOP: u8 = 1;
 const LONGEST: u32 = 60;
 
 /// What rules have made of a segment's options.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct TcpOptions {
     /// The options that rules have written, by their kind.
     kinds: BTreeMap<u8, HasOption>,

@@ -367,7 +367,7 @@ pub enum ElementId {
 }
 
 /// What rules have changed in a set since the snapshot was taken.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SetChanges {
     added: Vec<Added>,
     removed: Vec<u32>,
@@ -382,7 +382,7 @@ fn plus_one((packets, all): (u64, u64), bytes: u64) -> (u64, u64) {
 
 static UNCHANGED: SetChanges = SetChanges::none();
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Added {
     entry: SetEntry,
     counters: (u64, u64),

@@ -12,7 +12,7 @@ use crate::snapshot::{ElementId, IpSet, NetnsId, SetChanges, SetEntry, SetProbe}
 pub(in crate::engine) type ChangedSets = BTreeMap<(NetnsId, String), ChangedSet>;
 
 /// What the rules of this walk have done to one set.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::engine) struct ChangedSet {
     pub(super) changes: SetChanges,
     /// How many changes nobody can tell.

@@ -22,7 +22,7 @@ use super::statement::{Flow, Run};
 type Ends = Vec<(u128, u128)>;
 
 /// An element that a rule of this walk made or took away.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(in super::super) struct Written {
     netns: NetnsId,
     family: NftFamily,
@@ -40,7 +40,7 @@ impl Written {
 }
 
 /// What became of an element.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(in super::super) enum State {
     /// It is there, with what a map got for it.
     There(Option<Ends>),
