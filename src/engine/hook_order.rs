@@ -68,7 +68,7 @@ fn choose_order<'e>(
     orders.retain(|order| is_possible(walk, state, order));
     let first = orders.first().cloned().unwrap_or(listed);
     // A packet that goes round has met the same chains before.
-    if orders.len() < 2 || walk.goes_round() || at_most_one_acts(walk, &first, call_all) {
+    if orders.len() < 2 || walk.goes_round() || at_most_one_changes(walk, &first, call_all) {
         return first;
     }
     let mut differing: Vec<(Option<Vec<String>>, Vec<Order<'e>>)> = Vec::new();
@@ -101,57 +101,65 @@ fn choose_order<'e>(
     first
 }
 
-/// Whether it is soon seen that no order makes a difference: one entry at most does anything with the packet, and no other
-/// one does with what that one leaves. An entry that does nothing leaves all as it is, wherever it stands.
-fn at_most_one_acts(
+/// Whether it is soon seen that no order makes a difference: one entry at most changes anything, and the others meet the same
+/// rules before it as behind it. An entry that changes nothing leaves all as it is, wherever it stands.
+fn at_most_one_changes(
     walk: &Walk,
     listed: &[&HookEntry],
     call_all: &dyn Fn(&mut Walk, &[&HookEntry]) -> Stage<()>,
 ) -> bool {
-    let mut actor: Option<(usize, Walk, bool)> = None;
+    let mut changed: Option<(Walk, bool)> = None;
+    let mut others = Vec::new();
     let mut copy = walk.clone();
-    for (place, entry) in listed.iter().enumerate() {
-        let ended = match act(walk, &mut copy, &|walk| call_all(walk, &[entry])) {
-            Act::Nothing => continue,
-            _ if actor.is_some() => return false,
-            act => matches!(act, Act::End),
+    for entry in listed {
+        let has_ended = match called(walk, &mut copy, &|walk| call_all(walk, &[entry])) {
+            Called::Left(met) => {
+                others.push((entry, met));
+                continue;
+            }
+            // Of several ways each would have to be looked at.
+            _ if changed.is_some() || copy.choices.taken.len() > walk.choices.taken.len() => return false,
+            called => matches!(called, Called::Ended),
         };
-        actor = Some((place, std::mem::replace(&mut copy, walk.clone()), ended));
+        changed = Some((std::mem::replace(&mut copy, walk.clone()), has_ended));
     }
-    // Nothing comes to what has ended.
-    let Some((actor, after, false)) = actor else { return true };
+    let Some((after, has_ended)) = changed else { return true };
+    if has_ended {
+        // What ends the packet keeps the others from meeting any rule.
+        return others.iter().all(|(_, met)| met.is_empty());
+    }
     let mut copy = after.clone();
-    let mut others = listed.iter().enumerate().filter(|(place, _)| *place != actor);
-    others.all(|(_, entry)| matches!(act(&after, &mut copy, &|walk| call_all(walk, &[entry])), Act::Nothing))
+    others.into_iter().all(|(entry, before)| {
+        matches!(called(&after, &mut copy, &|walk| call_all(walk, &[entry])), Called::Left(met) if met == before)
+    })
 }
 
-/// What an entry does.
-enum Act {
-    /// It leaves all as it is.
-    Nothing,
-    Something,
+/// What a call does with a walk.
+enum Called {
+    /// It changes nothing; the lines of the rules that are met.
+    Left(Vec<Vec<Evidence>>),
+    Changed,
     /// The packet goes no further.
-    End,
+    Ended,
 }
 
-/// What a call does with a copy of a walk, which is left as it was where that is nothing but a policy.
-fn act(before: &Walk, copy: &mut Walk, call: &dyn Fn(&mut Walk) -> Stage<()>) -> Act {
+/// What a call does with a copy of a walk, which is otherwise as it was.
+fn called(before: &Walk, copy: &mut Walk, call: &dyn Fn(&mut Walk) -> Stage<()>) -> Called {
     let steps = copy.steps().len();
     if call(copy).is_err() {
-        return Act::End;
+        return Called::Ended;
     }
-    // To have asked for something is nothing done.
+    // To have asked for something is no change.
     copy.skb.asked.set(before.skb.asked.get());
     copy.skb.asked_sender.set(before.skb.asked_sender.get());
     copy.skb.asked_destination.set(before.skb.asked_destination.get());
-    let met = copy.steps().get(steps..).unwrap_or_default();
-    let is_left = met.iter().all(|step| matches!(step.decision, Decision::Policy { .. }))
-        && copy.choices.taken.len() == before.choices.taken.len()
+    let is_left = copy.choices.taken.len() == before.choices.taken.len()
         && copy.doubts.len() == before.doubts.len()
+        && copy.beside.len() == before.beside.len()
         && copy.packet() == before.packet()
         && copy.skb == before.skb
         && copy.tracker == before.tracker;
-    if is_left { Act::Nothing } else { Act::Something }
+    if is_left { Called::Left(lines_met(copy, steps)) } else { Called::Changed }
 }
 
 /// Whether an order goes with those that this way has taken at the hook before: it is the same for every packet. Of the
@@ -248,9 +256,14 @@ fn tracked(tracker: &Tracker) -> String {
 
 /// The lines of what matched since a copy was made of a walk, in whichever order.
 fn rules_met(walk: &Walk, copy: &Walk) -> String {
-    let steps = copy.steps().get(walk.steps().len()..).unwrap_or_default();
-    let met = steps.iter().filter(|step| !matches!(step.decision, Decision::Policy { .. }));
-    let mut lines: Vec<_> = met.map(|step| &step.because).collect();
+    format!("{:?}", lines_met(copy, walk.steps().len()))
+}
+
+/// The lines of the rules that a walk has met since it had so many steps, in whichever order.
+fn lines_met(walk: &Walk, steps: usize) -> Vec<Vec<Evidence>> {
+    let met = walk.steps().get(steps..).unwrap_or_default().iter();
+    let met = met.filter(|step| !matches!(step.decision, Decision::Policy { .. }));
+    let mut lines: Vec<_> = met.map(|step| step.because.clone()).collect();
     lines.sort_unstable();
-    format!("{lines:?}")
+    lines
 }
