@@ -21,6 +21,11 @@ pub struct Cluster {
 /// Writes a large file from the small one.
 pub type Enlarge = fn(base: &str, size: Size, to: &mut dyn Write) -> io::Result<()>;
 
+/// What is left of a node's rules of iptables where kube-proxy writes none.
+fn without_services(base: &str, _: Size, to: &mut dyn Write) -> io::Result<()> {
+    base.lines().filter(|line| !line.contains("KUBE-")).try_for_each(|line| writeln!(to, "{line}"))
+}
+
 impl Cluster {
     /// Writes one whose first node has the large dump.
     pub fn one_node(name: &'static str, size: Size) -> io::Result<Self> {
@@ -29,7 +34,9 @@ impl Cluster {
 
     /// Writes one whose first node's kube-proxy writes nftables.
     pub fn nftables(name: &'static str, size: Size) -> io::Result<Self> {
-        Self::write(name, size, &[("nodes/n1/host/nft.txt", nft_dump::write)])
+        let files: [(_, Enlarge); 2] =
+            [("nodes/n1/host/nft.txt", nft_dump::write), ("nodes/n1/host/iptables-save", without_services)];
+        Self::write(name, size, &files)
     }
 
     /// Writes one that holds a large dump and nothing else, with the dump's place in it.
