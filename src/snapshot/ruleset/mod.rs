@@ -153,7 +153,9 @@ impl Netfilter {
     fn has_rules(&self, call: HookFn) -> bool {
         match call {
             HookFn::Table(ruleset, table, base) => self.table(ruleset, table).is_some_and(|(_, table)| {
-                !table.is_empty() || table.chain(base).is_some_and(|chain| chain.policy != ChainPolicy::Accept)
+                table.chain(base).map_or(!table.is_empty(), |chain| {
+                    !chain.is_empty() || chain.open.is_some() || chain.policy != ChainPolicy::Accept
+                })
             }),
             HookFn::Chain(place) => self.native_chain(place).is_some_and(|(_, _, chain)| {
                 let policy = chain.hook.as_ref().map(|hook| hook.policy);
