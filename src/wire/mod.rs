@@ -54,7 +54,7 @@ mod usual;
 
 pub use checksum::{Checked, Checksum};
 pub use dissector::{Decoded, Dissector, Ports, Tunnel};
-pub use dns::{DnsHeader, Names};
+pub use dns::{DnsHeader, Names, Record, Records};
 pub use flows::{Flow, Flows};
 pub use frame::{Frame, LinkType, Time};
 pub(crate) use glance::Glance;

@@ -302,6 +302,54 @@ fn a_message_that_asks_for_several_names_is_one_column() {
     assert_eq!(run.out, "dns.qry.name,udp.dstport\n\"a.b,c\",53\n");
 }
 
+/// A name server's answer: six records that answer and one beside them.
+fn answer() -> Vec<u8> {
+    let mut message = built::dns("web.shop");
+    message[2..4].copy_from_slice(&[0x81, 0x80]);
+    message[7] = 6;
+    message[11] = 1;
+    for (owner, kind, data) in [
+        (&b"\xc0\x0c"[..], 5_u16, &b"\x05front\xc0\x10"[..]),
+        (b"\x05front\xc0\x10", 1, &[10, 96, 3, 4]),
+        (b"\x05front\xc0\x10", 28, &[0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9]),
+        (b"\xc0\x0c", 33, b"\x00\x01\x00\x02\x1f\x90\x03api\xc0\x10"),
+        (b"\xc0\x0c", 16, b"\x02hi"),
+        (b"\xc0\x0c", 1, &[10, 96, 3, 5]),
+        (b"\xc0\x0c", 1, &[10, 96, 3, 6]),
+    ] {
+        message.extend(owner);
+        message.extend(kind.to_be_bytes());
+        message.extend([0, 1, 0, 0, 0, 30]);
+        message.extend(u16::try_from(data.len()).unwrap().to_be_bytes());
+        message.extend(data);
+    }
+    message
+}
+
+#[test]
+fn what_a_name_server_answers_is_told() {
+    let packet = |message: &[u8]| built::ethernet(&built::ipv4(&built::udp(message, 53, 9), 17, built::A, built::B));
+    let message = answer();
+    // One that ends within its third record tells the two before.
+    let mut cut = message[..built::dns("web.shop").len() + 60].to_vec();
+    cut[11] = 0;
+    let capture = file("answer", "a.pcap", &pcap(&[packet(&message), packet(&cut)]));
+    let lines = decode(&[&capture]).out;
+    let wanted = " NOERROR 6 answers A? web.shop: CNAME front.shop, A 10.96.3.4, AAAA fd00::9, \
+                  SRV 1 2 8080 api.shop and 2 more length 173\n";
+    assert!(lines.lines().next().unwrap().ends_with(wanted.trim_end()), "{lines}");
+    let wanted = " NOERROR 6 answers A? web.shop: CNAME front.shop, A 10.96.3.4 and 4 more length 86";
+    assert!(lines.lines().last().unwrap().ends_with(wanted), "{lines}");
+    let fields = "dns.a,dns.aaaa,dns.cname";
+    let run = decode(&["--fields", fields, "-c", "1", &capture]);
+    assert_eq!(run.out, "10.96.3.4,10.96.3.5,10.96.3.6\tfd00::9\tfront.shop\n");
+    if tshark::is_ready("tshark", "what_a_name_server_answers_is_told") {
+        let words: Vec<&str> =
+            ["-c", "1", "-T", "fields"].into_iter().chain(fields.split(',').flat_map(|field| ["-e", field])).collect();
+        assert_eq!(tshark::tshark(std::path::Path::new(&capture), &words).unwrap(), run.out);
+    }
+}
+
 #[test]
 fn who_waits_at_a_terminal_is_told_how_far_it_is() {
     if !tshark::is_ready("script", "who_waits_at_a_terminal_is_told_how_far_it_is") {

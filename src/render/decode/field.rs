@@ -65,10 +65,12 @@ pub(super) enum Part {
     DnsName,
     /// The type of record that it asks for.
     DnsType,
+    /// What its records of a type say.
+    DnsData(u16),
 }
 
 /// Every field that headers have, by tshark's names.
-const HEADERS: [(&str, Kind, Part); 58] = [
+const HEADERS: [(&str, Kind, Part); 61] = [
     ("eth.dst", Kind::Ethernet, Part::Mac(0)),
     ("eth.src", Kind::Ethernet, Part::Mac(6)),
     ("eth.type", Kind::Ethernet, Part::EtherType(12)),
@@ -127,6 +129,9 @@ const HEADERS: [(&str, Kind, Part); 58] = [
     ("dns.count.answers", Kind::Dns, Part::U16(6)),
     ("dns.qry.name", Kind::Dns, Part::DnsName),
     ("dns.qry.type", Kind::Dns, Part::DnsType),
+    ("dns.a", Kind::Dns, Part::DnsData(1)),
+    ("dns.aaaa", Kind::Dns, Part::DnsData(28)),
+    ("dns.cname", Kind::Dns, Part::DnsData(5)),
 ];
 
 /// Fields of the capture, by tshark's names.

@@ -1,13 +1,13 @@
 //! A packet in a line: outermost first, tunnels with bars between.
 
 use super::clock::of_day;
+use super::dns::dns;
 use super::icmp::{icmp, icmpv6};
-use super::name::{Name, TCP_FLAGS, dns_response, dns_type, protocol};
-use super::text::label;
+use super::name::{Name, TCP_FLAGS, protocol};
 use super::tree::wireguard;
 use super::{Buffer, Shown, told};
 use crate::net::MacAddr;
-use crate::wire::{DnsHeader, Headers, Kind, Layer, Names};
+use crate::wire::{Headers, Kind, Layer};
 
 /// So many packets of a nest are shown; of a deeper one the first and the last.
 const MOST_PACKETS: usize = 4;
@@ -211,40 +211,6 @@ fn quoted(shown: &Shown<'_>, packet: &Headers<'_>, out: &mut Buffer) {
         Name::Protocol(protocol) => out.format(format_args!("{protocol}")),
     }
     out.byte(b'}');
-}
-
-/// What a DNS message asks, and how its answer went.
-pub(super) fn dns(bytes: &[u8], layer: Layer, out: &mut Buffer) {
-    let to = (layer.end as usize).min(bytes.len());
-    let message = bytes.get(layer.start as usize..to).unwrap_or_default();
-    let Some(header) = DnsHeader::read(message) else { return };
-    out.words(b"0x");
-    out.hex16(header.id);
-    if header.is_answer() {
-        out.byte(b' ');
-        match dns_response(header.flags & 15) {
-            Some(word) => out.str(word),
-            None => out.format(format_args!("response {}", header.flags & 15)),
-        }
-        let [_, answers, ..] = header.counts;
-        out.format(format_args!(" {answers} answer{}", if answers == 1 { "" } else { "s" }));
-    }
-    let mut name = Buffer::default();
-    let mut names = Names::new(message);
-    let kind = names.question(|part| {
-        if !name.is_empty() {
-            name.byte(b'.');
-        }
-        label(part, &mut name);
-    });
-    let Some(kind) = kind else { return };
-    out.byte(b' ');
-    match dns_type(kind) {
-        Some(word) => out.str(word),
-        None => out.format(format_args!("type {kind}")),
-    }
-    out.words(b"? ");
-    out.bytes(if name.is_empty() { b"." } else { name.text() });
 }
 
 fn arp(packet: &Headers<'_>, out: &mut Buffer) {

@@ -5,6 +5,7 @@
 mod buffer;
 mod clock;
 mod cursor;
+mod dns;
 mod field;
 mod flows;
 mod hex;

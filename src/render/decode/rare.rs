@@ -1,11 +1,10 @@
 //! The values of fields of every kind.
 
-use super::Buffer;
 use super::field::Part;
 use super::row::take;
-use super::text::label;
+use super::{Buffer, dns};
 use crate::net::MacAddr;
-use crate::wire::{Layer, Names};
+use crate::wire::Layer;
 
 /// Puts in the value that stands in a header; `None` where the header doesn't have it, or it was not captured.
 pub(super) fn rare(part: Part, bytes: &[u8], layer: Layer, out: &mut Buffer) -> Option<()> {
@@ -57,8 +56,9 @@ fn rarest(part: Part, bytes: &[u8], layer: Layer, out: &mut Buffer) -> Option<()
         }
         Part::ArpIpv4(which) => out.ipv4(take(bytes, arp(bytes, which)? + arp_link(bytes)?)?),
         Part::ArpMac(which) => out.mac(MacAddr(take(bytes, arp(bytes, which)?)?)),
-        Part::DnsName => return dns_names(message(layer, bytes), out),
-        Part::DnsType => return dns_types(message(layer, bytes), out),
+        Part::DnsName => return dns::names(dns::message(layer, bytes), out),
+        Part::DnsType => return dns::types(dns::message(layer, bytes), out),
+        Part::DnsData(kind) => return dns::data(dns::message(layer, bytes), kind, out),
         _ => return None,
     }
     Some(())
@@ -77,50 +77,4 @@ fn arp_link(bytes: &[u8]) -> Option<u8> {
 fn hex(number: u16, out: &mut Buffer) {
     out.words(b"0x");
     out.hex16(number);
-}
-
-/// The bytes from a layer on that are of its message.
-fn message(layer: Layer, bytes: &[u8]) -> &[u8] {
-    bytes.get(..layer.end.saturating_sub(layer.start) as usize).unwrap_or(bytes)
-}
-
-/// The names that a DNS message asks for.
-fn dns_names(message: &[u8], out: &mut Buffer) -> Option<()> {
-    let mut names = Names::new(message);
-    let mut count = 0;
-    loop {
-        let before = out.len();
-        if count > 0 {
-            out.byte(b',');
-        }
-        let start = out.len();
-        let question = names.question(|part| {
-            if out.len() > start {
-                out.byte(b'.');
-            }
-            label(part, out);
-        });
-        if question.is_none() {
-            out.cut(before);
-            return (count > 0).then_some(());
-        }
-        if out.len() == start {
-            out.words(b"<Root>");
-        }
-        count += 1;
-    }
-}
-
-/// The types of record that a DNS message asks for.
-fn dns_types(message: &[u8], out: &mut Buffer) -> Option<()> {
-    let mut names = Names::new(message);
-    let mut count = 0;
-    while let Some(kind) = names.question(|_| ()) {
-        if count > 0 {
-            out.byte(b',');
-        }
-        out.number(kind.into());
-        count += 1;
-    }
-    (count > 0).then_some(())
 }

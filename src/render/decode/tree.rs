@@ -3,8 +3,9 @@
 use etherparse::{TcpOptionElement, TcpOptionsIterator};
 
 use super::clock::Clock;
+use super::dns::dns;
 use super::icmp::{icmp, icmpv6};
-use super::line::{dns, flags};
+use super::line::flags;
 use super::{Buffer, Shown, told};
 use crate::net::{MacAddr, Protocol};
 use crate::render::{Charset, clean};
