@@ -20,10 +20,10 @@ use crate::lab::snapshot::Form;
 use crate::lab::traffic::{BACK, Datagrams, Received, Stream};
 
 /// What was captured, and what flowtrace makes of it.
-struct Case {
+pub(super) struct Case {
     folder: Folder,
-    files: Vec<PathBuf>,
-    truth: BTreeMap<(String, u64), Carries>,
+    pub(super) files: Vec<PathBuf>,
+    pub(super) truth: BTreeMap<(String, u64), Carries>,
 }
 
 /// A packet as `-o jsonl` tells it.
@@ -36,7 +36,7 @@ struct Record {
 }
 
 /// Builds the cluster, captures while `work` goes on, and gives what was captured.
-fn captured<T>(name: &str, work: impl Fn(&Lab) -> Result<T, String>) -> Option<(Case, T)> {
+pub(super) fn captured<T>(name: &str, work: impl Fn(&Lab) -> Result<T, String>) -> Option<(Case, T)> {
     captured_in(&two_nodes(name, FlannelBackend::Vxlan), work)
 }
 
@@ -101,13 +101,13 @@ fn warm_up(lab: &Lab, is_dual: bool) {
     }
 }
 
-fn datagrams<'a>(to: &str, server: &'a str, port: u16, tag: u32) -> Datagrams<'a> {
+pub(super) fn datagrams<'a>(to: &str, server: &'a str, port: u16, tag: u32) -> Datagrams<'a> {
     let to = to.parse().expect("an address");
     Datagrams { from: POD1, to, server, port, tag, count: 300, size: 128, pace: Duration::from_micros(200) }
 }
 
 impl Case {
-    fn run(&self, more: &[&str]) -> String {
+    pub(super) fn run(&self, more: &[&str]) -> String {
         let output =
             Command::new(env!("CARGO_BIN_EXE_flowtrace")).arg("correlate").args(&self.files).args(more).output();
         let output = output.expect("flowtrace runs");
@@ -207,14 +207,21 @@ fn record(line: &str) -> Record {
     }
 }
 
-/// Both directions of datagrams of which none is lost.
-fn all_arrive(case: &Case, tag: u32, count: usize) {
+/// Both directions of so many datagrams of which none is lost.
+pub(super) fn all_arrive(case: &Case, tag: u32, count: usize) {
+    assert_eq!(none_is_lost(case, tag), count);
+}
+
+/// Both directions of datagrams of which none is lost and each is answered; how many there are.
+pub(super) fn none_is_lost(case: &Case, tag: u32) -> usize {
     let records = case.records();
-    for tag in [tag, tag | BACK] {
+    let [there, back] = [tag, tag | BACK].map(|tag| {
         let lost = case.judge_datagrams(tag, &records);
         assert!(lost.is_empty(), "{lost:?}");
-        assert_eq!(case.frames(tag).len(), count);
-    }
+        case.frames(tag).len()
+    });
+    assert_eq!(there, back);
+    there
 }
 
 #[test]

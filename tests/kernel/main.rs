@@ -10,6 +10,7 @@ mod collected;
 mod conntrack;
 mod copies;
 mod correlate;
+mod correlate_icmp;
 mod frames;
 mod headers;
 mod ipset;
