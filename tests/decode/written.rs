@@ -90,6 +90,35 @@ fn what_the_file_calls_addresses_is_told() {
     }
 }
 
+#[test]
+fn what_a_file_and_a_snapshot_call_addresses_is_written_for_wireshark() {
+    let named = block(4, &[&[1, 0, 8, 0, 203, 0, 113, 7][..], b"web\0", &[0; 4]].concat());
+    let inner = ipv4(&tcp(b"", 40_000, 8080, 2), 6, A, [203, 0, 113, 7]);
+    let frame = enhanced(1_700_000_000_000_000_001, &flannel(&inner), &[]);
+    let bytes = [section("eth0"), named, frame.clone(), frame].concat();
+    let capture = file("names-written", "n1.pcapng", &bytes);
+    let called = |args: &[&str]| {
+        let out = written("names-written", "out.pcapng", &[args, &[&capture]].concat());
+        let records = super::records(&["-o", "jsonl", &out]).len();
+        let text = decode(&["-v", "-c", "1", &out]).out;
+        let told: Vec<String> =
+            text.lines().filter_map(|line| line.split("the file calls ").nth(1)).map(str::to_owned).collect();
+        (out, records, told)
+    };
+    let (_, records, told) = called(&[]);
+    assert_eq!((records, told), (2, vec!["203.0.113.7 web".to_owned()]));
+    let (out, records, told) = called(&["--demo"]);
+    let wanted =
+        ["192.0.2.11 node/n1", "192.0.2.12 node/n2", "10.244.1.2 default/pod1", "203.0.113.7 web"].map(str::to_owned);
+    assert_eq!((records, told), (2, wanted.to_vec()));
+    if is_ready("tshark", "what_a_file_and_a_snapshot_call_addresses_is_written_for_wireshark") {
+        let vxlan = ["-d", "udp.port==8472,vxlan", "-N", "n"];
+        let fields = [&vxlan[..], &["-T", "fields", "-e", "ip.src_host", "-e", "ip.dst_host"]].concat();
+        let text = tshark::tshark(out.as_ref(), &fields).unwrap();
+        assert_eq!(lines(&text), ["node/n1,default/pod1\tnode/n2,web"; 2]);
+    }
+}
+
 /// A section in which all numbers have their upper octet first, with one packet that went out.
 fn big_endian(packet: &[u8]) -> Vec<u8> {
     let turned = |mut block: Vec<u8>, words: &[usize]| {

@@ -9,9 +9,9 @@ const MOST: usize = 65_536;
 const LONGEST: usize = 255;
 
 /// Kinds of records; what has another kind is passed over.
-const END: u16 = 0;
-const IPV4: u16 = 1;
-const IPV6: u16 = 2;
+pub(super) const END: u16 = 0;
+pub(super) const IPV4: u16 = 1;
+pub(super) const IPV6: u16 = 2;
 
 /// Names of addresses.
 pub(in crate::capture) type Names = HashMap<IpAddr, Box<str>>;

@@ -1,11 +1,13 @@
 //! Writes the blocks of a pcapng file, little-endian.
 
 use std::io::{self, Write};
+use std::net::IpAddr;
 
+use super::names;
 use super::options::{CapturedOption, Options};
 use super::{
     BYTE_ORDER, ENHANCED_PACKET, EPB_FLAGS, IF_DESCRIPTION, IF_FILTER, IF_NAME, IF_TSRESOL, INTERFACE_DESCRIPTION,
-    INTERFACE_STATISTICS, OPT_COMMENT, OPT_ENDOFOPT, SECTION_HEADER,
+    INTERFACE_STATISTICS, NAME_RESOLUTION, OPT_COMMENT, OPT_ENDOFOPT, SECTION_HEADER,
 };
 use crate::capture::{Captured, Direction, Interface, Point, Reception, Statistics};
 
@@ -89,6 +91,12 @@ impl<W: Write> Writer<W> {
         self.digits.push(9);
         self.put(&point_description(point))?;
         Ok(place)
+    }
+
+    /// Says what an address is called. A reader that goes through the file once knows it from here on. Fails where writing
+    /// does.
+    pub fn name(&mut self, address: IpAddr, name: &str) -> io::Result<()> {
+        self.put(&name_resolution(address, name))
     }
 
     /// Writes a packet of another capture, with what that says of it and more comments. Fails where writing does.
@@ -197,6 +205,18 @@ fn point_description(point: &Point) -> Vec<u8> {
         body.option(IF_FILTER, &text);
     }
     body.block(INTERFACE_DESCRIPTION)
+}
+
+/// A record for the address, and one that ends the records.
+fn name_resolution(address: IpAddr, name: &str) -> Vec<u8> {
+    let (kind, octets) = match address {
+        IpAddr::V4(address) => (names::IPV4, address.octets().to_vec()),
+        IpAddr::V6(address) => (names::IPV6, address.octets().to_vec()),
+    };
+    let value = [&octets, name.as_bytes(), &[0]].concat();
+    let mut body = Body::default();
+    body.record(kind, &value).record(names::END, &[]);
+    body.block(NAME_RESOLUTION)
 }
 
 fn copied_packet(copy: &Copied<'_>, ticks: u64) -> Vec<u8> {
@@ -321,10 +341,15 @@ impl Body {
 
     /// An option. A text that is too long for one is cut.
     fn option(&mut self, code: u16, value: &[u8]) -> &mut Self {
+        self.has_options = true;
+        self.record(code, value)
+    }
+
+    /// A kind, a size and so many bytes, filled up to a word.
+    fn record(&mut self, kind: u16, value: &[u8]) -> &mut Self {
         let size = u16::try_from(value.len()).unwrap_or(u16::MAX);
         let value = value.get(..size.into()).unwrap_or(value);
-        self.has_options = true;
-        self.u16(code).u16(size).bytes(value)
+        self.u16(kind).u16(size).bytes(value)
     }
 
     fn time_option(&mut self, code: u16, ticks: u64) -> &mut Self {

@@ -1,12 +1,16 @@
 //! The packets themselves, as a pcapng file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 
 use super::plan::{Inside, innermost};
 use crate::capture::Point;
 use crate::capture::pcapng::{Copied, Options, Writer};
 use crate::render::decode::{Shown, comments};
 use crate::wire::LinkType;
+
+/// So many addresses are remembered that have their names in the file.
+const MOST_NAMED: usize = 65_536;
 
 /// Writes packets of captures into another one, a piece at a time.
 pub(super) struct Packets {
@@ -15,6 +19,8 @@ pub(super) struct Packets {
     annotate: bool,
     /// The interfaces described so far, by the point and what its packets begin with.
     interfaces: HashMap<(u32, LinkType), u32>,
+    /// Addresses whose names the file holds.
+    named: HashSet<IpAddr>,
     /// Packets of which the file can't hold when they were seen.
     timeless: u64,
     /// Packets of interfaces that are not described.
@@ -25,8 +31,16 @@ pub(super) struct Packets {
 
 impl Packets {
     pub(super) fn new(decapsulate: bool, annotate: bool) -> Self {
-        let writer = Writer::in_memory();
-        Self { writer, decapsulate, annotate, interfaces: HashMap::new(), timeless: 0, left_out: 0, waiting: 0 }
+        Self {
+            writer: Writer::in_memory(),
+            decapsulate,
+            annotate,
+            interfaces: HashMap::new(),
+            named: HashSet::new(),
+            timeless: 0,
+            left_out: 0,
+            waiting: 0,
+        }
     }
 
     /// A fragment waits for others; whether it is left out, because the whole packet will be written.
@@ -38,6 +52,14 @@ impl Packets {
     /// So many fragments are a whole packet.
     pub(super) fn is_whole(&mut self, fragments: usize) {
         self.waiting = self.waiting.saturating_sub(fragments as u64 - 1);
+    }
+
+    /// Says what an address is called, once.
+    pub(super) fn name(&mut self, address: IpAddr, name: &str) {
+        if self.named.len() < MOST_NAMED && self.named.insert(address) {
+            // Memory takes whatever is written.
+            let _ = self.writer.name(address, name);
+        }
     }
 
     /// Writes a packet, with what its capture says of it.

@@ -259,7 +259,13 @@ impl Pen<'_> {
         };
         match &mut self.form {
             Shape::Text { painter, out } => painter.packet(&shown, out),
-            Shape::Packets { packets, .. } => packets.packet(&shown, batch.options(place), batch.points()),
+            Shape::Packets { packets, .. } => {
+                for address in addresses(decoded) {
+                    let told = shown.told.and_then(|told| told.names.get(address));
+                    batch.name(address).or(told).into_iter().for_each(|name| packets.name(address, name));
+                }
+                packets.packet(&shown, batch.options(place), batch.points());
+            }
         }
     }
 }
@@ -281,8 +287,14 @@ fn way(batch: &Batch, place: usize) -> Option<Way> {
     }
 }
 
-/// What a pcapng file calls the packet's addresses, outside and inside.
+/// What a pcapng file calls the packet's addresses.
 fn names(batch: &Batch, decoded: &Decoded<'_>) -> Vec<String> {
+    let named = addresses(decoded).into_iter().filter_map(|address| Some((address, batch.name(address)?)));
+    named.map(|(address, name)| format!("the file calls {address} {name}")).collect()
+}
+
+/// The packet's addresses, outside and inside.
+fn addresses(decoded: &Decoded<'_>) -> Vec<IpAddr> {
     let mut addresses: Vec<IpAddr> = Vec::new();
     for packet in decoded.outermost().into_iter().chain(decoded.innermost()) {
         let ends = packet.source().into_iter().chain(packet.destination());
@@ -292,8 +304,7 @@ fn names(batch: &Batch, decoded: &Decoded<'_>) -> Vec<String> {
             }
         });
     }
-    let named = addresses.into_iter().filter_map(|address| Some((address, batch.name(address)?)));
-    named.map(|(address, name)| format!("the file calls {address} {name}")).collect()
+    addresses
 }
 
 /// What a pcapng file says of a packet beside its bytes.
