@@ -268,10 +268,24 @@ fn steps(path: &Path) -> impl Iterator<Item = &Step> {
     with_beside(&path.forward).into_iter().chain(made.into_iter().flat_map(with_beside))
 }
 
-/// A path with one of the ways of each packet that was sent beside it, and without those that may not have been sent.
+/// A path with one of the ways of each packet that was sent beside it or its answer, and without those that may not have
+/// been sent.
 fn variants(path: &Path) -> Vec<Path> {
+    let forward = choices(&path.forward);
+    let with = |forward: &Trace, reply: Option<Trace>| Path { forward: forward.clone(), reply, ..path.clone() };
+    match &path.reply {
+        None => forward.iter().map(|forward| with(forward, None)).collect(),
+        Some(reply) => {
+            let replies = choices(reply);
+            forward.iter().flat_map(|one| replies.iter().map(move |reply| with(one, Some(reply.clone())))).collect()
+        }
+    }
+}
+
+/// The same of one trace.
+fn choices(trace: &Trace) -> Vec<Trace> {
     let mut all = vec![Vec::new()];
-    for beside in &path.forward.beside {
+    for beside in &trace.beside {
         let one = |way: &BesideWay| Some(Beside { ways: vec![way.clone()], ..beside.clone() });
         let none = (!beside.certain).then_some(None);
         let choices: Vec<Option<Beside>> = beside.ways.iter().map(one).chain(none).collect();
@@ -281,8 +295,7 @@ fn variants(path: &Path) -> Vec<Path> {
         };
         all = all.iter().flat_map(with).take(64).collect();
     }
-    let with = |beside| Path { forward: Trace { beside, ..path.forward.clone() }, ..path.clone() };
-    all.into_iter().map(with).collect()
+    all.into_iter().map(|beside| Trace { beside, ..trace.clone() }).collect()
 }
 
 /// Whether a copy is answered with an error, which explain does not walk, or comes back by `lo`, while the kernel goes on with
