@@ -4,8 +4,9 @@ mod points;
 mod source;
 pub(super) mod stream;
 
+use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::capture::filter::{Filter, Settings};
 use crate::correlate::{DEPTH, Journey, Lanes, Learned, Outlook, Predictor, Survey, Window};
@@ -27,6 +28,7 @@ pub(super) fn correlate(typed: &Correlate) -> Result<Outcome, Error> {
     if typed.files.iter().filter(|path| path.as_path() == Path::new("-")).count() > 1 {
         return Err(Error::Usage("the standard input, `-`, is named twice".to_owned()));
     }
+    refuse_twice(&typed.files)?;
     filter(typed, &Ports::default())?;
     let model = Model::load(typed)?;
     let mut points = Points::new(&typed.files, &typed.at, model.snapshot.as_ref())?;
@@ -60,6 +62,17 @@ impl Model {
         let load = |path: Option<&Path>| path.map(|path| open::open(Some(path), false)).transpose();
         Ok(Self { snapshot: load(path)?, before: load(typed.before.as_deref())? })
     }
+}
+
+/// Every packet of a file that is given twice would seem to pass its point twice.
+fn refuse_twice(files: &[PathBuf]) -> Result<(), Error> {
+    let mut known = BTreeSet::new();
+    for file in files {
+        if std::fs::canonicalize(file).is_ok_and(|whole| whole.is_file() && !known.insert(whole)) {
+            return Err(Error::Usage(format!("{} is given twice", file.display())));
+        }
+    }
+    Ok(())
 }
 
 /// Which packets are asked for.

@@ -60,15 +60,17 @@ pub struct Ended {
     pub packets: u64,
     /// How many of them were lost: others like them had gone on.
     pub lost: u64,
-    /// How many of them at a time at which the next point was not capturing.
+    /// How many of them at a time at which the next point's capture has no packets yet, or none any more.
     pub outside: u64,
+    /// The point whose link address the last of those that were lost went to, where only that says that they were.
+    pub unreached: Option<PointId>,
 }
 
 impl Flow {
     /// How many packets were lost behind which point, as each packet's own [`End`] says.
     #[must_use]
-    pub fn losses(&self) -> Vec<(LaneId, u64)> {
-        self.ends.iter().filter(|ended| ended.lost > 0).map(|ended| (ended.lane, ended.lost)).collect()
+    pub fn losses(&self) -> Vec<Ended> {
+        self.ends.iter().filter(|ended| ended.lost > 0).copied().collect()
     }
 
     /// How many packets were last seen where others like them have gone on since: whether those before were lost too is
@@ -112,18 +114,20 @@ impl Flow {
                 None => self.missed.push((*point, 1)),
             }
         }
-        let (Some(first), Some(last)) = (journey.sights.first(), journey.sights.last()) else { return };
-        self.bytes += u64::from(first.length);
+        let Some(first) = journey.sights.first() else { return };
+        self.bytes += journey.bytes;
         self.first = self.first.min(first.time);
         self.last = self.last.max(first.time);
         let is_lost = u64::from(matches!(journey.end, End::Lost(_)));
         let outside = u64::from(matches!(journey.end, End::Outside(..)));
-        if let Some(ended) = self.ends.iter_mut().find(|ended| ended.lane == last.lane) {
+        if let Some(ended) = self.ends.iter_mut().find(|ended| ended.lane == journey.ended_in) {
             ended.packets += 1;
             ended.lost += is_lost;
             ended.outside += outside;
+            ended.unreached = journey.unreached.or(ended.unreached);
         } else if self.ends.len() < MOST_HOPS {
-            self.ends.push(Ended { lane: last.lane, packets: 1, lost: is_lost, outside });
+            let (lane, unreached) = (journey.ended_in, journey.unreached);
+            self.ends.push(Ended { lane, packets: 1, lost: is_lost, outside, unreached });
         }
     }
 }

@@ -30,6 +30,8 @@ pub struct Seen {
     pub flags: u8,
     /// Whether it is a later fragment.
     pub(super) is_part: bool,
+    /// Whether it is a fragment, or in a fragment of its tunnel's packet.
+    pub(super) in_pieces: bool,
     /// Whether it is one of those that were asked for.
     pub(super) is_wanted: bool,
 }
@@ -60,8 +62,14 @@ pub struct Journey<'a> {
     pub sights: &'a [Seen],
     /// Later fragments of the packet, wherever they were seen.
     pub parts: &'a [Seen],
+    /// Its length in bytes where it was first seen, with all its fragments there.
+    pub bytes: u64,
     /// How its path ends, as far as the captures show.
     pub end: End,
+    /// The lane in which it ends: that of its last sight, or of the last one of all of it.
+    pub ended_in: LaneId,
+    /// The point whose link address it went to when it was lost, where only that says so.
+    pub unreached: Option<PointId>,
     /// The number of the packet that carried the same data before.
     pub retransmission_of: Option<u64>,
     /// Points that others like it passed and that have not seen it, though it was seen behind them: the capture missed it
@@ -74,7 +82,8 @@ pub struct Journey<'a> {
 pub enum End {
     /// Nobody like it was seen behind this point: here it may have arrived.
     LastSeen(PointId),
-    /// Others went on from this point, and it did not.
+    /// Others went on from this point, and it did not; or fragments of it did not; or it was for a captured device that has
+    /// not seen it.
     Lost(PointId),
     /// Others went on from the first point to the second one, whose capture had not begun, or had ended.
     Outside(PointId, PointId),

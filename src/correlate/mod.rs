@@ -13,6 +13,7 @@
 //! | [`recognize()`] | makes a sight of a decoded packet |
 //! | [`survey`], [`clocks`], [`clock`] | the first pass, and what the clocks differ by |
 //! | [`onward`], [`order`] | which point comes next, and which comes first |
+//! | `owner` | whose link addresses are whose |
 //! | [`window`] | the second pass |
 //! | [`flow`], [`delay`] | what the packets of a flow have in common |
 //! | [`rewrite`] | what changed between two sights |
@@ -35,6 +36,7 @@ pub mod onward;
 mod open;
 pub mod order;
 pub mod outlook;
+mod owner;
 pub mod point;
 pub mod predict;
 pub mod recognize;

@@ -25,6 +25,19 @@ pub(super) struct Packet {
     pub parts: Vec<u64>,
 }
 
+impl Packet {
+    /// Whether another file of the same point holds the very record, as those of a ring do that was copied while it was
+    /// written.
+    pub fn has_record(&self, seen: &Seen) -> bool {
+        let is_it = |other: &Seen| {
+            (seen.lane, seen.ttl, seen.stamp) == (other.lane, other.ttl, other.stamp)
+                && seen.file != other.file
+                && (seen.id, seen.length, seen.is_part) == (other.id, other.length, other.is_part)
+        };
+        self.seen.iter().any(is_it)
+    }
+}
+
 /// The packets of one key, by the begin of their ranges, and those of the same in the order in which they came.
 #[derive(Debug)]
 enum Chain {

@@ -7,6 +7,7 @@ use super::identity::{Form, Identity};
 use super::lanes::{ByHash, LaneId, Lanes};
 use super::onward::{Onward, spread};
 use super::order::{Order, Timed};
+use super::owner::{Common, Owners};
 use super::sight::{NodeId, PointId, Sight};
 
 /// How many packets are kept at most. Where there are more, every second one goes.
@@ -57,6 +58,8 @@ pub struct Survey {
     /// Packets are kept whose identity has none of these bits.
     mask: u64,
     periods: Vec<Option<Period>>,
+    /// By point.
+    common: Vec<Common>,
 }
 
 /// What the second pass starts from.
@@ -67,6 +70,7 @@ pub struct Learned {
     pub(super) clocks: Clocks,
     pub(super) onward: Onward,
     pub(super) order: Order,
+    pub(super) owners: Owners,
     /// By point, by the reference's clock.
     pub(super) periods: Vec<Option<Period>>,
 }
@@ -76,19 +80,25 @@ impl Survey {
     pub fn add_point(&mut self, node: NodeId) -> PointId {
         self.nodes.push(node);
         self.periods.push(None);
+        self.common.push(Common::default());
         PointId(u16::try_from(self.nodes.len() - 1).unwrap_or(u16::MAX))
     }
 
     /// A packet at a point. Packets come in any order.
     pub fn add(&mut self, sight: &Sight) {
         self.extend_period(sight.lane.point, sight.time);
+        if let Some(common) = self.common.get_mut(sight.lane.point.index()) {
+            common.add(&sight.lane);
+        }
         let key = exact(&sight.identity);
         if !self.is_wanted(key) {
             return;
         }
         let lane = self.lanes.intern(&sight.lane);
         let samples = self.samples.entry(key).or_default();
-        if samples.len() < MOST_SIGHTS {
+        // Two files of a point may hold the same record.
+        let is_known = |known: &Sample| (known.lane, known.time, known.ttl) == (lane, sight.time, sight.ttl);
+        if samples.len() < MOST_SIGHTS && !samples.iter().any(is_known) {
             let is_weak = is_weak(sight.lane.protocol, sight.identity.id);
             samples.push(Sample { lane, time: sight.time, ttl: sight.ttl, is_weak });
         }
@@ -113,7 +123,7 @@ impl Survey {
     /// What all that tells.
     #[must_use]
     pub fn learn(self) -> Learned {
-        let Self { nodes, mut lanes, samples, periods, .. } = self;
+        let Self { nodes, mut lanes, samples, periods, common, .. } = self;
         let node_count = nodes.iter().map(|node| node.index() + 1).max().unwrap_or(0);
         let is_one = |samples: &Vec<Sample>| is_sure(samples) && is_connected(samples, &lanes, &nodes);
         let sure: Vec<Vec<Sample>> = samples.into_values().filter(is_one).collect();
@@ -127,7 +137,7 @@ impl Survey {
             samples
         };
         let mut packets: Vec<Vec<Sample>> = sure.into_iter().map(correct).collect();
-        let mut order = Order::default();
+        let mut order = Order::new(&nodes);
         for samples in &packets {
             order.learn(samples, &lanes);
         }
@@ -140,7 +150,8 @@ impl Survey {
             period.map(|period| Period { first: correct(period.first), last: correct(period.last) })
         });
         let periods = periods.collect();
-        Learned { nodes, lanes, clocks, onward, order, periods }
+        let owners = Owners::new(&nodes, common);
+        Learned { nodes, lanes, clocks, onward, order, owners, periods }
     }
 }
 
@@ -151,12 +162,12 @@ impl Learned {
     pub fn live(points: usize, orders: &[Vec<PointId>]) -> Self {
         let (nodes, lanes) = (vec![NodeId(0); points], Lanes::default());
         let clocks = Clocks::fit(1, std::iter::empty(), &lanes, &nodes);
-        let mut order = Order::default();
+        let mut order = Order::new(&nodes);
         for points in orders {
             order.assume(points);
         }
         let periods = vec![Some(Period { first: i64::MIN, last: i64::MAX }); points];
-        Self { nodes, lanes, clocks, onward: Onward::default(), order, periods }
+        Self { nodes, lanes, clocks, onward: Onward::default(), order, owners: Owners::default(), periods }
     }
 
     /// A moment of a point's clock, by the reference's.

@@ -10,7 +10,7 @@ use super::lanes::{ByHash, FlowId, LaneId, Lanes};
 use super::onward::{Onward, spread};
 use super::open::{Open, Packet, Slot};
 use super::segment::{is_one_burst, overlap};
-use super::sight::{PointId, Sight};
+use super::sight::{NodeId, PointId, Sight};
 use super::survey::Learned;
 
 /// How long after its first sight a packet is still waited for, in nanoseconds.
@@ -22,6 +22,8 @@ const MOST_USUAL: usize = 16;
 /// How long after another sight with the very same headers, `ip.id` included, a sight is still of that packet, in
 /// nanoseconds: a cooked capture has it once for each device.
 const AGAIN: i64 = 1_000_000;
+/// How long after each other packets that look the same are sent at once, in nanoseconds.
+const BURST: i64 = 1_000_000;
 /// How many segments are remembered for the sake of those that carry the same data again.
 const MOST_CARRIED: usize = 1 << 18;
 
@@ -52,6 +54,8 @@ pub struct Summary {
     pub flows: Flows,
     /// Where packets go on.
     pub onward: Onward,
+    /// The node of each point.
+    pub nodes: Vec<NodeId>,
     /// How many packets there were.
     pub packets: u64,
     /// How many of them were lost, as their ends say.
@@ -108,6 +112,7 @@ impl Window {
             ttl,
             flags: sight.flags,
             is_part: form == Form::Tail,
+            in_pieces: datagram.is_some(),
         };
         match form {
             Form::Segment(..) => self.segment(key, seen, datagram),
@@ -128,7 +133,8 @@ impl Window {
             self.close(slot, each);
         }
         let Self { learned, flows, count, lost, hurried, .. } = self;
-        Summary { lanes: learned.lanes, flows, onward: learned.onward, packets: count, lost, hurried }
+        let Learned { lanes, onward, nodes, .. } = learned;
+        Summary { lanes, flows, onward, nodes, packets: count, lost, hurried }
     }
 
     /// Hands on what is waited for no longer at a moment by the reference's clock, where no sight comes that would.
@@ -153,10 +159,14 @@ impl Window {
     fn whole(&mut self, key: u64, seen: Seen, datagram: Option<u64>) -> Slot {
         let mut found = std::mem::take(&mut self.found);
         self.open.alike(key, seen.range, &mut found);
-        let slot = self.likeliest(&found, &seen);
+        let known =
+            found.iter().copied().find(|slot| self.open.get(*slot).is_some_and(|packet| packet.has_record(&seen)));
+        let slot = if known.is_some() { None } else { self.likeliest(&found, &seen) };
         self.found = found;
         if let Some(slot) = slot {
             self.open.append(slot, seen);
+        }
+        if let Some(slot) = known.or(slot) {
             return slot;
         }
         // Its later fragments may have come first.
@@ -230,7 +240,18 @@ impl Window {
             let Some((time, Some(usual))) = usual else { return u64::MAX };
             seen.time.saturating_sub(time).saturating_sub(usual).unsigned_abs()
         };
-        [first, second].into_iter().chain(possible).min_by_key(|slot| off(*slot))
+        let all: Vec<Slot> = [first, second].into_iter().chain(possible).collect();
+        let due = all.iter().copied().min_by_key(|slot| off(*slot))?;
+        if off(due) != u64::MAX {
+            return Some(due);
+        }
+        // Nobody knows how long it takes: the first of those that were sent at once comes first.
+        let since = |slot: Slot| self.open.get(slot).map_or(0, |packet| packet.first);
+        let of_burst = all.windows(2).take_while(|pair| match pair {
+            [later, earlier] => since(*later).saturating_sub(since(*earlier)) < BURST,
+            _ => false,
+        });
+        all.get(of_burst.count()).copied()
     }
 
     /// A segment with data: a sight of every piece that it has in common with a frame seen elsewhere, and the first one of
@@ -247,6 +268,10 @@ impl Window {
             next += 1;
             let Some(packet) = self.open.get(slot) else { continue };
             let Some(place) = todo.iter().position(|range| overlap(*range, packet.range).is_some()) else { continue };
+            if packet.has_record(&seen) {
+                todo.swap_remove(place);
+                continue;
+            }
             if !takes(packet, &seen) {
                 continue;
             }
@@ -275,7 +300,9 @@ impl Window {
         let here = datagram.and_then(|datagram| self.open.parts.get(&datagram).copied());
         let slot = match here.or_else(|| self.open.parts.get(&key).copied()) {
             Some(slot) => {
-                self.open.append(slot, seen);
+                if !self.open.get(slot).is_some_and(|packet| packet.has_record(&seen)) {
+                    self.open.append(slot, seen);
+                }
                 slot
             }
             None => self.open.begin(key, seen, (0, 0), false),
@@ -339,28 +366,45 @@ impl Window {
         self.count += 1;
         let flow = self.flows.of(first.lane, lanes);
         let retransmission_of = if range.0 == range.1 { None } else { self.carried.again(flow, range.0, self.count) };
-        let end = self.end(last.lane, last.time);
+        let heir = self.heir(last);
+        let in_part = lost_in_part(sights, parts, &self.learned.lanes);
+        let end = in_part.map_or_else(|| self.end(last, heir), |whole| End::Lost(self.learned.lanes.point(whole.lane)));
+        let ended_in = in_part.unwrap_or(last).lane;
+        let unreached = heir.filter(|_| in_part.is_none() && matches!(end, End::Lost(_)));
         self.lost += u64::from(matches!(end, End::Lost(_)));
         missed.retain(|point| self.is_capturing(*point, first.time));
-        let journey = Journey { id: self.count, flow, sights, parts, end, retransmission_of, missed: &missed };
+        let missed = missed.as_slice();
+        let bytes = {
+            let at = self.learned.lanes.point(first.lane);
+            let here = parts.iter().filter(|part| self.learned.lanes.point(part.lane) == at);
+            u64::from(first.length) + here.map(|part| u64::from(part.length)).sum::<u64>()
+        };
+        let id = self.count;
+        let (sights, parts) = (&*sights, &*parts);
+        let journey = Journey { id, flow, sights, parts, bytes, end, ended_in, unreached, retransmission_of, missed };
         self.flows.add(&journey);
         each(&journey, &self.learned.lanes);
     }
 
-    /// How the path of a packet ends that was last seen in a lane.
-    fn end(&self, lane: LaneId, time: i64) -> End {
-        let point = self.learned.lanes.point(lane);
-        match self.learned.onward.next(self.learned.lanes.lead(lane)) {
+    /// How the path of a packet ends that was last seen so.
+    fn end(&self, last: &Seen, heir: Option<PointId>) -> End {
+        let (lane, lanes) = (last.lane, &self.learned.lanes);
+        let point = lanes.point(lane);
+        match self.learned.onward.next(lanes.lead(lane)).or(heir) {
             None => End::LastSeen(point),
-            Some(next) if self.is_capturing(next, time) => {
-                if self.learned.lanes.may_end(lane) {
-                    End::LastSeen(point)
-                } else {
-                    End::Lost(point)
-                }
-            }
-            Some(next) => End::Outside(point, next),
+            Some(next) if !self.is_capturing(next, last.time) => End::Outside(point, next),
+            Some(_) if lanes.may_end(lane) => End::LastSeen(point),
+            Some(_) => End::Lost(point),
         }
+    }
+
+    /// The point that a packet was for by its link address, where no other was seen to go on.
+    fn heir(&self, last: &Seen) -> Option<PointId> {
+        let Learned { lanes, onward, owners, .. } = &self.learned;
+        if onward.next(lanes.lead(last.lane)).is_some() {
+            return None;
+        }
+        owners.heir(lanes.get(last.lane)?)
     }
 
     /// Whether a point's capture had begun and not ended, as far as its packets tell.
@@ -380,6 +424,31 @@ fn takes(packet: &Packet, seen: &Seen) -> bool {
     };
     packet.seen.iter().filter(|other| !other.is_part).all(fits)
 }
+
+/// The sight behind which fragments were lost: the next one has fewer bytes of the packet, in fragments too, and no tunnel
+/// was put on or taken off in between. What passes a point twice is not looked at: whose its fragments are is not known.
+fn lost_in_part<'s>(sights: &'s [Seen], parts: &[Seen], lanes: &Lanes) -> Option<&'s Seen> {
+    if !sights.iter().any(|seen| seen.in_pieces) {
+        return None;
+    }
+    let point = |seen: &Seen| lanes.point(seen.lane);
+    let is_once = |at: PointId| sights.iter().filter(|seen| point(seen) == at).count() == 1;
+    let is_outer = |seen: &Seen| lanes.get(seen.lane).is_some_and(|lane| lane.tunnel.is_some());
+    let bytes = |at: PointId| -> u32 {
+        let here = sights.iter().chain(parts).filter(|seen| point(seen) == at);
+        here.map(|seen| seen.length.saturating_sub(FRAGMENT_HEADERS)).fold(0, u32::saturating_add)
+    };
+    sights.windows(2).find_map(|pair| {
+        let [one, other] = pair else { return None };
+        let is_comparable = one.in_pieces && other.in_pieces && is_outer(one) == is_outer(other);
+        let (at, next) = (point(one), point(other));
+        let is_less = || bytes(next).saturating_add(FRAGMENT_HEADERS) < bytes(at);
+        (is_comparable && is_once(at) && is_once(next) && is_less()).then_some(one)
+    })
+}
+
+/// About how many bytes of a fragment are headers: where a packet is cut anew, their number is another one.
+const FRAGMENT_HEADERS: u32 = 20;
 
 /// What was seen of a packet as a whole, and its later fragments. Where only those were seen, they stand for it.
 fn whole_and_parts(seen: &mut [Seen]) -> (&mut [Seen], &mut [Seen]) {

@@ -4,6 +4,7 @@
 mod captured;
 mod ends;
 mod frame;
+mod losses;
 mod random;
 #[path = "../sample/schema.rs"]
 mod schema;

@@ -93,10 +93,15 @@ fn told(sights: &[Sight], width: i64) -> (BTreeSet<u64>, u64, usize) {
     let mut sorted: Vec<&Sight> = sights.iter().collect();
     sorted.sort_by_key(|sight| learned.correct(sight.lane.point, sight.time));
     let (mut met, mut records) = (BTreeSet::new(), 0);
-    let mut each = |journey: &Journey<'_>, _: &Lanes| {
+    let mut each = |journey: &Journey<'_>, lanes: &Lanes| {
         records += 1;
         assert!(!journey.sights.is_empty());
-        assert!(journey.sights.is_sorted_by_key(|seen| seen.time), "in the order of their times");
+        let node = |seen: &Seen| lanes.point(seen.lane).0 / 2;
+        // Two nodes' clocks are not known that well.
+        let is_in_order = |one: &Seen, other: &Seen| {
+            one.time <= other.time || node(one) != node(other) && one.time - other.time <= 100_000
+        };
+        assert!(journey.sights.is_sorted_by(is_in_order), "in the order of their times");
         met.extend(journey.sights.iter().chain(journey.parts).map(|seen: &Seen| seen.number));
     };
     for sight in sorted {

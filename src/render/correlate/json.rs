@@ -170,7 +170,7 @@ impl<'a> FlowJson<'a> {
         let lanes = &view.summary.lanes;
         let lane: &Lane = lanes.get(flow.lane)?;
         let point = |lane: LaneId| view.point(lanes.point(lane).index());
-        let losses = flow.losses();
+        let losses: Vec<(LaneId, u64)> = flow.losses().iter().map(|ended| (ended.lane, ended.lost)).collect();
         let count = |(at, packets): &(LaneId, u64)| CountJson { point: point(*at), packets: *packets };
         let silent = view.silent(flow);
         let by_model =

@@ -62,8 +62,16 @@ impl JourneyText {
         }
         let lost = symbol(self.style, "✗", "x");
         match journey.end {
-            End::Lost(point) => self.line(&format!("  {lost} lost after {}", self.point(point))),
-            End::Outside(_, next) => self.line(&format!("    {} was not capturing then", self.point(next))),
+            End::Lost(point) => {
+                self.line(&format!("  {lost} lost after {}", self.point(point)));
+                if let Some(point) = journey.unreached {
+                    self.line(&format!(
+                        "    it went to the link address of {}, which has not seen it",
+                        self.point(point)
+                    ));
+                }
+            }
+            End::Outside(_, next) => self.line(&format!("    the capture at {} has no packets then", self.point(next))),
             End::LastSeen(_) => {}
         }
         &self.text

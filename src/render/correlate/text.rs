@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use owo_colors::OwoColorize as _;
 
-use crate::correlate::{self, Change, Doubt, Flow, Hop, LaneId, Told, changes};
+use crate::correlate::{self, Change, Doubt, Ended, Flow, Hop, LaneId, NodeId, PointId, Told, changes};
 use crate::evidence::Evidence;
 
 use super::super::escape::{Charset, clean};
@@ -72,7 +72,7 @@ impl Page<'_, '_> {
             let place = crate::correlate::NodeId(place);
             let ahead = view.clocks.ahead(place, first.unwrap_or(0));
             let text = match view.clocks.clocks.get(place.index()).copied().flatten() {
-                None => format!("clock of {node}: not known, it has no packet in common with the others"),
+                None => format!("clock of {node}: not known, no packet is surely one that others have seen, too"),
                 Some(clock) => {
                     let way = if ahead < 0 { "behind" } else { "ahead of" };
                     let by = duration(ahead.saturating_abs());
@@ -98,7 +98,8 @@ impl Page<'_, '_> {
                 format!("{sign} {}, half of the shortest round trip", duration(by.round() as i64))
             }
             Doubt::Behind | Doubt::Ahead => {
-                "at most: packets went one way only, and how long they were under way is not known".to_owned()
+                "at most: packets went one way only, and how long they were under way is told above the least (+)"
+                    .to_owned()
             }
             Doubt::Uneven(by) => {
                 format!(
@@ -106,7 +107,11 @@ impl Page<'_, '_> {
                     duration((2.0 * by).round() as i64)
                 )
             }
-            Doubt::Unordered => "not to be relied on: nothing says which node packets came to first".to_owned(),
+            Doubt::Unordered => {
+                "not to be relied on: nothing says which node packets came to first, and how long they were \
+                                 under way is told above the least (+)"
+                    .to_owned()
+            }
         }
     }
 
@@ -137,7 +142,7 @@ impl Page<'_, '_> {
         let mut text = format!("{}: {}, {} bytes", flow_name(lane), counted(flow.packets, "packet"), flow.bytes);
         let losses = flow.losses();
         let silent: u64 = view.silent(flow).iter().map(|(_, packets)| packets).sum();
-        let lost: u64 = losses.iter().map(|(_, packets)| packets).sum::<u64>() + silent;
+        let lost: u64 = losses.iter().map(|ended| ended.lost).sum::<u64>() + silent;
         if lost > 0 {
             let _ = write!(text, ", {lost} lost");
         }
@@ -159,8 +164,8 @@ impl Page<'_, '_> {
             self.hop(hop)?;
             self.losses(&losses, hop.to, &mut told)?;
         }
-        for (lane, _) in &losses {
-            self.losses(&losses, *lane, &mut told)?;
+        for ended in &losses {
+            self.losses(&losses, ended.lane, &mut told)?;
         }
         self.ends(flow)?;
         self.predicted(flow)
@@ -234,25 +239,36 @@ impl Page<'_, '_> {
     }
 
     /// What was lost behind a lane, once.
-    fn losses(&mut self, losses: &[(LaneId, u64)], lane: LaneId, told: &mut Vec<LaneId>) -> io::Result<()> {
-        let lost = losses.iter().find(|(at, _)| *at == lane && !told.contains(at));
-        let Some((_, packets)) = lost else { return Ok(()) };
+    fn losses(&mut self, losses: &[Ended], lane: LaneId, told: &mut Vec<LaneId>) -> io::Result<()> {
+        let ended = losses.iter().find(|ended| ended.lane == lane && !told.contains(&lane));
+        let Some(Ended { lost: packets, unreached, .. }) = ended else { return Ok(()) };
         told.push(lane);
         let point = self.view.point(self.view.summary.lanes.point(lane).index());
         let symbol = self.symbol("✗", "x");
         let text = clean(&format!("  {symbol} {packets} lost after {point}"), self.style.charset);
-        if self.style.color { writeln!(self.out, "{}", text.red()) } else { writeln!(self.out, "{text}") }
+        if self.style.color { writeln!(self.out, "{}", text.red()) } else { writeln!(self.out, "{text}") }?;
+        match unreached {
+            Some(point) => {
+                let point = self.view.point(point.index());
+                self.line(&format!("      they went to the link address of {point}, which has not seen them"))
+            }
+            None => Ok(()),
+        }
     }
 
     fn hop(&mut self, hop: &Hop) -> io::Result<()> {
         let lanes = &self.view.summary.lanes;
         let point = self.view.point(lanes.point(hop.to).index());
         let delays = &hop.delays;
-        let percentiles = if delays.count() == 1 {
-            duration(delays.least())
-        } else {
-            let at = |percent| duration(delays.percentile(percent));
-            format!("p50 {}, p90 {}, p99 {}, most {}", at(50), at(90), at(99), duration(delays.most()))
+        let is_timed = self.is_timed(lanes.point(hop.from), lanes.point(hop.to));
+        let percentiles = match (delays.count(), is_timed) {
+            (1, true) => duration(delays.least()),
+            (1, false) => "how long is not known".to_owned(),
+            _ => {
+                let sign = if is_timed { "" } else { "+" };
+                let at = |percent| format!("{sign}{}", duration(delays.percentile(percent)));
+                format!("p50 {}, p90 {}, p99 {}, most {sign}{}", at(50), at(90), at(99), duration(delays.most()))
+            }
         };
         let reordered = if hop.reordered > 0 { format!(", {} reordered", hop.reordered) } else { String::new() };
         let arrow = self.symbol("→", ">");
@@ -262,6 +278,16 @@ impl Page<'_, '_> {
             self.change(&change)?;
         }
         Ok(())
+    }
+
+    /// Whether how long packets are under way between two points is known: by one clock, or by two of which both ways tell.
+    fn is_timed(&self, from: PointId, to: PointId) -> bool {
+        let node = |point: PointId| self.view.summary.nodes.get(point.index());
+        let is_known = |node: &NodeId| {
+            let clock = self.view.clocks.clocks.get(node.index()).copied().flatten();
+            clock.is_some_and(|clock| matches!(clock.line.doubt, Doubt::Within(_) | Doubt::Uneven(_)))
+        };
+        node(from) == node(to) || [node(from), node(to)].into_iter().flatten().all(is_known)
     }
 
     fn change(&mut self, change: &Change) -> io::Result<()> {
@@ -275,7 +301,7 @@ impl Page<'_, '_> {
         for ended in flow.ends.iter().filter(|ended| ended.outside > 0) {
             let point = view.point(view.summary.lanes.point(ended.lane).index());
             let packets = counted(ended.outside, "packet");
-            self.line(&format!("    {packets} last seen at {point}, when the next point was not capturing"))?;
+            self.line(&format!("    {packets} last seen at {point}, while the next point's capture has no packets"))?;
         }
         for (lane, packets) in view.early(flow) {
             let point = view.point(view.summary.lanes.point(lane).index());

@@ -1,0 +1,174 @@
+//! Losses where only little tells of them: packets that go one way, in fragments, or to a device that has not seen them; and
+//! packets that are no losses though files hold them twice.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::frame::Frame;
+use super::{Folder, correlate, paths};
+
+const START: i64 = 1_700_000_000_000_000_000;
+const TUNNEL: ([u8; 4], [u8; 4]) = ([192, 0, 2, 11], [192, 0, 2, 12]);
+
+fn datagram(number: u16) -> Frame {
+    Frame { ttl: 63, ..Frame::datagram([10, 244, 1, 2], [10, 244, 2, 3], (40_000, 53), number + 1) }
+}
+
+/// Where each lost packet was lost, by its number from 1.
+fn lost(files: &[PathBuf]) -> Vec<(u64, String)> {
+    let run = correlate(&paths(files), &["-o", "jsonl"]);
+    let records = run.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lost = records.filter_map(|record| Some((record["id"].as_u64()?, record["lost_after"].as_str()?.to_owned())));
+    let lost: Vec<(u64, String)> = lost.collect();
+    assert_eq!(run.code, i32::from(!lost.is_empty()), "{}", run.err);
+    lost
+}
+
+#[test]
+fn packets_that_go_one_way_are_no_losses_whatever_they_take() {
+    for (jitter, ahead) in [(0, 0), (1, 0), (97, 5_000_000), (30_000, 0), (100_000, 5_000_000)] {
+        let (mut near, mut far) = (Vec::new(), Vec::new());
+        for number in 0..200_u16 {
+            let time = START + i64::from(number) * 1_000_000;
+            let frame = datagram(number).in_vxlan(TUNNEL);
+            near.push((time, frame.clone()));
+            if number != 20 && number != 150 {
+                let takes = 200_000 + i64::from(number) * 7919 % (jitter + 1);
+                far.push((time + takes + ahead, frame));
+            }
+        }
+        let folder = Folder::new();
+        let files = [folder.capture("n1.eth0.pcap", &near), folder.capture("n2.eth0.pcap", &far)];
+        let wanted = [21, 151].map(|id| (id, "n1/eth0".to_owned()));
+        assert_eq!(lost(&files), wanted, "jitter {jitter} ns, {ahead} ns ahead");
+        let text = correlate(&paths(&files), &[]).out;
+        assert!(text.contains("nothing says which node packets came to") && text.contains("p50 +"), "{text}");
+    }
+}
+
+/// Cuts the IP packet in a frame into fragments of so many bytes each.
+fn pieces(frame: &[u8], size: usize) -> Vec<Vec<u8>> {
+    let (head, body) = (&frame[..34], &frame[34..]);
+    let count = body.len().div_ceil(size);
+    let cut = |(place, piece): (usize, &[u8])| {
+        let mut piece = [head, piece].concat();
+        let length = u16::try_from(piece.len() - 14).unwrap();
+        let offset = u16::try_from(place * size / 8).unwrap() | if place + 1 < count { 0x2000 } else { 0 };
+        piece[16..18].copy_from_slice(&length.to_be_bytes());
+        piece[20..22].copy_from_slice(&offset.to_be_bytes());
+        piece
+    };
+    body.chunks(size).enumerate().map(cut).collect()
+}
+
+#[test]
+fn a_lost_fragment_is_a_loss_of_its_packet() {
+    for lacks in 0..3 {
+        let (mut near, mut far) = (Vec::new(), Vec::new());
+        for number in 0..30_u16 {
+            let time = START + i64::from(number) * 1_000_000;
+            let frame = Frame { payload: vec![number.to_be_bytes()[1]; 3500], ..datagram(number) };
+            for (place, piece) in pieces(&frame.bytes(), 1400).into_iter().enumerate() {
+                let time = time + i64::try_from(place).unwrap() * 1_000;
+                near.push((time, piece.clone()));
+                if number != 12 || place != lacks {
+                    far.push((time + 20_000, piece));
+                }
+            }
+        }
+        let folder = Folder::new();
+        let files = [folder.capture("n1.cni0.pcap", &near), folder.capture("n1.eth0.pcap", &far)];
+        assert_eq!(lost(&files), [(13, "n1/cni0".to_owned())], "fragment {lacks}");
+        let text = correlate(&paths(&files), &[]).out;
+        assert!(text.contains("30 packets, 107040 bytes, 1 lost"), "{text}");
+        assert!(text.contains("✗ 1 lost after n1/cni0"), "{text}");
+    }
+}
+
+#[test]
+fn a_lost_fragment_of_a_tunnels_packet_is_placed_where_it_was_lost() {
+    let mut points: [Vec<(i64, Vec<u8>)>; 4] = Default::default();
+    for number in 0..30_u16 {
+        let time = START + i64::from(number) * 1_000_000;
+        let inner = Frame { payload: vec![number.to_be_bytes()[1]; 1400], ..datagram(number) };
+        points[0].push((time, inner.bytes()));
+        let is_lossy = number == 5 || number == 9;
+        for (place, piece) in pieces(&inner.in_vxlan(TUNNEL), 1000).into_iter().enumerate() {
+            points[1].push((time + 10_000, piece.clone()));
+            if !is_lossy || place == 0 {
+                points[2].push((time + 210_000, piece));
+            }
+        }
+        if !is_lossy {
+            points[3].push((time + 230_000, inner.bytes()));
+        }
+    }
+    let folder = Folder::new();
+    let names = ["n1.flannel.1.pcap", "n1.eth0.pcap", "n2.eth0.pcap", "n2.flannel.1.pcap"];
+    let files: Vec<PathBuf> = names.iter().zip(&points).map(|(name, frames)| folder.capture(name, frames)).collect();
+    assert_eq!(lost(&files), [6, 10].map(|id| (id, "n1/eth0".to_owned())));
+}
+
+#[test]
+fn what_a_captured_device_has_not_seen_is_lost_on_the_way_to_it() {
+    let frame = |from: u8, to: u8, number: u16| {
+        let tunnel = ([192, 0, 2, from], [192, 0, 2, to]);
+        datagram(number).in_vxlan(tunnel)
+    };
+    let near: Vec<(i64, Vec<u8>)> =
+        (0..5).map(|number| (START + i64::from(number) * 50_000_000, frame(11, 12, number))).collect();
+    // The other node talks with two more before, in the meantime and behind.
+    let far = |to: i64| -> Vec<(i64, Vec<u8>)> {
+        let times =
+            (0..60).map(|number| (START - 100_000_000 + number * 10_000_000, number)).filter(|(time, _)| *time < to);
+        times
+            .map(|(time, number)| (time, if number % 2 == 0 { frame(13, 12, 900) } else { frame(12, 14, 901) }))
+            .collect()
+    };
+    let folder = Folder::new();
+    let near = folder.capture("n1.eth0.pcap", &near);
+    let files = [near.clone(), folder.capture("n2.eth0.pcap", &far(i64::MAX))];
+    let all: Vec<(u64, String)> = lost(&files);
+    assert_eq!(all.iter().map(|(_, point)| point.as_str()).collect::<Vec<_>>(), ["n1/eth0"; 5]);
+    let text = correlate(&paths(&files), &[]).out;
+    assert!(text.contains("they went to the link address of n2/eth0, which has not seen them"), "{text}");
+    let text = correlate(&paths(&files), &["-v"]).out;
+    assert!(text.contains("it went to the link address of n2/eth0, which has not seen it"), "{text}");
+    // Of the time behind its last packet nothing is known.
+    let files = [near, folder.capture("n2.eth0.pcap", &far(START + 60_000_000))];
+    assert_eq!(lost(&files).len(), 2);
+    let text = correlate(&paths(&files), &[]).out;
+    assert!(text.contains("3 packets last seen at n1/eth0, while the next point's capture has no packets"), "{text}");
+}
+
+#[test]
+fn a_record_that_two_files_hold_is_one_packet() {
+    let all: Vec<(i64, Vec<u8>)> =
+        (0..60_u16).map(|number| (START + i64::from(number) * 1_000_000, datagram(number).in_vxlan(TUNNEL))).collect();
+    let folder = Folder::new();
+    let files = [folder.capture("n1.eth0.pcap", &all[..40]), folder.capture("n1.eth0.pcap1", &all[30..])];
+    let run = correlate(&paths(&files), &["--at", &format!("{}=n1/eth0", files[1].display())]);
+    assert_eq!(run.code, 0, "{} {}", run.out, run.err);
+    assert!(run.out.contains("60 packets of 1 flow, 1 point, 1 node: 0 lost"), "{}", run.out);
+    let twice = [files[0].clone(), folder.0.join("./n1.eth0.pcap")];
+    let run = correlate(&paths(&twice), &[]);
+    assert!(run.code == 2 && run.err.contains("is given twice"), "{}", run.err);
+}
+
+#[test]
+fn packets_that_look_the_same_come_out_in_the_order_in_which_they_went_in() {
+    let (mut near, mut far) = (Vec::new(), Vec::new());
+    for burst in 0..50 {
+        for place in 0..4 {
+            let time = START + burst * 10_000_000 + place * 5_000;
+            let frame = Frame { id: 0, payload: b"the same".to_vec(), ..datagram(0) };
+            near.push((time, frame.bytes()));
+            far.push((time + 20_000, Frame { ttl: 62, ..frame }.bytes()));
+        }
+    }
+    let folder = Folder::new();
+    let files = [folder.capture("n1.cni0.pcap", &near), folder.capture("n1.eth0.pcap", &far)];
+    let text = correlate(&paths(&files), &[]).out;
+    assert!(text.contains("200  p50 20.") && !text.contains("reordered") && !text.contains("lost after"), "{text}");
+}
