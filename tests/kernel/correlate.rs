@@ -235,6 +235,25 @@ fn plain_packets_between_nodes_are_found_at_every_point() {
     all_arrive(&case, 1, 300);
 }
 
+/// Captures of the two uplinks alone, of packets that nobody answers: nothing but the clocks says which node they came to first.
+#[test]
+fn packets_that_go_one_way_are_not_lost_between_the_uplinks() {
+    let send = |lab: &Lab| {
+        let mute = "table ip mute { chain out { type filter hook output priority 0; udp sport 7000 drop; }; }";
+        lab.netns("default/pod2").enter(|| must("nft", &["-f", "-"], mute))?;
+        datagrams("10.244.2.2:7000", "default/pod2", 7000, 0x75).send(lab)
+    };
+    let Some((mut case, received)) = captured("one-way", send) else { return };
+    assert_eq!((received.there.len(), received.back.len()), (300, 0));
+    case.files.retain(|file| ["n1.eth0.pcap", "n2.eth0.pcap"].iter().any(|name| file.ends_with(name)));
+    let is_of = |(file, _): &(String, u64)| case.files.iter().any(|known| known.display().to_string() == *file);
+    case.truth.retain(|frame, carries| is_of(frame) && carries.tag == 0x75);
+    let records: Vec<Record> =
+        case.run(&["-o", "jsonl", "--flow", "vxlan and udp port 7000"]).lines().map(record).collect();
+    let lost = case.judge_datagrams(0x75, &records);
+    assert!(lost.is_empty(), "{lost:?}");
+}
+
 #[test]
 fn packets_to_a_service_are_found_through_dnat() {
     let send = |lab: &Lab| datagrams("10.96.0.10:53", "kube-system/coredns", 53, 2).send(lab);
