@@ -261,7 +261,7 @@ pub(super) struct Correlate {
     #[arg(long, value_name = "FILE=NODE/DEVICE", allow_hyphen_values = true)]
     pub(super) at: Vec<String>,
     /// Only packets of which some point shows one that passes, as it is or inside its tunnels: "host 10.244.1.2 and tcp"
-    #[arg(long, value_name = "FILTER")]
+    #[arg(long, value_name = "FILTER", allow_hyphen_values = true)]
     pub(super) flow: Option<String>,
     /// A further UDP port of VXLAN, beside 8472, 4789 and those of the snapshot's devices
     #[arg(long, value_name = "PORT", value_delimiter = ',')]

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::capture::filter::{Filter, Settings};
+use crate::capture::filter::Filter;
 use crate::correlate::{DEPTH, Journey, Lanes, Learned, Outlook, Predictor, Survey, Window};
 use crate::error::Error;
 use crate::render::{self, Correlation, Forecast, Foreseen, Style};
@@ -77,10 +77,7 @@ fn refuse_twice(files: &[PathBuf]) -> Result<(), Error> {
 
 /// Which packets are asked for.
 fn filter(typed: &Correlate, ports: &Ports) -> Result<Option<Filter>, Error> {
-    let Some(text) = &typed.flow else { return Ok(None) };
-    let settings = Settings { vxlan_ports: &ports.vxlan, ..Settings::default() };
-    let filter = Filter::parse_with(text, &settings);
-    filter.map(Some).map_err(|refusal| Error::Usage(format!("--flow: {refusal}\n{}", refusal.marked(text))))
+    typed.flow.as_ref().map(|text| super::filter::parse("--flow", text, &ports.vxlan)).transpose()
 }
 
 /// The ports by which tunnels are known: the usual ones, those of the snapshot's devices, and those that were typed.

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::capture::filter::{Filter, Settings};
+use crate::capture::filter::Filter;
 use crate::capture::reader::Reader;
 use crate::capture::several::Several;
 use crate::error::Error;
@@ -20,7 +20,7 @@ use crate::render::decode::{Columns, Extra, FlowView, RecordStyle, View};
 use crate::snapshot::Snapshot;
 
 use super::args::{Decode, DecodeFormat};
-use super::{Outcome, exit, open, output, ports};
+use super::{Outcome, exit, filter, open, output, ports};
 use legs::Points;
 use plan::{Form, Plan};
 use sink::Target;
@@ -98,10 +98,7 @@ fn plan<'s>(typed: &Decode, format: DecodeFormat, snapshot: Option<&'s Snapshot>
             .collect(),
     };
     let filter = |option: &str, text: &Option<String>| -> Result<Option<Filter>, Error> {
-        let Some(text) = text else { return Ok(None) };
-        let settings = Settings { vxlan_ports: &tunnels.vxlan, ..Settings::default() };
-        let filter = Filter::parse_with(text, &settings);
-        filter.map(Some).map_err(|refusal| Error::Usage(format!("{option}: {refusal}\n{}", refusal.marked(text))))
+        text.as_ref().map(|text| filter::parse(option, text, &tunnels.vxlan)).transpose()
     };
     let extra =
         Extra { bytes: typed.bytes, told: snapshot.is_some(), checksums: typed.checksums, fragments: typed.reassemble };

@@ -11,6 +11,7 @@ mod decode;
 mod demo;
 mod exit;
 mod explain;
+mod filter;
 mod headers;
 mod kubectl;
 mod manual;

@@ -50,6 +50,8 @@ impl Time {
 pub struct LinkType(pub u16);
 
 impl LinkType {
+    /// That of packets whose interface no capture describes: no list has this number.
+    pub const UNKNOWN: Self = Self(u16::MAX);
     /// BSD loopback: four bytes of address family in the byte order of the machine that captured.
     pub const NULL: Self = Self(0);
     /// Ethernet.

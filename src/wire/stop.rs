@@ -67,6 +67,7 @@ impl fmt::Display for Reason {
             Self::Version(kind, version) => write!(f, "{} has no version {version}", kind.name()),
             Self::NoVni => f.write_str("vxlan without the flag that makes its VNI valid"),
             Self::Link(link_type) if link_type.is_wireless() => f.write_str("802.11 frames are not supported"),
+            Self::Link(LinkType::UNKNOWN) => f.write_str("the link type is not known"),
             Self::Link(link_type) => write!(f, "link type {link_type} is not supported"),
             Self::EtherType(number) => write!(f, "ethernet type {number:#06x} is not decoded"),
             Self::PppProtocol(number) => write!(f, "ppp protocol {number:#06x} is not decoded"),

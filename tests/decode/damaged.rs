@@ -89,7 +89,7 @@ fn an_interface_that_nobody_described_is_told() {
     let head = [0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255];
     let bytes = [block(0x0a0d_0d0a, &head), enhanced(1, &packets()[0], &[])].concat();
     let run = decode_input(&["-"], &bytes);
-    assert!(run.out.ends_with("! byte 0: link type 65535 is not supported\n"), "{}", run.out);
+    assert!(run.out.ends_with("! byte 0: the link type is not known\n"), "{}", run.out);
     assert!(run.err.contains("interface 0, which is not described"), "{}", run.err);
 }
 

@@ -327,6 +327,38 @@ fn answer() -> Vec<u8> {
 }
 
 #[test]
+fn tags_and_vnis_are_told_as_tshark_tells_them() {
+    let inner = built::ipv4(&built::udp(b"x", 1, 2), 17, built::A, built::B);
+    let ethernet = built::ethernet(&inner);
+    let tagged = [&ethernet[..12], &[0x88, 0xa8, 0, 100, 0x81, 0, 0x60, 5], &ethernet[12..]].concat();
+    let geneve = built::udp(&[&[0, 0, 0x65, 0x58, 0, 1, 2, 0][..], &ethernet].concat(), 9, 6081);
+    let outer = built::ethernet(&built::ipv4(&geneve, 17, built::NODE_A, built::NODE_B));
+    let capture = file("tags", "a.pcap", &pcap(&[tagged, outer]));
+    let fields = "vlan.id,ieee8021ad.id,geneve.vni";
+    let run = decode(&["--fields", fields, &capture]);
+    assert_eq!(run.out, "5\t100\t\n\t\t0x000102\n");
+    if tshark::is_ready("tshark", "tags_and_vnis_are_told_as_tshark_tells_them") {
+        let words: Vec<&str> =
+            ["-T", "fields"].into_iter().chain(fields.split(',').flat_map(|field| ["-e", field])).collect();
+        assert_eq!(tshark::tshark(std::path::Path::new(&capture), &words).unwrap(), run.out);
+    }
+}
+
+#[test]
+fn a_mistyped_word_of_a_filter_has_its_like_named() {
+    let capture = file("mistyped", "a.pcap", &pcap(&packets()));
+    for (filter, meant) in [("hosst 10.244.1.2", "did you mean host?"), ("tcp prot 80", "did you mean port")] {
+        let run = decode(&["--filter", filter, &capture]);
+        let words = run.err.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(run.code == 2 && words.contains(meant) && words.contains("^^^^"), "{}", run.err);
+    }
+    assert_eq!(
+        lines(&decode(&["-f", "-ip[8] + 64 = 0", &capture]).out).len(),
+        lines(&decode(&["-f", "ip[8] = 64", &capture]).out).len()
+    );
+}
+
+#[test]
 fn what_a_name_server_answers_is_told() {
     let packet = |message: &[u8]| built::ethernet(&built::ipv4(&built::udp(message, 53, 9), 17, built::A, built::B));
     let message = answer();
@@ -338,7 +370,7 @@ fn what_a_name_server_answers_is_told() {
     let wanted = " NOERROR 6 answers A? web.shop: CNAME front.shop, A 10.96.3.4, AAAA fd00::9, \
                   SRV 1 2 8080 api.shop and 2 more length 173\n";
     assert!(lines.lines().next().unwrap().ends_with(wanted.trim_end()), "{lines}");
-    let wanted = " NOERROR 6 answers A? web.shop: CNAME front.shop, A 10.96.3.4 and 4 more length 86";
+    let wanted = " NOERROR 6 answers A? web.shop: CNAME front.shop, A 10.96.3.4 and 4 that can't be read length 86";
     assert!(lines.lines().last().unwrap().ends_with(wanted), "{lines}");
     let fields = "dns.a,dns.aaaa,dns.cname";
     let run = decode(&["--fields", fields, "-c", "1", &capture]);

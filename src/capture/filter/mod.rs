@@ -57,6 +57,11 @@ use syntax::Node;
 
 pub use refusal::Refusal;
 
+/// Every word of the language that is understood.
+pub fn words() -> impl Iterator<Item = &'static str> {
+    name::words()
+}
+
 /// What a filter's words stand for beside libpcap's meaning.
 #[derive(Clone, Copy)]
 pub struct Settings<'a> {

@@ -146,6 +146,11 @@ pub(super) fn reserved(text: &str) -> Option<&'static str> {
     WORDS.iter().chain(protocols).chain(unsupported).find(|word| **word == text).copied()
 }
 
+/// Every word that is understood.
+pub(super) fn words() -> impl Iterator<Item = &'static str> {
+    PROTOCOLS.iter().map(|(word, _)| *word).chain(WORDS.iter().copied())
+}
+
 /// The protocol that a word of the language names.
 pub(super) fn protocol(word: &str) -> Option<Proto> {
     PROTOCOLS.iter().find(|(name, _)| *name == word).map(|(_, proto)| *proto)

@@ -34,8 +34,8 @@ impl Cursor<'_> {
             "vlan" => Ask::Vlan(self.tag("a VLAN id", 0xfff)?),
             "mpls" => Ask::Mpls(self.tag("an MPLS label", 0xf_ffff)?),
             "pppoes" => Ask::PppoeSession(self.tag("a PPPoE session", 0xffff)?),
-            "geneve" => Ask::Geneve(self.tag("a VNI", 0xff_ffff)?),
-            "vxlan" => Ask::Vxlan(self.tag("a VNI", 0xff_ffff)?),
+            "geneve" => Ask::Geneve(self.vni()?),
+            "vxlan" => Ask::Vxlan(self.vni()?),
             _ => return Ok(None),
         };
         Ok(Some(ask))
@@ -86,6 +86,18 @@ impl Cursor<'_> {
     }
 
     /// The number behind a word, if there is one.
+    /// A VNI behind the word for a tunnel, or behind `vni`, if there is one.
+    fn vni(&mut self) -> Result<Option<u32>, Refusal> {
+        let is_named = self.peek_at(1) == Some(Token::Name("vni"));
+        if is_named {
+            self.advance();
+        }
+        match self.tag("a VNI", 0xff_ffff)? {
+            None if is_named => Err(self.missing("a VNI")),
+            vni => Ok(vni),
+        }
+    }
+
     fn tag(&mut self, what: &str, last: u32) -> Result<Option<u32>, Refusal> {
         self.advance();
         let start = self.place();

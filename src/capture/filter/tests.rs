@@ -90,7 +90,14 @@ fn behind_a_vlan_tag_everything_is_asked_four_bytes_further_on() {
 #[test]
 fn behind_vxlan_the_inner_packet_is_asked() {
     let frame = in_vxlan(8472);
-    for filter in ["vxlan", "vxlan 1", "vxlan (1)", "vxlan and host 10.0.0.1", "vxlan 1 and tcp[tcpflags] = tcp-syn"] {
+    for filter in [
+        "vxlan",
+        "vxlan 1",
+        "vxlan vni 1",
+        "vxlan (1)",
+        "vxlan and host 10.0.0.1",
+        "vxlan 1 and tcp[tcpflags] = tcp-syn",
+    ] {
         assert!(passes(filter, &frame), "{filter}");
     }
     for filter in

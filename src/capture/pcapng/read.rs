@@ -20,9 +20,6 @@ const FRAME: usize = 12;
 /// No file has more interfaces; what others name is not known.
 const MOST_INTERFACES: usize = 65_536;
 
-/// A link type that no list has, for packets of an interface that is not described.
-const NO_LINK: LinkType = LinkType(u16::MAX);
-
 /// Whether a file that begins so is a pcapng file.
 pub(in crate::capture) fn is_section(magic: [u8; 4]) -> bool {
     u32::from_be_bytes(magic) == SECTION_HEADER
@@ -287,7 +284,7 @@ impl Sections {
             captured: packet.captured,
             length: packet.length,
             point: interface.map_or(u32::MAX, |_| self.before.saturating_add(packet.interface)),
-            link_type: interface.map_or(NO_LINK, |interface| interface.link_type),
+            link_type: interface.map_or(LinkType::UNKNOWN, |interface| interface.link_type),
             options: u32::try_from(options).unwrap_or(0),
             is_big_endian: self.is_big_endian,
         });

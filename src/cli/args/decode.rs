@@ -19,10 +19,10 @@ pub(in crate::cli) struct Decode {
     pub(in crate::cli) files: Vec<PathBuf>,
 
     /// Only packets that pass this filter, as tcpdump has it: "host 10.244.1.2 and udp port 53"
-    #[arg(short, long, value_name = "EXPRESSION", help_heading = "Packets")]
+    #[arg(short, long, value_name = "EXPRESSION", allow_hyphen_values = true, help_heading = "Packets")]
     pub(in crate::cli) filter: Option<String>,
     /// Only packets whose innermost packet passes this filter
-    #[arg(long, value_name = "EXPRESSION", help_heading = "Packets")]
+    #[arg(long, value_name = "EXPRESSION", allow_hyphen_values = true, help_heading = "Packets")]
     pub(in crate::cli) inner: Option<String>,
     /// Only packets from this moment on: 2026-11-23T07:15:59.5Z, or seconds since 1970
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true, help_heading = "Packets")]
@@ -63,7 +63,7 @@ pub(in crate::cli) struct Decode {
     /// The packet's bytes below it
     #[arg(short = 'x', long = "hex", conflicts_with = "fields", help_heading = "Output")]
     pub(in crate::cli) bytes: bool,
-    /// What two ends have sent to each other, in place of the packets
+    /// What two ends have sent to each other, in place of the packets; a port that is used again is the same end
     #[arg(long, conflicts_with_all = ["fields", "verbose", "bytes", "count"], help_heading = "Output")]
     pub(in crate::cli) flows: bool,
     /// Only these fields, joined by commas; they are listed below

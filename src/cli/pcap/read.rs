@@ -1,6 +1,6 @@
 //! A capture's packets, each with its point and what it is in its conversation.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::capture;
@@ -222,12 +222,19 @@ impl<'s> Reading<'s> {
         if self.walked > 0 {
             return Ok(());
         }
-        if let Some(Err(what)) = self.points.values().find(|point| point.is_err()) {
-            return Err(Error::Usage(what.clone()));
+        let faults: BTreeSet<&String> = self.points.values().filter_map(|point| point.as_ref().err()).collect();
+        if let (1, Some(what)) = (faults.len(), faults.first()) {
+            return Err(Error::Usage((*what).clone()));
         }
+        let hint = match &self.at {
+            Some(at) if faults.len() > 1 && at.contains('/') => {
+                "; of its devices --at names the one, and --at NODE takes each by its own name"
+            }
+            _ => "",
+        };
         let what = match self.packets {
             0 => "it has no packets".to_owned(),
-            _ => format!("none of its packets can be walked: {}", listed(&self.left_out)),
+            _ => format!("none of its packets can be walked: {}{hint}", listed(&self.left_out)),
         };
         Err(Error::Capture { path: file.to_owned(), what })
     }

@@ -65,8 +65,10 @@ fn answered(message: &[u8], count: usize, out: &mut Buffer) {
         }
         shown += 1;
     }
-    if shown > 0 && count > shown {
-        out.format(format_args!(" and {} more", count - shown));
+    match count - shown {
+        0 => {}
+        left if shown == MOST_SHOWN => out.format(format_args!(" and {left} more")),
+        left => out.format(format_args!("{} {left} that can't be read", if shown == 0 { ":" } else { " and" })),
     }
 }
 

@@ -35,12 +35,12 @@ pub(super) enum Part {
     U16(u8),
     /// Two octets, in hexadecimal digits.
     Hex16(u8),
-    /// The lower twelve bits of two octets.
-    U12(u8),
-    /// The same, in hexadecimal digits.
+    /// The lower twelve bits of two octets, in hexadecimal digits.
     Hex12(u8),
     /// Three octets.
     U24(u8),
+    /// The same, in hexadecimal digits.
+    Hex24(u8),
     /// Four octets.
     U32(u8),
     /// The upper twenty bits of three octets.
@@ -55,6 +55,8 @@ pub(super) enum Part {
     EtherType(u8),
     /// The identifier or sequence number of an ICMP echo.
     Echo(u8),
+    /// The VLAN of a tag: one of IEEE 802.1ad, or any other.
+    Tag { is_service: bool },
     /// How many bytes TCP carries.
     Payload,
     /// The address of ARP: of the sender or the target.
@@ -70,11 +72,12 @@ pub(super) enum Part {
 }
 
 /// Every field that headers have, by tshark's names.
-const HEADERS: [(&str, Kind, Part); 61] = [
+const HEADERS: [(&str, Kind, Part); 62] = [
     ("eth.dst", Kind::Ethernet, Part::Mac(0)),
     ("eth.src", Kind::Ethernet, Part::Mac(6)),
     ("eth.type", Kind::Ethernet, Part::EtherType(12)),
-    ("vlan.id", Kind::Vlan, Part::U12(0)),
+    ("vlan.id", Kind::Vlan, Part::Tag { is_service: false }),
+    ("ieee8021ad.id", Kind::Vlan, Part::Tag { is_service: true }),
     ("mpls.label", Kind::Mpls, Part::U20(0)),
     ("mpls.ttl", Kind::Mpls, Part::U8(3)),
     ("arp.opcode", Kind::Arp, Part::U16(6)),
@@ -121,7 +124,7 @@ const HEADERS: [(&str, Kind, Part); 61] = [
     ("sctp.dstport", Kind::Sctp, Part::U16(2)),
     ("gre.proto", Kind::Gre, Part::Hex16(2)),
     ("vxlan.vni", Kind::Vxlan, Part::U24(4)),
-    ("geneve.vni", Kind::Geneve, Part::U24(4)),
+    ("geneve.vni", Kind::Geneve, Part::Hex24(4)),
     ("wg.type", Kind::Wireguard, Part::U8(0)),
     ("dns.id", Kind::Dns, Part::Hex16(0)),
     ("dns.flags", Kind::Dns, Part::Hex16(2)),

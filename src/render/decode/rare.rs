@@ -1,13 +1,17 @@
 //! The values of fields of every kind.
 
 use super::field::Part;
-use super::row::take;
+use super::row::{take, within};
 use super::{Buffer, dns};
 use crate::net::MacAddr;
 use crate::wire::Layer;
 
+/// The type of a tag of IEEE 802.1ad.
+const SERVICE_TAG: u16 = 0x88a8;
+
 /// Puts in the value that stands in a header; `None` where the header doesn't have it, or it was not captured.
-pub(super) fn rare(part: Part, bytes: &[u8], layer: Layer, out: &mut Buffer) -> Option<()> {
+pub(super) fn rare(part: Part, whole: &[u8], layer: Layer, out: &mut Buffer) -> Option<()> {
+    let bytes = within(whole, layer);
     match part {
         Part::U8(at) => out.number(take::<1>(bytes, at)?[0].into()),
         Part::U16(at) => out.number(u16::from_be_bytes(take(bytes, at)?).into()),
@@ -17,10 +21,19 @@ pub(super) fn rare(part: Part, bytes: &[u8], layer: Layer, out: &mut Buffer) -> 
         }
         Part::U32(at) => out.number(u32::from_be_bytes(take(bytes, at)?)),
         Part::Bit(at, place) => out.number((take::<1>(bytes, at)?[0] >> place & 1).into()),
-        Part::U12(at) => out.number((u16::from_be_bytes(take(bytes, at)?) & 0x0fff).into()),
+        Part::Tag { is_service } => {
+            // The type that announces it stands right before it.
+            let announced = whole.get((layer.start as usize).checked_sub(2)?..)?.first_chunk()?;
+            ((u16::from_be_bytes(*announced) == SERVICE_TAG) == is_service).then_some(())?;
+            out.number((u16::from_be_bytes(take(bytes, 0)?) & 0x0fff).into());
+        }
         Part::U20(at) => {
             let [a, b, c] = take(bytes, at)?;
             out.number(u32::from_be_bytes([0, a, b, c]) >> 4);
+        }
+        Part::Hex24(at) => {
+            out.words(b"0x");
+            take::<3>(bytes, at)?.into_iter().for_each(|octet| out.hex(octet));
         }
         Part::Hex8(at) => {
             let [octet] = take(bytes, at)?;

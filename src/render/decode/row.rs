@@ -226,7 +226,7 @@ fn slow_value(value: &Value, fields: &[Field], shown: &Shown<'_>, clock: &mut Cl
         return true;
     };
     let Some(layer) = shown.decoded.layers.get(value.at as usize) else { return false };
-    rare(part, within(shown.decoded.bytes, *layer), *layer, out).is_some()
+    rare(part, shown.decoded.bytes, *layer, out).is_some()
 }
 
 /// Puts in the name of a DNS message's only question, and gives how many characters it has. `None` where the name is not
@@ -292,7 +292,7 @@ fn slow_headers(kind: Kind, part: Part, columns: Columns, shown: &Shown<'_>, out
         if count > 0 {
             out.byte(b',');
         }
-        match rare(part, within(shown.decoded.bytes, *layer), *layer, out) {
+        match rare(part, shown.decoded.bytes, *layer, out) {
             Some(()) => count += 1,
             None => out.cut(before),
         }
@@ -304,7 +304,7 @@ fn slow_headers(kind: Kind, part: Part, columns: Columns, shown: &Shown<'_>, out
 }
 
 /// The bytes from a header's first one to where those end that it may have, by the headers around it.
-fn within(bytes: &[u8], layer: Layer) -> &[u8] {
+pub(super) fn within(bytes: &[u8], layer: Layer) -> &[u8] {
     let end = (layer.end as usize).min(bytes.len());
     bytes.get(layer.start as usize..end).unwrap_or_default()
 }
