@@ -1,23 +1,24 @@
 //! Conversations: what two ends have sent to each other, by the innermost packets.
 //!
-//! A conversation costs about 110 bytes: its own 96, and the places of the index that finds it; one of IPv6 32 more.
+//! A conversation costs about 80 bytes: its own 64, and its part of the index that finds it; one of IPv6 32 more, and one
+//! that misses segments 44 more.
 
 mod kept;
 mod nests;
+mod pool;
 
 use std::hash::BuildHasher as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 
-use kept::{Kept, Segment};
+use kept::{Kept, Rare, Segment};
 use nests::{Nests, Told};
+use pool::Pool;
 
 use super::{Decoded, Frame, Glance, Headers, Tcp, Time, Tunnel};
 use crate::net::Protocol;
-
-/// A place of the index that leads nowhere.
-const FREE: u64 = 0;
 
 /// It is IPv6.
 const IPV6: u8 = 2;
@@ -58,9 +59,39 @@ const AHEAD: usize = 32;
 #[derive(Debug)]
 struct Met {
     key: Key,
-    hash: u64,
+    hash: u32,
     seen: Seen,
 }
+
+/// What the index holds of a conversation: half of its hash, and its place.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    hash: u32,
+    place: u32,
+}
+
+impl Slot {
+    /// The hash by which the index has it.
+    #[inline]
+    fn hash(&self) -> u64 {
+        spread(self.hash)
+    }
+}
+
+/// The index goes by the first bits of a hash, and by its last ones.
+#[inline]
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
+}
+
+/// The half of a hash that counts.
+#[inline]
+fn half(hash: u64) -> u32 {
+    (hash & 0xffff_ffff) as u32
+}
+
+/// The place of no conversation.
+const NOWHERE: u32 = u32::MAX;
 
 /// What counts of a packet beside the conversation that it is of.
 #[derive(Clone, Copy, Debug)]
@@ -112,11 +143,12 @@ pub struct Flow<'a> {
 /// All conversations of a capture, in the order of their first packets.
 #[derive(Debug)]
 pub struct Flows {
-    kept: Vec<Kept>,
+    kept: Pool,
+    /// What some have beside.
+    rare: Vec<Rare>,
     /// The ends of those of IPv6.
     wide: Vec<[Ipv6Addr; 2]>,
-    /// Places of `kept`, from 1, below the upper half of the hash, whose last bits say where to look.
-    index: Vec<u64>,
+    index: HashTable<Slot>,
     hasher: RandomState,
     nests: Nests,
     /// What the nests' numbers mean, once all packets are counted.
@@ -130,9 +162,10 @@ pub struct Flows {
 impl Default for Flows {
     fn default() -> Self {
         Self {
-            kept: Vec::new(),
+            kept: Pool::default(),
+            rare: Vec::new(),
             wide: Vec::new(),
-            index: vec![FREE; 1024],
+            index: HashTable::new(),
             hasher: RandomState::default(),
             nests: Nests::default(),
             told: Told::default(),
@@ -181,7 +214,7 @@ impl Flows {
 
     #[inline]
     fn meet(&mut self, key: Key, seen: Seen) {
-        let hash = self.hasher.hash_one(key.words());
+        let hash = half(self.hasher.hash_one(key.words()));
         self.met.push(Met { key, hash, seen });
         if self.met.len() >= AHEAD {
             self.settle();
@@ -192,113 +225,74 @@ impl Flows {
     /// them before anything waits for an answer.
     fn settle(&mut self) {
         let met = std::mem::take(&mut self.met);
-        let mask = self.index.len() - 1;
-        let mut places = [0; AHEAD];
+        let mut places = [NOWHERE; AHEAD];
         for (place, met) in places.iter_mut().zip(&met) {
-            *place = self.index.get(start(met.hash) & mask).copied().map_or(0, place_of);
+            *place = self.find(met.hash, |_| true).unwrap_or(NOWHERE);
         }
-        let kept = places.iter().filter_map(|place| self.kept.get(*place));
-        std::hint::black_box(kept.fold(0, |sum, kept| sum ^ kept.touch()));
-        for met in &met {
-            let place = match self.find(met.hash, |kept| kept.key == met.key) {
-                Ok(place) => place,
-                Err(at) => self.begin(met.key, met.seen.is_back, met.hash, at),
-            };
+        for (place, met) in places.iter_mut().zip(&met) {
+            if self.kept.get(*place).is_some_and(|kept| kept.key() != met.key) {
+                *place = NOWHERE;
+            }
+        }
+        for (place, met) in places.into_iter().zip(&met) {
+            // It may have begun with a packet just before.
+            let place = if place == NOWHERE { self.place(met) } else { place };
             self.count(place, &met.seen);
         }
         self.met = met;
         self.met.clear();
     }
 
+    /// The place of a packet's conversation, which it may begin.
+    fn place(&mut self, met: &Met) -> u32 {
+        let is_it = |place| self.kept.get(place).is_some_and(|kept| kept.key() == met.key);
+        self.find(met.hash, is_it).unwrap_or_else(|| self.begin(met.key, met.seen.is_back, met.hash))
+    }
+
     /// Counts a packet of IPv6, after those that were met before.
     fn meet_wide(&mut self, ends: [Ipv6Addr; 2], key: Key, seen: Seen) {
         self.settle();
-        let hash = self.hasher.hash_one((ends, key.rest()));
+        let hash = half(self.hasher.hash_one((ends, key.rest())));
         let is_it = |kept: &Kept| {
-            let [place, _] = kept.key.ends;
-            kept.key.rest() == key.rest() && self.wide.get(place as usize) == Some(&ends)
+            let Key { ends: [place, _], .. } = kept.key();
+            kept.key().rest() == key.rest() && self.wide.get(place as usize) == Some(&ends)
         };
-        let place = match self.find(hash, is_it) {
-            Ok(place) => place,
-            Err(at) => {
-                let wide = u32::try_from(self.wide.len()).unwrap_or(u32::MAX);
-                self.wide.push(ends);
-                self.begin(Key { ends: [wide, 0], ..key }, seen.is_back, hash, at)
-            }
-        };
+        let place = self.find(hash, |place| self.kept.get(place).is_some_and(is_it)).unwrap_or_else(|| {
+            let wide = u32::try_from(self.wide.len()).unwrap_or(u32::MAX);
+            self.wide.push(ends);
+            self.begin(Key { ends: [wide, 0], ..key }, seen.is_back, hash)
+        });
         self.count(place, &seen);
     }
 
     #[inline]
-    fn count(&mut self, place: usize, seen: &Seen) {
+    fn count(&mut self, place: u32, seen: &Seen) {
         let Some(kept) = self.kept.get_mut(place) else { return };
-        kept.count(seen);
+        kept.count(seen, &mut self.rare);
         if kept.tunnels != seen.tunnels {
             kept.tunnels = self.nests.both(kept.tunnels, seen.tunnels);
         }
     }
 
-    /// The place of the conversation with a hash that is the one; else where the index would have it.
+    /// The place of the conversation with a hash that is the one.
     #[inline]
-    fn find(&self, hash: u64, is_it: impl Fn(&Kept) -> bool) -> Result<usize, usize> {
-        let mask = self.index.len() - 1;
-        let mut at = start(hash) & mask;
-        // A part of the index is free.
-        while let Some(slot) = self.index.get(at).copied().filter(|slot| *slot != FREE) {
-            let place = place_of(slot);
-            if slot >> 32 == hash >> 32 && self.kept.get(place).is_some_and(&is_it) {
-                return Ok(place);
-            }
-            at = (at + 1) & mask;
-        }
-        Err(at)
+    fn find(&self, hash: u32, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        self.index.find(spread(hash), |slot| slot.hash == hash && is_it(slot.place)).map(|slot| slot.place)
     }
 
-    fn begin(&mut self, key: Key, is_back: bool, hash: u64, at: usize) -> usize {
-        let place = self.kept.len();
-        // So many conversations would need 400 GB.
-        let Ok(number) = u32::try_from(place + 1) else { return usize::MAX };
-        if let Some(slot) = self.index.get_mut(at) {
-            *slot = slot_of(hash, number);
-        }
+    fn begin(&mut self, key: Key, is_back: bool, hash: u32) -> u32 {
+        // More would need 300 GB.
+        let Some(place) = u32::try_from(self.kept.len()).ok().filter(|place| *place != NOWHERE) else { return NOWHERE };
+        self.index.insert_unique(spread(hash), Slot { hash, place }, Slot::hash);
         self.kept.push(Kept::new(key, is_back));
-        // Fewer free places make for long ways.
-        if self.kept.len() * 4 > self.index.len() * 3 {
-            self.grow();
-        }
         place
-    }
-
-    /// Makes the index twice as large, anew: beside the old one it would take half as much memory again.
-    #[cold]
-    fn grow(&mut self) {
-        let size = self.index.len() * 2;
-        self.index = Vec::new();
-        let mut index = vec![FREE; size];
-        for (number, kept) in (1..).zip(&self.kept) {
-            let hash = self.hash(kept.key);
-            let mut at = start(hash) & (size - 1);
-            while index.get(at).is_some_and(|slot| *slot != FREE) {
-                at = (at + 1) & (size - 1);
-            }
-            index.get_mut(at).into_iter().for_each(|slot| *slot = slot_of(hash, number));
-        }
-        self.index = index;
-    }
-
-    fn hash(&self, key: Key) -> u64 {
-        let [place, _] = key.ends;
-        match self.wide.get(place as usize) {
-            Some(ends) if key.marks & IPV6 != 0 => self.hasher.hash_one((ends, key.rest())),
-            _ => self.hasher.hash_one(key.words()),
-        }
     }
 
     /// Every conversation.
     pub fn iter(&mut self) -> impl Iterator<Item = Flow<'_>> {
         self.settle();
         self.told = self.nests.told();
-        self.kept.iter().map(|kept| kept.told(&self.wide, &self.told))
+        self.kept.iter().map(|kept| kept.told(&self.wide, &self.rare, &self.told))
     }
 }
 
@@ -314,24 +308,6 @@ fn key([from, to]: [u32; 2], [source, destination]: [u16; 2], protocol: u8, mark
     let ends = if is_back { [to, from] } else { [from, to] };
     let ports = if is_back { [destination, source] } else { [source, destination] };
     (Key { ends, ports, protocol, marks }, is_back)
-}
-
-/// What the index holds of a conversation: its place in `kept`, from 1, below the upper half of its hash.
-#[inline]
-fn slot_of(hash: u64, number: u32) -> u64 {
-    hash >> 32 << 32 | u64::from(number)
-}
-
-/// The place in `kept` that a place of the index leads to; beyond its end where it leads nowhere.
-#[inline]
-fn place_of(slot: u64) -> usize {
-    usize::try_from(slot & 0xffff_ffff).unwrap_or(0).wrapping_sub(1)
-}
-
-/// Where the way through the index begins, of a hash.
-#[inline]
-fn start(hash: u64) -> usize {
-    usize::try_from(hash >> 32).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -426,7 +402,7 @@ mod tests {
         let mut flows = flows(&packets);
         assert_eq!(flows.iter().count(), 10_000);
         assert!(flows.iter().all(|flow| flow.packets == [4, 0]));
-        assert!(std::mem::size_of::<Kept>() <= 96, "{}", std::mem::size_of::<Kept>());
+        assert_eq!(std::mem::size_of::<Kept>(), 64);
     }
 
     #[test]
