@@ -8,7 +8,7 @@ mod nests;
 mod pool;
 
 use std::hash::BuildHasher as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -25,31 +25,57 @@ const IPV6: u8 = 2;
 /// It has ports.
 const PORTS: u8 = 4;
 
-/// Two ends and a protocol. The lesser end stands first.
+/// Two ends and a protocol. An end is an address above a port; of IPv6 the first one's address is a place in
+/// [`Flows::wide`], and the other's is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Key {
-    /// Addresses of IPv4; of IPv6 a place in [`Flows::wide`].
-    ends: [u32; 2],
-    ports: [u16; 2],
-    protocol: u8,
-    /// [`IPV6`] and [`PORTS`].
-    marks: u8,
+    /// The lesser end, below the protocol, below [`IPV6`] and [`PORTS`].
+    lesser: u64,
+    greater: u64,
 }
 
 impl Key {
-    /// All of it but the ends.
+    /// The conversation of a packet from one end to another, and whether it goes from the greater end to the lesser.
     #[inline]
-    fn rest(self) -> u64 {
-        let [one, other] = self.ports.map(u64::from);
-        one << 32 | other << 16 | u64::from(self.protocol) << 8 | u64::from(self.marks)
+    fn new([from, to]: [u64; 2], protocol: u8, marks: u8) -> (Self, bool) {
+        let what = u64::from(marks) << 56 | u64::from(protocol) << 48;
+        (Self { lesser: what | from.min(to), greater: from.max(to) }, from > to)
     }
 
-    /// All of it, for the hash.
-    #[inline]
-    fn words(self) -> (u64, u64) {
-        let [one, other] = self.ends.map(u64::from);
-        (one << 32 | other, self.rest())
+    /// The same whose ends stand at a place of [`Flows::wide`].
+    fn at(self, place: u32) -> Self {
+        Self { lesser: self.without_place().lesser | u64::from(place) << 16, ..self }
     }
+
+    fn without_place(self) -> Self {
+        Self { lesser: self.lesser & !(0xffff_ffff << 16), ..self }
+    }
+
+    #[inline]
+    fn addresses(self) -> [u32; 2] {
+        [self.lesser, self.greater].map(|end| (end >> 16 & 0xffff_ffff) as u32)
+    }
+
+    #[inline]
+    fn ports(self) -> Option<[u16; 2]> {
+        self.has(PORTS).then_some([self.lesser, self.greater].map(|end| (end & 0xffff) as u16))
+    }
+
+    #[inline]
+    fn protocol(self) -> u8 {
+        (self.lesser >> 48 & 0xff) as u8
+    }
+
+    #[inline]
+    fn has(self, mark: u8) -> bool {
+        self.lesser >> 56 & u64::from(mark) != 0
+    }
+}
+
+/// An end, of IPv4.
+#[inline]
+fn end(address: u32, port: u16) -> u64 {
+    u64::from(address) << 16 | u64::from(port)
 }
 
 /// So many packets are met before they are counted.
@@ -136,6 +162,8 @@ pub struct Flow<'a> {
     pub resets: u32,
     /// Segments that carried only what had been sent before, and filled no gap.
     pub retransmissions: u32,
+    /// The number of what follows: where it is the same, so are the tunnels.
+    pub set: u16,
     /// The tunnels that carried it, each as its nest, outermost first; an empty one where it was not in a tunnel.
     pub tunnels: &'a [Vec<Tunnel>],
 }
@@ -183,20 +211,21 @@ impl Flows {
             self.others += 1;
             return;
         };
-        let (marks, ports) = packet.ports().map_or((0, [0; 2]), |ports| (PORTS, ports.into()));
+        let (marks, [from, to]) = packet.ports().map_or((0, [0; 2]), |ports| (PORTS, ports.into()));
         let tunnels = self.nests.of(decoded);
         match (source, destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                let ends = [source, destination].map(Ipv4Addr::to_bits);
-                let (key, is_back) = key(ends, ports, protocol.0, marks);
+                let ends = [end(source.to_bits(), from), end(destination.to_bits(), to)];
+                let (key, is_back) = Key::new(ends, protocol.0, marks);
                 self.meet(key, Seen::new(frame, packet.tcp(), tunnels, is_back));
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                let is_back = (source, ports[0]) > (destination, ports[1]);
+                let is_back = (source, from) > (destination, to);
                 let seen = Seen::new(frame, packet.tcp(), tunnels, is_back);
+                let [lesser, greater] = if is_back { [to, from] } else { [from, to] }.map(u64::from);
+                let (key, _) = Key::new([lesser, 0], protocol.0, marks | IPV6);
                 let ends = if is_back { [destination, source] } else { [source, destination] };
-                let ports = if is_back { [ports[1], ports[0]] } else { ports };
-                self.meet_wide(ends, Key { ends: [0; 2], ports, protocol: protocol.0, marks: marks | IPV6 }, seen);
+                self.meet_wide(ends, Key { greater, ..key }, seen);
             }
             // Both stand in one header.
             _ => {}
@@ -206,15 +235,16 @@ impl Flows {
     /// Takes a packet of usual headers into account.
     #[inline]
     pub(crate) fn add_usual(&mut self, frame: &Frame<'_>, glance: &Glance<'_>) {
-        let (addresses, ports) = glance.ends();
-        let (key, is_back) = key(addresses, ports, glance.protocol(), PORTS);
+        let [source, destination] = glance.addresses();
+        let (marks, [from, to]) = glance.ports().map_or((0, [0; 2]), |ports| (PORTS, ports));
+        let (key, is_back) = Key::new([end(source, from), end(destination, to)], glance.protocol(), marks);
         let tunnels = self.nests.of_vxlan(glance.vni());
         self.meet(key, Seen::new(frame, glance.tcp(), tunnels, is_back));
     }
 
     #[inline]
     fn meet(&mut self, key: Key, seen: Seen) {
-        let hash = half(self.hasher.hash_one(key.words()));
+        let hash = half(self.hasher.hash_one((key.lesser, key.greater)));
         self.met.push(Met { key, hash, seen });
         if self.met.len() >= AHEAD {
             self.settle();
@@ -230,7 +260,7 @@ impl Flows {
             *place = self.find(met.hash, |_| true).unwrap_or(NOWHERE);
         }
         for (place, met) in places.iter_mut().zip(&met) {
-            if self.kept.get(*place).is_some_and(|kept| kept.key() != met.key) {
+            if self.kept.get(*place).is_some_and(|kept| kept.key != met.key) {
                 *place = NOWHERE;
             }
         }
@@ -245,22 +275,22 @@ impl Flows {
 
     /// The place of a packet's conversation, which it may begin.
     fn place(&mut self, met: &Met) -> u32 {
-        let is_it = |place| self.kept.get(place).is_some_and(|kept| kept.key() == met.key);
+        let is_it = |place| self.kept.get(place).is_some_and(|kept| kept.key == met.key);
         self.find(met.hash, is_it).unwrap_or_else(|| self.begin(met.key, met.seen.is_back, met.hash))
     }
 
     /// Counts a packet of IPv6, after those that were met before.
     fn meet_wide(&mut self, ends: [Ipv6Addr; 2], key: Key, seen: Seen) {
         self.settle();
-        let hash = half(self.hasher.hash_one((ends, key.rest())));
+        let hash = half(self.hasher.hash_one((ends, key.lesser, key.greater)));
         let is_it = |kept: &Kept| {
-            let Key { ends: [place, _], .. } = kept.key();
-            kept.key().rest() == key.rest() && self.wide.get(place as usize) == Some(&ends)
+            let [place, _] = kept.key.addresses();
+            kept.key.without_place() == key && self.wide.get(place as usize) == Some(&ends)
         };
         let place = self.find(hash, |place| self.kept.get(place).is_some_and(is_it)).unwrap_or_else(|| {
             let wide = u32::try_from(self.wide.len()).unwrap_or(u32::MAX);
             self.wide.push(ends);
-            self.begin(Key { ends: [wide, 0], ..key }, seen.is_back, hash)
+            self.begin(key.at(wide), seen.is_back, hash)
         });
         self.count(place, &seen);
     }
@@ -299,15 +329,6 @@ impl Flows {
 /// A packet's ends and the protocol above IP. Nothing for ARP.
 fn ends(packet: &Headers<'_>) -> Option<(IpAddr, IpAddr, Protocol)> {
     Some((packet.source()?, packet.destination()?, packet.protocol()?))
-}
-
-/// The conversation of a packet of IPv4, and whether it goes from its second end to its first.
-#[inline]
-fn key([from, to]: [u32; 2], [source, destination]: [u16; 2], protocol: u8, marks: u8) -> (Key, bool) {
-    let is_back = (from, source) > (to, destination);
-    let ends = if is_back { [to, from] } else { [from, to] };
-    let ports = if is_back { [destination, source] } else { [source, destination] };
-    (Key { ends, ports, protocol, marks }, is_back)
 }
 
 #[cfg(test)]
@@ -367,6 +388,7 @@ mod tests {
             times: Some((5_000_000_001, 5_000_000_004)),
             resets: 1,
             retransmissions: 0,
+            set: 1,
             tunnels: &[Vec::new()],
         };
         assert_eq!(all, [wanted]);

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::nests::{NO_SET, Told};
-use super::{Flow, IPV6, Key, PORTS, Seen};
+use super::{Flow, IPV6, Key, Seen};
 use crate::net::Protocol;
 use crate::wire::Tcp;
 
@@ -47,17 +47,12 @@ pub(super) struct Kept {
     bytes: [u32; 2],
     /// The sequence number that is expected next.
     next: [u32; 2],
-    /// What [`Key`] holds, which would not fit as one.
-    ends: [u32; 2],
-    ports: [u16; 2],
-    protocol: u8,
-    marks: u8,
+    pub(super) key: Key,
     /// The place of its [`Rare`], from 1; 0 where it has none.
     rare: u32,
     /// The set of tunnels that carry it.
     pub(super) tunnels: u16,
-    retransmissions: u16,
-    resets: u8,
+    retransmissions: u8,
     state: u8,
 }
 
@@ -68,8 +63,8 @@ pub(super) struct Rare {
     packets: [u32; 2],
     bytes: [u32; 2],
     /// These come on top.
-    resets: u32,
     retransmissions: u32,
+    resets: u32,
     /// The latest gap before the sequence number that is expected next: where it begins, and how long it is.
     gap: [u32; 2],
     missing: [u16; 2],
@@ -77,30 +72,18 @@ pub(super) struct Rare {
 
 impl Kept {
     pub(super) fn new(key: Key, is_back: bool) -> Self {
-        let Key { ends, ports, protocol, marks } = key;
         Self {
             first: 0,
             last: 0,
             packets: [0; 2],
             bytes: [0; 2],
             next: [0; 2],
-            ends,
-            ports,
-            protocol,
-            marks,
+            key,
             rare: 0,
             tunnels: NO_SET,
             retransmissions: 0,
-            resets: 0,
             state: if is_back { BACKWARDS } else { 0 },
         }
-    }
-
-    /// The conversation that it is.
-    #[inline]
-    pub(super) fn key(&self) -> Key {
-        let Self { ends, ports, protocol, marks, .. } = *self;
-        Key { ends, ports, protocol, marks }
     }
 
     /// Counts a packet of it.
@@ -153,8 +136,10 @@ impl Kept {
     /// Follows the sequence numbers of a direction.
     #[inline]
     fn segment(&mut self, tcp: &Segment, direction: usize, rare: &mut Vec<Rare>) {
-        if tcp.flags & RESET != 0 {
-            self.reset(rare);
+        if tcp.flags & RESET != 0
+            && let Some(rare) = self.rare(rare)
+        {
+            rare.resets = rare.resets.saturating_add(1);
         }
         // SYN and FIN take a number each.
         let marks = u32::from(tcp.flags & SYN != 0) + u32::from(tcp.flags & FIN != 0);
@@ -197,21 +182,12 @@ impl Kept {
         }
         match self.retransmissions.checked_add(1) {
             Some(count) => self.retransmissions = count,
-            None => self.retransmissions = self.rare(all).map_or(u16::MAX, |rare| {
-                rare.retransmissions = rare.retransmissions.saturating_add(u32::from(u16::MAX));
-                1
-            }),
-        }
-    }
-
-    #[cold]
-    fn reset(&mut self, all: &mut Vec<Rare>) {
-        match self.resets.checked_add(1) {
-            Some(count) => self.resets = count,
-            None => self.resets = self.rare(all).map_or(u8::MAX, |rare| {
-                rare.resets = rare.resets.saturating_add(u32::from(u8::MAX));
-                1
-            }),
+            None => {
+                self.retransmissions = self.rare(all).map_or(u8::MAX, |rare| {
+                    rare.retransmissions = rare.retransmissions.saturating_add(u32::from(u8::MAX));
+                    1
+                })
+            }
         }
     }
 
@@ -241,13 +217,13 @@ impl Kept {
     #[inline]
     pub(super) fn told<'a>(&self, wide: &[[Ipv6Addr; 2]], rare: &[Rare], tunnels: &'a Told) -> Flow<'a> {
         let mut ends = self.ends(wide);
-        let mut ports = self.ports.map(|port| (self.marks & PORTS != 0).then_some(port));
+        let mut ports = self.key.ports().map_or([None; 2], |ports| ports.map(Some));
         let (mut packets, mut bytes) = (self.packets.map(u64::from), self.bytes.map(u64::from));
-        let (mut resets, mut retransmissions) = (u32::from(self.resets), u32::from(self.retransmissions));
+        let (mut resets, mut retransmissions) = (0, u32::from(self.retransmissions));
         if let Some(rare) = self.known_rare(rare) {
             packets.iter_mut().zip(rare.packets).for_each(|(low, high)| *low |= u64::from(high) << 32);
             bytes.iter_mut().zip(rare.bytes).for_each(|(low, high)| *low |= u64::from(high) << 32);
-            resets = resets.saturating_add(rare.resets);
+            resets = rare.resets;
             retransmissions = retransmissions.saturating_add(rare.retransmissions);
         }
         if self.state & BACKWARDS != 0 {
@@ -258,7 +234,7 @@ impl Kept {
         }
         let ([source, destination], [source_port, destination_port]) = (ends, ports);
         Flow {
-            protocol: Protocol(self.protocol),
+            protocol: Protocol(self.key.protocol()),
             source,
             source_port,
             destination,
@@ -268,16 +244,18 @@ impl Kept {
             times: (self.state & TIMED != 0).then_some((self.first, self.last)),
             resets,
             retransmissions,
+            set: self.tunnels,
             tunnels: tunnels.of(self.tunnels),
         }
     }
 
     #[inline]
     fn ends(&self, wide: &[[Ipv6Addr; 2]]) -> [IpAddr; 2] {
-        let [place, _] = self.ends;
+        let addresses = self.key.addresses();
+        let [place, _] = addresses;
         match wide.get(place as usize) {
-            Some(ends) if self.marks & IPV6 != 0 => ends.map(IpAddr::V6),
-            _ => self.ends.map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits))),
+            Some(ends) if self.key.has(IPV6) => ends.map(IpAddr::V6),
+            _ => addresses.map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits))),
         }
     }
 }
