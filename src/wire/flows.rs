@@ -232,8 +232,8 @@ impl Flows {
         }
     }
 
-    /// Takes a packet of usual headers into account.
-    #[inline]
+    /// Takes a packet of usual headers into account. It is called, so that it has the processor's registers to itself.
+    #[inline(never)]
     pub(crate) fn add_usual(&mut self, frame: &Frame<'_>, glance: &Glance<'_>) {
         let [source, destination] = glance.addresses();
         let (marks, [from, to]) = glance.ports().map_or((0, [0; 2]), |ports| (PORTS, ports));
@@ -314,7 +314,7 @@ impl Flows {
         // More would need 300 GB.
         let Some(place) = u32::try_from(self.kept.len()).ok().filter(|place| *place != NOWHERE) else { return NOWHERE };
         self.index.insert_unique(spread(hash), Slot { hash, place }, Slot::hash);
-        self.kept.push(Kept::new(key, is_back));
+        self.kept.push().into_iter().for_each(|kept| kept.begin(key, is_back));
         place
     }
 

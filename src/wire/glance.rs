@@ -128,15 +128,19 @@ impl<'a> Frame<'a> {
         let is_usual = u16::from_be_bytes([t1, t2]) == 0x0800 && version == 0x45 && !is_part;
         let total = usize::from(u16::from_be_bytes([l1, l2]));
         let can_be = total >= IPV4 + UDP && total + ETHERNET <= length;
-        (is_usual && can_be)
-            .then_some(Self {
-                ip,
-                total,
-                source: u16::from_be_bytes([s1, s2]),
-                destination: u16::from_be_bytes([d1, d2]),
-                length: usize::from(u16::from_be_bytes([u1, u2])),
-            })
-            .filter(|frame| frame.protocol() != UDP_NUMBER || frame.length >= UDP && frame.length <= total - IPV4)
+        (is_usual && can_be).then_some(Self {
+            ip,
+            total,
+            source: u16::from_be_bytes([s1, s2]),
+            destination: u16::from_be_bytes([d1, d2]),
+            length: usize::from(u16::from_be_bytes([u1, u2])),
+        })
+    }
+
+    /// Whether UDP's length can be.
+    #[inline]
+    fn is_datagram(&self) -> bool {
+        self.length >= UDP && self.length <= self.total - IPV4
     }
 
     /// The headers of the frame in the VXLAN tunnel that this one is.
@@ -144,7 +148,7 @@ impl<'a> Frame<'a> {
     fn inner(&self, bytes: &'a [u8]) -> Option<Self> {
         let head: &[u8; INNER + HEAD] = bytes.first_chunk()?;
         let end = ETHERNET + IPV4 + self.length;
-        if end < INNER + HEAD || head.get(HEAD)? & VALID_VNI == 0 {
+        if !self.is_datagram() || end < INNER + HEAD || head.get(HEAD)? & VALID_VNI == 0 {
             return None;
         }
         Self::look(head.last_chunk()?, end - INNER)
@@ -159,6 +163,9 @@ impl<'a> Frame<'a> {
     /// A datagram that is no tunnel, in a frame that begins so far behind the packet's first byte, in so many tunnels.
     #[inline]
     fn udp(&self, bytes: &'a [u8], at: usize, tunnels: u8, (ports, sieve): (&Ports, u64)) -> Option<Glance<'a>> {
+        if !self.is_datagram() {
+            return None;
+        }
         let (body, end) = (at + HEAD, at + ETHERNET + IPV4 + self.length);
         let may_be_more = (sieve >> (self.destination & 63) | sieve >> (self.source & 63)) & 1 == 1;
         let glance = Glance { bytes, usual: Usual::udp(tunnels), ip: self.ip, body, end };

@@ -71,19 +71,25 @@ pub(super) struct Rare {
 }
 
 impl Kept {
-    pub(super) fn new(key: Key, is_back: bool) -> Self {
-        Self {
-            first: 0,
-            last: 0,
-            packets: [0; 2],
-            bytes: [0; 2],
-            next: [0; 2],
-            key,
-            rare: 0,
-            tunnels: NO_SET,
-            retransmissions: 0,
-            state: if is_back { BACKWARDS } else { 0 },
-        }
+    /// One without packets.
+    pub(super) const EMPTY: Self = Self {
+        first: 0,
+        last: 0,
+        packets: [0; 2],
+        bytes: [0; 2],
+        next: [0; 2],
+        key: Key { lesser: 0, greater: 0 },
+        rare: 0,
+        tunnels: NO_SET,
+        retransmissions: 0,
+        state: 0,
+    };
+
+    /// Whose it is, and whether its first packet goes from the greater end to the lesser.
+    #[inline]
+    pub(super) fn begin(&mut self, key: Key, is_back: bool) {
+        self.key = key;
+        self.state = if is_back { BACKWARDS } else { 0 };
     }
 
     /// Counts a packet of it.

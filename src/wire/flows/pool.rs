@@ -28,19 +28,15 @@ impl Pool {
         self.pieces.get_mut(place / PIECE)?.get_mut(place % PIECE)
     }
 
+    /// One more, which is still empty.
     #[inline]
-    pub(super) fn push(&mut self, kept: Kept) {
-        match self.pieces.last_mut() {
-            Some(last) if last.len() < PIECE => last.push(kept),
-            _ => self.begin(kept),
+    pub(super) fn push(&mut self) -> Option<&mut Kept> {
+        if self.pieces.last().is_none_or(|last| last.len() == PIECE) {
+            self.pieces.push(Vec::with_capacity(PIECE));
         }
-    }
-
-    #[cold]
-    fn begin(&mut self, kept: Kept) {
-        let mut piece = Vec::with_capacity(PIECE);
-        piece.push(kept);
-        self.pieces.push(piece);
+        let last = self.pieces.last_mut()?;
+        last.push(Kept::EMPTY);
+        last.last_mut()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Kept> {
