@@ -413,6 +413,23 @@ mod tests {
     }
 
     #[test]
+    fn counts_go_on_beyond_what_fits_where_they_are_kept() {
+        let data = 0x18;
+        assert_eq!(retransmissions(&[(data, 100, 10); 701]), 700);
+        let mut flows = flows(&vec![segment(true, 4, 0, 0); 300]);
+        assert_eq!(flows.iter().next().unwrap().resets, 300);
+        let bytes = segment(false, 4, 0, 0);
+        let frame =
+            Frame { number: 1, time: None, interface: 0, link_type: LinkType::RAW, length: u32::MAX, bytes: &bytes };
+        let mut dissector = Dissector::new(Ports::default());
+        let decoded = dissector.decode(LinkType::RAW, &bytes, 40);
+        (0..7).for_each(|_| flows.add(&frame, &decoded));
+        let flow = flows.iter().next().unwrap();
+        assert_eq!((flow.packets, flow.bytes), ([300, 7], [300 * 40, 7 * u64::from(u32::MAX)]));
+        assert_eq!(flow.resets, 307);
+    }
+
+    #[test]
     fn many_flows_are_found_again() {
         let packets: Vec<Vec<u8>> = (0..20_000_u32)
             .flat_map(|number| {

@@ -4,7 +4,7 @@
 
 use super::dissector::Ports;
 use super::icmp::is_error;
-use super::tunnel::{VALID_VNI, has, is_dns};
+use super::tunnel::{VALID_VNI, has, is_asked, is_dns};
 use super::usual::Usual;
 use super::{Tcp, u32_at};
 
@@ -172,9 +172,14 @@ impl<'a> Frame<'a> {
         if !may_be_more || end == body {
             return Some(glance);
         }
-        let is_message = super::dns::is_message(glance.payload());
-        (!has(&ports.vxlan, self.destination) && is_dns(self.source, self.destination) && is_message)
-            .then_some(Glance { usual: Usual::dns(tunnels), ..glance })
+        if has(&ports.vxlan, self.destination) {
+            return None;
+        }
+        if is_dns(self.source, self.destination) {
+            let is_message = super::dns::is_message(glance.payload());
+            return is_message.then_some(Glance { usual: Usual::dns(tunnels), ..glance });
+        }
+        (!is_asked(ports, self.source, self.destination)).then_some(glance)
     }
 
     /// The same of a segment.

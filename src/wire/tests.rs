@@ -241,7 +241,7 @@ fn parts_of_a_packet_are_told_from_whole_ones() {
 #[test]
 fn what_an_error_quotes_is_no_packet_that_travels() {
     let quoted = Built::new(&[]).udp(40_000, 53).ipv4(17, A, B);
-    let built = quoted.before(&[3, 3, 0, 0, 0, 0, 0, 0]).ipv4(1, B, A);
+    let built = quoted.clone().before(&[3, 3, 0, 0, 0, 0, 0, 0]).ipv4(1, B, A);
     assert_eq!(built.names(LinkType::RAW), ("ipv4 icmp quote ipv4 udp".to_owned(), None));
     let mut dissector = Dissector::new(Ports::default());
     let decoded = dissector.decode(LinkType::RAW, &built.0, 0);
@@ -381,7 +381,7 @@ fn garbled(number: u64) -> (Vec<u8>, u32) {
     let kinds = [
         flannel(),
         Built::new(b"x").udp(1, 53).ipv4(17, A, B).ethernet(0x800),
-        quoted.before(&[3, 3, 0, 0, 0, 0, 0, 0]).ipv4(1, B, A).ethernet(0x800),
+        quoted.clone().before(&[3, 3, 0, 0, 0, 0, 0, 0]).ipv4(1, B, A).ethernet(0x800),
         vlan.vxlan(3).ipv4(17, NODE_A, NODE_B).ethernet(0x800),
         Built::new(b"abc").ipv4(4, A, B).before(&[0, 0, 8, 0]).ipv4(47, A, B).ethernet(0x800),
         flannel().vxlan(2).ipv4(17, A, B).ethernet(0x800),
@@ -457,6 +457,25 @@ fn one_look_tells_the_same() {
         assert_eq!(glance.vni().map(Some).into_iter().collect::<Vec<_>>(), tunnels, "{number}: {bytes:02x?}");
     }
     assert!(looked.len() >= 8, "{looked:?}");
+}
+
+#[test]
+fn one_look_knows_every_port() {
+    let dissector = Dissector::new(Ports::default());
+    let mut slow = Dissector::new(Ports::default());
+    for port in 0..=u16::MAX {
+        for (source, destination) in [(port, 9000), (40_000, port)] {
+            let built = Built::new(&[0x45; 40]).udp(source, destination).ipv4(17, A, B).ethernet(0x800);
+            let length = u32::try_from(built.0.len()).unwrap();
+            let frame =
+                Frame { number: 1, time: None, interface: 0, link_type: LinkType::ETHERNET, length, bytes: &built.0 };
+            let decoded = slow.decode(LinkType::ETHERNET, &built.0, length);
+            match dissector.glance(&frame) {
+                Some(glance) => assert_eq!((Some(glance.usual), None), (decoded.usual, decoded.flaw), "{port}"),
+                None => assert!([4789, 8472, 6081, 51_820, 51_821, 8285, 6635, 3544].contains(&port), "{port}"),
+            }
+        }
+    }
 }
 
 #[test]

@@ -265,3 +265,25 @@ impl Kept {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_are_counted_beyond_32_bits() {
+        let (key, _) = Key::new([1, 2], 17, 0);
+        let mut kept = Kept { packets: [7, u32::MAX - 1], bytes: [8, u32::MAX - 150], ..Kept::EMPTY };
+        kept.begin(key, false);
+        let mut rare = Vec::new();
+        for time in [Some(9), Some(3), None] {
+            kept.count(&Seen { time, length: 100, segment: None, tunnels: 0, is_back: true }, &mut rare);
+        }
+        kept.count(&Seen { time: Some(5), length: 1, segment: None, tunnels: 0, is_back: false }, &mut rare);
+        let told = Told::default();
+        let flow = kept.told(&[], &rare, &told);
+        let most = u64::from(u32::MAX);
+        assert_eq!((flow.packets, flow.bytes), ([8, most + 2], [9, most + 150]));
+        assert_eq!((flow.times, flow.retransmissions, rare.len()), (Some((3, 9)), 0, 1));
+    }
+}
