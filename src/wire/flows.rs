@@ -96,14 +96,6 @@ struct Slot {
     place: u32,
 }
 
-impl Slot {
-    /// The hash by which the index has it.
-    #[inline]
-    fn hash(&self) -> u64 {
-        spread(self.hash)
-    }
-}
-
 /// The index goes by the first bits of a hash, and by its last ones.
 #[inline]
 fn spread(hash: u32) -> u64 {
@@ -223,7 +215,7 @@ impl Flows {
                 let is_back = (source, from) > (destination, to);
                 let seen = Seen::new(frame, packet.tcp(), tunnels, is_back);
                 let [lesser, greater] = if is_back { [to, from] } else { [from, to] }.map(u64::from);
-                let (key, _) = Key::new([lesser, 0], protocol.0, marks | IPV6);
+                let (key, _) = Key::new([lesser; 2], protocol.0, marks | IPV6);
                 let ends = if is_back { [destination, source] } else { [source, destination] };
                 self.meet_wide(ends, Key { greater, ..key }, seen);
             }
@@ -311,9 +303,9 @@ impl Flows {
     }
 
     fn begin(&mut self, key: Key, is_back: bool, hash: u32) -> u32 {
-        // More would need 300 GB.
+        // More would need 300 GB: they are counted nowhere.
         let Some(place) = u32::try_from(self.kept.len()).ok().filter(|place| *place != NOWHERE) else { return NOWHERE };
-        self.index.insert_unique(spread(hash), Slot { hash, place }, Slot::hash);
+        self.index.insert_unique(spread(hash), Slot { hash, place }, |slot| spread(slot.hash));
         self.kept.push().into_iter().for_each(|kept| kept.begin(key, is_back));
         place
     }
@@ -427,6 +419,26 @@ mod tests {
         let flow = flows.iter().next().unwrap();
         assert_eq!((flow.packets, flow.bytes), ([300, 7], [300 * 40, 7 * u64::from(u32::MAX)]));
         assert_eq!(flow.resets, 307);
+    }
+
+    #[test]
+    fn conversations_of_ipv6_are_told_apart() {
+        // The last octets of both addresses, and the ports.
+        let packets: Vec<Vec<u8>> =
+            [(1, 2, 7, 9), (2, 1, 9, 7), (1, 2, 9, 7), (2, 1, 7, 9), (3, 1, 5, 5), (1, 3, 5, 5)]
+                .iter()
+                .map(|(from, to, source, destination)| {
+                    let address = |last| [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last];
+                    let head = [0x60, 0, 0, 0, 0, 8, 17, 64];
+                    [&head[..], &address(*from), &address(*to), &[0, *source, 0, *destination, 0, 8, 0, 0]].concat()
+                })
+                .collect();
+        let mut flows = flows(&packets);
+        let told = |flow: Flow<'_>| (flow.source.to_string(), flow.source_port, flow.destination_port, flow.packets);
+        let all: Vec<_> = flows.iter().map(told).collect();
+        let wanted =
+            |last: u8, source, destination| (format!("2001:db8::{last}"), Some(source), Some(destination), [1, 1]);
+        assert_eq!(all, [wanted(1, 7, 9), wanted(1, 9, 7), wanted(3, 5, 5)]);
     }
 
     #[test]

@@ -186,14 +186,11 @@ impl Kept {
             self.miss(direction, sequence.wrapping_add(size), u16::try_from(left).unwrap_or(0), all);
             return;
         }
-        match self.retransmissions.checked_add(1) {
-            Some(count) => self.retransmissions = count,
-            None => {
-                self.retransmissions = self.rare(all).map_or(u8::MAX, |rare| {
-                    rare.retransmissions = rare.retransmissions.saturating_add(u32::from(u8::MAX));
-                    1
-                })
-            }
+        if let Some(count) = self.retransmissions.checked_add(1) {
+            self.retransmissions = count;
+        } else if let Some(rare) = self.rare(all) {
+            rare.retransmissions = rare.retransmissions.saturating_add(u32::from(u8::MAX));
+            self.retransmissions = 1;
         }
     }
 
