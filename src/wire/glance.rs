@@ -1,9 +1,10 @@
 //! One look at a packet of usual headers ([`Usual`]): where its innermost IP header and its payload stand, without a list of
-//! its layers. It takes Ethernet frames that hold IPv4 without options with UDP or TCP, bare or in one VXLAN tunnel; whatever
-//! else there is has to be decoded. A test holds both ways against each other.
+//! its layers. It takes Ethernet frames that hold IPv4 without options with UDP, TCP or an ICMP message that quotes nothing,
+//! bare or in one VXLAN tunnel; whatever else there is has to be decoded. A test holds both ways against each other.
 
 use super::dissector::Ports;
-use super::tunnel::{VALID_VNI, has, is_dns};
+use super::icmp::is_error;
+use super::tunnel::{VALID_VNI, has, is_asked, is_dns};
 use super::usual::Usual;
 use super::{Tcp, u32_at};
 
@@ -12,7 +13,11 @@ const IPV4: usize = 20;
 const UDP: usize = 8;
 const TCP: usize = 20;
 
-/// Ethernet, IPv4 and the shorter one of the transports.
+const ICMP_NUMBER: u8 = 1;
+const TCP_NUMBER: u8 = 6;
+const UDP_NUMBER: u8 = 17;
+
+/// Ethernet, IPv4 and the shortest one of the transports.
 const HEAD: usize = ETHERNET + IPV4 + UDP;
 /// Where a frame in a VXLAN tunnel begins.
 const INNER: usize = HEAD + 8;
@@ -47,30 +52,31 @@ impl<'a> Glance<'a> {
     #[inline]
     pub(super) fn at(bytes: &'a [u8], length: usize, ports: &Ports, sieve: u64) -> Option<Self> {
         let outer = Frame::look(bytes.first_chunk()?, length)?;
-        if !outer.is_udp() {
-            return outer.tcp(bytes, 0, 0);
+        let is_tunnel = outer.protocol() == UDP_NUMBER && ports.vxlan.first() == Some(&outer.destination);
+        let (frame, at, tunnels) = if is_tunnel { (outer.inner(bytes)?, INNER, 1) } else { (outer, 0, 0) };
+        match frame.protocol() {
+            TCP_NUMBER => frame.tcp(bytes, at, tunnels),
+            UDP_NUMBER => frame.udp(bytes, at, tunnels, (ports, sieve)),
+            ICMP_NUMBER => frame.icmp(bytes, at, tunnels),
+            _ => None,
         }
-        if ports.vxlan.first() != Some(&outer.destination) {
-            return outer.udp(bytes, 0, 0, (ports, sieve));
-        }
-        let head: &[u8; INNER + HEAD] = bytes.first_chunk()?;
-        let end = ETHERNET + IPV4 + outer.length;
-        if end < INNER + HEAD || head.get(HEAD)? & VALID_VNI == 0 {
-            return None;
-        }
-        let inner = Frame::look(head.last_chunk()?, end - INNER)?;
-        if inner.is_udp() { inner.udp(bytes, INNER, 1, (ports, sieve)) } else { inner.tcp(bytes, INNER, 1) }
     }
 
-    /// The two ends of the innermost packet: addresses and ports, the source's first.
+    /// The addresses of the innermost packet, the source's first.
     #[inline]
-    pub(super) fn ends(&self) -> ([u32; 2], [u16; 2]) {
-        let [.., a1, a2, a3, a4, b1, b2, b3, b4, s1, s2, d1, d2, _, _, _, _] = *self.ip;
-        let addresses = [[a1, a2, a3, a4], [b1, b2, b3, b4]].map(u32::from_be_bytes);
-        (addresses, [[s1, s2], [d1, d2]].map(u16::from_be_bytes))
+    pub(super) fn addresses(&self) -> [u32; 2] {
+        let [.., a1, a2, a3, a4, b1, b2, b3, b4, _, _, _, _, _, _, _, _] = *self.ip;
+        [[a1, a2, a3, a4], [b1, b2, b3, b4]].map(u32::from_be_bytes)
     }
 
-    /// The protocol of the innermost packet: TCP's or UDP's number.
+    /// Its ports, the source's first; ICMP has none.
+    #[inline]
+    pub(super) fn ports(&self) -> Option<[u16; 2]> {
+        let [.., s1, s2, d1, d2, _, _, _, _] = *self.ip;
+        (self.protocol() != ICMP_NUMBER).then_some([[s1, s2], [d1, d2]].map(u16::from_be_bytes))
+    }
+
+    /// The protocol of the innermost packet: the number of TCP, UDP or ICMP.
     #[inline]
     pub(super) fn protocol(&self) -> u8 {
         let [_, _, _, _, _, _, _, _, _, protocol, ..] = *self.ip;
@@ -87,7 +93,7 @@ impl<'a> Glance<'a> {
     /// The TCP header, if it is one.
     #[inline]
     pub(super) fn tcp(&self) -> Option<Tcp> {
-        if self.protocol() != 6 {
+        if self.protocol() != TCP_NUMBER {
             return None;
         }
         let at = if self.usual.tunnels() > 0 { INNER } else { 0 } + ETHERNET + IPV4;
@@ -122,47 +128,76 @@ impl<'a> Frame<'a> {
         let is_usual = u16::from_be_bytes([t1, t2]) == 0x0800 && version == 0x45 && !is_part;
         let total = usize::from(u16::from_be_bytes([l1, l2]));
         let can_be = total >= IPV4 + UDP && total + ETHERNET <= length;
-        (is_usual && can_be)
-            .then_some(Self {
-                ip,
-                total,
-                source: u16::from_be_bytes([s1, s2]),
-                destination: u16::from_be_bytes([d1, d2]),
-                length: usize::from(u16::from_be_bytes([u1, u2])),
-            })
-            .filter(|frame| !frame.is_udp() || frame.length >= UDP && frame.length <= total - IPV4)
+        (is_usual && can_be).then_some(Self {
+            ip,
+            total,
+            source: u16::from_be_bytes([s1, s2]),
+            destination: u16::from_be_bytes([d1, d2]),
+            length: usize::from(u16::from_be_bytes([u1, u2])),
+        })
+    }
+
+    /// Whether UDP's length can be.
+    #[inline]
+    fn is_datagram(&self) -> bool {
+        self.length >= UDP && self.length <= self.total - IPV4
+    }
+
+    /// The headers of the frame in the VXLAN tunnel that this one is.
+    #[inline]
+    fn inner(&self, bytes: &'a [u8]) -> Option<Self> {
+        let head: &[u8; INNER + HEAD] = bytes.first_chunk()?;
+        let end = ETHERNET + IPV4 + self.length;
+        if !self.is_datagram() || end < INNER + HEAD || head.get(HEAD)? & VALID_VNI == 0 {
+            return None;
+        }
+        Self::look(head.last_chunk()?, end - INNER)
     }
 
     #[inline]
-    fn is_udp(&self) -> bool {
+    fn protocol(&self) -> u8 {
         let [_, _, _, _, _, _, _, _, _, protocol, ..] = *self.ip;
-        protocol == 17
+        protocol
     }
 
     /// A datagram that is no tunnel, in a frame that begins so far behind the packet's first byte, in so many tunnels.
     #[inline]
     fn udp(&self, bytes: &'a [u8], at: usize, tunnels: u8, (ports, sieve): (&Ports, u64)) -> Option<Glance<'a>> {
+        if !self.is_datagram() {
+            return None;
+        }
         let (body, end) = (at + HEAD, at + ETHERNET + IPV4 + self.length);
         let may_be_more = (sieve >> (self.destination & 63) | sieve >> (self.source & 63)) & 1 == 1;
         let glance = Glance { bytes, usual: Usual::udp(tunnels), ip: self.ip, body, end };
         if !may_be_more || end == body {
             return Some(glance);
         }
-        let is_message = super::dns::is_message(glance.payload());
-        (!has(&ports.vxlan, self.destination) && is_dns(self.source, self.destination) && is_message)
-            .then_some(Glance { usual: Usual::dns(tunnels), ..glance })
+        if has(&ports.vxlan, self.destination) {
+            return None;
+        }
+        if is_dns(self.source, self.destination) {
+            let is_message = super::dns::is_message(glance.payload());
+            return is_message.then_some(Glance { usual: Usual::dns(tunnels), ..glance });
+        }
+        (!is_asked(ports, self.source, self.destination)).then_some(glance)
     }
 
     /// The same of a segment.
     #[inline]
     fn tcp(&self, bytes: &'a [u8], at: usize, tunnels: u8) -> Option<Glance<'a>> {
         let transport = at + ETHERNET + IPV4;
-        let [_, _, _, _, _, _, _, _, _, protocol, ..] = *self.ip;
         let size = usize::from(bytes.get(transport + 12)? >> 4) * 4;
         let (body, end) = (transport + size, at + ETHERNET + self.total);
         // What goes to a name server may be a message.
-        let is_usual =
-            protocol == 6 && size >= TCP && body <= end.min(bytes.len()) && self.source != 53 && self.destination != 53;
+        let is_usual = size >= TCP && body <= end.min(bytes.len()) && self.source != 53 && self.destination != 53;
         is_usual.then_some(Glance { bytes, usual: Usual::tcp(tunnels), ip: self.ip, body, end })
+    }
+
+    /// The same of a message of ICMP.
+    #[inline]
+    fn icmp(&self, bytes: &'a [u8], at: usize, tunnels: u8) -> Option<Glance<'a>> {
+        let [kind, _] = self.source.to_be_bytes();
+        let (body, end) = (at + HEAD, at + ETHERNET + self.total);
+        (!is_error(kind)).then_some(Glance { bytes, usual: Usual::icmp(tunnels), ip: self.ip, body, end })
     }
 }

@@ -7,11 +7,17 @@ use super::dissector::{Next, Walk};
 const REDIRECT: u8 = 137;
 const REDIRECTED_HEADER: u8 = 4;
 
+/// Whether a message of ICMP quotes a packet: destination unreachable, source quench, redirect, time exceeded, parameter
+/// problem (RFC 792).
+#[inline]
+pub(super) fn is_error(kind: u8) -> bool {
+    matches!(kind, 3 | 4 | 5 | 11 | 12)
+}
+
 impl Walk<'_> {
     pub(super) fn icmp(&mut self) -> Next {
         let Some(&[kind, ..]) = self.header::<4>() else { return self.ends(Kind::Icmp, 4) };
-        // Destination unreachable, source quench, redirect, time exceeded, parameter problem (RFC 792).
-        self.message(Kind::Icmp, matches!(kind, 3 | 4 | 5 | 11 | 12))
+        self.message(Kind::Icmp, is_error(kind))
     }
 
     pub(super) fn icmpv6(&mut self) -> Next {

@@ -30,6 +30,13 @@ pub(super) fn is_dns(source: u16, destination: u16) -> bool {
     has(&DNS, destination) || has(&DNS, source)
 }
 
+/// Whether datagrams between two ports that are neither VXLAN's nor DNS's are decoded all the same.
+pub(super) fn is_asked(ports: &Ports, source: u16, destination: u16) -> bool {
+    let Ports { geneve, wireguard, flannel_udp, .. } = ports;
+    let is_there = has(geneve, destination) || has(flannel_udp, destination) || has(wireguard, destination);
+    is_there || has(wireguard, source) || has(&[MPLS, TEREDO], destination) || source == TEREDO
+}
+
 /// The ports whose datagrams are decoded, by their last six bits: of nearly all others these bits tell that they are
 /// not among them.
 pub(super) fn sieve(ports: &Ports) -> u64 {

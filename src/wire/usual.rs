@@ -1,8 +1,9 @@
-//! The headers that nearly every packet begins with: Ethernet, IPv4 without options, UDP or TCP, and VXLAN between two
+//! The headers that nearly every packet begins with: Ethernet, IPv4 without options, UDP, TCP or ICMP, and VXLAN between two
 //! of these. They stand at fixed offsets, so that one look tells whether all of them are there, whole and true;
 //! wherever that is not so, the packet is decoded header by header. A test holds both ways against each other.
 
 use super::dissector::{Next, Stack, Walk};
+use super::icmp::is_error;
 use super::tunnel::VALID_VNI;
 use super::{Kind, Layer};
 
@@ -10,22 +11,26 @@ const ETHERNET: u32 = 14;
 const IPV4: u32 = 20;
 const UDP: u32 = 8;
 const TCP: u32 = 20;
+const ICMP: u32 = 8;
 const VXLAN: u32 = 8;
 
-/// Ethernet, IPv4 and the shorter one of the transports.
+/// Ethernet, IPv4 and the shortest one of the transports.
 const HEAD: usize = 42;
 
 /// How many headers a VXLAN tunnel has: Ethernet, IPv4, UDP and its own.
 const TUNNEL: usize = 4;
 
 /// All that a packet's headers are, where they are nothing but these usual ones from its first byte to its payload: so
-/// many tunnels, and UDP, UDP with DNS, or TCP. It says where each of them begins, too.
+/// many tunnels, and UDP, UDP with DNS, TCP, or ICMP that quotes nothing. It says where each of them begins, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Usual(u8);
 
+/// So many transports there are, in each number of tunnels.
+const TRANSPORTS: u8 = 4;
+
 impl Usual {
     /// How many there are.
-    pub(crate) const COUNT: usize = 12;
+    pub(crate) const COUNT: usize = 4 * TRANSPORTS as usize;
 
     /// The headers of a packet of which the walk passed so many tunnels.
     #[inline]
@@ -34,28 +39,35 @@ impl Usual {
             [Layer { kind: Kind::Udp, .. }] => 0,
             [Layer { kind: Kind::Udp, .. }, Layer { kind: Kind::Dns, .. }] => 1,
             [Layer { kind: Kind::Tcp, .. }] => 2,
+            [Layer { kind: Kind::Icmp, .. }] => 3,
             _ => return None,
         };
-        let number = tunnels.checked_mul(3)?.checked_add(transport)?;
+        let number = tunnels.checked_mul(TRANSPORTS)?.checked_add(transport)?;
         (usize::from(number) < Self::COUNT).then_some(Self(number))
     }
 
     /// UDP in so many tunnels, of which there are few.
     #[inline]
     pub(super) const fn udp(tunnels: u8) -> Self {
-        Self(tunnels * 3)
+        Self(tunnels * TRANSPORTS)
     }
 
     /// DNS over UDP.
     #[inline]
     pub(super) const fn dns(tunnels: u8) -> Self {
-        Self(tunnels * 3 + 1)
+        Self(tunnels * TRANSPORTS + 1)
     }
 
     /// TCP.
     #[inline]
     pub(super) const fn tcp(tunnels: u8) -> Self {
-        Self(tunnels * 3 + 2)
+        Self(tunnels * TRANSPORTS + 2)
+    }
+
+    /// ICMP.
+    #[inline]
+    pub(super) const fn icmp(tunnels: u8) -> Self {
+        Self(tunnels * TRANSPORTS + 3)
     }
 
     /// Its number, below [`Self::COUNT`].
@@ -79,7 +91,7 @@ impl Usual {
     /// How many tunnels there are.
     #[inline]
     pub(super) fn tunnels(self) -> usize {
-        usize::from(self.0 / 3)
+        usize::from(self.0 / TRANSPORTS)
     }
 }
 
@@ -110,6 +122,7 @@ impl Place<'_> {
 enum Transport {
     Udp { source: u16, destination: u16, length: u32 },
     Tcp { source: u16, destination: u16, size: u32 },
+    Icmp,
 }
 
 impl<'a> Walk<'a> {
@@ -138,6 +151,13 @@ impl<'a> Walk<'a> {
                     self.tunnels = is_first.then_some(tunnels);
                     self.go(place.further(ETHERNET + IPV4 + size, ETHERNET + total));
                     return Some(self.tcp_payload(source, destination));
+                }
+                Transport::Icmp => {
+                    let layers = below(place, total, Kind::Icmp, ICMP, total - IPV4);
+                    self.layers.add_all(layers);
+                    self.tunnels = is_first.then_some(tunnels);
+                    self.go(place.further(ETHERNET + IPV4 + ICMP, ETHERNET + total));
+                    return Some(Next::Done);
                 }
             }
         }
@@ -179,6 +199,8 @@ fn look(place: Place<'_>) -> Option<(u32, Transport)> {
             let is_usual = size >= TCP && size <= total - IPV4 && is_there;
             is_usual.then_some((total, Transport::Tcp { source, destination, size }))
         }
+        // An error quotes a packet, which has headers too.
+        1 => (!is_error(s1)).then_some((total, Transport::Icmp)),
         _ => None,
     }
 }

@@ -44,17 +44,16 @@ pub(super) fn run(
 fn gather(several: &mut Several, plan: &Plan<'_>, progress: &mut Progress) -> (Flows, bool) {
     let mut dissector = Dissector::new(plan.ports.clone());
     let (mut flows, mut batch) = (Flows::default(), Batch::default());
-    let (mut point, mut has_points) = (None, false);
+    let (mut least, mut most) = (u32::MAX, 0);
     while several.fill(&mut batch) {
         for frame in batch.frames().filter(|frame| plan.wants(frame)) {
-            if !add(&frame, &mut dissector, plan, &mut flows) {
-                continue;
+            if add(&frame, &mut dissector, plan, &mut flows) {
+                (least, most) = (least.min(frame.interface), most.max(frame.interface));
             }
-            has_points |= *point.get_or_insert(frame.interface) != frame.interface;
         }
         progress.tell();
     }
-    (flows, has_points)
+    (flows, least < most)
 }
 
 /// Takes a packet into account; false where it is not wanted.

@@ -31,15 +31,15 @@ const NAMES: &str = "protocol,source,source_port,destination,destination_port,pa
 pub struct FlowPainter {
     view: FlowView,
     clock: Clock,
-    /// The tunnels of the last conversation that has any, and the text for them.
-    tunnels: (Vec<Vec<Tunnel>>, Buffer),
+    /// The number of the last conversation's tunnels, and the text for them.
+    tunnels: (Option<u16>, Buffer),
 }
 
 impl FlowPainter {
     /// Shows them so.
     #[must_use]
     pub fn new(view: FlowView) -> Self {
-        Self { view, clock: Clock::default(), tunnels: (Vec::new(), Buffer::default()) }
+        Self { view, clock: Clock::default(), tunnels: (None, Buffer::default()) }
     }
 
     /// What stands before the first.
@@ -137,9 +137,9 @@ impl FlowPainter {
             return false;
         };
         let (known, tunnels) = &mut self.tunnels;
-        if known.as_slice() != flow.tunnels {
+        if *known != Some(flow.set) {
             tunnels.clear();
-            flow.tunnels.clone_into(known);
+            *known = Some(flow.set);
             through(flow.tunnels, tunnels);
         }
         let counted = [flow.packets, flow.bytes]
@@ -380,6 +380,7 @@ mod tests {
                 )),
                 resets: u32::try_from(round % 3).unwrap(),
                 retransmissions: u32::try_from(round % 7).unwrap(),
+                set: u16::try_from(round % nests.len()).unwrap(),
                 tunnels: &nests[round % nests.len()],
             };
             let (mut fast, mut slow) = (Buffer::default(), Buffer::default());

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::nests::{NO_SET, Told};
-use super::{Flow, IPV6, Key, PORTS, Seen};
+use super::{Flow, IPV6, Key, Seen};
 use crate::net::Protocol;
 use crate::wire::Tcp;
 
@@ -35,59 +35,73 @@ impl Segment {
     }
 }
 
-/// A conversation as it is kept: the numbers of both directions, that from the lesser end first.
+/// A conversation as it is kept: the numbers of both directions, that from the lesser end first. It is one line of the
+/// processor's cache; what few conversations need is kept apart.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub(super) struct Kept {
-    packets: [u64; 2],
-    bytes: [u64; 2],
     /// Nanoseconds since 1970.
     first: i64,
     last: i64,
+    packets: [u32; 2],
+    bytes: [u32; 2],
     /// The sequence number that is expected next.
     next: [u32; 2],
-    /// The latest gap before it: where it begins, and how long it is.
-    gap: [u32; 2],
-    missing: [u16; 2],
-    resets: u32,
-    retransmissions: u32,
     pub(super) key: Key,
+    /// The place of its [`Rare`], from 1; 0 where it has none.
+    rare: u32,
     /// The set of tunnels that carry it.
     pub(super) tunnels: u16,
+    retransmissions: u8,
     state: u8,
 }
 
-impl Kept {
-    pub(super) fn new(key: Key, is_back: bool) -> Self {
-        Self {
-            packets: [0; 2],
-            bytes: [0; 2],
-            first: 0,
-            last: 0,
-            next: [0; 2],
-            gap: [0; 2],
-            missing: [0; 2],
-            resets: 0,
-            retransmissions: 0,
-            key,
-            tunnels: NO_SET,
-            state: if is_back { BACKWARDS } else { 0 },
-        }
-    }
+/// What few conversations have beside: counts that have become too large for [`Kept`], and gaps.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rare {
+    /// The upper halves.
+    packets: [u32; 2],
+    bytes: [u32; 2],
+    /// These come on top.
+    retransmissions: u32,
+    resets: u32,
+    /// The latest gap before the sequence number that is expected next: where it begins, and how long it is.
+    gap: [u32; 2],
+    missing: [u16; 2],
+}
 
-    /// Reads of it where it begins and where it ends.
+impl Kept {
+    /// One without packets.
+    pub(super) const EMPTY: Self = Self {
+        first: 0,
+        last: 0,
+        packets: [0; 2],
+        bytes: [0; 2],
+        next: [0; 2],
+        key: Key { lesser: 0, greater: 0 },
+        rare: 0,
+        tunnels: NO_SET,
+        retransmissions: 0,
+        state: 0,
+    };
+
+    /// Whose it is, and whether its first packet goes from the greater end to the lesser.
     #[inline]
-    pub(super) fn touch(&self) -> u64 {
-        let [first, _] = self.packets;
-        first ^ u64::from(self.key.protocol)
+    pub(super) fn begin(&mut self, key: Key, is_back: bool) {
+        self.key = key;
+        self.state = if is_back { BACKWARDS } else { 0 };
     }
 
     /// Counts a packet of it.
     #[inline]
-    pub(super) fn count(&mut self, seen: &Seen) {
+    pub(super) fn count(&mut self, seen: &Seen, rare: &mut Vec<Rare>) {
         let direction = usize::from(seen.is_back);
         if let (Some(packets), Some(bytes)) = (self.packets.get_mut(direction), self.bytes.get_mut(direction)) {
-            *packets += 1;
-            *bytes += u64::from(seen.length);
+            let (more_packets, more_bytes) = (packets.checked_add(1), bytes.checked_add(seen.length));
+            (*packets, *bytes) = (packets.wrapping_add(1), bytes.wrapping_add(seen.length));
+            if more_packets.is_none() || more_bytes.is_none() {
+                self.carry(direction, more_packets.is_none(), more_bytes.is_none(), rare);
+            }
         }
         if let Some(time) = seen.time {
             if self.state & TIMED == 0 {
@@ -98,14 +112,41 @@ impl Kept {
             self.last = self.last.max(time);
         }
         if let Some(segment) = &seen.segment {
-            self.segment(segment, direction);
+            self.segment(segment, direction, rare);
         }
+    }
+
+    /// Counts went over what fits.
+    #[cold]
+    fn carry(&mut self, direction: usize, packets: bool, bytes: bool, all: &mut Vec<Rare>) {
+        let Some(rare) = self.rare(all) else { return };
+        for (is_over, upper) in [(packets, &mut rare.packets), (bytes, &mut rare.bytes)] {
+            upper.get_mut(direction).into_iter().for_each(|upper| *upper = upper.saturating_add(is_over.into()));
+        }
+    }
+
+    /// What it has beside, which it may not have yet.
+    #[cold]
+    fn rare<'a>(&mut self, all: &'a mut Vec<Rare>) -> Option<&'a mut Rare> {
+        if self.rare == 0 {
+            all.push(Rare::default());
+            self.rare = u32::try_from(all.len()).unwrap_or(0);
+        }
+        all.get_mut((self.rare as usize).checked_sub(1)?)
+    }
+
+    fn known_rare<'a>(&self, all: &'a [Rare]) -> Option<&'a Rare> {
+        all.get((self.rare as usize).checked_sub(1)?)
     }
 
     /// Follows the sequence numbers of a direction.
     #[inline]
-    fn segment(&mut self, tcp: &Segment, direction: usize) {
-        self.resets = self.resets.saturating_add(u32::from(tcp.flags & RESET != 0));
+    fn segment(&mut self, tcp: &Segment, direction: usize, rare: &mut Vec<Rare>) {
+        if tcp.flags & RESET != 0
+            && let Some(rare) = self.rare(rare)
+        {
+            rare.resets = rare.resets.saturating_add(1);
+        }
         // SYN and FIN take a number each.
         let marks = u32::from(tcp.flags & SYN != 0) + u32::from(tcp.flags & FIN != 0);
         let size = tcp.payload.wrapping_add(marks);
@@ -115,7 +156,7 @@ impl Kept {
         if self.state & known == 0 || tcp.flags & SYN != 0 && self.next(direction) != end {
             self.state |= known;
             self.expect(direction, end);
-            self.miss(direction, 0, 0);
+            self.miss(direction, 0, 0, rare);
             return;
         }
         let ahead = tcp.sequence.wrapping_sub(self.next(direction)).cast_signed();
@@ -124,8 +165,8 @@ impl Kept {
             return;
         }
         match u16::try_from(ahead) {
-            Ok(missing @ 1..) => self.miss(direction, self.next(direction), missing),
-            _ if ahead < 0 => self.again(direction, tcp.sequence, size),
+            Ok(missing @ 1..) => self.miss(direction, self.next(direction), missing, rare),
+            _ if ahead < 0 => self.again(direction, tcp.sequence, size, rare),
             _ => {}
         }
         if end.wrapping_sub(self.next(direction)).cast_signed() > 0 {
@@ -134,38 +175,60 @@ impl Kept {
     }
 
     /// A segment begins before what is expected: it comes late, or it came before.
-    fn again(&mut self, direction: usize, sequence: u32, size: u32) {
-        let gap = self.gap.get(direction).copied().unwrap_or(0);
-        let missing = self.missing.get(direction).copied().map_or(0, u32::from);
+    fn again(&mut self, direction: usize, sequence: u32, size: u32, all: &mut Vec<Rare>) {
+        let (gap, missing) = self.known_rare(all).map_or((0, 0), |rare| {
+            let missing = rare.missing.get(direction).copied().unwrap_or(0);
+            (rare.gap.get(direction).copied().unwrap_or(0), u32::from(missing))
+        });
         let into = sequence.wrapping_sub(gap);
         if into < missing {
             let left = missing.saturating_sub(into.saturating_add(size));
-            self.miss(direction, sequence.wrapping_add(size), u16::try_from(left).unwrap_or(0));
-        } else {
-            self.retransmissions = self.retransmissions.saturating_add(1);
+            self.miss(direction, sequence.wrapping_add(size), u16::try_from(left).unwrap_or(0), all);
+            return;
+        }
+        if let Some(count) = self.retransmissions.checked_add(1) {
+            self.retransmissions = count;
+        } else if let Some(rare) = self.rare(all) {
+            rare.retransmissions = rare.retransmissions.saturating_add(u32::from(u8::MAX));
+            self.retransmissions = 1;
         }
     }
 
+    #[inline]
     fn next(&self, direction: usize) -> u32 {
         self.next.get(direction).copied().unwrap_or(0)
     }
 
+    #[inline]
     fn expect(&mut self, direction: usize, next: u32) {
         self.next.get_mut(direction).into_iter().for_each(|place| *place = next);
     }
 
-    fn miss(&mut self, direction: usize, from: u32, size: u16) {
-        if let (Some(gap), Some(missing)) = (self.gap.get_mut(direction), self.missing.get_mut(direction)) {
+    #[inline]
+    fn miss(&mut self, direction: usize, from: u32, size: u16, all: &mut Vec<Rare>) {
+        // Most conversations never miss anything.
+        if self.rare == 0 && size == 0 {
+            return;
+        }
+        let Some(Rare { gap, missing, .. }) = self.rare(all) else { return };
+        if let (Some(gap), Some(missing)) = (gap.get_mut(direction), missing.get_mut(direction)) {
             (*gap, *missing) = (from, size);
         }
     }
 
-    /// `wide` has the ends of those of IPv6, `tunnels` the tunnels of each set.
+    /// `wide` has the ends of those of IPv6, `rare` what some have beside, `tunnels` the tunnels of each set.
     #[inline]
-    pub(super) fn told<'a>(&self, wide: &[[Ipv6Addr; 2]], tunnels: &'a Told) -> Flow<'a> {
+    pub(super) fn told<'a>(&self, wide: &[[Ipv6Addr; 2]], rare: &[Rare], tunnels: &'a Told) -> Flow<'a> {
         let mut ends = self.ends(wide);
-        let mut ports = self.key.ports.map(|port| (self.key.marks & PORTS != 0).then_some(port));
-        let (mut packets, mut bytes) = (self.packets, self.bytes);
+        let mut ports = self.key.ports().map_or([None; 2], |ports| ports.map(Some));
+        let (mut packets, mut bytes) = (self.packets.map(u64::from), self.bytes.map(u64::from));
+        let (mut resets, mut retransmissions) = (0, u32::from(self.retransmissions));
+        if let Some(rare) = self.known_rare(rare) {
+            packets.iter_mut().zip(rare.packets).for_each(|(low, high)| *low |= u64::from(high) << 32);
+            bytes.iter_mut().zip(rare.bytes).for_each(|(low, high)| *low |= u64::from(high) << 32);
+            resets = rare.resets;
+            retransmissions = retransmissions.saturating_add(rare.retransmissions);
+        }
         if self.state & BACKWARDS != 0 {
             ends.reverse();
             ports.reverse();
@@ -174,7 +237,7 @@ impl Kept {
         }
         let ([source, destination], [source_port, destination_port]) = (ends, ports);
         Flow {
-            protocol: Protocol(self.key.protocol),
+            protocol: Protocol(self.key.protocol()),
             source,
             source_port,
             destination,
@@ -182,18 +245,42 @@ impl Kept {
             packets,
             bytes,
             times: (self.state & TIMED != 0).then_some((self.first, self.last)),
-            resets: self.resets,
-            retransmissions: self.retransmissions,
+            resets,
+            retransmissions,
+            set: self.tunnels,
             tunnels: tunnels.of(self.tunnels),
         }
     }
 
     #[inline]
     fn ends(&self, wide: &[[Ipv6Addr; 2]]) -> [IpAddr; 2] {
-        let [place, _] = self.key.ends;
+        let addresses = self.key.addresses();
+        let [place, _] = addresses;
         match wide.get(place as usize) {
-            Some(ends) if self.key.marks & IPV6 != 0 => ends.map(IpAddr::V6),
-            _ => self.key.ends.map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits))),
+            Some(ends) if self.key.has(IPV6) => ends.map(IpAddr::V6),
+            _ => addresses.map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_are_counted_beyond_32_bits() {
+        let (key, _) = Key::new([1, 2], 17, 0);
+        let mut kept = Kept { packets: [7, u32::MAX - 1], bytes: [8, u32::MAX - 150], ..Kept::EMPTY };
+        kept.begin(key, false);
+        let mut rare = Vec::new();
+        for time in [Some(9), Some(3), None] {
+            kept.count(&Seen { time, length: 100, segment: None, tunnels: 0, is_back: true }, &mut rare);
+        }
+        kept.count(&Seen { time: Some(5), length: 1, segment: None, tunnels: 0, is_back: false }, &mut rare);
+        let told = Told::default();
+        let flow = kept.told(&[], &rare, &told);
+        let most = u64::from(u32::MAX);
+        assert_eq!((flow.packets, flow.bytes), ([8, most + 2], [9, most + 150]));
+        assert_eq!((flow.times, flow.retransmissions, rare.len()), (Some((3, 9)), 0, 1));
     }
 }

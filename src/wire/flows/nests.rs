@@ -42,6 +42,8 @@ pub(super) struct Nests {
     headers: Vec<Header>,
     /// The sets of packets in one VXLAN tunnel: by the VNI from 1 on, or 0 without a tunnel, at the place of its last digits.
     usual: [(u32, u16); USUAL],
+    /// What two sets came to together, at the place of their last digits.
+    joined: [(u16, u16, u16); USUAL],
 }
 
 /// A header as far as it tells of a tunnel: what it is, and its VNI.
@@ -103,9 +105,24 @@ impl Nests {
     }
 
     /// The set of two sets' nests.
+    #[inline]
     pub(super) fn both(&mut self, before: u16, more: u16) -> u16 {
+        if before == NO_SET {
+            return more;
+        }
+        let place = usize::from(before.wrapping_mul(5) ^ more) % USUAL;
+        match self.joined.get(place) {
+            Some((one, other, set)) if (*one, *other) == (before, more) => *set,
+            _ => {
+                let set = self.join(before, more);
+                self.joined.get_mut(place).into_iter().for_each(|known| *known = (before, more, set));
+                set
+            }
+        }
+    }
+
+    fn join(&mut self, before: u16, more: u16) -> u16 {
         match (self.list(before), self.list(more)) {
-            _ if before == NO_SET => more,
             (Some(old), Some(new)) => {
                 let mut unknown = new.iter().filter(|nest| !old.contains(nest)).peekable();
                 if unknown.peek().is_none() || old.len() >= MOST {
