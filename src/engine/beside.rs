@@ -17,6 +17,7 @@ use super::drive::{close, drive, in_words, probability, siblings};
 use super::end::{Next, Stage};
 use super::error;
 use super::output::ip_route_me_harder;
+use super::pkt_type::is_for_many;
 use super::route::ip_route_output_gateway;
 use super::walk::Walk;
 
@@ -63,6 +64,8 @@ pub(super) fn copy_to_gateway(
     start.skb.dst = None;
     start.skb.next_hop = None;
     start.skb.own = false;
+    // The stack's hooks see no frame as one for another host (`setup_pre_routing` in `br_netfilter_hooks.c`).
+    start.skb.to_host |= start.skb.pkt_type.is_none() && !is_for_many(walk);
     start.take(Decision::SendOwn { packet: Box::new(packet) }, Some(line));
     walk_now(walk, BesideKind::Copy, &start, &Way::Gateway(gateway, oif), certain, Some(line));
 }

@@ -4,7 +4,7 @@
 
 use crate::evidence::Evidence;
 use crate::net::{IfName, MacAddr};
-use crate::snapshot::{BridgePort, FdbEntry, Link, Netns, PortState};
+use crate::snapshot::{BridgePort, FdbEntry, Link, LinkKind, Netns, PortState};
 use crate::trace::{Decision, EndCause, Hook, Reason, Verdict};
 
 use super::address::is_local_address;
@@ -27,6 +27,14 @@ enum Forwarding {
     Port(IfName, Option<Evidence>),
     /// Out of every port, since nobody knows the address.
     Flood,
+}
+
+/// Whether the packet came in by a port of the bridge that the device which it leaves by is one of.
+pub(super) fn is_bridged(walk: &Walk, outdev: Option<&IfName>) -> bool {
+    let netns = walk.netns();
+    let master = |dev: Option<&IfName>| netns.link(dev?)?.master.as_ref();
+    let bridge = master(walk.skb.iif.as_ref()).filter(|bridge| master(outdev) == Some(*bridge));
+    bridge.and_then(|bridge| netns.link(bridge)).is_some_and(|bridge| matches!(bridge.kind, LinkKind::Bridge(_)))
 }
 
 /// A frame came in by a port (`br_handle_frame`).

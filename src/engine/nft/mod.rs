@@ -20,6 +20,7 @@ mod meta;
 mod nat;
 mod offload;
 mod proxy;
+mod raw;
 mod rt;
 mod statement;
 mod write;
