@@ -142,13 +142,19 @@ fn walk_now<'s>(
 fn leave(walk: &mut Walk, mut trackers: Vec<Tracker>, certain: bool, line: Option<Evidence>) {
     let written = |tracker: &Tracker| format!("{:?}", (&tracker.sets, &tracker.recent, &tracker.nft_elements));
     let changes = trackers.iter().any(|tracker| written(tracker) != written(&walk.tracker));
-    match trackers.pop() {
-        Some(tracker) if certain && trackers.is_empty() => walk.tracker = tracker,
-        Some(_) if changes => {
-            let what = "what the copy's rules write into sets depends on its way: the packet is walked as if they wrote nothing";
-            walk.gap(what, line);
-        }
-        _ => {}
+    let connects = trackers.iter().any(|tracker| tracker.entries != walk.tracker.entries);
+    if certain && trackers.len() == 1 {
+        walk.tracker = trackers.pop().unwrap_or_default();
+        return;
+    }
+    if changes {
+        let what =
+            "what the copy's rules write into sets depends on its way: the packet is walked as if they wrote nothing";
+        walk.gap(what, line);
+    }
+    if connects {
+        let what = "which connections the copy opens or changes depends on its way: the packet is walked as if there were none";
+        walk.gap(what, line);
     }
 }
 
