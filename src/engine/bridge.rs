@@ -266,10 +266,6 @@ fn br_flood(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>) -> Stage<Ne
 /// A frame for many: out of every port that may, and to the bridge's own stack (`br_handle_frame_finish`, `br_dev_xmit`,
 /// `br_flood`). The copy is walked that comes to whom the packet is for; where that is none, the bridge's own.
 fn br_flood_group(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>, group: MacAddr) -> Stage<Next> {
-    if walk.skb.nf_bridge.is_some() {
-        let what = "what bridge netfilter makes of the copies of a frame for many is not modelled";
-        return Err(End::undetermined(Reason::NotModelled, what));
-    }
     if group != MacAddr::BROADCAST {
         let what =
             "no querier of multicast is taken to be there, who would have frames sent to routers of multicast alone";
@@ -301,7 +297,12 @@ fn br_flood_group(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>, group
         let detail = format!("nobody behind {bridge} has the address {destination}");
         return Err(End::new(Verdict::Lost, Reason::NoReceiver).detail(detail));
     }
-    take_fdb(walk, bridge, Some(bridge.clone()), open, None);
+    let from_port = walk.skb.nf_bridge.is_some().then(|| from.cloned()).flatten();
+    take_fdb(walk, bridge, Some(bridge.clone()), open.clone(), None);
+    if let Some(from) = from_port {
+        br_netfilter::pass_copies(walk, bridge, &from, open)?;
+        br_netfilter::br_nf_local_in(walk)?;
+    }
     br_pass_frame_up(walk, bridge, None)
 }
 
@@ -318,7 +319,7 @@ fn floods_to(netns: &Netns, port: &IfName) -> bool {
 }
 
 /// Out of one port (`br_forward`, `__br_forward`); `from` is the port it came in by, `None` for the stack's own.
-fn br_forward(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>, out: &IfName) -> Stage<Next> {
+pub(super) fn br_forward(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>, out: &IfName) -> Stage<Next> {
     if let Some(refusal) = refusal(walk, bridge, from, out) {
         return Err(refusal);
     }

@@ -581,6 +581,11 @@ pub(super) fn set_template(walk: &mut Walk, zone: Zone) {
     }
 }
 
+/// Whether the packet's connection is one that it opens itself, and that others don't find yet.
+pub(super) fn is_unconfirmed(walk: &Walk) -> bool {
+    matches!(walk.skb.nfct, Nfct::Entry(_)) && entry(walk).is_some_and(|entry| !entry.confirmed)
+}
+
 /// The packet leaves the hooks: its connection is now one that others are found by (`__nf_conntrack_confirm`). An error
 /// with which a rule answered the first packet doesn't make it one. Where another connection's answers would look the
 /// same, the packet is dropped (`nf_ct_resolve_clash`).
