@@ -222,7 +222,9 @@ pub(super) fn pass_copies(walk: &mut Walk, bridge: &IfName, from: &IfName, ports
         walk.choices = finished.choices;
         walk.tracker = finished.tracker;
         finished.gaps.into_list().into_iter().for_each(|gap| walk.add_gap(gap));
-        doubts.into_iter().for_each(|doubt| walk.doubt(doubt.what, doubt.row));
+        for doubt in doubts {
+            walk.doubt(doubt.what, doubt.row);
+        }
         if let Err(end) = outcome
             && end.verdict == Verdict::Undetermined
         {

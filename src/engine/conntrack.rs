@@ -141,6 +141,8 @@ pub(super) struct Tracker {
     pub recent: Vec<Written>,
     /// The elements of nft's sets that rules wrote.
     pub nft_elements: Vec<super::nft::WrittenElement>,
+    /// What has been counted by quotas of nft since the snapshot: the line of one, and how many bytes at least and at most.
+    pub quotas: Vec<(Evidence, (u32, u32))>,
     /// In which orders chains of one priority may have been called, where others would have made a difference: at which
     /// hook, and what in turn.
     pub orders: Vec<(NetnsId, Hook, Vec<Vec<HookFn>>)>,

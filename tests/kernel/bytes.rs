@@ -225,3 +225,50 @@ fn a_bridges_port_shows_bytes_and_types_of_what_leaves() {
         }
     }
 }
+
+/// Objects of a table that count: each packet of 48 bytes is one of those that a quota still allows, or not.
+#[test]
+fn a_quota_of_a_table_has_what_its_listing_says() {
+    if !crate::lab::ready::ready() {
+        return;
+    }
+    let table = |hook: &str| {
+        format!(
+            "table ip t {{
+ quota none {{ over 25 mbytes }}
+ quota whole {{ over 47 bytes }}
+ quota left {{ 48 bytes }}
+ quota gone {{ 2 kbytes used 2047 bytes }}
+ quota twice {{ over 96 bytes }}
+ quota thrice {{ over 95 bytes }}
+ limit l {{ rate 100/second }}
+ chain f {{
+  type filter hook {hook} priority 0; policy accept;
+  ip daddr != 192.0.2.200 quota name \"none\" counter
+  ip daddr != 192.0.2.200 quota name \"whole\" counter
+  ip daddr != 192.0.2.200 quota name \"left\" counter
+  ip daddr != 192.0.2.200 quota name \"gone\" counter
+  ip daddr != 192.0.2.200 quota name \"twice\" counter
+  ip daddr != 192.0.2.200 quota name \"twice\" counter
+  ip daddr != 192.0.2.200 quota name \"thrice\" counter
+  ip daddr != 192.0.2.200 quota name \"thrice\" counter
+  quota name ip saddr map {{ 192.0.2.99 : \"whole\", 192.0.2.98 : \"none\" }} counter
+  quota name ip saddr map {{ 192.0.2.98 : \"whole\" }} counter
+  limit name ip saddr map {{ 192.0.2.98 : \"l\" }} drop
+ }}
+}}
+"
+        )
+    };
+    let mut router = Router::new(0).expect("the stage");
+    for hook in ["forward", "postrouting"] {
+        router.load_steps(&[("nft", "flush ruleset\n"), ("nft", &table(hook))]).expect("rules that are taken");
+        judged(&mut router, &Crafted::datagram());
+    }
+    // With one that lets the packet through the end depends on it.
+    let limited = table("forward").replace("map { 192.0.2.98 : \"l\" }", "map { 192.0.2.99 : \"l\" }");
+    router.load_steps(&[("nft", "flush ruleset\n"), ("nft", &limited)]).expect("rules that are taken");
+    let (answer, difference) = through(&mut router, &Crafted::datagram()).expect("an answer");
+    assert_eq!(difference, None);
+    assert!(answer.paths.len() == 2 && answer.gaps.iter().any(|gap| gap.what.contains("`limit name \"l\"`")));
+}

@@ -532,3 +532,31 @@ fn what_a_copy_leaves_in_connection_tracking_is_told_where_it_is_not_used() {
     assert!(!opens("-p udp"));
     assert!(opens("-p udp -m limit --limit 5/sec"));
 }
+
+#[test]
+fn a_quota_of_a_table_is_read_in_both_forms() {
+    let object = |bytes: u32, used: u32, inv: bool| {
+        format!(
+            r#"{{"quota": {{"family": "inet", "name": "q", "table": "t", "handle": 2, "bytes": {bytes}, "used": {used}, "inv": {inv}}}}}, "#
+        )
+    };
+    let dropped = |object: &str| {
+        let listed = json(FORWARD, &[r#"{"quota": "q"}, {"drop": null}"#]);
+        let (tables, rules) = listed.split_once(r#"{"chain""#).unwrap();
+        let listed = format!("{tables}{object}{{\"chain\"{rules}");
+        host(&[("nft.json", &listed)]).forwarded().is_dropped()
+    };
+    // The packet has 60 bytes.
+    assert!(dropped(&object(100, 41, true)));
+    assert!(!dropped(&object(100, 40, true)));
+    assert!(dropped(&object(100, 40, false)));
+    assert!(!dropped(&object(100, 41, false)));
+    let text = |quota: &str| {
+        let table = "table ip t {\n quota q {\n  comment \"no more\"\n  QUOTA\n }\n chain c {\n  type filter hook forward priority 0; \
+                     policy accept;\n  quota name \"q\" drop\n }\n}\n";
+        host(&[("nft.txt", &table.replace("QUOTA", quota))]).forwarded()
+    };
+    assert!(text("over 100 bytes used 41 bytes").is_dropped());
+    assert!(!text("over 1 kbytes").is_dropped());
+    assert!(text("over some bytes").branches());
+}

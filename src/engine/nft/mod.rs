@@ -17,6 +17,7 @@ mod hash;
 mod load;
 mod lookup;
 mod meta;
+mod meter;
 mod nat;
 mod offload;
 mod proxy;
