@@ -51,7 +51,9 @@ fn a_frame_is_walked_with_the_tags_that_it_was_captured_with() {
     let folder = folder("vlan");
     let host = folder.join("nodes/n1/host");
     fs::create_dir_all(&host).unwrap();
-    FILES.iter().for_each(|(name, text)| fs::write(host.join(name), text).unwrap());
+    for (name, text) in FILES {
+        fs::write(host.join(name), text).unwrap();
+    }
     let own = said(&folder, &[10]);
     assert!(
         own.starts_with("DELIVERED") && own.contains("eth0.10      in  no vlan tag") && !own.contains("odd:"),
