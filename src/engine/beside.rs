@@ -17,6 +17,7 @@ use super::drive::{close, drive, in_words, probability, siblings};
 use super::end::{Next, Stage};
 use super::error;
 use super::output::ip_route_me_harder;
+use super::pkt_type::is_for_many;
 use super::route::ip_route_output_gateway;
 use super::walk::Walk;
 
@@ -63,6 +64,8 @@ pub(super) fn copy_to_gateway(
     start.skb.dst = None;
     start.skb.next_hop = None;
     start.skb.own = false;
+    // The stack's hooks see no frame as one for another host (`setup_pre_routing` in `br_netfilter_hooks.c`).
+    start.skb.to_host |= start.skb.pkt_type.is_none() && !is_for_many(walk);
     start.take(Decision::SendOwn { packet: Box::new(packet) }, Some(line));
     walk_now(walk, BesideKind::Copy, &start, &Way::Gateway(gateway, oif), certain, Some(line));
 }
@@ -139,13 +142,19 @@ fn walk_now<'s>(
 fn leave(walk: &mut Walk, mut trackers: Vec<Tracker>, certain: bool, line: Option<Evidence>) {
     let written = |tracker: &Tracker| format!("{:?}", (&tracker.sets, &tracker.recent, &tracker.nft_elements));
     let changes = trackers.iter().any(|tracker| written(tracker) != written(&walk.tracker));
-    match trackers.pop() {
-        Some(tracker) if certain && trackers.is_empty() => walk.tracker = tracker,
-        Some(_) if changes => {
-            let what = "what the copy's rules write into sets depends on its way: the packet is walked as if they wrote nothing";
-            walk.gap(what, line);
-        }
-        _ => {}
+    let connects = trackers.iter().any(|tracker| tracker.entries != walk.tracker.entries);
+    if certain && trackers.len() == 1 {
+        walk.tracker = trackers.pop().unwrap_or_default();
+        return;
+    }
+    if changes {
+        let what =
+            "what the copy's rules write into sets depends on its way: the packet is walked as if they wrote nothing";
+        walk.gap(what, line);
+    }
+    if connects {
+        let what = "which connections the copy opens or changes depends on its way: the packet is walked as if there were none";
+        walk.gap(what, line);
     }
 }
 

@@ -7,12 +7,13 @@ use crate::net::{Family, IfName};
 use crate::snapshot::{Bridge, LinkKind, Netns, NetnsId};
 use crate::trace::{Decision, Hook, Reason, Verdict};
 
-use super::bridge::{br_handle_frame_finish, br_handle_local};
+use super::bridge::{br_forward, br_handle_frame_finish, br_handle_local};
+use super::conntrack;
 use super::end::{End, ErrorReply, Next, Stage};
 use super::neigh;
 use super::netfilter::nf_hook;
 use super::nft::{self, Part};
-use super::pkt_type::PktType;
+use super::pkt_type::{PktType, is_for_many};
 use super::route::ip_route_input;
 use super::skb::NfBridge;
 use super::sysctl;
@@ -203,6 +204,39 @@ pub(super) fn br_nf_forward(walk: &mut Walk, bridge: &IfName, out: &IfName) -> S
     nf_bridge.physout = Some(out.clone());
     let indev = logical_dev(walk, bridge);
     nf_hook(walk, Hook::Forward, Some(&indev), Some(bridge))
+}
+
+/// The copies of a frame for many that leave by ports go through the hooks before the one for the bridge's own stack
+/// (`br_flood` in `net/bridge/br_forward.c`, the latest port first): the first of them that passes decides for the connection,
+/// which all have in common. Their steps are not the packet's.
+pub(super) fn pass_copies(walk: &mut Walk, bridge: &IfName, from: &IfName, ports: Vec<IfName>) -> Stage<()> {
+    for out in ports.into_iter().rev() {
+        if !conntrack::is_unconfirmed(walk) {
+            break;
+        }
+        let mut copy = walk.branch_off();
+        copy.choices = std::mem::take(&mut walk.choices);
+        let outcome = br_forward(&mut copy, bridge, Some(from), &out);
+        let doubts = std::mem::take(&mut copy.doubts);
+        let finished = copy.finish();
+        walk.choices = finished.choices;
+        walk.tracker = finished.tracker;
+        finished.gaps.into_list().into_iter().for_each(|gap| walk.add_gap(gap));
+        for doubt in doubts {
+            walk.doubt(doubt.what, doubt.row);
+        }
+        if let Err(end) = outcome
+            && end.verdict == Verdict::Undetermined
+        {
+            return Err(end);
+        }
+    }
+    Ok(())
+}
+
+/// What goes up in a frame for many opens its connection before the stack has it (`br_nf_local_in`, since Linux 6.8).
+pub(super) fn br_nf_local_in(walk: &mut Walk) -> Stage<()> {
+    if is_for_many(walk) { conntrack::nf_conntrack_confirm(walk) } else { Ok(()) }
 }
 
 /// The postrouting hooks on a frame that goes from port to port (`br_nf_post_routing`).

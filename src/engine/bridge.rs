@@ -4,7 +4,7 @@
 
 use crate::evidence::Evidence;
 use crate::net::{IfName, MacAddr};
-use crate::snapshot::{BridgePort, FdbEntry, Link, Netns, PortState};
+use crate::snapshot::{BridgePort, FdbEntry, Link, LinkKind, Netns, PortState};
 use crate::trace::{Decision, EndCause, Hook, Reason, Verdict};
 
 use super::address::is_local_address;
@@ -27,6 +27,14 @@ enum Forwarding {
     Port(IfName, Option<Evidence>),
     /// Out of every port, since nobody knows the address.
     Flood,
+}
+
+/// Whether the packet came in by a port of the bridge that the device which it leaves by is one of.
+pub(super) fn is_bridged(walk: &Walk, outdev: Option<&IfName>) -> bool {
+    let netns = walk.netns();
+    let master = |dev: Option<&IfName>| netns.link(dev?)?.master.as_ref();
+    let bridge = master(walk.skb.iif.as_ref()).filter(|bridge| master(outdev) == Some(*bridge));
+    bridge.and_then(|bridge| netns.link(bridge)).is_some_and(|bridge| matches!(bridge.kind, LinkKind::Bridge(_)))
 }
 
 /// A frame came in by a port (`br_handle_frame`).
@@ -258,10 +266,6 @@ fn br_flood(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>) -> Stage<Ne
 /// A frame for many: out of every port that may, and to the bridge's own stack (`br_handle_frame_finish`, `br_dev_xmit`,
 /// `br_flood`). The copy is walked that comes to whom the packet is for; where that is none, the bridge's own.
 fn br_flood_group(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>, group: MacAddr) -> Stage<Next> {
-    if walk.skb.nf_bridge.is_some() {
-        let what = "what bridge netfilter makes of the copies of a frame for many is not modelled";
-        return Err(End::undetermined(Reason::NotModelled, what));
-    }
     if group != MacAddr::BROADCAST {
         let what =
             "no querier of multicast is taken to be there, who would have frames sent to routers of multicast alone";
@@ -293,7 +297,12 @@ fn br_flood_group(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>, group
         let detail = format!("nobody behind {bridge} has the address {destination}");
         return Err(End::new(Verdict::Lost, Reason::NoReceiver).detail(detail));
     }
-    take_fdb(walk, bridge, Some(bridge.clone()), open, None);
+    let from_port = walk.skb.nf_bridge.is_some().then(|| from.cloned()).flatten();
+    take_fdb(walk, bridge, Some(bridge.clone()), open.clone(), None);
+    if let Some(from) = from_port {
+        br_netfilter::pass_copies(walk, bridge, &from, open)?;
+        br_netfilter::br_nf_local_in(walk)?;
+    }
     br_pass_frame_up(walk, bridge, None)
 }
 
@@ -310,7 +319,7 @@ fn floods_to(netns: &Netns, port: &IfName) -> bool {
 }
 
 /// Out of one port (`br_forward`, `__br_forward`); `from` is the port it came in by, `None` for the stack's own.
-fn br_forward(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>, out: &IfName) -> Stage<Next> {
+pub(super) fn br_forward(walk: &mut Walk, bridge: &IfName, from: Option<&IfName>, out: &IfName) -> Stage<Next> {
     if let Some(refusal) = refusal(walk, bridge, from, out) {
         return Err(refusal);
     }

@@ -141,6 +141,8 @@ pub(super) struct Tracker {
     pub recent: Vec<Written>,
     /// The elements of nft's sets that rules wrote.
     pub nft_elements: Vec<super::nft::WrittenElement>,
+    /// What has been counted by quotas of nft since the snapshot: the line of one, and how many bytes at least and at most.
+    pub quotas: Vec<(Evidence, (u32, u32))>,
     /// In which orders chains of one priority may have been called, where others would have made a difference: at which
     /// hook, and what in turn.
     pub orders: Vec<(NetnsId, Hook, Vec<Vec<HookFn>>)>,
@@ -579,6 +581,11 @@ pub(super) fn set_template(walk: &mut Walk, zone: Zone) {
     if walk.skb.nfct == Nfct::None {
         walk.skb.nfct = Nfct::Template(zone);
     }
+}
+
+/// Whether the packet's connection is one that it opens itself, and that others don't find yet.
+pub(super) fn is_unconfirmed(walk: &Walk) -> bool {
+    matches!(walk.skb.nfct, Nfct::Entry(_)) && entry(walk).is_some_and(|entry| !entry.confirmed)
 }
 
 /// The packet leaves the hooks: its connection is now one that others are found by (`__nf_conntrack_confirm`). An error

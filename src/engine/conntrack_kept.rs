@@ -1,6 +1,7 @@
 //! What a connection keeps beside its tuples: counters and labels (`net/netfilter/nf_conntrack_acct.c`,
 //! `net/netfilter/nf_conntrack_labels.c`).
 
+use crate::net::IfName;
 use crate::snapshot::ConntrackEntry;
 
 use super::conntrack::Dir;
@@ -24,18 +25,21 @@ pub(super) struct Kept {
     pub labels: Option<u128>,
     /// `SYNPROXY` has opened it for the client (`NF_CT_EXT_SYNPROXY`).
     pub proxied: bool,
+    /// The device for which it was masqueraded (`masq_index` of `struct nf_conn_nat`), which no snapshot tells.
+    pub masqueraded_for: Option<IfName>,
 }
 
 impl Kept {
     /// Of a connection that begins. Where a rule asks for counters or labels, the kernel keeps them for every
     /// connection that begins from then on (`nf_ct_set_acct`, `nf_connlabels_get`).
     pub(super) fn of_new() -> Self {
-        Self { counters: Counters::Counted([(0, 0); 2]), labels: Some(0), proxied: false }
+        Self { counters: Counters::Counted([(0, 0); 2]), labels: Some(0), proxied: false, masqueraded_for: None }
     }
 
     /// Of a connection of the snapshot, whose labels the snapshot doesn't hold.
     pub(super) fn of_row(row: &ConntrackEntry) -> Self {
-        Self { counters: row.counters.map_or(Counters::Off, Counters::Counted), labels: None, proxied: false }
+        let counters = row.counters.map_or(Counters::Off, Counters::Counted);
+        Self { counters, labels: None, proxied: false, masqueraded_for: None }
     }
 
     /// Counts a packet (`nf_ct_acct_add`).

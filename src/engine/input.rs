@@ -91,6 +91,7 @@ pub(super) fn ip_rcv(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
     if is_other_host(walk, dev) {
         return Err(other_host(walk, dev));
     }
+    walk.skb.to_host |= walk.skb.pkt_type.is_none() && !is_for_many(walk);
     if let Some(line) = ipv6_is_off(walk, dev) {
         return Err(End::dropped(Reason::NotForwarding).cause(EndCause::Ipv6Disabled(dev.clone())).because([line]));
     }

@@ -75,8 +75,30 @@ pub(super) fn masquerade(walk: &mut Walk, range: &NatRange, outdev: &IfName, bec
     };
     unread::doubt_source(walk, netns, outdev, source);
     let range = NatRange { addrs: Some((source, source)), ..*range };
+    if let Nfct::Entry(ct) = walk.skb.nfct
+        && let Some(entry) = walk.tracker.entries.get_mut(ct.id)
+    {
+        entry.kept.masqueraded_for = Some(outdev.clone());
+    }
     nf_nat_setup_info(walk, &range, Manip::Src, Some(because));
     Ok(())
+}
+
+/// A connection that was masqueraded for one device ends where its packets leave by another (`nf_nat_oif_changed` in
+/// `nf_nat_core.c`).
+pub(super) fn refuse_changed_device(walk: &mut Walk, state: &HookState) -> Stage<()> {
+    let Nfct::Entry(ct) = walk.skb.nfct else { return Ok(()) };
+    if state.hook != Hook::Postrouting || ct.dir != Dir::Original {
+        return Ok(());
+    }
+    let Some(entry) = walk.tracker.entries.get_mut(ct.id) else { return Ok(()) };
+    let Some(before) = entry.kept.masqueraded_for.clone().filter(|dev| Some(dev) != state.outdev.as_ref()) else {
+        return Ok(());
+    };
+    entry.dead = true;
+    let because = entry.snat_because;
+    let detail = format!("the connection was masqueraded for {before}, and ends where it leaves by another device");
+    Err(End::dropped(Reason::NatFailed).detail(detail).because(because))
 }
 
 /// An address of a device that its local route names and the list of addresses, which may be cut off, doesn't.

@@ -215,6 +215,7 @@ fn nf_nat_inet_fn(walk: &mut Walk, netns: &Netns, state: &HookState) -> Stage<()
         if matches!(ct.state, CtState::New | CtState::Related) && !nat::is_initialized(walk, manip) {
             ask_nat_tables(walk, netns, state, manip)?;
         }
+        nat::refuse_changed_device(walk, state)?;
         nat::nf_nat_packet(walk, manip);
     }
     if walk.packet().ip.destination == destination {

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::net::IpAddr;
 
-use crate::net::{Encapsulation, Link, MacAddr, Packet, Transport};
+use crate::net::{Encapsulation, MacAddr, Packet, Transport, VlanTag};
 
 /// A field in which two packets differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub(super) enum Field {
     Flags,
     FrameSource,
     FrameDestination,
+    /// The VLANs of the frame's tags.
+    Tags,
 }
 
 impl Field {
@@ -65,6 +67,7 @@ impl Field {
             Self::Flags => "TCP flags",
             Self::FrameSource => "frame's source",
             Self::FrameDestination => "frame's destination",
+            Self::Tags => "VLAN",
         }
     }
 }
@@ -110,7 +113,7 @@ pub(super) fn differences(predicted: &Packet, seen: &Packet) -> Vec<Difference> 
     all.compare(Field::Ttl, &predicted.ip.ttl, &seen.ip.ttl);
     all.compare(Field::Tos, &predicted.ip.tos, &seen.ip.tos);
     length(&mut all, predicted, seen);
-    frame(&mut all, predicted.link, seen.link);
+    frame(&mut all, predicted, seen);
     all.0
 }
 
@@ -125,7 +128,7 @@ fn outer(all: &mut Differences, predicted: &Packet, seen: &Packet) {
             address(all, Field::OuterDestination, predicted.ip.destination, seen.ip.destination);
             all.compare_known(Field::OuterPort, predicted.destination_port(), seen.destination_port());
             all.compare(Field::OuterTtl, &predicted.ip.ttl, &seen.ip.ttl);
-            frame(all, predicted.link, seen.link);
+            frame(all, predicted, seen);
             match (predicted.encapsulation, seen.encapsulation) {
                 (Some(Encapsulation::Vxlan(predicted)), Some(Encapsulation::Vxlan(seen))) => {
                     all.compare(Field::Vni, &predicted.0, &seen.0);
@@ -173,10 +176,21 @@ fn length(all: &mut Differences, predicted: &Packet, seen: &Packet) {
     }
 }
 
-/// Link addresses that the snapshot tells, zero standing for one that it doesn't.
-fn frame(all: &mut Differences, predicted: Option<Link>, seen: Option<Link>) {
-    let (Some(predicted), Some(seen)) = (predicted, seen) else { return };
+/// The frame's tags, where one was captured, and link addresses that the snapshot tells, zero standing for one that it
+/// doesn't.
+fn frame(all: &mut Differences, predicted: &Packet, seen: &Packet) {
+    if seen.link.is_some() {
+        all.compare(Field::Tags, &vlans(predicted), &vlans(seen));
+    }
+    let (Some(predicted), Some(seen)) = (predicted.link, seen.link) else { return };
     let known = |lladdr: MacAddr| Some(lladdr).filter(|lladdr| *lladdr != MacAddr::ZERO);
     all.compare_known(Field::FrameSource, known(predicted.source), known(seen.source));
     all.compare_known(Field::FrameDestination, known(predicted.destination), known(seen.destination));
+}
+
+/// The VLANs that a frame's tags name, whatever its priority is.
+fn vlans(packet: &Packet) -> String {
+    let plain = |tag: &VlanTag| VlanTag { priority: None, drop_eligible: false, ..*tag }.to_string();
+    let vlans: Vec<String> = packet.tags.iter().map(plain).collect();
+    if vlans.is_empty() { "none".to_owned() } else { vlans.join(", ") }
 }

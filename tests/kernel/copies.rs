@@ -242,3 +242,59 @@ fn a_copy_arrives_in_the_gateways_namespace() {
     let arrived = way.trace.steps.iter().find(at_gateway).expect("the gateway");
     assert_eq!((arrived.packet.ip.ttl, arrived.packet.ip.df), (63, true));
 }
+
+/// The way of a copy that comes back by `lo` no trace of the kernel's tells from the packet's own: the rules count.
+#[test]
+fn a_copy_for_the_router_itself_is_delivered_whatever_its_destination_is() {
+    if !crate::lab::ready::ready() {
+        return;
+    }
+    let mut router = Router::new(0).expect("the stage");
+    let count = |chain: &str| {
+        ["-i lo -p udp", "-o lo -p udp", "-p udp -m ttl --ttl-eq 16"].map(|what| format!("-A {chain} {what}"))
+    };
+    for (gateway, gateway6) in
+        [("192.0.2.10", "2001:db8:1::10"), ("127.0.0.1", "::1"), ("198.51.100.1", "2001:db8:2::1")]
+    {
+        // A copy at PREROUTING would be copied there again, and so on for ever.
+        for chain in ["FORWARD", "POSTROUTING"] {
+            let tables = |gateway: &str| {
+                let hooks = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
+                let is_valid = |rule: &String| {
+                    let (no_in, no_out) = (["OUTPUT", "POSTROUTING"], ["PREROUTING", "INPUT"]);
+                    let of = |chains: [&str; 2]| chains.iter().any(|chain| rule.contains(&format!("-A {chain} ")));
+                    let is_v6 = gateway.contains(':') && rule.contains("ttl");
+                    !(rule.contains("-i lo") && of(no_in) || rule.contains("-o lo") && of(no_out) || is_v6)
+                };
+                let rules = hooks.iter().flat_map(|hook| count(hook)).filter(is_valid);
+                let tee = format!("-A {chain} -p udp -j TEE --gateway {gateway}");
+                BTreeMap::from([("mangle", rules.chain([tee]).collect())])
+            };
+            let rules = Rules { v4: tables(gateway), v6: tables(gateway6), ..Rules::default() };
+            for packet in [datagram(), in_ipv6(datagram())] {
+                router.load(&rules).expect("rules that are taken");
+                let (answer, _) = through(&mut router, &packet).expect("an answer");
+                let [path] = answer.paths.as_slice() else { panic!("{} ways", answer.paths.len()) };
+                let [copy] = path.forward.beside.as_slice() else { panic!("{} copies", path.forward.beside.len()) };
+                let [way] = copy.ways.as_slice() else { panic!("{} ways of the copy", copy.ways.len()) };
+                let steps = path.forward.steps.iter().chain(&way.trace.steps);
+                let mut said: BTreeMap<String, u64> = BTreeMap::new();
+                for step in steps {
+                    if let Decision::Rule { chain, text, .. } = &step.decision {
+                        *said.entry(format!("{chain} {text}")).or_default() += 1;
+                    }
+                }
+                let program = if packet.source.is_ipv4() { "iptables-save" } else { "ip6tables-save" };
+                let saved = router.enter(|| must(program, &["-c", "-t", "mangle"], "")).expect("the rules");
+                let counted = saved.lines().filter_map(|line| {
+                    let (count, rule) = line.strip_prefix('[')?.split_once("] -A ")?;
+                    let count: u64 = count.split_once(':')?.0.parse().ok()?;
+                    let chain = rule.split(' ').next()?;
+                    (count > 0).then(|| (format!("{chain} -A {rule}"), count))
+                });
+                assert_eq!(said, counted.collect(), "{gateway} {chain} {packet:?}");
+                assert_eq!(way.trace.verdict, Verdict::Delivered, "{gateway} {chain}");
+            }
+        }
+    }
+}

@@ -499,3 +499,64 @@ fn the_way_of_a_connection_in_a_flowtable_is_not_known() {
     assert_eq!(last.because.first().unwrap().line, 1);
     assert_eq!(ask(54).verdict, Verdict::Dropped);
 }
+
+/// The gateway tracks the copy, which nobody knows to be sent.
+#[test]
+fn what_a_copy_leaves_in_connection_tracking_is_told_where_it_is_not_used() {
+    let opens = |rule: &str| {
+        let mangle = table("mangle", ":PREROUTING ACCEPT", &format!("-A PREROUTING {rule} -j TEE --gateway {THEM}"));
+        let mut node = host(&[("iptables-save", &mangle)]);
+        let link = LINK.replace("52:54:00:00:00:10", "52:54:00:00:00:77").replace("eth1", "eth9");
+        let addr = "2: eth0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc fq state UP group default qlen 1000\n    \
+                    inet 198.51.100.7/24 brd 198.51.100.255 scope global eth0\n";
+        let route = "unicast 198.51.100.0/24 dev eth0 table main proto kernel scope link src 198.51.100.7\n\
+                     local 198.51.100.7 dev eth0 table local proto kernel scope host src 198.51.100.7\n\
+                     unicast default via 198.51.100.1 dev eth0\n";
+        let filter = table("filter", ":FORWARD ACCEPT", "-A FORWARD -m conntrack --ctstate NEW -j DROP");
+        let files = [
+            ("link.txt", link.as_str()),
+            ("addr.txt", addr),
+            ("route.txt", route),
+            ("iptables-save", filter.as_str()),
+            ("fdb.txt", ""),
+        ];
+        for (name, text) in files.into_iter().chain([("rule.txt", RULE), ("sysctl", SYSCTL), ("conntrack", "")]) {
+            node.files.push((format!("nodes/n2/host/{name}"), Arc::from(text)));
+        }
+        let answer = node.with(packet(CLIENT, US, udp(53))).answer();
+        let copy = &answer.paths[0].forward.beside[0];
+        let at_gateway = |step: &Step| step.place.node.as_str() == "n2";
+        assert!(copy.ways.iter().all(|way| way.trace.steps.iter().any(at_gateway)), "{rule} {:#?}", copy.ways);
+        answer.gaps.iter().any(|gap| gap.what.starts_with("which connections the copy opens"))
+    };
+    assert!(!opens("-p udp"));
+    assert!(opens("-p udp -m limit --limit 5/sec"));
+}
+
+#[test]
+fn a_quota_of_a_table_is_read_in_both_forms() {
+    let object = |bytes: u32, used: u32, inv: bool| {
+        format!(
+            r#"{{"quota": {{"family": "inet", "name": "q", "table": "t", "handle": 2, "bytes": {bytes}, "used": {used}, "inv": {inv}}}}}, "#
+        )
+    };
+    let dropped = |object: &str| {
+        let listed = json(FORWARD, &[r#"{"quota": "q"}, {"drop": null}"#]);
+        let (tables, rules) = listed.split_once(r#"{"chain""#).unwrap();
+        let listed = format!("{tables}{object}{{\"chain\"{rules}");
+        host(&[("nft.json", &listed)]).forwarded().is_dropped()
+    };
+    // The packet has 60 bytes.
+    assert!(dropped(&object(100, 41, true)));
+    assert!(!dropped(&object(100, 40, true)));
+    assert!(dropped(&object(100, 40, false)));
+    assert!(!dropped(&object(100, 41, false)));
+    let text = |quota: &str| {
+        let table = "table ip t {\n quota q {\n  comment \"no more\"\n  QUOTA\n }\n chain c {\n  type filter hook forward priority 0; \
+                     policy accept;\n  quota name \"q\" drop\n }\n}\n";
+        host(&[("nft.txt", &table.replace("QUOTA", quota))]).forwarded()
+    };
+    assert!(text("over 100 bytes used 41 bytes").is_dropped());
+    assert!(!text("over 1 kbytes").is_dropped());
+    assert!(text("over some bytes").branches());
+}

@@ -32,6 +32,13 @@ impl Frame {
         Self { ethernet, ip: Vec::new(), transport: Vec::new(), payload: 0 }
     }
 
+    /// An 802.1Q tag before those that the frame has.
+    pub fn tag(mut self, vid: u16) -> Self {
+        let [high, low] = vid.to_be_bytes();
+        self.ethernet.splice(12..12, [0x81, 0x00, high, low]);
+        self
+    }
+
     pub fn ip(mut self, source: &str, destination: &str, ttl: u8) -> Self {
         let octets = |text: &str| match text.parse().unwrap() {
             IpAddr::V4(v4) => v4.octets(),

@@ -6,6 +6,7 @@ mod odd;
 mod refusals;
 #[path = "../sample/schema.rs"]
 mod schema;
+mod vlan;
 
 use std::path::Path;
 use std::process::Command;

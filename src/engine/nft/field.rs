@@ -4,14 +4,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::net::{Family, IfName, MacAddr, Packet, Protocol, Transport, VlanProtocol};
-use crate::snapshot::nft::{Header, HeaderField, PayloadBase};
-use crate::snapshot::{LinkKind, NftFamily};
+use crate::snapshot::NftFamily;
+use crate::snapshot::nft::{Header, HeaderField};
 use crate::trace::Hook;
 
 use super::super::matches::{Bytes, is_bare, link_destination, link_source};
 use super::super::skb::{Asked, Sender};
 use super::super::walk::Walk;
-use super::doubt::{Doubt, Field};
+use super::doubt::{Doubt, Field, May};
 use super::load::{Break, flow};
 use super::meta;
 use super::statement::Run;
@@ -45,8 +45,8 @@ pub(super) fn nft_payload(walk: &Walk, run: &Run<'_>, header: Header, field: Hea
         let of_piece = walk.skb.in_pieces && matches!(header, Header::Ip | Header::Ip6);
         return Ok(if of_piece { Ok(meta::piece_length(walk, behind)) } else { meta::length(walk, behind) });
     }
-    if header == Header::Th && packet.nft_transport() != packet.header_length() {
-        return Ok(behind_authentication(walk, packet, field));
+    if header == Header::Th && !packet.nft_protocol().has_ports() {
+        return in_place_of_port(walk, packet, field);
     }
     let value = match header {
         Header::Ip | Header::Ip6 if field == HeaderField::FragOff && walk.skb.in_pieces => None,
@@ -57,17 +57,24 @@ pub(super) fn nft_payload(walk: &Walk, run: &Run<'_>, header: Header, field: Hea
         }
         Header::Ip | Header::Ip6 => network(packet, field),
         Header::Icmp | Header::Icmpv6 => icmp(packet, field),
-        _ => transport(packet, header, field),
+        _ => transport(packet, field),
     };
     Ok(value.ok_or_else(|| unknown(packet, header, field)))
 }
 
-/// The bytes that would be ports, where nf_tables takes an authentication header for the transport's.
-fn behind_authentication(walk: &Walk, packet: &Packet, field: HeaderField) -> Field {
+/// What stands where other protocols have a port: `th` asks for no protocol. An authentication header of IPv6 is a
+/// transport's to nf_tables.
+fn in_place_of_port(walk: &Walk, packet: &Packet, field: HeaderField) -> Result<Field, Break> {
     let from = packet.nft_transport() * 8 + if field == HeaderField::Dport { 16 } else { 0 };
-    let is_port = matches!(field, HeaderField::Sport | HeaderField::Dport);
-    let bits = Bytes::of_packet(walk, packet).bits(from, 16).filter(|_| is_port);
-    bits.ok_or_else(|| unknown(packet, Header::Th, field))
+    if !matches!(field, HeaderField::Sport | HeaderField::Dport) {
+        return Ok(Err(unknown(packet, Header::Th, field)));
+    }
+    let bytes = Bytes::of_packet(walk, packet);
+    if !bytes.has_bits(from, 16) {
+        return Err(Break);
+    }
+    let doubt = || unknown(packet, Header::Th, field).that_may(May::Within(0, u128::from(u16::MAX)));
+    Ok(bytes.bits(from, 16).ok_or_else(doubt))
 }
 
 /// What stands behind the IPv6 header of a piece: the fragment header.
@@ -203,11 +210,7 @@ fn icmp(packet: &Packet, field: HeaderField) -> Option<u128> {
     }
 }
 
-fn transport(packet: &Packet, header: Header, field: HeaderField) -> Option<u128> {
-    if let (Header::Th, Transport::Icmp { kind, code, .. }, HeaderField::Sport) = (header, &packet.transport, field) {
-        // The first two bytes of a message are its type and code.
-        return Some(u128::from(u16::from_be_bytes([*kind, *code])));
-    }
+fn transport(packet: &Packet, field: HeaderField) -> Option<u128> {
     match field {
         HeaderField::Sport => packet.source_port().map(u128::from),
         HeaderField::Dport => packet.destination_port().map(u128::from),
@@ -220,7 +223,7 @@ fn transport(packet: &Packet, header: Header, field: HeaderField) -> Option<u128
 }
 
 /// The frame's addresses. A packet that came in by no device has no frame, and ends the rule.
-fn ether(walk: &Walk, run: &Run<'_>, field: HeaderField) -> Result<Field, Break> {
+pub(super) fn ether(walk: &Walk, run: &Run<'_>, field: HeaderField) -> Result<Field, Break> {
     let packet = run.packet(walk);
     let dev = header_device(walk, run)?;
     if field == HeaderField::Type {
@@ -274,31 +277,8 @@ fn number(address: MacAddr) -> u128 {
     address.0.iter().fold(0, |bits, byte| bits << 8 | u128::from(*byte))
 }
 
-/// Raw bits of the frame's header that lie within one of its addresses, or within its type.
-fn raw_frame(walk: &Walk, run: &Run<'_>, offset: u32, length: u32) -> Option<Result<Field, Break>> {
-    // The frames of loopback have a header of zeros.
-    let dev = run.info.state.indev.as_ref().or(walk.skb.iif.as_ref());
-    let is_loopback = dev.is_some_and(|dev| walk.netns().link(dev).is_some_and(|link| link.kind == LinkKind::Loopback));
-    let end = offset.checked_add(length).filter(|_| !is_loopback)?;
-    let packet = run.packet(walk);
-    if let (Some(tag), true) = (packet.tags.first(), offset >= 96 && end <= 144) {
-        let low = u128::from(tag.priority?) << 13 | u128::from(tag.drop_eligible) << 12 | u128::from(tag.id);
-        let bits = meta::ether_type(packet, 0) << 32 | low << 16 | meta::ether_type(packet, 1);
-        return Some(header_device(walk, run).map(|_| Ok(bits >> (144 - end) & ((1 << length) - 1))));
-    }
-    let (field, field_end): (_, u32) = match offset {
-        0..48 => (HeaderField::Daddr, 48),
-        48..96 => (HeaderField::Saddr, 96),
-        96..112 => (HeaderField::Type, 112),
-        _ => return None,
-    };
-    let behind = field_end.checked_sub(end)?;
-    let mask = 1u128.checked_shl(length)?.checked_sub(1)?;
-    Some(ether(walk, run, field).map(|value| value.map(|value| value >> behind & mask)))
-}
-
 /// The device whose Ethernet header the packet has: the one that it came in by, or the one that it is being given to.
-fn header_device<'r>(walk: &'r Walk, run: &'r Run<'_>) -> Result<&'r IfName, Break> {
+pub(super) fn header_device<'r>(walk: &'r Walk, run: &'r Run<'_>) -> Result<&'r IfName, Break> {
     let state = run.info.state;
     let outdev = state.outdev.as_ref();
     let dev = match (run.info.table.family, state.hook) {
@@ -308,77 +288,4 @@ fn header_device<'r>(walk: &'r Walk, run: &'r Run<'_>) -> Result<&'r IfName, Bre
     };
     let dev = dev.ok_or(Break)?;
     if walk.netns().link(dev).is_some_and(is_bare) { Err(Break) } else { Ok(dev) }
-}
-
-/// The field that raw bits are, where they are just one.
-pub(super) fn raw_field(packet: &Packet, base: PayloadBase, offset: u32, length: u32) -> Option<(Header, HeaderField)> {
-    let ports = packet.nft_protocol().has_ports();
-    Some(match (base, packet.ip.destination.is_ipv4(), offset, length) {
-        (PayloadBase::Network, true, 64, 8) => (Header::Ip, HeaderField::Ttl),
-        (PayloadBase::Network, true, 72, 8) => (Header::Ip, HeaderField::Protocol),
-        (PayloadBase::Network, true, 96, 32) => (Header::Ip, HeaderField::Saddr),
-        (PayloadBase::Network, true, 128, 32) => (Header::Ip, HeaderField::Daddr),
-        (PayloadBase::Network, false, 48, 8) => (Header::Ip6, HeaderField::Protocol),
-        (PayloadBase::Network, false, 56, 8) => (Header::Ip6, HeaderField::Ttl),
-        (PayloadBase::Network, false, 64, 128) => (Header::Ip6, HeaderField::Saddr),
-        (PayloadBase::Network, false, 192, 128) => (Header::Ip6, HeaderField::Daddr),
-        (PayloadBase::Transport, _, 0, 16) if ports => (Header::Th, HeaderField::Sport),
-        (PayloadBase::Transport, _, 16, 16) if ports => (Header::Th, HeaderField::Dport),
-        _ => return None,
-    })
-}
-
-/// Raw bits, where all of them are known: those of a field, or bytes of the packet and of what it carries. Bits that
-/// lie behind the packet's end, or in a header that a later piece of it doesn't have, end the rule.
-pub(super) fn raw(walk: &Walk, run: &Run<'_>, base: PayloadBase, offset: u32, length: u32) -> Result<Field, Break> {
-    let packet = run.packet(walk);
-    let doubt = || Doubt::fact(format!("@{},{offset},{length} of {}", base_word(base), flow(packet)));
-    let hidden = packet.tags.len() > 1;
-    if let Some((header, field)) = raw_field(packet, base, offset, length).filter(|_| !hidden) {
-        return nft_payload(walk, run, header, field);
-    }
-    match base {
-        PayloadBase::Network if hidden => return Ok(Err(doubt())),
-        PayloadBase::Transport | PayloadBase::Inner if hidden => return Err(Break),
-        PayloadBase::Link => {
-            if let Some(bits) = raw_frame(walk, run, offset, length) {
-                return bits;
-            }
-        }
-        PayloadBase::Network => walk.ask_piece(Asked::Each),
-        PayloadBase::Transport if is_fast(offset, length) => walk.ask_piece(Asked::Each),
-        PayloadBase::Transport | PayloadBase::Inner => walk.ask_piece(Asked::First),
-    }
-    let bytes = Bytes::of_packet(walk, packet);
-    let start = match base {
-        PayloadBase::Link => None,
-        PayloadBase::Network => Some(0),
-        PayloadBase::Transport => Some(packet.nft_transport()),
-        // Which protocols have something inside is fixed (`nft_payload_inner_offset`).
-        PayloadBase::Inner => match packet.transport {
-            Transport::Icmp { .. } | Transport::Sctp { .. } => return Err(Break),
-            _ if packet.nft_transport() != packet.header_length() => return Err(Break),
-            _ => bytes.inner(),
-        },
-    };
-    let Some(start) = start else { return Ok(Err(doubt())) };
-    let from = start.saturating_mul(8).saturating_add(offset);
-    if bytes.has_bits(from, length) { Ok(bytes.bits(from, length).ok_or_else(doubt)) } else { Err(Break) }
-}
-
-/// Whether bits are loaded by the short way, which takes 1, 2 or 4 bytes at a place that their number divides
-/// (`nft_payload_select_ops` in `nft_payload.c`).
-fn is_fast(offset: u32, length: u32) -> bool {
-    let (first, end) = (offset / 8, (offset + length).div_ceil(8));
-    let bytes = end - first;
-    matches!(bytes, 1 | 2 | 4) && first.is_multiple_of(bytes)
-}
-
-fn base_word(base: PayloadBase) -> &'static str {
-    match base {
-        PayloadBase::Link => "ll",
-        PayloadBase::Network => "nh",
-        PayloadBase::Transport => "th",
-        PayloadBase::Inner => "ih",
-    }
 }

@@ -33,7 +33,7 @@ impl<'a> Run<'a> {
                 super::field::nft_payload(walk, self, *header, *field).map(|field| vec![field])
             }
             Expr::Raw(base, offset, length) => {
-                super::field::raw(walk, self, *base, *offset, *length).map(|field| vec![field])
+                super::raw::raw(walk, self, *base, *offset, *length).map(|field| vec![field])
             }
             Expr::Meta(key) => meta::nft_meta_get(walk, self, *key).map(|field| vec![field]),
             Expr::Ct(key, direction) => ct::nft_ct_get(walk, *key, *direction).map(|field| vec![field]),

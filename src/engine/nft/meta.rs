@@ -1,10 +1,11 @@
 //! What the kernel keeps beside a packet (`nft_meta.c`).
 
-use crate::net::{Family, IfName, MacAddr, Packet};
+use crate::net::{Family, IfName, Link, MacAddr, Packet};
 use crate::snapshot::nft::MetaKey;
-use crate::snapshot::{Link, LinkKind, NftFamily};
+use crate::snapshot::{self, LinkKind, NftFamily};
 use crate::trace::Hook;
 
+use super::super::bridge;
 use super::super::pkt_type::{self, PktType};
 use super::super::skb::{Asked, Priority};
 use super::super::vlan;
@@ -157,8 +158,18 @@ pub(super) fn frame_type(walk: &Walk, run: &Run<'_>) -> Option<PktType> {
     let on_bridge = run.info.table.family == NftFamily::Bridge;
     match &run.info.state.indev {
         Some(dev) => pkt_type::pkt_type(walk, link, dev, on_bridge),
-        None => walk.skb.pkt_type.or_else(|| link.and_then(|link| PktType::of_group(link.destination))),
+        None => leaving_type(walk, run, link),
     }
+}
+
+/// The same where the hook has no device that it came in by: what is bridged, or sent on by a device's rule, is what it
+/// was when it came in (bridge netfilter, too, makes it that again: `br_nf_dev_queue_xmit`); what the stack sends is for a
+/// host.
+fn leaving_type(walk: &Walk, run: &Run<'_>, link: Option<Link>) -> Option<PktType> {
+    let is_bridged = bridge::is_bridged(walk, run.info.state.outdev.as_ref());
+    let iif = walk.skb.iif.as_ref().filter(|_| is_bridged || walk.skb.sent_on > 0);
+    let Some(iif) = iif else { return Some(walk.skb.pkt_type.unwrap_or(PktType::Host)) };
+    pkt_type::pkt_type(walk, link, iif, is_bridged)
 }
 
 /// The bridge of the port that the frame came in by or leaves by (`nft_meta_bridge.c`).
@@ -223,7 +234,7 @@ fn of_link(walk: &Walk, dev: Option<&IfName>, key: MetaKey) -> Result<Field, Bre
 }
 
 /// `dev->type`, as `link/ether` says it (`include/uapi/linux/if_arp.h`).
-fn hardware_type(link: &Link) -> Option<u128> {
+fn hardware_type(link: &snapshot::Link) -> Option<u128> {
     match link.kind {
         LinkKind::Loopback => Some(772),
         LinkKind::Tun { tap: false } => Some(65534),

@@ -4,7 +4,7 @@ use crate::evidence::Evidence;
 use crate::net::{Mark, Packet, Protocol, Transport};
 use crate::snapshot::Direction;
 use crate::snapshot::nft::{
-    Data, Expr, Header, HeaderField, MetaKey, NftAside, NftQuota, NftReject, NftVerdict, SetRef, Statement,
+    Data, Expr, Header, HeaderField, MetaKey, NftAside, NftReject, NftVerdict, SetRef, Statement,
 };
 use crate::snapshot::{LinkKind, NftChain, NftFamily, NftRule};
 use crate::trace::{Decision, Reason, RuleVerdict, Verdict};
@@ -170,8 +170,9 @@ impl<'a> Run<'a> {
                 conntrack::set_untracked(walk);
                 Flow::Next
             }
-            Statement::Limit(text) | Statement::Unknowable(text) => self.unknowable(walk, text).into(),
-            Statement::Quota(quota) => self.quota(walk, *quota).into(),
+            Statement::Limit(limit) => self.limit(walk, limit).into(),
+            Statement::Unknowable(text) => self.unknowable(walk, text).into(),
+            Statement::Quota(quota) => self.quota(walk, quota).into(),
             Statement::Dynset(dynset) => self.dynset(walk, dynset).into(),
             Statement::Aside(aside) => self.aside(walk, aside).into(),
             Statement::Tproxy { family, text } => self.tproxy(walk, *family, text),
@@ -223,19 +224,6 @@ impl<'a> Run<'a> {
     pub(super) fn unknowable(&mut self, walk: &mut Walk, text: &str) -> bool {
         walk.ask_piece(Asked::Each);
         self.ask(walk, format!("`{text}` matches, which no snapshot tells"), false).unwrap_or(true)
-    }
-
-    /// `nft_quota_do_eval`: with the bytes that the snapshot counted. A quota that the packet just uses up is not
-    /// exceeded (`nft_overquota` in `net/netfilter/nft_quota.c`).
-    fn quota(&mut self, walk: &mut Walk, quota: NftQuota) -> bool {
-        walk.ask_piece(Asked::Each);
-        let (least, most) = walk.length_range();
-        let exceeded = |length: u32| quota.used.saturating_add(u64::from(length)) > quota.bytes;
-        if exceeded(least) == exceeded(most) {
-            return exceeded(most) == quota.over;
-        }
-        let what = format!("the packet's {least} to {most} bytes exceed the quota of `{}`", self.text());
-        self.ask(walk, what, true).is_none_or(|exceeds| exceeds == quota.over)
     }
 
     /// A statement without effect, which ends the rule where the packet lacks what it needs (`NFT_BREAK`). Whether the

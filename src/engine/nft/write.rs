@@ -14,8 +14,9 @@ use super::super::skb::Priority;
 use super::super::tcp_options;
 use super::super::walk::{Walk, Why};
 use super::doubt::Field;
-use super::field::{has_header, nft_payload, raw_field};
+use super::field::{has_header, nft_payload};
 use super::meta;
+use super::raw::raw_field;
 use super::statement::{Flow, Run};
 
 /// What a map has for a key.
@@ -184,7 +185,8 @@ impl<'a> Run<'a> {
         let address = MacAddr(bytes);
         self.assume_link(walk);
         let before = meta::frame_type(walk, self);
-        let needs_type = field == HeaderField::Daddr && self.info.state.indev.is_some();
+        let is_destination = field == HeaderField::Daddr;
+        let needs_type = is_destination && self.info.state.indev.is_some();
         let Some(link) = self.packet_mut(walk).link.as_mut() else { return Err(self.not_written(walk)) };
         match field {
             HeaderField::Saddr => {
@@ -194,7 +196,7 @@ impl<'a> Run<'a> {
             HeaderField::Daddr if !needs_type || before.is_some() => link.destination = address,
             _ => return Err(self.not_written(walk)),
         }
-        if needs_type {
+        if is_destination {
             walk.skb.pkt_type =
                 if self.info.table.is_of_ebtables() { self.as_ebtables(walk, address).or(before) } else { before };
         }

@@ -487,7 +487,11 @@ pub(super) fn object_row(kind: &str, fields: &Value) -> Option<String> {
         if fields.get("hook").is_some() && kind != "flowtable" {
             return None;
         }
-        let body = if kind == "synproxy" { offered(fields)? } else { String::new() };
+        let body = match kind {
+            "synproxy" => offered(fields)?,
+            "quota" => allowed(fields).unwrap_or_default(),
+            _ => String::new(),
+        };
         return Some(format!("{kind} {name} {{{body} }}"));
     }
     let mut text = format!("{kind} {name} {{ {}", set_type(kind, fields)?);
@@ -496,6 +500,13 @@ pub(super) fn object_row(kind: &str, fields: &Value) -> Option<String> {
     }
     text.push_str(" }");
     Some(text)
+}
+
+/// What a quota of a table allows, in bytes.
+fn allowed(fields: &Value) -> Option<String> {
+    let number = |key: &str| fields.get(key).and_then(Value::as_u64);
+    let over = if is_true(fields.get("inv")) { "over " } else { "" };
+    Some(format!(" {over}{} bytes used {} bytes", number("bytes")?, number("used").unwrap_or(0)))
 }
 
 /// `type ipv4_addr . inet_service : verdict`.

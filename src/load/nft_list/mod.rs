@@ -17,7 +17,7 @@ mod token;
 use std::collections::HashSet;
 
 use crate::evidence::{Evidence, FileId, Gap, Text};
-use crate::snapshot::nft::{ChainKind, NftSet, NftSynproxy, ObjectKind, Statement, TableNames};
+use crate::snapshot::nft::{ChainKind, NftQuota, NftSet, NftSynproxy, ObjectKind, Statement, TableNames};
 use crate::snapshot::{ChainPolicy, Nft, NftChain, NftFamily, NftHook, NftRule, NftTable, WhyUnread};
 use crate::trace::Hook;
 
@@ -287,6 +287,9 @@ impl Reader<'_, '_> {
                     let offered = self.synproxy_block().map(|offered| (name.into(), offered));
                     table.synproxies.extend(offered);
                 }
+                if kind == ObjectKind::Quota {
+                    table.quotas.extend(self.quota_block().map(|quota| (name.into(), quota)));
+                }
                 table.objects.push((kind, name.into(), here));
             }
             Err(fault) => note(fault),
@@ -296,18 +299,28 @@ impl Reader<'_, '_> {
 
     /// What `synproxy NAME { … }` offers, from the brace on, where all of it is understood.
     fn synproxy_block(&mut self) -> Option<NftSynproxy> {
+        self.block(|reader| reader.offered(true))
+    }
+
+    /// The same of what `quota NAME { … }` allows.
+    fn quota_block(&mut self) -> Option<NftQuota> {
+        self.block(Self::allowed)
+    }
+
+    /// What stands in a block, where all of it is understood; the cursor stays before it.
+    fn block<T>(&mut self, read: impl FnOnce(&mut Self) -> Parsed<T>) -> Option<T> {
         let place = self.cursor;
-        let mut read = || {
+        let whole = || {
             self.cursor.need("{")?;
             if self.cursor.word("comment") {
                 self.cursor.next();
             }
-            let offered = self.offered(true)?;
-            self.cursor.need("}").map(|()| offered)
+            let content = read(self)?;
+            self.cursor.need("}").map(|()| content)
         };
-        let offered = read().ok();
+        let content = whole().ok();
         self.cursor = place;
-        offered
+        content
     }
 
     /// What follows a word that is not known. A whole block decides nothing until a rule names it, unless it says at
@@ -549,6 +562,7 @@ fn new_table(family: NftFamily, name: &str, iptables: bool, evidence: Evidence) 
         sets: Vec::new(),
         objects: Vec::new(),
         synproxies: Vec::new(),
+        quotas: Vec::new(),
         names: TableNames::default(),
         unread: None,
         evidence,

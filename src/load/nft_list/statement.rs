@@ -1,6 +1,8 @@
 //! Statements of a rule (`src/statement.c` of nftables).
 
-use crate::snapshot::nft::{DynOp, Expr, NftDynset, NftQuota, NftReject, NftVerdict as Verdict, Statement};
+use crate::snapshot::nft::{
+    DynOp, Expr, NftDynset, NftLimit, NftQuota, NftQuotaOf, NftReject, NftVerdict as Verdict, Statement,
+};
 use crate::snapshot::{NftChain, NftFamily, NftRule};
 
 use super::constant::{self, Datatype};
@@ -105,7 +107,7 @@ impl Reader<'_, '_> {
             "dnat" | "snat" | "masquerade" | "redirect" => self.nat(word),
             "counter" => self.counter(start),
             "limit" => self.limit(start),
-            "quota" => self.quota(start),
+            "quota" => self.quota(),
             "log" => self.log(start),
             "last" => {
                 self.cursor.next();
@@ -309,8 +311,9 @@ impl Reader<'_, '_> {
     /// `limit rate over 10/second burst 5 packets`, `limit name "x"`.
     fn limit(&mut self, start: usize) -> Parsed<Statement> {
         self.cursor.next();
+        let mut map = None;
         if self.cursor.word("name") {
-            self.object()?;
+            map = self.object()?.map(Box::new);
         } else {
             if !self.cursor.word("rate") {
                 return Err(self.cursor.expected("`rate`"));
@@ -332,23 +335,30 @@ impl Reader<'_, '_> {
             }
         }
         let text = self.cursor.text(start, self.cursor.last_end());
-        Ok(Statement::Limit(text.into()))
+        Ok(Statement::Limit(NftLimit { text: text.into(), map }))
     }
 
     /// `quota over 25 mbytes used 3 bytes`, `quota name "x"`.
-    fn quota(&mut self, start: usize) -> Parsed<Statement> {
+    fn quota(&mut self) -> Parsed<Statement> {
         self.cursor.next();
         if self.cursor.word("name") {
-            self.object()?;
-            let text = self.cursor.text(start, self.cursor.last_end());
-            return Ok(Statement::Unknowable(text.into()));
+            let named = self.cursor.start();
+            return Ok(Statement::Quota(match self.object()? {
+                Some(map) => NftQuotaOf::Map(Box::new(map)),
+                None => NftQuotaOf::Object(self.cursor.text(named, self.cursor.last_end()).trim_matches('"').into()),
+            }));
         }
+        self.allowed().map(NftQuotaOf::Rule).map(Statement::Quota)
+    }
+
+    /// What a quota allows, in a rule or in an object.
+    pub(super) fn allowed(&mut self) -> Parsed<NftQuota> {
         let over = self.cursor.word("over");
         self.cursor.word("until");
         let bytes = self.bytes()?;
         // Where nothing was used, nft leaves it out (`quota_stmt_print` in nftables' `src/statement.c`).
         let used = if self.cursor.word("used") { self.bytes()? } else { 0 };
-        Ok(Statement::Quota(NftQuota { over, bytes, used }))
+        Ok(NftQuota { over, bytes, used })
     }
 
     fn bytes(&mut self) -> Parsed<u64> {

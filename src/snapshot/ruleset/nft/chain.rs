@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::evidence::Evidence;
 use crate::net::Hook;
 
-use super::{ChainRef, Names, NftFamily, NftSet, NftSynproxy, ObjectKind, Statement};
+use super::{ChainRef, Names, NftFamily, NftQuota, NftSet, NftSynproxy, ObjectKind, Statement};
 use crate::snapshot::ChainPolicy;
 
 /// A table of nft.
@@ -31,6 +31,8 @@ pub struct NftTable {
     pub objects: Vec<(ObjectKind, Arc<str>, Evidence)>,
     /// What those of `synproxy` offer.
     pub synproxies: Vec<(Arc<str>, NftSynproxy)>,
+    /// What those of `quota` allow.
+    pub quotas: Vec<(Arc<str>, NftQuota)>,
     /// The names that rules call chains and sets by.
     pub names: TableNames,
     /// Set where a part of it could not be read that may be a chain: its line.

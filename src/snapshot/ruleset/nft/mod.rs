@@ -23,8 +23,8 @@ pub use expr::{
 };
 pub use set::{Data, Element, NftSet, SetKind, SetRef};
 pub use statement::{
-    Beside, ChainRef, CopyTo, DynOp, NatKind, NftAside, NftDynset, NftFwd, NftNat, NftOffer, NftQuota, NftReject,
-    NftSynproxy, ObjectKind, Rewritten, Statement, Verdict as NftVerdict,
+    Beside, ChainRef, CopyTo, DynOp, NatKind, NftAside, NftDynset, NftFwd, NftLimit, NftNat, NftOffer, NftQuota,
+    NftQuotaOf, NftReject, NftSynproxy, ObjectKind, Rewritten, Statement, Verdict as NftVerdict,
 };
 
 /// A name's place by the name, with a hash that no input can be tuned against.

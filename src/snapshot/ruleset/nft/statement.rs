@@ -50,9 +50,9 @@ pub enum Statement {
     /// `counter`, `log` and others that change nothing on a packet's way. As written.
     Harmless(Box<str>),
     /// `limit`: matches as long as there are no more. As written.
-    Limit(Box<str>),
+    Limit(NftLimit),
     /// `quota`.
-    Quota(NftQuota),
+    Quota(NftQuotaOf),
     /// `ct count`, or a named object that can stop the rule. As written.
     Unknowable(Box<str>),
     /// `add @set { key : value }` and its kin.
@@ -236,6 +236,26 @@ pub enum NatKind {
     Snat,
     Masquerade,
     Redirect,
+}
+
+/// A limit as it is written; of a map of limits also that.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NftLimit {
+    /// The statement.
+    pub text: Box<str>,
+    /// The map that names a limit of the table for the packet.
+    pub map: Option<Box<Expr>>,
+}
+
+/// Where it stands what a quota allows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NftQuotaOf {
+    /// In the rule.
+    Rule(NftQuota),
+    /// In the object of the table that has this name.
+    Object(Arc<str>),
+    /// In the object whose name a map has for the packet.
+    Map(Box<Expr>),
 }
 
 /// `quota over 25 mbytes used 3 bytes`.
