@@ -55,7 +55,9 @@ impl Owners {
             let found = left.iter().position(|macs| sole(macs).is_some());
             let Some((place, mac)) = found.and_then(|place| Some((place, sole(left.get(place)?)?))) else { break };
             let is_shared = left.iter().enumerate().any(|(other, macs)| other != place && sole(macs) == Some(mac));
-            left.iter_mut().for_each(|macs| macs.retain(|other| *other != mac));
+            for macs in &mut left {
+                macs.retain(|other| *other != mac);
+            }
             if let (false, Ok(point)) = (is_shared, u16::try_from(place)) {
                 points.insert(mac, PointId(point));
             }
@@ -96,7 +98,9 @@ mod tests {
     fn owners(frames: &[Vec<(u8, u8)>]) -> Owners {
         let common = (0..).zip(frames).map(|(point, frames)| {
             let mut common = Common::default();
-            frames.iter().for_each(|(from, to)| common.add(&lane(point, *from, *to)));
+            for (from, to) in frames {
+                common.add(&lane(point, *from, *to));
+            }
             common
         });
         let nodes: Vec<NodeId> = (0..frames.len()).map(|node| NodeId(u16::try_from(node).unwrap())).collect();

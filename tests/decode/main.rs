@@ -347,7 +347,7 @@ fn tags_and_vnis_are_told_as_tshark_tells_them() {
 #[test]
 fn a_mistyped_word_of_a_filter_has_its_like_named() {
     let capture = file("mistyped", "a.pcap", &pcap(&packets()));
-    for (filter, meant) in [("hosst 10.244.1.2", "did you mean host?"), ("tcp prot 80", "did you mean port")] {
+    for (filter, meant) in [("hosst 10.244.1.2", "did you mean host?"), ("tcp prot 80", "or port?")] {
         let run = decode(&["--filter", filter, &capture]);
         let words = run.err.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(run.code == 2 && words.contains(meant) && words.contains("^^^^"), "{}", run.err);
