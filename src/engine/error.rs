@@ -4,11 +4,11 @@
 
 use std::net::IpAddr;
 
-use crate::net::{Family, IfName, Ip, IpOptions, Link, Mark, Packet, RouteType, Transport};
+use crate::net::{Family, IfName, Ip, IpOptions, Link, Mark, Packet, RouteScope, RouteType, Transport};
 use crate::snapshot::Netns;
 use crate::trace::{Decision, Reason, Trace, Verdict};
 
-use super::address::ipv6_dev_get_saddr;
+use super::address::{inet_select_addr, ipv6_dev_get_saddr};
 use super::conntrack::{CtRef, Nfct, UnknownPort};
 use super::drive::{Course, Leg, is_reset};
 use super::end::{End, ErrorReply, Straight};
@@ -255,6 +255,9 @@ fn default_ttl(course: &Course, forward: &Leg) -> u8 {
     set.and_then(|(value, _)| u8::try_from(value).ok()).unwrap_or(64)
 }
 
+/// Whether an IPv4 error comes from an address of the device that its packet came in by.
+const INBOUND_ADDRESS: &str = "net.ipv4.icmp_errors_use_inbound_ifaddr";
+
 /// The error itself; `None` where the kernel makes none about such a packet.
 fn error_packet(course: &Course, forward: &Leg, cause: &Cause) -> Option<Packet> {
     let original = &forward.packet;
@@ -274,6 +277,10 @@ fn error_packet(course: &Course, forward: &Leg, cause: &Cause) -> Option<Packet>
         _ if cause.local => original.ip.destination,
         // An ICMPv6 error is sent from the device that the packet came in by, whatever way it goes back (seen on 6.18).
         Some(iif) if !inet => ipv6_dev_get_saddr(netns, iif, original.ip.source).unwrap_or(unspecified),
+        // `__icmp_send` in `net/ipv4/icmp.c`; a reset is no ICMP error.
+        Some(iif) if cause.error != ErrorReply::TcpReset && sysctl::is_set(netns, INBOUND_ADDRESS) => {
+            inet_select_addr(netns, iif, Some(original.ip.source), RouteScope::LINK).unwrap_or(unspecified)
+        }
         _ => unspecified,
     };
     let mut packet = match cause.error {

@@ -38,6 +38,9 @@ pub(super) struct Flow {
     /// A device that policy rules see as the output device, and that is preferred where several would do. Routes may
     /// leave by another one (`ip6_route_output_flags` without `RT6_LOOKUP_F_IFACE`).
     pub preferred_oif: Option<IfName>,
+    /// Whether routes lead out of the input device only, because the address means another host on every link
+    /// (`rt6_need_strict` in `net/ipv6/route.c`).
+    pub strict: bool,
     /// Whether ways whose device has no carrier count even where they are switched off.
     pub ignore_linkstate: bool,
 }
@@ -59,6 +62,7 @@ impl Flow {
             iif,
             oif: None,
             preferred_oif: None,
+            strict: false,
             ignore_linkstate: false,
         }
     }
@@ -80,6 +84,7 @@ impl Flow {
             iif,
             oif: None,
             preferred_oif: None,
+            strict: false,
             ignore_linkstate: false,
         }
     }

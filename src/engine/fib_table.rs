@@ -139,6 +139,7 @@ fn usable_ways(netns: &Netns, route: &Route, flow: &Flow) -> Result<(Vec<NextHop
         !way.dead
             && (flow.ignore_linkstate || !way.linkdown || !ignores_linkdown(netns, way.dev.as_ref()))
             && (flow.oif.is_none() || flow.oif == way.dev)
+            && (!flow.strict || way.dev.as_ref().is_none_or(|dev| *dev == flow.iif))
     };
     // A local or broadcast route without a device still answers.
     let mut ways: Vec<NextHop> = ways.into_iter().filter(good).collect();

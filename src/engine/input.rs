@@ -96,6 +96,7 @@ pub(super) fn ip_rcv(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
         return Err(End::dropped(Reason::NotForwarding).cause(EndCause::Ipv6Disabled(dev.clone())).because([line]));
     }
     if walk.packet().family() == Family::Inet6 {
+        refuse_loopback(walk, dev)?;
         refuse_in_group(walk, sysctl::device(walk.netns(), Family::Inet6, dev, UNICAST_IN_GROUP))?;
     }
     ipv6_parse_hopopts(walk)?;
@@ -117,6 +118,19 @@ pub(super) fn ip_rcv(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
         refuse_in_group(walk, sysctl::max_of_all(walk.netns(), dev, UNICAST_IN_GROUP))?;
     }
     if dst.local { ip_local_deliver(walk, dev) } else { ip_forward(walk, dev, &dst) }
+}
+
+/// Addresses that no IPv6 packet may come in with, before any rule sees it (`ip6_rcv_core` in `net/ipv6/ip6_input.c`).
+fn refuse_loopback(walk: &Walk, dev: &IfName) -> Stage<()> {
+    let ip = &walk.packet().ip;
+    let is_loopback = walk.netns().link(dev).map_or(dev.as_str() == "lo", |link| link.kind == LinkKind::Loopback);
+    if !is_loopback && (ip.source.is_loopback() || ip.destination.is_loopback()) {
+        return Err(End::dropped(Reason::MartianSource).detail("a loopback address came in from outside"));
+    }
+    if ip.source.is_multicast() {
+        return Err(End::dropped(Reason::MartianSource).detail("a multicast address can't be a source"));
+    }
+    Ok(())
 }
 
 const UNICAST_IN_GROUP: &str = "drop_unicast_in_l2_multicast";

@@ -243,14 +243,20 @@ fn in_range(tuple: &ConntrackTuple, range: &NatRange) -> bool {
 /// secret.
 fn find_best_ips(tuple: &mut ConntrackTuple, range: &NatRange, manip: Manip, zone: u16) {
     let Some((low, high)) = range.addrs else { return };
-    let chosen = if low == high { low } else { hashed_address(tuple, low, high, range.persistent, zone) };
+    let chosen = if low == high { low } else { hashed_address(tuple, (low, high), manip, range.persistent, zone) };
     match manip {
         Manip::Src => tuple.source = chosen,
         Manip::Dst => tuple.destination = chosen,
     }
 }
 
-fn hashed_address(tuple: &ConntrackTuple, low: IpAddr, high: IpAddr, persistent: bool, zone: u16) -> IpAddr {
+fn hashed_address(
+    tuple: &ConntrackTuple,
+    (low, high): (IpAddr, IpAddr),
+    manip: Manip,
+    persistent: bool,
+    zone: u16,
+) -> IpAddr {
     let source = words(tuple.source);
     let destination = words(tuple.destination);
     let (min, max) = (words(low), words(high));
@@ -269,7 +275,8 @@ fn hashed_address(tuple: &ConntrackTuple, low: IpAddr, high: IpAddr, persistent:
         *slot = base.wrapping_add(reciprocal_scale(hash, distance));
         full_range |= *slot != at(&max);
         if !persistent {
-            hash ^= raw(at(&destination));
+            // Of a destination that is being replaced the word is the new one already.
+            hash ^= raw(if manip == Manip::Dst { *slot } else { at(&destination) });
         }
     }
     match low {

@@ -13,7 +13,7 @@ use crate::trace::{EndCause, Hook, Reason, Verdict};
 use super::br_netfilter;
 use super::end::{End, Stage};
 use super::netfilter::nf_hook;
-use super::skb::{DevRef, NfBridge};
+use super::skb::{DevRef, NfBridge, Skb};
 use super::walk::Walk;
 
 const NEIGHBOUR_SOLICITATION: u8 = 135;
@@ -103,7 +103,7 @@ fn pass(walk: &mut Walk, message: &Packet, from: &DevRef, to: &DevRef, name: &st
             At { physout: out, ..At::new(Hook::Forward, dev, dev) },
             At { physout: out, ..At::new(Hook::Postrouting, None, dev) },
         ];
-        hooks(walk, message, &bridge, Some(nf_bridge), &stops, name)?;
+        hooks(walk, message, &bridge, bridged(Some(nf_bridge)), &stops, name)?;
     }
     enter(walk, message, to, None, name)
 }
@@ -113,7 +113,9 @@ fn leave(walk: &mut Walk, message: &Packet, from: &DevRef, name: &str) -> Result
     let stops = [At::new(Hook::Output, None, dev), At::new(Hook::Postrouting, None, dev)];
     // It has no link addresses before it has left, and so is no multicast frame yet (`PACKET_HOST`).
     let bare = Packet { link: None, ..message.clone() };
-    hooks(walk, &bare, from, None, &stops, name)
+    // Of what is sent because a copy waits for it no copy is made (`current->in_nf_duplicate`).
+    let skb = Skb { copied_to: walk.skb.copied_to.clone(), ..Skb::default() };
+    hooks(walk, &bare, from, skb, &stops, name)
 }
 
 fn enter(
@@ -125,7 +127,11 @@ fn enter(
 ) -> Result<(), Unheard> {
     let dev = Some(&to.1);
     let stops = [At::new(Hook::Prerouting, dev, None), At::new(Hook::Input, dev, None)];
-    hooks(walk, message, to, nf_bridge, &stops, name)
+    hooks(walk, message, to, bridged(nf_bridge), &stops, name)
+}
+
+fn bridged(nf_bridge: Option<NfBridge>) -> Skb {
+    Skb { nf_bridge, ..Skb::default() }
 }
 
 /// The bridge with bridge netfilter, and the port of it, that a veth device's frames come to.
@@ -161,23 +167,18 @@ impl<'a> At<'a> {
 }
 
 /// Runs a message through some hooks of a namespace on a walk of its own, whose steps are not the packet's.
-fn hooks(
-    walk: &mut Walk,
-    message: &Packet,
-    at: &DevRef,
-    nf_bridge: Option<NfBridge>,
-    stops: &[At],
-    name: &str,
-) -> Result<(), Unheard> {
+fn hooks(walk: &mut Walk, message: &Packet, at: &DevRef, skb: Skb, stops: &[At], name: &str) -> Result<(), Unheard> {
     let netns: NetnsId = at.0;
     let choices = std::mem::take(&mut walk.choices);
     let mut aside = Walk::new(walk.snapshot, netns, message.clone(), walk.tracker.clone(), choices, false);
-    aside.skb.nf_bridge = nf_bridge;
+    aside.skb = skb;
+    (aside.nested, aside.steps_beside) = (walk.nested, walk.steps_beside);
     aside.given.time = walk.given.time;
     let outcome = stops.iter().try_for_each(|stop| stop.pass(&mut aside));
     let outcome = outcome.and_then(|()| stays_on_link(&aside, &at.1));
     // What is not known of the message is not known of the packet that waits for it.
     let doubts = std::mem::take(&mut aside.doubts);
+    walk.steps_beside = aside.steps_beside;
     let finished = aside.finish();
     walk.choices = finished.choices;
     walk.gaps.extend(finished.gaps.into_list());

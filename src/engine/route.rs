@@ -50,11 +50,8 @@ pub(super) fn loopback() -> IfName {
 /// A routing decision for a packet that came in by a device (`ip_route_input_slow`, `ip6_route_input`).
 pub(super) fn ip_route_input(walk: &mut Walk, dev: &IfName) -> Stage<Dst> {
     refuse_groups(walk)?;
-    let family = walk.packet().family();
-    if family == Family::Inet {
+    if walk.packet().family() == Family::Inet {
         check_martians(walk, dev)?;
-    } else {
-        check_loopback(walk)?;
     }
     let destination = walk.packet().ip.destination;
     route_flow(walk, dev, destination)
@@ -71,6 +68,7 @@ pub(super) fn ip_route_input_srr(walk: &mut Walk, dev: &IfName, destination: IpA
 fn route_flow(walk: &mut Walk, dev: &IfName, destination: IpAddr) -> Stage<Dst> {
     let mut flow = Flow::of(walk.packet(), dev.clone());
     (flow.destination, flow.sport_bounds) = (destination, walk.skb.sport_bounds);
+    flow.strict = matches!(destination, IpAddr::V6(v6) if v6.is_loopback() || v6.is_unicast_link_local());
     let netns = walk.netns();
     let found = match fib::fib_lookup_for(walk, netns, &flow) {
         Lookup::Found(found) => found,
@@ -321,19 +319,6 @@ fn check_martians(walk: &mut Walk, dev: &IfName) -> Stage<()> {
     if bad_destination {
         let detail = format!("{destination} can't be a destination on {dev}");
         return Err(End::dropped(Reason::MartianDestination).detail(detail));
-    }
-    Ok(())
-}
-
-/// IPv6 loopback addresses are dropped on the way in (`ip6_rcv_core` in `net/ipv6/ip6_input.c`).
-fn check_loopback(walk: &mut Walk) -> Stage<()> {
-    let at_loopback = walk.place().device.as_ref().is_some_and(|dev| dev.as_str() == "lo");
-    let ip = &walk.packet().ip;
-    if !at_loopback && (ip.source.is_loopback() || ip.destination.is_loopback()) {
-        return Err(End::dropped(Reason::MartianSource).detail("a loopback address came in from outside"));
-    }
-    if ip.source.is_multicast() {
-        return Err(End::dropped(Reason::MartianSource).detail("a multicast address can't be a source"));
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod addresses;
 mod bytes;
 mod captures;
 mod collected;
