@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use crate::net::{Family, IfName, Ip, IpOptions, Link, Mark, Packet, RouteScope, RouteType, Transport};
+use crate::net::{Family, IfName, Ip, IpOptions, Link, Mark, Packet, RouteScope, RouteType, TableId, Transport};
 use crate::snapshot::Netns;
 use crate::trace::{Decision, Reason, Trace, Verdict};
 
@@ -12,6 +12,7 @@ use super::address::{inet_select_addr, ipv6_dev_get_saddr};
 use super::conntrack::{CtRef, Nfct, UnknownPort};
 use super::drive::{Course, Leg, is_reset};
 use super::end::{End, ErrorReply, Straight};
+use super::fib;
 use super::ip_options::Echo;
 use super::on_bridge;
 use super::options;
@@ -91,8 +92,13 @@ fn is_unmade(walk: &Walk, end: &End) -> bool {
 
 /// ICMPv6 looks the destination up by itself, also where the packet has no route yet (`icmp6_send`).
 fn is_for_own_address(walk: &Walk) -> bool {
-    let destination = walk.packet().ip.destination;
-    destination.is_ipv6() && walk.netns().addr(destination).is_some()
+    let (destination, netns) = (walk.packet().ip.destination, walk.netns());
+    // Also for a router's anycast address (`ipv6_chk_acast_addr_src`).
+    let is_anycast = || {
+        let local = fib::routes(netns, Family::Inet6).map(|routes| routes.covering(TableId::LOCAL, destination));
+        local.into_iter().flatten().any(|route| route.kind == RouteType::Anycast)
+    };
+    destination.is_ipv6() && (netns.addr(destination).is_some() || is_anycast())
 }
 
 /// A packet that is being bridged came in by the bridge (`brnf_get_logical_dev`).

@@ -110,3 +110,20 @@ fn a_copy_for_a_gateway_that_nobody_has_asked_for_ends() {
         }
     }
 }
+
+#[test]
+fn an_error_about_a_packet_to_a_routers_anycast_address_comes_from_it() {
+    if !crate::lab::ready::ready() {
+        return;
+    }
+    let mut router = Router::new(0).expect("the stage");
+    for hook in ["prerouting", "input"] {
+        let reject = "table ip6 t { chain c { type filter hook HOOK priority 5; udp dport 53 reject; }; }";
+        let nft = reject.replace("HOOK", hook);
+        router.load(&Rules { nft, ..Rules::default() }).expect("rules");
+        for to in ["2001:db8:1::", "2001:db8:2::"] {
+            let (answer, difference) = through(&mut router, &in_ipv6(to, 4000)).expect("an answer");
+            assert_eq!(difference, None, "{hook} {to}: {}", answer.paths.len());
+        }
+    }
+}
