@@ -36,10 +36,16 @@ pub(super) fn nft_exthdr(walk: &Walk, packet: &Packet, of: Exthdr, asks: Asks, t
 impl Run<'_> {
     /// Whether a segment has an option, or the value of a field (`nft_exthdr_tcp_eval`).
     pub(super) fn tcp_option(&mut self, walk: &Walk, kind: u8, asks: Asks, text: &str) -> Result<Field, Break> {
-        let packet = self.packet(walk);
-        if packet.nft_protocol() != Protocol::TCP {
-            return nft_exthdr(walk, packet, Exthdr::Tcp(kind), asks, text);
+        if self.packet(walk).nft_protocol() != Protocol::TCP {
+            if self.matching && asks == Asks::Presence {
+                // `meta l4proto tcp` in front of it, with which the rule doesn't match, is left out by nft's listing as if it
+                // went without saying.
+                let what = format!("`{text}` stands without `meta l4proto tcp`, which nft does not list before it");
+                self.may_lack = Some(Doubt::fact(what).that_may(May::Holds { invert: false }));
+            }
+            return nft_exthdr(walk, self.packet(walk), Exthdr::Tcp(kind), asks, text);
         }
+        let packet = self.packet(walk);
         walk.ask_piece(Asked::First);
         let there = tcp_options::there(walk, packet, kind);
         let ((least, most), written) = tcp_options::mss_range(walk);
