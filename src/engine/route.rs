@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use crate::evidence::Evidence;
-use crate::net::{Family, IfName, Packet};
+use crate::net::{Family, IfName, Packet, Transport};
 use crate::snapshot::{Netns, NextHop, RouteType, Routes, TableFile, conf_key};
 use crate::trace::{Decision, EndCause, Reason, ReverseMode};
 
@@ -117,10 +117,34 @@ fn forward_route(walk: &mut Walk, dev: &IfName, found: Found) -> Stage<Dst> {
 /// A routing decision for a packet that the namespace sends (`ip_route_output_key_hash_rcu`, `ip6_route_output`). The
 /// source address is chosen where the packet has none.
 pub(super) fn ip_route_output(walk: &mut Walk, oif: Option<&IfName>) -> Stage<Dst> {
-    refuse_groups(walk)?;
     let mut flow = Flow::of(walk.packet(), loopback());
     flow.oif = oif.cloned();
     flow.preferred_oif = walk.skb.echo_dev.take();
+    flow.dport = flow.dport.or(icmp_port(walk.packet()));
+    route_output(walk, flow)
+}
+
+/// The same for a packet that is there already, and whose headers say all that is asked (`ip_route_me_harder` in
+/// `net/ipv4/netfilter.c`, `ip6_route_me_harder` in its IPv6 twin).
+pub(super) fn ip_route_output_again(walk: &mut Walk) -> Stage<Dst> {
+    let flow = Flow::of(walk.packet(), loopback());
+    route_output(walk, flow)
+}
+
+/// Who sends ICMP notes its type and code where other protocols have their destination port (`union flowi_uli` in
+/// `include/net/flow.h`), and policy rules that ask for a port read them as one: sockets do (`raw_probe_proto_opt`,
+/// `ping_v4_sendmsg`), errors (`icmp_route_lookup` in `net/ipv4/icmp.c`, `icmp6_send` in `net/ipv6/icmp.c`) and IPv6's
+/// echo replies (`icmpv6_echo_reply`), IPv4's don't (`icmp_reply`).
+fn icmp_port(packet: &Packet) -> Option<u16> {
+    match &packet.transport {
+        Transport::Icmp { kind: 0 | 14, quoted: None, .. } if packet.family() == Family::Inet => None,
+        Transport::Icmp { kind, code, .. } => Some(u16::from_be_bytes([*kind, *code])),
+        _ => None,
+    }
+}
+
+fn route_output(walk: &mut Walk, mut flow: Flow) -> Stage<Dst> {
+    refuse_groups(walk)?;
     flow.sport_bounds = walk.skb.sport_bounds;
     let netns = walk.netns();
     let found = match fib::fib_lookup_for(walk, netns, &flow) {
