@@ -12,6 +12,7 @@ use super::address::ipv6_dev_get_saddr;
 use super::conntrack::{CtRef, Nfct, UnknownPort};
 use super::drive::{Course, Leg, is_reset};
 use super::end::{End, ErrorReply, Straight};
+use super::fib::address_type;
 use super::ip_options::Echo;
 use super::on_bridge;
 use super::options;
@@ -51,7 +52,7 @@ impl Cause {
             error,
             straight: end.straight.clone(),
             nfct: walk.skb.nfct,
-            local: walk.skb.dst.as_ref().is_some_and(|dst| dst.local) || is_for_own_address(walk),
+            local: is_for_own_address(walk),
             physin: walk.skb.nf_bridge.as_ref().and_then(|nf_bridge| nf_bridge.physin.clone()),
             iif: inward_device(walk),
             device: walk.place().device.clone(),
@@ -89,10 +90,15 @@ fn is_unmade(walk: &Walk, end: &End) -> bool {
     }
 }
 
-/// ICMPv6 looks the destination up by itself, also where the packet has no route yet (`icmp6_send`).
+/// IPv4 asks the packet's route (`__icmp_send`). ICMPv6 looks the destination up by itself, also where the packet has no
+/// route yet: it must be an address of a device, or an anycast one (`icmp6_send`), and not just in a local route.
 fn is_for_own_address(walk: &Walk) -> bool {
-    let destination = walk.packet().ip.destination;
-    destination.is_ipv6() && walk.netns().addr(destination).is_some()
+    let (destination, netns) = (walk.packet().ip.destination, walk.netns());
+    let routed = walk.skb.dst.as_ref().is_some_and(|dst| dst.local);
+    if destination.is_ipv4() || netns.addrs.is_none() {
+        return routed;
+    }
+    netns.addr(destination).is_some() || routed && address_type(netns, destination, None) == Some(RouteType::Anycast)
 }
 
 /// A packet that is being bridged came in by the bridge (`brnf_get_logical_dev`).

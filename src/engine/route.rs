@@ -155,9 +155,9 @@ fn route_output(walk: &mut Walk, mut flow: Flow) -> Stage<Dst> {
     let unspecified = walk.packet().ip.source.is_unspecified();
     match found.route.kind {
         RouteType::Local | RouteType::Anycast => {
-            let source = found.route.prefsrc.unwrap_or(walk.packet().ip.destination);
-            let chosen = Chosen { way: found.ways.first().cloned(), found };
-            let mut dst = take_route(walk, chosen, true, unspecified.then_some(source));
+            let way = found.ways.first().cloned();
+            let source = if unspecified { Some(source_for_local(walk, &found, way.as_ref())?) } else { None };
+            let mut dst = take_route(walk, Chosen { found, way }, true, source);
             dst.dev = loopback();
             Ok(dst)
         }
@@ -216,6 +216,17 @@ fn refuse_loopback_source(walk: &mut Walk, dev: Option<&IfName>) -> Stage<()> {
     let end = if walk.skb.own { End::errno(reason, "EINVAL") } else { End::dropped(reason) };
     let line = sysctl::max_of_all(walk.netns(), dev, "route_localnet").map(|(_, line)| line);
     Err(end.detail(detail).because(line))
+}
+
+/// The source address of what the namespace sends to itself: in IPv4 the destination (`ip_route_output_key_hash_rcu` in
+/// `net/ipv4/route.c`), in IPv6 one of its addresses as for any route (`ip6_dst_lookup_tail` in `net/ipv6/ip6_output.c`),
+/// which the destination isn't where nothing but a local route for a whole network makes it the namespace's own.
+fn source_for_local(walk: &mut Walk, found: &Found, way: Option<&NextHop>) -> Stage<IpAddr> {
+    let destination = walk.packet().ip.destination;
+    match destination {
+        IpAddr::V4(_) => Ok(found.route.prefsrc.unwrap_or(destination)),
+        IpAddr::V6(_) => source_for(walk, found, way),
+    }
 }
 
 /// The source address that a route gives (`fib_result_prefsrc`, `ip6_route_get_saddr`).
