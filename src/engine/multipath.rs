@@ -30,6 +30,11 @@ impl MultipathFlow {
         let (source, protocol, source_port, destination_port, label) = (None, None, None, None, None);
         Self { source, destination, protocol, source_port, destination_port, label }
     }
+
+    /// The same from another source, if that is part of it.
+    pub(super) fn with_source(self, source: IpAddr) -> Self {
+        Self { source: self.source.map(|_| source), ..self }
+    }
 }
 
 /// A flow's port, and which of those it is that nobody knows.

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use crate::evidence::Evidence;
-use crate::net::{Family, IfName, Packet, Transport};
+use crate::net::{Family, IfName, Packet, Protocol, Transport};
 use crate::snapshot::{Netns, NextHop, RouteType, Routes, TableFile, conf_key};
 use crate::trace::{Decision, EndCause, Reason, ReverseMode};
 
@@ -109,7 +109,7 @@ fn forward_route(walk: &mut Walk, dev: &IfName, found: Found) -> Stage<Dst> {
             return Err(End::dropped(Reason::NotForwarding).cause(cause).because(line));
         }
     }
-    let way = select_path(walk, &found, false, hashed_flow(walk));
+    let way = select_path(walk, &found, None, hashed_flow(walk));
     reverse_path(walk, dev, way.as_ref().and_then(|way| way.dev.as_ref()))?;
     Ok(take_route(walk, Chosen { found, way }, false, None))
 }
@@ -117,18 +117,71 @@ fn forward_route(walk: &mut Walk, dev: &IfName, found: Found) -> Stage<Dst> {
 /// A routing decision for a packet that the namespace sends (`ip_route_output_key_hash_rcu`, `ip6_route_output`). The
 /// source address is chosen where the packet has none.
 pub(super) fn ip_route_output(walk: &mut Walk, oif: Option<&IfName>) -> Stage<Dst> {
-    let mut flow = Flow::of(walk.packet(), loopback());
-    flow.oif = oif.cloned();
-    flow.preferred_oif = walk.skb.echo_dev.take();
-    flow.dport = flow.dport.or(icmp_port(walk.packet()));
-    route_output(walk, flow)
+    let flow = output_flow(walk, oif);
+    route_output(walk, &flow)
 }
 
 /// The same for a packet that is there already, and whose headers say all that is asked (`ip_route_me_harder` in
 /// `net/ipv4/netfilter.c`, `ip6_route_me_harder` in its IPv6 twin).
 pub(super) fn ip_route_output_again(walk: &mut Walk) -> Stage<Dst> {
     let flow = Flow::of(walk.packet(), loopback());
-    route_output(walk, flow)
+    route_output(walk, &flow)
+}
+
+/// The same for what a socket sends. In IPv4 one that is connected asks twice where it is bound to no address: for a
+/// source, and then with that one (`ip_route_connect` in `include/net/route.h`), which other rules may match and which
+/// is hashed to another way. IPv6 asks once (`ip6_dst_lookup_tail` in `net/ipv6/ip6_output.c`).
+pub(super) fn ip_route_connect(walk: &mut Walk) -> Stage<Dst> {
+    let mut flow = output_flow(walk, None);
+    if flow.family == Family::Inet6 || !flow.source.is_unspecified() {
+        return route_output(walk, &flow);
+    }
+    let found = output_lookup(walk, &flow)?;
+    let (first, source) = output_path(walk, &flow, found, Asks::ForSource)?;
+    flow.source = source.unwrap_or(flow.source);
+    let (lines, route) = (first.found.because.clone(), first.found.route.evidence);
+    let found = match asked_again(walk, &flow, first.found.clone())? {
+        Some(found) => found,
+        None => return Ok(output_dst(walk, first, source)),
+    };
+    let (mut second, _) = output_path(walk, &flow, found, Asks::Again)?;
+    if second.found.route.evidence != route {
+        second.found.because.extend(lines);
+    }
+    Ok(output_dst(walk, second, source))
+}
+
+/// What the lookup with the source finds; `None` where the socket is one that doesn't make it. TCP's are always connected.
+fn asked_again<'s>(walk: &mut Walk<'s>, flow: &Flow, first: Found<'s>) -> Stage<Option<Found<'s>>> {
+    let rules = walk.netns().rules.iter().flatten();
+    if rules.filter_map(|rule| rule.from).all(|from| from.prefix_len() == 0) {
+        return Ok(Some(first));
+    }
+    let netns = walk.netns();
+    let again = fib::fib_lookup_for(walk, netns, flow);
+    let (same, line) = match &again {
+        Lookup::Found(found) => (found.route.evidence == first.route.evidence, found.because.last().copied()),
+        Lookup::Failed(failure) => (false, failure.rule.map(|rule| rule.evidence)),
+        Lookup::Unknown(_) => (false, None),
+    };
+    if !same && walk.packet().protocol() != Protocol::TCP {
+        let source = flow.source;
+        let what = format!("whether the socket is connected, and {source} part of what its route is looked up with");
+        if !walk.choose_unknown(what, line) {
+            return Ok(None);
+        }
+    }
+    found_for_output(walk, again).map(Some)
+}
+
+/// What the lookup of a packet that the namespace sends asks with.
+fn output_flow(walk: &mut Walk, oif: Option<&IfName>) -> Flow {
+    let mut flow = Flow::of(walk.packet(), loopback());
+    flow.oif = oif.cloned();
+    flow.preferred_oif = walk.skb.echo_dev.take();
+    flow.dport = flow.dport.or(icmp_port(walk.packet()));
+    flow.sport_bounds = walk.skb.sport_bounds;
+    flow
 }
 
 /// Who sends ICMP notes its type and code where other protocols have their destination port (`union flowi_uli` in
@@ -143,32 +196,56 @@ fn icmp_port(packet: &Packet) -> Option<u16> {
     }
 }
 
-fn route_output(walk: &mut Walk, mut flow: Flow) -> Stage<Dst> {
+fn route_output(walk: &mut Walk, flow: &Flow) -> Stage<Dst> {
+    let found = output_lookup(walk, flow)?;
+    let (chosen, source) = output_path(walk, flow, found, Asks::Once)?;
+    Ok(output_dst(walk, chosen, source))
+}
+
+fn output_lookup<'s>(walk: &mut Walk<'s>, flow: &Flow) -> Stage<Found<'s>> {
     refuse_groups(walk)?;
-    flow.sport_bounds = walk.skb.sport_bounds;
     let netns = walk.netns();
-    let found = match fib::fib_lookup_for(walk, netns, &flow) {
-        Lookup::Found(found) => found,
-        Lookup::Failed(failure) => return Err(output_error(walk, &failure)),
-        Lookup::Unknown(missing) => return Err(unknown(missing)),
-    };
-    let unspecified = walk.packet().ip.source.is_unspecified();
+    let found = fib::fib_lookup_for(walk, netns, flow);
+    found_for_output(walk, found)
+}
+
+fn found_for_output<'s>(walk: &mut Walk, found: Lookup<'s>) -> Stage<Found<'s>> {
+    match found {
+        Lookup::Found(found) => Ok(found),
+        Lookup::Failed(failure) => Err(output_error(walk, &failure)),
+        Lookup::Unknown(missing) => Err(unknown(missing)),
+    }
+}
+
+/// The way of a route that a packet of the namespace's own takes, and its source address where it has none yet.
+fn output_path<'s>(
+    walk: &mut Walk,
+    flow: &Flow,
+    found: Found<'s>,
+    asks: Asks,
+) -> Stage<(Chosen<'s>, Option<IpAddr>)> {
+    let unspecified = flow.source.is_unspecified();
     match found.route.kind {
         RouteType::Local | RouteType::Anycast => {
             let way = found.ways.first().cloned();
             let source = if unspecified { Some(source_for_local(walk, &found, way.as_ref())?) } else { None };
-            let mut dst = take_route(walk, Chosen { found, way }, true, source);
-            dst.dev = loopback();
-            Ok(dst)
+            Ok((Chosen { found, way }, source))
         }
         RouteType::Broadcast | RouteType::Multicast => Err(not_unicast(found.because.clone())),
         _ => {
-            let way = select_path(walk, &found, true, hashed_flow(walk));
-            refuse_loopback_source(walk, way.as_ref().and_then(|way| way.dev.as_ref()))?;
+            let hashed = hashed_flow(walk).with_source(flow.source);
+            let way = select_path(walk, &found, Some((flow.source, asks)), hashed);
+            refuse_loopback_source(walk, flow.source, way.as_ref().and_then(|way| way.dev.as_ref()))?;
             let source = if unspecified { Some(source_for(walk, &found, way.as_ref())?) } else { None };
-            Ok(take_route(walk, Chosen { found, way }, false, source))
+            Ok((Chosen { found, way }, source))
         }
     }
+}
+
+fn output_dst(walk: &mut Walk, chosen: Chosen, source: Option<IpAddr>) -> Dst {
+    let local = matches!(chosen.found.route.kind, RouteType::Local | RouteType::Anycast);
+    let dst = take_route(walk, chosen, local, source);
+    if local { Dst { dev: loopback(), ..dst } } else { dst }
 }
 
 /// A routing decision for what a rule sends to a gateway, whatever its own addresses, ports and mark are
@@ -197,7 +274,7 @@ pub(super) fn ip_route_output_gateway(walk: &mut Walk, gateway: IpAddr, oif: Opt
         }
         RouteType::Broadcast | RouteType::Multicast => Err(not_unicast(found.because.clone())),
         _ => {
-            let way = select_path(walk, &found, false, MultipathFlow::to(gateway));
+            let way = select_path(walk, &found, None, MultipathFlow::to(gateway));
             let dst = take_route(walk, Chosen { found, way }, false, None);
             Ok(Dst { via: dst.via.or(Some(gateway)), ..dst })
         }
@@ -206,8 +283,8 @@ pub(super) fn ip_route_output_gateway(walk: &mut Walk, gateway: IpAddr, oif: Opt
 
 /// A loopback address is no source for what leaves by another device than `lo`, unless `route_localnet` allows it
 /// (`__mkroute_output`).
-fn refuse_loopback_source(walk: &mut Walk, dev: Option<&IfName>) -> Stage<()> {
-    let (IpAddr::V4(source), Some(dev)) = (walk.packet().ip.source, dev) else { return Ok(()) };
+fn refuse_loopback_source(walk: &mut Walk, source: IpAddr, dev: Option<&IfName>) -> Stage<()> {
+    let (IpAddr::V4(source), Some(dev)) = (source, dev) else { return Ok(()) };
     if !source.is_loopback() || dev.as_str() == "lo" || sysctl::any_of_all(walk.netns(), dev, "route_localnet") {
         return Ok(());
     }
@@ -249,9 +326,25 @@ fn source_for(walk: &mut Walk, found: &Found, way: Option<&NextHop>) -> Stage<Ip
     source.ok_or_else(|| End::errno(Reason::NoAddress, "EADDRNOTAVAIL").because(found.because.clone()))
 }
 
+/// Which of its lookups the namespace makes for a packet of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    /// The only one.
+    Once,
+    /// The one that gives a socket its source.
+    ForSource,
+    /// The one with that source, which only a connected socket makes.
+    Again,
+}
+
 /// Chooses among the ways of a multipath route. The kernel hashes the packet with a secret, so that only the weights
-/// are known (`fib_select_multipath`, `fib6_select_path`).
-fn select_path(walk: &mut Walk, found: &Found, sends: bool, flow: MultipathFlow) -> Option<NextHop> {
+/// are known (`fib_select_multipath`, `fib6_select_path`). With a source, the namespace itself sends.
+fn select_path(
+    walk: &mut Walk,
+    found: &Found,
+    sends: Option<(IpAddr, Asks)>,
+    flow: MultipathFlow,
+) -> Option<NextHop> {
     if found.ways.len() < 2 {
         return found.ways.first().cloned();
     }
@@ -260,25 +353,25 @@ fn select_path(walk: &mut Walk, found: &Found, sends: bool, flow: MultipathFlow)
         return found.ways.get(*way).cloned();
     }
     let total: u32 = found.ways.iter().map(|way| way.weight).sum();
-    let is_by_source = sends && has_way_of_source(walk, found);
+    let dst = found.route.dst;
+    let (what, gap) = match sends {
+        Some((source, _)) if has_way_of_source(walk, found, source) => {
+            let version = "before by a hash, and the snapshot doesn't tell the kernel's version";
+            (format!("multipath route {dst} (from Linux 6.16 on {source}'s own way is taken, {version})"), true)
+        }
+        Some((source, Asks::Again)) if walk.packet().protocol() != Protocol::TCP => {
+            (format!("multipath route {dst} (a connected socket's packet is hashed with {source})"), true)
+        }
+        Some((_, Asks::ForSource)) => (format!("multipath route {dst}, which gives the source"), false),
+        _ => (format!("multipath route {dst}"), false),
+    };
     let ways = found.ways.iter().map(|way| {
         let dev = way.dev.as_ref().map_or("", IfName::as_str);
         let via = way.via.map_or(String::new(), |via| format!("via {via} "));
         let share = f64::from(way.weight) / f64::from(total.max(1));
-        (Some(share).filter(|_| !is_by_source), format!("{via}dev {dev}"))
+        (Some(share).filter(|_| !gap), format!("{via}dev {dev}"))
     });
-    let (dst, source) = (found.route.dst, walk.packet().ip.source);
-    let version = format!(
-        " (from Linux 6.16 on {source}'s own way is taken, before by a hash, and the snapshot doesn't tell the kernel's \
-         version)"
-    );
-    let why = Why {
-        what: format!("multipath route {dst}{}", if is_by_source { &version } else { "" }),
-        evidence: Some(found.route.evidence),
-        gap: is_by_source,
-        column: None,
-    };
-    let way = walk.choose(why, ways.collect());
+    let way = walk.choose(Why { what, evidence: Some(found.route.evidence), gap, column: None }, ways.collect());
     walk.tracker.selected.push((key, way));
     found.ways.get(way).cloned()
 }
@@ -286,8 +379,8 @@ fn select_path(walk: &mut Walk, found: &Found, sends: bool, flow: MultipathFlow)
 /// Whether some way of a multipath route, but not each, has the packet's source for its own address: what a namespace
 /// sends goes that way from Linux 6.16 on (`fib_select_multipath` compares `nh_saddr`; nexthop objects are chosen by
 /// the hash alone, and so is all of IPv6).
-fn has_way_of_source(walk: &Walk, found: &Found) -> bool {
-    let (source, destination) = (walk.packet().ip.source, walk.packet().ip.destination);
+fn has_way_of_source(walk: &Walk, found: &Found, source: IpAddr) -> bool {
+    let destination = walk.packet().ip.destination;
     let is_own = |way: &NextHop| {
         let own =
             way.dev.as_ref().and_then(|dev| select_source(walk.netns(), dev, way.via, destination, found.route.scope));
