@@ -10,7 +10,8 @@ use super::bridge::frame_length;
 use super::end::{End, ErrorReply, Next, Stage};
 use super::neigh::neigh_output;
 use super::netfilter::nf_hook;
-use super::route::{Dst, ip_route_connect, ip_route_output, ip_route_output_again, loopback};
+use super::route::{Dst, loopback};
+use super::route_output::{ip_route_connect, ip_route_output, ip_route_output_again};
 use super::walk::Walk;
 
 /// A socket sends: the route gives the source, then the packet exists (`ip_queue_xmit`, `udp_sendmsg`, `raw_sendmsg`).

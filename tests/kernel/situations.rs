@@ -244,10 +244,9 @@ fn policy_rules_read_the_type_and_code_of_icmp_as_a_port() {
     node.rules6().insert("filter", refuse(7002, "icmp6-adm-prohibited"));
     node.rules6().insert("mangle", "OUTPUT -p icmpv6 -d fd00:10:244:2::4 -j MARK --set-mark 5");
     let pod1 = situations::POD1;
-    for (network, own, prohibited) in [
-        ("10.244.2.", "10.244.1.1", Errno::EHOSTUNREACH),
-        ("fd00:10:244:2::", "fd00:10:244:1::1", Errno::EACCES),
-    ] {
+    for (network, own, prohibited) in
+        [("10.244.2.", "10.244.1.1", Errno::EHOSTUNREACH), ("fd00:10:244:2::", "fd00:10:244:1::1", Errno::EACCES)]
+    {
         let ask = |from: &str, last: u8, proto: Proto, port: u16| {
             let address = format!("{network}{last}");
             Probe::ask(from, &address, proto, &address, port)
