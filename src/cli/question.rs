@@ -98,6 +98,7 @@ pub(super) fn question(typed: Terms<'_>, from: &str, to: &str, snapshot: &Snapsh
     let family = family(typed.packet, &sender, &target)?;
     let start = start(typed, &sender, &target, family, &names)?;
     refuse_mac(typed.packet, &start)?;
+    refuse_port_zero(typed.packet, &start)?;
     refuse_vlan(typed.packet, typed.at)?;
     let source = source(typed.packet, &sender.end, family, &start, snapshot)?;
     let Some(destination) = target.end.address(family) else { return Err(no_address(to, family)) };
@@ -221,6 +222,18 @@ fn refuse_mac(options: &PacketOptions, start: &Start) -> Result<(), Error> {
         )),
         _ => Ok(()),
     }
+}
+
+/// A socket that is bound to port 0 gets another one (`inet_csk_get_port`, `udp_lib_get_port`), and one of UDP sends
+/// nothing to it (`udp_sendmsg`: EINVAL). Others may: packets come in from and to port 0.
+fn refuse_port_zero(options: &PacketOptions, start: &Start) -> Result<(), Error> {
+    let refused = match (options.proto, options.sport, options.port) {
+        _ if !matches!(start, Start::Known(Origin::Socket { .. })) => return Ok(()),
+        (_, Some(0), _) => "--sport 0: no socket sends from port 0",
+        (Some(Proto::Udp), _, Some(0)) => "--port 0: no socket of UDP sends to port 0",
+        _ => return Ok(()),
+    };
+    Err(Error::Usage(format!("{refused}; such packets come in from outside, or by --at")))
 }
 
 /// Which tags the network between nodes puts on a frame is told by the device that it is for.

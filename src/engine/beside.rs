@@ -18,7 +18,7 @@ use super::end::{Next, Stage};
 use super::error;
 use super::output::ip_route_me_harder;
 use super::pkt_type::is_for_many;
-use super::route::ip_route_output_gateway;
+use super::route_output::ip_route_output_gateway;
 use super::walk::Walk;
 
 /// How many ways of one such packet are walked.

@@ -21,7 +21,7 @@ use super::on_bridge;
 use super::options;
 use super::output::{ip_local_out, pieces, send, send_kernel};
 use super::reply;
-use super::route::ip_route_output;
+use super::route_output::ip_route_output;
 use super::skb::{NextHopOnLink, Sender};
 use super::unread;
 use super::vlan;

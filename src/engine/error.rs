@@ -52,7 +52,7 @@ impl Cause {
             error,
             straight: end.straight.clone(),
             nfct: walk.skb.nfct,
-            local: walk.skb.dst.as_ref().is_some_and(|dst| dst.local) || is_for_own_address(walk),
+            local: is_for_own_address(walk),
             physin: walk.skb.nf_bridge.as_ref().and_then(|nf_bridge| nf_bridge.physin.clone()),
             iif: inward_device(walk),
             device: walk.place().device.clone(),
@@ -90,15 +90,20 @@ fn is_unmade(walk: &Walk, end: &End) -> bool {
     }
 }
 
-/// ICMPv6 looks the destination up by itself, also where the packet has no route yet (`icmp6_send`).
+/// IPv4 asks the packet's route (`__icmp_send`). ICMPv6 looks the destination up by itself, also where the packet has no
+/// route yet: it must be an address of a device, or an anycast one (`icmp6_send`), and not just in a local route.
 fn is_for_own_address(walk: &Walk) -> bool {
     let (destination, netns) = (walk.packet().ip.destination, walk.netns());
+    let routed = walk.skb.dst.as_ref().is_some_and(|dst| dst.local);
+    if destination.is_ipv4() || netns.addrs.is_none() {
+        return routed;
+    }
     // Also for a router's anycast address (`ipv6_chk_acast_addr_src`).
     let is_anycast = || {
         let local = fib::routes(netns, Family::Inet6).map(|routes| routes.covering(TableId::LOCAL, destination));
         local.into_iter().flatten().any(|route| route.kind == RouteType::Anycast)
     };
-    destination.is_ipv6() && (netns.addr(destination).is_some() || is_anycast())
+    netns.addr(destination).is_some() || is_anycast()
 }
 
 /// A packet that is being bridged came in by the bridge (`brnf_get_logical_dev`).

@@ -294,10 +294,15 @@ fn check_mtu(walk: &Walk, mtu: Option<Mtu<'_>>) -> Stage<()> {
     if may_split || fits || walk.skb.ignore_df { Ok(()) } else { Err(too_big(walk, (mtu, lines))) }
 }
 
-/// Whether an ICMP echo or other message would be answered by the receiver: everything else assumes a listener.
+/// Whether an ICMP echo or other message would be answered by the receiver: everything else assumes a listener. None has
+/// port 0 (`inet_csk_get_port`, `udp_lib_get_port`), and UDP sends nothing to it (`udp_sendmsg` in `net/ipv4/udp.c`).
 pub(super) fn is_answered(transport: &Transport) -> bool {
     match transport {
         Transport::Icmp { kind, quoted, .. } => quoted.is_none() && matches!(kind, 8 | 13 | 128),
-        _ => true,
+        Transport::Udp { source: Some(0), .. } => false,
+        Transport::Tcp { destination, .. }
+        | Transport::Udp { destination, .. }
+        | Transport::Sctp { destination, .. } => *destination != Some(0),
+        Transport::Other(_) => true,
     }
 }

@@ -48,6 +48,7 @@ mod output;
 mod pkt_type;
 mod reply;
 mod route;
+mod route_output;
 mod skb;
 mod synproxy;
 mod sysctl;

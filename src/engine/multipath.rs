@@ -1,15 +1,18 @@
-//! What the hash over a flow that chooses a way of a multipath route is made of: the same flow takes the same way
-//! however often it comes.
+//! The way of a multipath route, and what the hash over a flow that chooses it is made of: the same flow takes the same
+//! way however often it comes.
 //!
 //! Follows `fib_multipath_hash` in `net/ipv4/route.c` and `rt6_multipath_hash` in `net/ipv6/route.c`.
 
 use std::net::IpAddr;
 
-use crate::net::{Family, Packet, Protocol, Transport};
+use crate::net::{Family, IfName, Packet, Protocol, Transport};
+use crate::snapshot::NextHop;
 
+use super::address::select_source;
 use super::conntrack::UnknownPort;
+use super::fib::Found;
 use super::sysctl;
-use super::walk::Walk;
+use super::walk::{Walk, Why};
 
 /// A flow as multipath routes see it: what the hash is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +32,11 @@ impl MultipathFlow {
         let destination = Some(destination);
         let (source, protocol, source_port, destination_port, label) = (None, None, None, None, None);
         Self { source, destination, protocol, source_port, destination_port, label }
+    }
+
+    /// The same from another source, if that is part of it.
+    pub(super) fn with_source(self, source: IpAddr) -> Self {
+        Self { source: self.source.map(|_| source), ..self }
     }
 }
 
@@ -108,4 +116,68 @@ fn hashed_packet<'w>(walk: &'w Walk, policy: Policy) -> &'w Packet {
         Transport::Icmp { quoted: Some(quoted), .. } if policy == Policy::Layer3 || walk.skb.iif.is_none() => quoted,
         _ => packet,
     }
+}
+
+/// Which of its lookups the namespace makes for a packet of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// The only one.
+    Once,
+    /// The one that gives a socket its source.
+    ForSource,
+    /// The one with that source, which only a connected socket makes.
+    Again,
+}
+
+/// Chooses among the ways of a multipath route. The kernel hashes the packet with a secret, so that only the weights
+/// are known (`fib_select_multipath`, `fib6_select_path`). With a source, the namespace itself sends.
+pub(super) fn select_path(
+    walk: &mut Walk,
+    found: &Found,
+    sends: Option<(IpAddr, Asks)>,
+    flow: MultipathFlow,
+) -> Option<NextHop> {
+    if found.ways.len() < 2 {
+        return found.ways.first().cloned();
+    }
+    let key = (walk.netns_id(), found.route.evidence, flow);
+    if let Some((_, way)) = walk.tracker.selected.iter().find(|(known, _)| *known == key) {
+        return found.ways.get(*way).cloned();
+    }
+    let total: u32 = found.ways.iter().map(|way| way.weight).sum();
+    let dst = found.route.dst;
+    let (what, gap) = match sends {
+        Some((source, _)) if has_way_of_source(walk, found, source) => {
+            let version = "before by a hash, and the snapshot doesn't tell the kernel's version";
+            (format!("multipath route {dst} (from Linux 6.16 on {source}'s own way is taken, {version})"), true)
+        }
+        Some((source, Asks::Again)) if walk.packet().protocol() != Protocol::TCP => {
+            (format!("multipath route {dst} (a connected socket's packet is hashed with {source})"), true)
+        }
+        Some((_, Asks::ForSource)) => (format!("multipath route {dst}, which gives the source"), false),
+        _ => (format!("multipath route {dst}"), false),
+    };
+    let ways = found.ways.iter().map(|way| {
+        let dev = way.dev.as_ref().map_or("", IfName::as_str);
+        let via = way.via.map_or(String::new(), |via| format!("via {via} "));
+        let share = f64::from(way.weight) / f64::from(total.max(1));
+        (Some(share).filter(|_| !gap), format!("{via}dev {dev}"))
+    });
+    let way = walk.choose(Why { what, evidence: Some(found.route.evidence), gap, column: None }, ways.collect());
+    walk.tracker.selected.push((key, way));
+    found.ways.get(way).cloned()
+}
+
+/// Whether some way of a multipath route, but not each, has the packet's source for its own address: what a namespace
+/// sends goes that way from Linux 6.16 on (`fib_select_multipath` compares `nh_saddr`; nexthop objects are chosen by
+/// the hash alone, and so is all of IPv6).
+fn has_way_of_source(walk: &Walk, found: &Found, source: IpAddr) -> bool {
+    let destination = walk.packet().ip.destination;
+    let is_own = |way: &NextHop| {
+        let own =
+            way.dev.as_ref().and_then(|dev| select_source(walk.netns(), dev, way.via, destination, found.route.scope));
+        own == Some(source)
+    };
+    let own = found.ways.iter().filter(|way| is_own(way)).count();
+    source.is_ipv4() && found.route.nhid.is_none() && own > 0 && own < found.ways.len()
 }

@@ -10,7 +10,8 @@ use super::bridge::frame_length;
 use super::end::{End, ErrorReply, Next, Stage};
 use super::neigh::neigh_output;
 use super::netfilter::nf_hook;
-use super::route::{Dst, ip_route_output, loopback};
+use super::route::{Dst, loopback};
+use super::route_output::{ip_route_connect, ip_route_output, ip_route_output_again};
 use super::walk::Walk;
 
 /// A socket sends: the route gives the source, then the packet exists (`ip_queue_xmit`, `udp_sendmsg`, `raw_sendmsg`).
@@ -25,7 +26,7 @@ pub(super) fn send(walk: &mut Walk) -> Stage<Next> {
         let detail = format!("{source} is not an address of this namespace");
         return Err(End::errno(Reason::NoAddress, "EADDRNOTAVAIL").detail(detail));
     }
-    let dst = ip_route_output(walk, None)?;
+    let dst = ip_route_connect(walk)?;
     check_length(walk, &dst)?;
     walk.skb.dst = Some(dst);
     Ok(Next::LocalOut)
@@ -156,7 +157,7 @@ pub(super) fn ip_route_me_harder(walk: &mut Walk) -> Stage<()> {
         // A neighbour solicitation: its group is on every link.
         return Ok(());
     }
-    let dst = ip_route_output(walk, None).map_err(|end| unheard_by_tcp(walk, end))?;
+    let dst = ip_route_output_again(walk).map_err(|end| unheard_by_tcp(walk, end))?;
     walk.skb.dst = Some(dst);
     Ok(())
 }

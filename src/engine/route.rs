@@ -1,4 +1,4 @@
-//! Routing decisions for packets: what comes in, and what the namespace sends.
+//! Routing decisions for packets that come in; what the namespace sends has its own in `route_output`.
 //!
 //! Follows `net/ipv4/route.c` and `net/ipv6/route.c`.
 
@@ -9,15 +9,14 @@ use crate::net::{Family, IfName, Packet};
 use crate::snapshot::{Netns, NextHop, RouteType, Routes, TableFile, conf_key};
 use crate::trace::{Decision, EndCause, Reason, ReverseMode};
 
-use super::address::{local_address, select_source};
+use super::address::local_address;
 use super::end::{End, Stage};
 use super::fib::{self, Failure, Flow, Found, Lookup, Unknown};
 use super::fib_rules;
-use super::multipath::{MultipathFlow, hashed_flow};
-use super::obstacle;
+use super::multipath::{hashed_flow, select_path};
 use super::sysctl;
 use super::unread;
-use super::walk::{Walk, Why};
+use super::walk::Walk;
 
 /// Where a packet goes next (`struct dst_entry`).
 #[derive(Clone, Debug, PartialEq)]
@@ -37,9 +36,9 @@ pub(super) struct Dst {
 }
 
 /// What a routing decision found, before it becomes a step.
-struct Chosen<'s> {
-    found: Found<'s>,
-    way: Option<NextHop>,
+pub(super) struct Chosen<'s> {
+    pub found: Found<'s>,
+    pub way: Option<NextHop>,
 }
 
 /// The loopback device's name, which the kernel fixes.
@@ -88,13 +87,13 @@ fn route_flow(walk: &mut Walk, dev: &IfName, destination: IpAddr) -> Stage<Dst> 
 
 /// Multicast and the limited broadcast need no route (`ip_route_input_rcu`, `ip_route_output_key_hash_rcu`), and are
 /// not walked.
-fn refuse_groups(walk: &Walk) -> Stage<()> {
+pub(super) fn refuse_groups(walk: &Walk) -> Stage<()> {
     let destination = walk.packet().ip.destination;
     let limited = destination == IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
     if limited || destination.is_multicast() { Err(not_unicast(Vec::new())) } else { Ok(()) }
 }
 
-fn not_unicast(because: Vec<Evidence>) -> Box<End> {
+pub(super) fn not_unicast(because: Vec<Evidence>) -> Box<End> {
     End::undetermined(Reason::NotUnicast, "broadcast and multicast packets are not walked").because(because)
 }
 
@@ -107,157 +106,9 @@ fn forward_route(walk: &mut Walk, dev: &IfName, found: Found) -> Stage<Dst> {
             return Err(End::dropped(Reason::NotForwarding).cause(cause).because(line));
         }
     }
-    let way = select_path(walk, &found, false, hashed_flow(walk));
+    let way = select_path(walk, &found, None, hashed_flow(walk));
     reverse_path(walk, dev, way.as_ref().and_then(|way| way.dev.as_ref()))?;
     Ok(take_route(walk, Chosen { found, way }, false, None))
-}
-
-/// A routing decision for a packet that the namespace sends (`ip_route_output_key_hash_rcu`, `ip6_route_output`). The
-/// source address is chosen where the packet has none.
-pub(super) fn ip_route_output(walk: &mut Walk, oif: Option<&IfName>) -> Stage<Dst> {
-    refuse_groups(walk)?;
-    let mut flow = Flow::of(walk.packet(), loopback());
-    flow.oif = oif.cloned();
-    flow.preferred_oif = walk.skb.echo_dev.take();
-    flow.sport_bounds = walk.skb.sport_bounds;
-    let netns = walk.netns();
-    let found = match fib::fib_lookup_for(walk, netns, &flow) {
-        Lookup::Found(found) => found,
-        Lookup::Failed(failure) => return Err(output_error(walk, &failure)),
-        Lookup::Unknown(missing) => return Err(unknown(missing)),
-    };
-    let unspecified = walk.packet().ip.source.is_unspecified();
-    match found.route.kind {
-        RouteType::Local | RouteType::Anycast => {
-            let source = found.route.prefsrc.unwrap_or(walk.packet().ip.destination);
-            let chosen = Chosen { way: found.ways.first().cloned(), found };
-            let mut dst = take_route(walk, chosen, true, unspecified.then_some(source));
-            dst.dev = loopback();
-            Ok(dst)
-        }
-        RouteType::Broadcast | RouteType::Multicast => Err(not_unicast(found.because.clone())),
-        _ => {
-            let way = select_path(walk, &found, true, hashed_flow(walk));
-            refuse_loopback_source(walk, way.as_ref().and_then(|way| way.dev.as_ref()))?;
-            let source = if unspecified { Some(source_for(walk, &found, way.as_ref())?) } else { None };
-            Ok(take_route(walk, Chosen { found, way }, false, source))
-        }
-    }
-}
-
-/// A routing decision for what a rule sends to a gateway, whatever its own addresses, ports and mark are
-/// (`nf_dup_ipv4_route` in `net/ipv4/netfilter/nf_dup_ipv4.c`, `nf_dup_ipv6_route` in its IPv6 twin). The neighbour that it
-/// is for is the gateway, or the one of the route to that.
-pub(super) fn ip_route_output_gateway(walk: &mut Walk, gateway: IpAddr, oif: Option<&IfName>) -> Stage<Dst> {
-    if gateway.is_multicast() || gateway == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) {
-        return Err(not_unicast(Vec::new()));
-    }
-    let family = walk.packet().family();
-    let mut flow = Flow::bare(family.unspecified(), gateway, loopback());
-    flow.oif = oif.cloned();
-    if family == Family::Inet {
-        flow.tos = walk.packet().ip.tos & 0x1c;
-    }
-    let found = match fib::fib_lookup_for(walk, walk.netns(), &flow) {
-        Lookup::Found(found) => found,
-        Lookup::Failed(failure) => return Err(output_error(walk, &failure)),
-        Lookup::Unknown(missing) => return Err(unknown(missing)),
-    };
-    match found.route.kind {
-        RouteType::Local | RouteType::Anycast => {
-            let chosen = Chosen { way: found.ways.first().cloned(), found };
-            let dst = take_route(walk, chosen, true, None);
-            Ok(Dst { dev: loopback(), ..dst })
-        }
-        RouteType::Broadcast | RouteType::Multicast => Err(not_unicast(found.because.clone())),
-        _ => {
-            let way = select_path(walk, &found, false, MultipathFlow::to(gateway));
-            let dst = take_route(walk, Chosen { found, way }, false, None);
-            Ok(Dst { via: dst.via.or(Some(gateway)), ..dst })
-        }
-    }
-}
-
-/// A loopback address is no source for what leaves by another device than `lo`, unless `route_localnet` allows it
-/// (`__mkroute_output`).
-fn refuse_loopback_source(walk: &mut Walk, dev: Option<&IfName>) -> Stage<()> {
-    let (IpAddr::V4(source), Some(dev)) = (walk.packet().ip.source, dev) else { return Ok(()) };
-    if !source.is_loopback() || dev.as_str() == "lo" || sysctl::any_of_all(walk.netns(), dev, "route_localnet") {
-        return Ok(());
-    }
-    let detail = format!("{source} can't be the source of what leaves by {dev} without route_localnet");
-    let reason = Reason::MartianSource;
-    let end = if walk.skb.own { End::errno(reason, "EINVAL") } else { End::dropped(reason) };
-    let line = sysctl::max_of_all(walk.netns(), dev, "route_localnet").map(|(_, line)| line);
-    Err(end.detail(detail).because(line))
-}
-
-/// The source address that a route gives (`fib_result_prefsrc`, `ip6_route_get_saddr`).
-fn source_for(walk: &mut Walk, found: &Found, way: Option<&NextHop>) -> Stage<IpAddr> {
-    if let Some(source) = found.route.prefsrc {
-        return Ok(source);
-    }
-    let destination = walk.packet().ip.destination;
-    let netns = walk.netns();
-    if netns.addrs.is_none() {
-        let what = format!("{}: the source address can't be chosen", netns.lacks("addr.txt"));
-        return Err(unknown(Unknown::missing(what, found.because.clone())));
-    }
-    let dev = way.and_then(|way| way.dev.as_ref());
-    let source =
-        dev.and_then(|dev| select_source(netns, dev, way.and_then(|way| way.via), destination, found.route.scope));
-    if let Some((dev, source)) = dev.zip(source) {
-        unread::doubt_source(walk, netns, dev, source);
-    }
-    source.ok_or_else(|| End::errno(Reason::NoAddress, "EADDRNOTAVAIL").because(found.because.clone()))
-}
-
-/// Chooses among the ways of a multipath route. The kernel hashes the packet with a secret, so that only the weights
-/// are known (`fib_select_multipath`, `fib6_select_path`).
-fn select_path(walk: &mut Walk, found: &Found, sends: bool, flow: MultipathFlow) -> Option<NextHop> {
-    if found.ways.len() < 2 {
-        return found.ways.first().cloned();
-    }
-    let key = (walk.netns_id(), found.route.evidence, flow);
-    if let Some((_, way)) = walk.tracker.selected.iter().find(|(known, _)| *known == key) {
-        return found.ways.get(*way).cloned();
-    }
-    let total: u32 = found.ways.iter().map(|way| way.weight).sum();
-    let is_by_source = sends && has_way_of_source(walk, found);
-    let ways = found.ways.iter().map(|way| {
-        let dev = way.dev.as_ref().map_or("", IfName::as_str);
-        let via = way.via.map_or(String::new(), |via| format!("via {via} "));
-        let share = f64::from(way.weight) / f64::from(total.max(1));
-        (Some(share).filter(|_| !is_by_source), format!("{via}dev {dev}"))
-    });
-    let (dst, source) = (found.route.dst, walk.packet().ip.source);
-    let version = format!(
-        " (from Linux 6.16 on {source}'s own way is taken, before by a hash, and the snapshot doesn't tell the kernel's \
-         version)"
-    );
-    let why = Why {
-        what: format!("multipath route {dst}{}", if is_by_source { &version } else { "" }),
-        evidence: Some(found.route.evidence),
-        gap: is_by_source,
-        column: None,
-    };
-    let way = walk.choose(why, ways.collect());
-    walk.tracker.selected.push((key, way));
-    found.ways.get(way).cloned()
-}
-
-/// Whether some way of a multipath route, but not each, has the packet's source for its own address: what a namespace
-/// sends goes that way from Linux 6.16 on (`fib_select_multipath` compares `nh_saddr`; nexthop objects are chosen by
-/// the hash alone, and so is all of IPv6).
-fn has_way_of_source(walk: &Walk, found: &Found) -> bool {
-    let (source, destination) = (walk.packet().ip.source, walk.packet().ip.destination);
-    let is_own = |way: &NextHop| {
-        let own =
-            way.dev.as_ref().and_then(|dev| select_source(walk.netns(), dev, way.via, destination, found.route.scope));
-        own == Some(source)
-    };
-    let own = found.ways.iter().filter(|way| is_own(way)).count();
-    source.is_ipv4() && found.route.nhid.is_none() && own > 0 && own < found.ways.len()
 }
 
 /// Without a rule file the kernel's own three rules are taken, which nobody has seen.
@@ -272,7 +123,7 @@ fn assumed_rules(walk: &Walk) -> Option<String> {
 }
 
 /// Makes the decision a step.
-fn take_route(walk: &mut Walk, chosen: Chosen, local: bool, source: Option<IpAddr>) -> Dst {
+pub(super) fn take_route(walk: &mut Walk, chosen: Chosen, local: bool, source: Option<IpAddr>) -> Dst {
     if let Some(what) = assumed_rules(walk) {
         walk.doubt(what, None);
     }
@@ -478,19 +329,7 @@ fn input_error(walk: &mut Walk, dev: &IfName, failure: &Failure) -> Box<End> {
     .because(because)
 }
 
-/// What the sender's own call says, if a call sends.
-fn output_error(walk: &mut Walk, failure: &Failure) -> Box<End> {
-    let because = no_route_step(walk, failure);
-    let reason = reason_of(failure);
-    // What a tunnel device or the kernel itself sends has no caller to tell.
-    let end = if walk.skb.own { End::errno(reason, failure.errno) } else { End::dropped(reason) };
-    match obstacle::down(walk.netns()).filter(|_| reason == Reason::NoRoute) {
-        Some(down) => end.detail(down.what).because(because).because(down.lines),
-        None => end.because(because),
-    }
-}
-
-fn no_route_step(walk: &mut Walk, failure: &Failure) -> Vec<Evidence> {
+pub(super) fn no_route_step(walk: &mut Walk, failure: &Failure) -> Vec<Evidence> {
     if let Some(what) = assumed_rules(walk) {
         // Another rule may lead to a table that has a route.
         walk.doubt(what, None);
@@ -513,7 +352,7 @@ fn no_route_step(walk: &mut Walk, failure: &Failure) -> Vec<Evidence> {
     because
 }
 
-fn reason_of(failure: &Failure) -> Reason {
+pub(super) fn reason_of(failure: &Failure) -> Reason {
     if failure.route.is_none() && failure.rule.is_none() {
         return Reason::NoRoute;
     }

@@ -10,7 +10,7 @@ use crate::trace::{Decision, EndCause, Reason, Verdict};
 
 use super::conntrack::{self, Nfct};
 use super::end::{End, ErrorReply, Next, Stage};
-use super::route::ip_route_output;
+use super::route_output::ip_route_output;
 use super::skb::Priority;
 use super::walk::Walk;
 

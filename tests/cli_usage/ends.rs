@@ -38,6 +38,22 @@ fn a_name_in_another_programs_words_is_answered_with_ours() {
     assert!(run.code == 1 && run.out.starts_with("REJECTED   tcp"), "{}{}", run.out, run.err);
 }
 
+/// Nobody answers from port 0, or to it with UDP.
+#[test]
+fn packets_come_in_from_and_to_port_0() {
+    for (protocol, options, is_answered) in [
+        ("udp", ["--port", "0", "--sport", "7"], false),
+        ("tcp", ["--port", "0", "--sport", "7"], false),
+        ("udp", ["--port", "7", "--sport", "0"], false),
+        ("tcp", ["--port", "7", "--sport", "0"], true),
+    ] {
+        let asked = ["explain", "--demo", "external", "node/n1", "--proto", protocol];
+        let run = flowtrace(&[asked.as_slice(), &options].concat());
+        assert!(run.code == 0 && run.out.starts_with("DELIVERED"), "{}{}", run.out, run.err);
+        assert_eq!(run.out.contains("the reply"), is_answered, "{}", run.out);
+    }
+}
+
 #[test]
 fn ends_that_do_not_fit_together_are_refused() {
     refused(&["explain", "--demo", "default/pod1", "default/pod2", "-6"], &["IPv6"]);
@@ -52,6 +68,13 @@ fn ends_that_do_not_fit_together_are_refused() {
         &["explain", "--demo", "default/pod1", "default/pod2", "--mac", "02:00:00:00:00:01"],
         &["--mac is for packets that come in"],
     );
+    for (protocol, port) in [("udp", "--port"), ("tcp", "--sport"), ("udp", "--sport")] {
+        let other = if port == "--port" { "--sport" } else { "--port" };
+        refused(
+            &["explain", "--demo", "default/pod1", "default/pod2", "--proto", protocol, port, "0", other, "7"],
+            &[port, "port 0; such packets come in from outside"],
+        );
+    }
     refused(
         &["explain", "--demo", "external", "node/n1", "--vlan", "10"],
         &["--vlan is for packets that come in by --at"],

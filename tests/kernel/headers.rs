@@ -1,11 +1,13 @@
 //! What stands between the IP header and what it carries: what the kernel's own stack makes of it, and what its answers
 //! have of it. What rules and routers make of it is in the random cases of [`crate::rules`].
 
+use std::collections::BTreeMap;
+
 use flowtrace::trace::{Path, Reason, Verdict};
 
 use crate::lab::rules::between::Extension;
 use crate::lab::rules::craft::{Crafted, Payload};
-use crate::lab::rules::judge::{answered, answered_with};
+use crate::lab::rules::judge::{answered, answered_with, through};
 use crate::lab::rules::router::{Router, Rules};
 
 /// An echo request to the router's own address.
@@ -203,4 +205,34 @@ fn options_behind_a_fragment_header_that_is_taken_off_are_not_read() {
     let past = Crafted { destination: "2001:db8:2::7".parse().expect("an address"), ..echo6(list) };
     let path = answered_with(&mut router, &rules, &past).unwrap_or_else(|wrong| panic!("{wrong}"));
     assert_eq!(path.forward.verdict, Verdict::Left);
+}
+
+/// Port 0 is a port to rules, to masquerading and to connections.
+#[test]
+fn packets_pass_from_and_to_port_0() {
+    let Some(mut router) = router() else { return };
+    let rules = |rule: &str| Rules { v4: BTreeMap::from([("filter", vec![rule.to_owned()])]), ..Rules::default() };
+    let masquerade = Rules {
+        v4: BTreeMap::from([("nat", vec!["-A POSTROUTING -o eth1 -j MASQUERADE".to_owned()])]),
+        ..Rules::default()
+    };
+    for (payload, word) in [
+        (Payload::Udp { source: 0, destination: 80 }, "udp --sport 0"),
+        (Payload::Udp { source: 20_000, destination: 0 }, "udp --dport 0"),
+        (Payload::Tcp { source: 0, destination: 80, flags: 2 }, "tcp --sport 0"),
+        (Payload::Tcp { source: 20_000, destination: 0, flags: 2 }, "tcp --dport 0"),
+    ] {
+        let packet = Crafted { payload, ..Crafted::datagram() };
+        for (rules, is_dropped) in [
+            (rules(&format!("-A FORWARD -p {word} -j DROP")), true),
+            (rules(&format!("-A FORWARD -p {} ! {} -j DROP", &word[..3], &word[4..])), false),
+            (masquerade.clone(), false),
+        ] {
+            router.load(&rules).expect("rules that are taken");
+            let (answer, difference) = through(&mut router, &packet).expect("an answer");
+            assert_eq!(difference, None, "{rules:?}");
+            let dropped = answer.paths.iter().map(|path| path.forward.verdict == Verdict::Dropped);
+            assert!(dropped.clone().count() > 0 && dropped.clone().all(|it| it == is_dropped), "{word}: {rules:?}");
+        }
+    }
 }

@@ -134,6 +134,133 @@ fn a_multipath_route_may_know_its_ways_by_the_source() {
     must_agree_but_for(scenario, "the snapshot doesn't tell the kernel's version");
 }
 
+/// The first of a connected socket's two lookups gives the source, the second one the way, which is hashed anew
+/// (`ip_route_connect` in `include/net/route.h`).
+#[test]
+fn a_socket_of_no_address_may_leave_by_the_one_way_with_the_source_of_the_other() {
+    let uplinks = |name: &str, route: &[&str], proto: Proto| {
+        let mut cluster = situations::two_nodes(name, FlannelBackend::HostGw);
+        cluster.nodes[0].second_uplink = true;
+        let mut scenario = cluster.scenario();
+        for line in route {
+            scenario.space("n1").ip(*line);
+        }
+        for last in 130..140 {
+            let address = format!("203.0.113.{last}");
+            scenario.probe(Probe::ask("node/n1", &address, proto, &address, 7000));
+        }
+        scenario
+    };
+    let group = [
+        "nexthop add id 10 via 192.0.2.1 dev eth0",
+        "nexthop add id 11 via 198.51.100.1 dev eth1",
+        "nexthop add id 20 group 10/11",
+        "route add 203.0.113.128/25 nhid 20",
+    ];
+    let ways = ["route add 203.0.113.128/25 nexthop via 192.0.2.1 weight 1 nexthop via 198.51.100.1 weight 1"];
+    must_agree(uplinks("source-group", &group, Proto::Tcp), "");
+    for proto in [Proto::Udp, Proto::Icmp] {
+        must_agree_but_for(uplinks("source-group", &group, proto), "(a connected socket's packet is hashed with ");
+    }
+    let version = "the snapshot doesn't tell the kernel's version";
+    must_agree_but_for(uplinks("source-ways", &ways, Proto::Tcp), version);
+    must_agree_but_for(uplinks("source-ways", &ways, Proto::Udp), version);
+}
+
+/// A rule that asks for a source matches what a connected socket sends, which was bound to none.
+#[test]
+fn a_rule_for_a_source_matches_the_one_that_the_first_lookup_gave() {
+    let from = |name: &str, proto: Proto| {
+        let mut cluster = situations::two_nodes(name, FlannelBackend::HostGw);
+        cluster.nodes[0].second_uplink = true;
+        let mut scenario = cluster.scenario();
+        let n1 = scenario.space("n1");
+        n1.ip("route add default via 198.51.100.1 dev eth1 table 100");
+        n1.ip("rule add pref 100 from 192.0.2.11 to 203.0.113.25 lookup 100");
+        n1.ip("rule add pref 101 from 192.0.2.11 to 203.0.113.26 prohibit");
+        for address in ["203.0.113.25", "203.0.113.26", "203.0.113.27"] {
+            scenario.probe(Probe::ask("node/n1", address, proto, address, 7000));
+            scenario.probe(Probe::ask("node/n1", address, proto, address, 7000).source("192.0.2.11"));
+        }
+        scenario
+    };
+    must_agree(from("source-rule", Proto::Tcp), "");
+    for proto in [Proto::Udp, Proto::Icmp] {
+        let (mut bound, mut unbound) = (from("source-rule", proto), from("source-rule", proto));
+        bound.probes.retain(|probe| probe.source.is_some() || probe.to == "203.0.113.27");
+        unbound.probes.retain(|probe| probe.source.is_none() && probe.to != "203.0.113.27");
+        must_agree(bound, "");
+        must_agree_but_for(unbound, "whether the socket is connected");
+    }
+}
+
+/// Only a route makes the destination the node's own, which is no source then (`ip6_dst_lookup_tail` in
+/// `net/ipv6/ip6_output.c`, `icmp6_send` in `net/ipv6/icmp.c`); in IPv4 it is.
+#[test]
+fn a_local_route_for_a_network_gives_no_ipv6_source() {
+    let mut cluster = situations::two_nodes("any-ip", FlannelBackend::HostGw);
+    cluster.dual_stack = true;
+    let mut scenario = cluster.scenario();
+    let node = scenario.space("n1");
+    node.late("route add local 2001:db8:5::/64 dev lo");
+    node.late("route add local 203.0.113.160/28 dev lo");
+    node.rules4().insert("filter", "INPUT -p udp --dport 7009 -j REJECT");
+    node.rules6().insert("filter", "INPUT -p udp --dport 7009 -j REJECT");
+    for address in ["2001:db8:5::9", "203.0.113.161"] {
+        for from in ["node/n1", situations::POD1] {
+            let ask = |proto: Proto, port: u16| Probe::ask(from, address, proto, address, port);
+            scenario.probe(ask(Proto::Icmp, 0).answered_by("n1"));
+            scenario.probe(ask(Proto::Tcp, 7000).answered_by("n1"));
+            scenario.probe(ask(Proto::Udp, 7009).error(Errno::ECONNREFUSED));
+        }
+    }
+    must_agree(scenario, "");
+}
+
+/// The type and the code of an ICMP message are where a port would be (`union flowi_uli` in `include/net/flow.h`), for who
+/// looks its route up before the message is there; who has the message finds no port in it.
+#[test]
+fn policy_rules_read_the_type_and_code_of_icmp_as_a_port() {
+    let mut cluster = situations::two_nodes("icmp-port", FlannelBackend::HostGw);
+    cluster.dual_stack = true;
+    let mut scenario = cluster.scenario();
+    let node = scenario.space("n1");
+    for (family, rule) in [
+        (4, "pref 101 dport 771 blackhole"),
+        (4, "pref 102 to 10.244.2.3 dport 2000-2048 prohibit"),
+        (4, "pref 103 fwmark 5 dport 2048 blackhole"),
+        (6, "pref 101 dport 260 blackhole"),
+        (6, "pref 102 to fd00:10:244:2::3 dport 32768 prohibit"),
+        (6, "pref 103 fwmark 5 dport 32768 blackhole"),
+        (6, "pref 104 dport 33024 blackhole"),
+    ] {
+        node.attempts.push((family, format!("rule add {rule}")));
+    }
+    let refuse = |port: u16, with: &str| format!("FORWARD -p udp --dport {port} -j REJECT --reject-with {with}");
+    node.rules4().insert("filter", refuse(7001, "icmp-port-unreachable"));
+    node.rules4().insert("filter", refuse(7002, "icmp-admin-prohibited"));
+    node.rules4().insert("mangle", "OUTPUT -p icmp -d 10.244.2.4 -j MARK --set-mark 5");
+    node.rules6().insert("filter", refuse(7001, "icmp6-port-unreachable"));
+    node.rules6().insert("filter", refuse(7002, "icmp6-adm-prohibited"));
+    node.rules6().insert("mangle", "OUTPUT -p icmpv6 -d fd00:10:244:2::4 -j MARK --set-mark 5");
+    let pod1 = situations::POD1;
+    for (network, own, prohibited) in
+        [("10.244.2.", "10.244.1.1", Errno::EHOSTUNREACH), ("fd00:10:244:2::", "fd00:10:244:1::1", Errno::EACCES)]
+    {
+        let ask = |from: &str, last: u8, proto: Proto, port: u16| {
+            let address = format!("{network}{last}");
+            Probe::ask(from, &address, proto, &address, port)
+        };
+        scenario.probe(ask(pod1, 2, Proto::Udp, 7001).silent());
+        scenario.probe(ask(pod1, 2, Proto::Udp, 7002).error(prohibited));
+        scenario.probe(ask("node/n1", 3, Proto::Icmp, 0).refused(Errno::EACCES));
+        scenario.probe(ask("node/n1", 4, Proto::Icmp, 0));
+        scenario.probe(ask(pod1, 3, Proto::Icmp, 0));
+        scenario.probe(Probe::ask(pod1, own, Proto::Icmp, own, 0));
+    }
+    must_agree(scenario, "");
+}
+
 #[test]
 fn docker0_stands_beside_cni0() {
     must_agree(situations::policy_routing(), "docker0 and pods");

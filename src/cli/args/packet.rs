@@ -29,10 +29,10 @@ pub(in crate::cli) struct PacketOptions {
     #[arg(long, value_enum, ignore_case = true)]
     pub(in crate::cli) proto: Option<Proto>,
     /// The destination port, as in TO:PORT
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N")]
     pub(in crate::cli) port: Option<u16>,
     /// The source port [default: 40000]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N")]
     pub(in crate::cli) sport: Option<u16>,
     /// The address that the sender's socket is bound to
     #[arg(long, value_name = "IP")]
