@@ -67,6 +67,7 @@ use crate::net::{IfName, MacAddr, Packet};
 use crate::snapshot::NetnsId;
 
 pub use certainty::{Certainty, certainty};
+pub(crate) use conntrack_tuple::{invert, tuple_of};
 pub use drive::explain;
 pub use nft::{nft_certainty, nft_unmodelled};
 

@@ -105,7 +105,9 @@ fn set_ports(transport: &mut Transport, candidate: &Candidate) {
         | Transport::Sctp { source, destination } => {
             (*source, *destination) = (candidate.source_port, candidate.destination_port);
         }
-        Transport::Icmp { .. } | Transport::Other(_) => {}
+        // A connection that is known tells the identifier as it was before it was translated.
+        Transport::Icmp { id, .. } => *id = candidate.source_port.or(*id),
+        Transport::Other(_) => {}
     }
 }
 

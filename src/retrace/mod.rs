@@ -146,14 +146,25 @@ impl<'s> Atlas<'s> {
         let roles = self.roles(captured, standing);
         let mut tried = Vec::new();
         for role in roles {
-            let (found, others) = self.search(point, captured, Standing { role, ..standing });
+            let (found, others) = self.search(point, captured, self.by_dump(point, Standing { role, ..standing }));
             let mut found = found.into_iter();
             if let Some(first) = found.next() {
                 return self.whole(&first, found.collect(), role);
             }
             tried.extend(others);
         }
-        self.on_from_here(point, captured, standing, &tried)
+        self.on_from_here(point, captured, self.by_dump(point, standing), &tried)
+    }
+
+    /// What connection tracking knows of it. Where the capture shows none of the packets before a segment from the middle
+    /// of a connection, and there is a list of the connections, the list has it, or the kernel meets it as the first one.
+    fn by_dump(&self, point: &Point, standing: Standing) -> Standing {
+        let own = &self.snapshot.netns(point.netns);
+        let host = self.snapshot.nodes.get(&own.node).and_then(|node| node.host);
+        let is_listed = own.conntrack.is_some() || host.is_some_and(|host| self.snapshot.netns(host).conntrack.is_some());
+        // What somebody answers has come to him before.
+        let is_first = standing.is_supposed && is_listed && standing.role == Role::Original;
+        Standing { is_established: standing.is_established && !is_first, ..standing }
     }
 
     /// What it may be in its conversation, the likeliest first.
@@ -174,7 +185,8 @@ impl<'s> Atlas<'s> {
         let Some(tuple) = candidate::original(captured.packet.innermost(), standing.role) else {
             return (Vec::new(), Vec::new());
         };
-        let known = self.connections.candidates(self.snapshot, &tuple);
+        let echo = connections::echo(captured.packet.innermost(), standing.role);
+        let known = self.connections.candidates(self.snapshot, &tuple, echo);
         let (found, others) = self.walk_all(known, point, captured, standing);
         if !found.is_empty() {
             return (found, others);

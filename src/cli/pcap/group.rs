@@ -94,8 +94,8 @@ pub(in crate::cli) fn shape(atlas: &Atlas<'_>, point: &Point, captured: &Capture
     while let Some(own) = layer {
         own.length = atlas.length_class(own.length);
         if let Transport::Tcp { flags, .. } = &mut own.transport {
-            // PSH, URG and the bits of congestion make no other segment of it.
-            *flags &= 0x17;
+            // PSH and the bits of congestion make no other segment of it.
+            *flags &= 0x37;
         }
         layer = own.inner.as_deref_mut();
     }
