@@ -41,6 +41,7 @@ pub(super) fn question(options: Options, candidate: &Candidate, captured: &Captu
 fn original(candidate: &Candidate, packet: &Packet) -> Packet {
     let ip = Ip { source: candidate.source, destination: candidate.destination, ttl: USUAL_TTL, ..packet.ip };
     let mut sent = Packet::new(ip, packet.transport.clone(), packet.length);
+    (sent.options, sent.extensions) = (packet.options.clone(), packet.extensions.clone());
     set_ports(&mut sent.transport, candidate);
     sent
 }
