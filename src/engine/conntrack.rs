@@ -471,7 +471,9 @@ fn init_conntrack(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, z
     let mut tcp_state = None;
     match walk.packet().transport {
         Transport::Tcp { flags, .. } => tcp_state = Some(tcp_new(walk, flags)?),
-        Transport::Sctp { .. } if walk.given.payload.as_ref().is_some_and(|payload| !conntrack_sctp::begins(payload)) => {
+        Transport::Sctp { .. }
+            if walk.given.payload.as_ref().is_some_and(|payload| !conntrack_sctp::begins(payload)) =>
+        {
             return None;
         }
         Transport::Icmp { kind, .. } if protocol == Protocol::ICMP && !matches!(kind, 8 | 13 | 15 | 17) => return None,

@@ -48,12 +48,7 @@ impl Connections {
 
     /// Who sent a packet, and to what, by the connections that translated it. A query of ICMP has its [`echo`] where
     /// others have ports.
-    pub(super) fn candidates(
-        &self,
-        snapshot: &Snapshot,
-        packet: &Tuple,
-        echo: Option<(u16, u16)>,
-    ) -> Vec<Candidate> {
+    pub(super) fn candidates(&self, snapshot: &Snapshot, packet: &Tuple, echo: Option<(u16, u16)>) -> Vec<Candidate> {
         let ports = packet.source_port.zip(packet.destination_port);
         let Some((source_port, destination_port)) = ports.or(echo) else { return Vec::new() };
         let mut now = ConntrackTuple {

@@ -68,7 +68,8 @@ impl Flows {
         }
         let is_certain = says.is_some();
         let opener = if says == Some(Role::Reply) { to } else { from };
-        let flow = self.known.entry(key).or_insert(Flow { opener, tos: None, is_certain, is_answered: false, is_late: false });
+        let flow =
+            self.known.entry(key).or_insert(Flow { opener, tos: None, is_certain, is_answered: false, is_late: false });
         if is_certain && !flow.is_certain {
             (flow.opener, flow.tos, flow.is_certain) = (opener, None, true);
         }
