@@ -180,6 +180,18 @@ fn what_the_capture_has_shown_of_a_connection_counts() {
 }
 
 #[test]
+fn a_connection_that_was_seen_both_ways_is_established() {
+    let router = Router::new("both", DNAT, "");
+    let answered = Frame::new("02:00:00:00:0a:01", "02:00:00:00:1a:02").ip("10.96.0.10", "10.1.0.2", 63);
+    let answered = answered.tcp(80, 40000, 0x12);
+    let answers = router.answers("a0", &[&segment(0x02), &answered, &segment(0x10)]);
+    assert_eq!(ends(&answers[2], "forward"), ["left d0 10.3.0.2"]);
+    let steps = answers[2]["paths"][0]["forward"]["steps"].as_array().unwrap();
+    let state = steps.iter().find(|step| step["kind"] == "conntrack").unwrap();
+    assert_eq!(state["state"], "ESTABLISHED");
+}
+
+#[test]
 fn an_echo_goes_back_by_the_listed_connection() {
     let row = "ipv4     2 icmp     1 29 src=10.1.0.2 dst=8.8.8.8 type=8 code=0 id=77 src=8.8.8.8 dst=10.2.0.1 type=0 \
                code=0 id=79 mark=0 use=1\n";
