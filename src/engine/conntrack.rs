@@ -11,6 +11,7 @@ use crate::snapshot::{ConntrackEntry, ConntrackTuple, HookFn, NetnsId};
 use crate::trace::{CtState, Decision, Hook, Reason};
 
 use super::conntrack_kept::Kept;
+use super::conntrack_sctp;
 use super::conntrack_tcp::{self, Seen, Sequence, TcpState};
 use super::conntrack_tuple::{invert, tuple_of};
 use super::conntrack_zone::Zone;
@@ -470,6 +471,11 @@ fn init_conntrack(walk: &mut Walk, protocol: Protocol, tuple: &ConntrackTuple, z
     let mut tcp_state = None;
     match walk.packet().transport {
         Transport::Tcp { flags, .. } => tcp_state = Some(tcp_new(walk, flags)?),
+        Transport::Sctp { .. }
+            if walk.given.payload.as_ref().is_some_and(|payload| !conntrack_sctp::begins(payload)) =>
+        {
+            return None;
+        }
         Transport::Icmp { kind, .. } if protocol == Protocol::ICMP && !matches!(kind, 8 | 13 | 15 | 17) => return None,
         Transport::Icmp { kind, .. } if protocol == Protocol::ICMPV6 && !matches!(kind, 128 | 139) => return None,
         _ => {}

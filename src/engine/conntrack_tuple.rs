@@ -9,7 +9,7 @@ use crate::net::{Packet, Protocol, Transport};
 use crate::snapshot::ConntrackTuple;
 
 /// A packet's tuple (`nf_ct_get_tuple`).
-pub(super) fn tuple_of(packet: &Packet) -> ConntrackTuple {
+pub(crate) fn tuple_of(packet: &Packet) -> ConntrackTuple {
     let (source_port, destination_port) = match packet.transport {
         Transport::Icmp { kind, code, id, .. } => (id, Some(u16::from(kind) << 8 | u16::from(code))),
         _ => (packet.source_port(), packet.destination_port()),
@@ -18,7 +18,7 @@ pub(super) fn tuple_of(packet: &Packet) -> ConntrackTuple {
 }
 
 /// The tuple of the answer (`nf_ct_invert_tuple`); `None` for an ICMP message that has none.
-pub(super) fn invert(protocol: Protocol, tuple: &ConntrackTuple) -> Option<ConntrackTuple> {
+pub(crate) fn invert(protocol: Protocol, tuple: &ConntrackTuple) -> Option<ConntrackTuple> {
     let (source_port, destination_port) = match protocol {
         Protocol::ICMP | Protocol::ICMPV6 => {
             let [kind, code] = tuple.destination_port?.to_be_bytes();

@@ -168,7 +168,7 @@ fn walk_once(snapshot: &Snapshot, question: &Question, script: Vec<usize>, steps
         // The first packet and its answer have made the connection; now the one that was asked about. Where the snapshot
         // ends before the receiver does, the answer came all the same: so it was said.
         course.given = question.given.clone();
-        if reply.is_none() {
+        if reply.as_ref().is_none_or(|reply| !reply.arrived()) {
             course.tracker.entries.iter_mut().for_each(CtEntry::assume_answered);
         }
         course.tracker.entries.iter_mut().for_each(|entry| entry.kept.forget_counters());

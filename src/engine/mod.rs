@@ -15,6 +15,7 @@ mod certainty;
 mod checksum;
 mod conntrack;
 mod conntrack_kept;
+mod conntrack_sctp;
 mod conntrack_tcp;
 mod conntrack_tuple;
 mod conntrack_zone;
@@ -68,6 +69,8 @@ use crate::net::{IfName, MacAddr, Packet};
 use crate::snapshot::NetnsId;
 
 pub use certainty::{Certainty, certainty};
+pub(crate) use conntrack_sctp::chunks as sctp_chunks;
+pub(crate) use conntrack_tuple::{invert, tuple_of};
 pub use drive::explain;
 pub use nft::{nft_certainty, nft_unmodelled};
 

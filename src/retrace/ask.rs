@@ -41,6 +41,7 @@ pub(super) fn question(options: Options, candidate: &Candidate, captured: &Captu
 fn original(candidate: &Candidate, packet: &Packet) -> Packet {
     let ip = Ip { source: candidate.source, destination: candidate.destination, ttl: USUAL_TTL, ..packet.ip };
     let mut sent = Packet::new(ip, packet.transport.clone(), packet.length);
+    (sent.options, sent.extensions) = (packet.options.clone(), packet.extensions.clone());
     set_ports(&mut sent.transport, candidate);
     sent
 }
@@ -105,7 +106,9 @@ fn set_ports(transport: &mut Transport, candidate: &Candidate) {
         | Transport::Sctp { source, destination } => {
             (*source, *destination) = (candidate.source_port, candidate.destination_port);
         }
-        Transport::Icmp { .. } | Transport::Other(_) => {}
+        // A connection that is known tells the identifier as it was before it was translated.
+        Transport::Icmp { id, .. } => *id = candidate.source_port.or(*id),
+        Transport::Other(_) => {}
     }
 }
 

@@ -4,6 +4,9 @@ use std::fmt::Display;
 use std::net::IpAddr;
 
 use crate::net::{Encapsulation, MacAddr, Packet, Transport, VlanTag};
+use crate::snapshot::Snapshot;
+
+use super::Point;
 
 /// A field in which two packets differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,6 +189,22 @@ fn frame(all: &mut Differences, predicted: &Packet, seen: &Packet) {
     let known = |lladdr: MacAddr| Some(lladdr).filter(|lladdr| *lladdr != MacAddr::ZERO);
     all.compare_known(Field::FrameSource, known(predicted.source), known(seen.source));
     all.compare_known(Field::FrameDestination, known(predicted.destination), known(seen.destination));
+}
+
+/// Of a frame whose sender nobody knows, whether it is for somebody else than the device that it came in by, which no
+/// sender means to whom the device is the next one. A port has the frames of all that is behind it.
+pub(super) fn stray(snapshot: &Snapshot, point: &Point, predicted: &Packet, seen: &Packet) -> Option<Difference> {
+    let netns = snapshot.netns(point.netns);
+    let link = netns.link(&point.device).filter(|link| link.master.is_none())?;
+    let (own, for_whom) = (link.lladdr?, seen.link?.destination);
+    let is_predicted = predicted.link.is_some_and(|link| link.destination != MacAddr::ZERO);
+    // What stands on the device may have an address of its own.
+    let is_known = netns.links.iter().flatten().any(|link| link.lladdr == Some(for_whom));
+    (!is_predicted && !is_known).then(|| Difference {
+        field: Field::FrameDestination,
+        predicted: own.to_string(),
+        seen: for_whom.to_string(),
+    })
 }
 
 /// The VLANs that a frame's tags name, whatever its priority is.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::engine::{invert, tuple_of};
 use crate::net::{NetnsId, Packet, Protocol, Transport};
 use crate::snapshot::{ConntrackEntry, ConntrackTuple, Snapshot};
 use crate::trace::Role;
@@ -32,24 +33,24 @@ impl Connections {
 
     /// Which way a packet goes in a connection that some namespace knows.
     pub(super) fn role(&self, packet: &Packet) -> Option<Role> {
-        let key = (packet.protocol(), tuple(packet));
+        let key = (packet.protocol(), tuple_of(packet));
         // Behind address translation a packet of the original direction looks like the inverse of an answer.
-        let inverted = (key.0, inverted(&key.1));
-        if self.originals.contains_key(&key) || self.replies.contains_key(&inverted) {
+        let inverted = invert(key.0, &key.1).map(|tuple| (key.0, tuple));
+        let is_inverse = |rows: &HashMap<_, _>| inverted.is_some_and(|inverted| rows.contains_key(&inverted));
+        if self.originals.contains_key(&key) || is_inverse(&self.replies) {
             Some(Role::Original)
-        } else if self.replies.contains_key(&key) || self.originals.contains_key(&inverted) {
+        } else if self.replies.contains_key(&key) || is_inverse(&self.originals) {
             Some(Role::Reply)
         } else {
             None
         }
     }
 
-    /// Who sent a packet, and to what, by the connections that translated it.
-    pub(super) fn candidates(&self, snapshot: &Snapshot, packet: &Tuple) -> Vec<Candidate> {
-        // ICMP's tuples have types where others have ports.
-        let (Some(source_port), Some(destination_port)) = (packet.source_port, packet.destination_port) else {
-            return Vec::new();
-        };
+    /// Who sent a packet, and to what, by the connections that translated it. A query of ICMP has its [`echo`] where
+    /// others have ports.
+    pub(super) fn candidates(&self, snapshot: &Snapshot, packet: &Tuple, echo: Option<(u16, u16)>) -> Vec<Candidate> {
+        let ports = packet.source_port.zip(packet.destination_port);
+        let Some((source_port, destination_port)) = ports.or(echo) else { return Vec::new() };
         let mut now = ConntrackTuple {
             source: packet.source,
             destination: packet.destination,
@@ -59,8 +60,9 @@ impl Connections {
         let mut told = None;
         // Two nodes may have translated it, one after the other.
         for _ in 0..2 {
-            let rows = self.replies.get(&(packet.protocol, inverted(&now))).map_or(&[][..], Vec::as_slice);
-            let row = rows.iter().find_map(|row| translated(snapshot, *row, &now));
+            let answer = invert(packet.protocol, &now);
+            let rows = answer.and_then(|answer| self.replies.get(&(packet.protocol, answer)));
+            let row = rows.into_iter().flatten().find_map(|row| translated(snapshot, *row, &now));
             let Some(row) = row else { break };
             now = row.original;
             told = Some(row);
@@ -71,11 +73,12 @@ impl Connections {
             source: now.source,
             destination: now.destination,
             source_port: now.source_port,
-            destination_port: now.destination_port,
+            destination_port: now.destination_port.filter(|_| echo.is_none()),
         };
         let note = format!("the connection is known: {}:{}", snapshot.files.path(row.evidence), row.evidence.line);
+        // The connection tells the source, whatever a route would choose.
         let all = candidate::as_sent(snapshot, &before);
-        all.into_iter().map(|candidate| Candidate { note: Some(note.clone()), ..candidate }).collect()
+        all.into_iter().map(|candidate| Candidate { note: Some(note.clone()), is_bound: true, ..candidate }).collect()
     }
 }
 
@@ -85,19 +88,11 @@ fn translated<'s>(snapshot: &'s Snapshot, (netns, place): Row, now: &ConntrackTu
     (row.original != *now).then_some(row)
 }
 
-fn tuple(packet: &Packet) -> ConntrackTuple {
-    let (source_port, destination_port) = match packet.transport {
-        Transport::Icmp { kind, code, id, .. } => (id, Some(u16::from(kind) << 8 | u16::from(code))),
-        _ => (packet.source_port(), packet.destination_port()),
-    };
-    ConntrackTuple { source: packet.ip.source, destination: packet.ip.destination, source_port, destination_port }
-}
-
-fn inverted(tuple: &ConntrackTuple) -> ConntrackTuple {
-    ConntrackTuple {
-        source: tuple.destination,
-        destination: tuple.source,
-        source_port: tuple.destination_port,
-        destination_port: tuple.source_port,
-    }
+/// The identifier of a query that a packet is or answers, and the query's type and code, which stand in a connection's
+/// original direction where others have ports.
+pub(super) fn echo(packet: &Packet, role: Role) -> Option<(u16, u16)> {
+    let Transport::Icmp { id: Some(id), .. } = packet.transport else { return None };
+    let seen = tuple_of(packet);
+    let asked = if role == Role::Reply { invert(packet.protocol(), &seen)? } else { seen };
+    Some((id, asked.destination_port?))
 }

@@ -26,7 +26,10 @@ struct Flow {
     tos: Option<u8>,
     /// Whether the opener is known, and not only the first that was seen.
     is_certain: bool,
+    /// Whether an answer was seen.
     is_answered: bool,
+    /// Whether a segment was seen that opens no connection.
+    is_late: bool,
 }
 
 /// What a packet is in its conversation.
@@ -36,6 +39,8 @@ pub struct Standing {
     pub role: Role,
     /// Whether the conversation has seen packets both ways before.
     pub is_established: bool,
+    /// Whether the capture shows none of those packets: it is supposed of a segment that opens no connection.
+    pub is_supposed: bool,
     /// Whether the capture shows the role; otherwise the first one that was seen is taken to have opened it.
     pub is_certain: bool,
     /// Of an answer, the TOS of what it answers, where the capture has shown that.
@@ -46,7 +51,13 @@ impl Flows {
     /// Takes note of a packet without tunnels, and says what it is.
     pub fn note(&mut self, packet: &Packet) -> Standing {
         if packet.is_icmp_error() {
-            return Standing { role: Role::Error, is_established: false, is_certain: true, asked_tos: None };
+            return Standing {
+                role: Role::Error,
+                is_established: false,
+                is_supposed: false,
+                is_certain: true,
+                asked_tos: None,
+            };
         }
         let (from, to) = ends(packet);
         let key = (packet.protocol(), from.min(to), from.max(to));
@@ -57,20 +68,22 @@ impl Flows {
         }
         let is_certain = says.is_some();
         let opener = if says == Some(Role::Reply) { to } else { from };
-        let is_late = is_late(packet);
-        let flow = self.known.entry(key).or_insert(Flow { opener, tos: None, is_certain, is_answered: is_late });
+        let flow =
+            self.known.entry(key).or_insert(Flow { opener, tos: None, is_certain, is_answered: false, is_late: false });
         if is_certain && !flow.is_certain {
             (flow.opener, flow.tos, flow.is_certain) = (opener, None, true);
         }
         let role = says.unwrap_or(if flow.opener == from { Role::Original } else { Role::Reply });
         // What opens a connection, and the answer to that, are of none that is established, however often they are seen.
-        let is_established = flow.is_answered && !has_syn(packet);
+        flow.is_late |= is_late(packet);
+        let is_established = (flow.is_answered || flow.is_late) && !has_syn(packet);
+        let is_supposed = is_established && !flow.is_answered;
         let asked_tos = flow.tos.filter(|_| role == Role::Reply);
         if role == Role::Original {
             flow.tos = Some(packet.ip.tos);
         }
-        let standing = Standing { role, is_established, is_certain: flow.is_certain, asked_tos };
-        flow.is_answered |= role == Role::Reply || is_late;
+        let standing = Standing { role, is_established, is_supposed, is_certain: flow.is_certain, asked_tos };
+        flow.is_answered |= role == Role::Reply;
         standing
     }
 
@@ -150,7 +163,11 @@ mod tests {
     }
 
     fn standing(role: Role, is_established: bool, is_certain: bool) -> Standing {
-        Standing { role, is_established, is_certain, asked_tos: None }
+        Standing { role, is_established, is_supposed: false, is_certain, asked_tos: None }
+    }
+
+    fn supposed(role: Role, is_certain: bool) -> Standing {
+        Standing { is_supposed: true, ..standing(role, true, is_certain) }
     }
 
     /// What a packet is, without what its question was sent with.
@@ -173,8 +190,10 @@ mod tests {
     #[test]
     fn a_capture_that_begins_in_the_middle_can_only_suppose_it() {
         let mut flows = Flows::default();
+        assert_eq!(noted(&mut flows, &tcp(SERVER, ACK)), supposed(Role::Original, false));
+        assert_eq!(noted(&mut flows, &tcp(SERVER, ACK)), supposed(Role::Original, false));
+        assert_eq!(noted(&mut flows, &tcp(CLIENT, ACK)), supposed(Role::Reply, false));
         assert_eq!(noted(&mut flows, &tcp(SERVER, ACK)), standing(Role::Original, true, false));
-        assert_eq!(noted(&mut flows, &tcp(CLIENT, ACK)), standing(Role::Reply, true, false));
         assert_eq!(noted(&mut flows, &tcp(SERVER, SYN | ACK)), standing(Role::Reply, false, true));
         assert_eq!(noted(&mut flows, &tcp(CLIENT, ACK)), standing(Role::Original, true, true));
     }

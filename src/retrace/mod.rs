@@ -40,7 +40,7 @@ use crate::engine::{self, Origin, Question};
 use crate::evidence::Gap;
 use crate::net::{IfName, NetnsId, Packet};
 use crate::snapshot::Snapshot;
-use crate::trace::{Answer, Finding, Leg, Path, Role, Spot, Verdict, Way};
+use crate::trace::{Answer, Finding, Leg, Path, Reason, Role, Spot, Verdict, Way};
 
 use candidate::{Candidate, Kin};
 use connections::Connections;
@@ -146,14 +146,28 @@ impl<'s> Atlas<'s> {
         let roles = self.roles(captured, standing);
         let mut tried = Vec::new();
         for role in roles {
-            let (found, others) = self.search(point, captured, Standing { role, ..standing });
+            let (found, others) = self.search(point, captured, self.by_dump(point, Standing { role, ..standing }));
+            let plain = self.is_unlisted(point, captured, Standing { role, ..standing }, &found);
+            let plain = plain.then(|| self.on_from_here(point, captured, standing, &[]));
             let mut found = found.into_iter();
             if let Some(first) = found.next() {
-                return self.whole(&first, found.collect(), role);
+                return self.whole(&first, found.collect(), role, plain);
             }
             tried.extend(others);
         }
-        self.on_from_here(point, captured, standing, &tried)
+        self.on_from_here(point, captured, self.by_dump(point, standing), &tried)
+    }
+
+    /// What connection tracking knows of it. Where the capture shows none of the packets before a segment from the middle
+    /// of a connection, and there is a list of the connections, the list has it, or the kernel meets it as the first one.
+    fn by_dump(&self, point: &Point, standing: Standing) -> Standing {
+        let own = &self.snapshot.netns(point.netns);
+        let host = self.snapshot.nodes.get(&own.node).and_then(|node| node.host);
+        let is_listed =
+            own.conntrack.is_some() || host.is_some_and(|host| self.snapshot.netns(host).conntrack.is_some());
+        // What somebody answers has come to him before.
+        let is_first = standing.is_supposed && is_listed && standing.role == Role::Original;
+        Standing { is_established: standing.is_established && !is_first, ..standing }
     }
 
     /// What it may be in its conversation, the likeliest first.
@@ -174,7 +188,8 @@ impl<'s> Atlas<'s> {
         let Some(tuple) = candidate::original(captured.packet.innermost(), standing.role) else {
             return (Vec::new(), Vec::new());
         };
-        let known = self.connections.candidates(self.snapshot, &tuple);
+        let echo = connections::echo(captured.packet.innermost(), standing.role);
+        let known = self.connections.candidates(self.snapshot, &tuple, echo);
         let (found, others) = self.walk_all(known, point, captured, standing);
         if !found.is_empty() {
             return (found, others);
@@ -226,9 +241,18 @@ impl<'s> Atlas<'s> {
         (found, others)
     }
 
-    /// The paths of every candidate that fits. One capture point can't tell them apart.
-    fn whole(&self, first: &Found, others: Vec<Found>, role: Role) -> Retraced {
-        let several = !others.is_empty() || first.alike > 0;
+    /// Whether an answer may be none to what was thought of: the namespace that would translate it back lists its
+    /// connections, that one is not among them, and the capture has shown nothing that was asked.
+    fn is_unlisted(&self, point: &Point, captured: &Captured, standing: Standing, found: &[Found]) -> bool {
+        let lists = self.snapshot.netns(point.netns).conntrack.is_some();
+        let is_asked = standing.role != Role::Reply || standing.asked_tos.is_some();
+        let is_told = |one: &Found| one.candidate.is_plain || one.candidate.note.is_some();
+        lists && !is_asked && captured.way == Some(Way::In) && !found.is_empty() && !found.iter().any(is_told)
+    }
+
+    /// The paths of every candidate that fits, and of the packet as it is. One capture point can't tell them apart.
+    fn whole(&self, first: &Found, others: Vec<Found>, role: Role, plain: Option<Retraced>) -> Retraced {
+        let several = !others.is_empty() || first.alike > 0 || plain.is_some();
         let mut whole = Retraced {
             answer: Answer {
                 request: first.answer.request.clone(),
@@ -253,6 +277,12 @@ impl<'s> Atlas<'s> {
             whole.notes.extend(one.candidate.note.clone().filter(|note| !whole.notes.contains(note)));
             whole.answer.unexplored = one.answer.unexplored.or(whole.answer.unexplored);
             self.add_paths(&mut whole, one, several);
+        }
+        for (mut path, spot) in plain.into_iter().flat_map(|plain| plain.answer.paths.into_iter().zip(plain.spots)) {
+            path.probability = None;
+            path.why.insert(0, "none of the connections that are listed is its own".to_owned());
+            whole.answer.paths.push(path);
+            whole.spots.push(spot);
         }
         whole.answer.gaps.dedup();
         whole
@@ -366,7 +396,8 @@ impl<'s> Atlas<'s> {
 fn openers(standing: Standing, tried: &[Tried]) -> Vec<Option<&Tried>> {
     let has_left = |tried: &&Tried| match &tried.fate {
         Fate::Unknown(_) => true,
-        Fate::Elsewhere(trace) => trace.verdict == Verdict::Left,
+        // An answer for which the snapshot knows no way was sent all the same: it was seen.
+        Fate::Elsewhere(trace) => trace.verdict == Verdict::Left || trace.reason == Some(Reason::NobodyOwns),
         Fate::Differs { .. } => false,
     };
     let openers = tried.iter().filter(|_| standing.role == Role::Reply).filter(has_left).take(MOST_OPENERS);

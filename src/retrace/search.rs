@@ -10,7 +10,7 @@ use crate::trace::{Answer, Decision, Leg, Path, Role, Spot, Step, Trace, Verdict
 
 use super::ask::{self, USUAL_TTL};
 use super::candidate::Candidate;
-use super::compare::{Difference, Field, differences};
+use super::compare::{Difference, Field, differences, stray};
 use super::{Captured, Options, Point, Standing};
 
 /// How many marks of policy rules are tried.
@@ -190,7 +190,7 @@ fn attempt(
 ) -> Result<Passing, (Fate, IpAddr)> {
     let first = engine::explain(snapshot, &question);
     let source = first.request.ip.source;
-    let near = match look(first, &question, point, captured, role) {
+    let near = match look(snapshot, first, &question, point, captured, role) {
         Ok(passing) => return Ok(with_unknown_port(snapshot, passing, question, point, captured, role)),
         Err(fate) => fate,
     };
@@ -203,7 +203,7 @@ fn attempt(
         return Err((near, source));
     };
     let second = engine::explain(snapshot, &question);
-    match look(second, &question, point, captured, role) {
+    match look(snapshot, second, &question, point, captured, role) {
         Ok(passing) => Ok(with_unknown_port(snapshot, passing, question, point, captured, role)),
         Err(_) => Err((near, source)),
     }
@@ -236,7 +236,7 @@ fn with_unknown_port(
         Transport::Other(_) => return passing,
     }
     let again = engine::explain(snapshot, &question);
-    look(again, &question, point, captured, role).unwrap_or(passing)
+    look(snapshot, again, &question, point, captured, role).unwrap_or(passing)
 }
 
 /// The step of a path at a spot.
@@ -285,14 +285,23 @@ fn adjusted(
 }
 
 /// Looks for the captured packet on every path of an answer.
-fn look(answer: Answer, question: &Question, point: &Point, captured: &Captured, role: Role) -> Result<Passing, Fate> {
+fn look(
+    snapshot: &Snapshot,
+    answer: Answer,
+    question: &Question,
+    point: &Point,
+    captured: &Captured,
+    role: Role,
+) -> Result<Passing, Fate> {
     let mut passing = Vec::new();
     let mut near: Option<(Vec<Difference>, Vec<Step>)> = None;
     let mut way = None;
     for path in &answer.paths {
         let Some((leg, trace)) = leg(path, role) else { continue };
         for (step, passed, here) in passes(trace, point, captured.way) {
-            let differences = differences(&passed.packet, &captured.packet);
+            let mut differences = differences(&passed.packet, &captured.packet);
+            let strays = (here == Way::In).then(|| stray(snapshot, point, &passed.packet, &captured.packet));
+            differences.extend(strays.flatten());
             if differences.is_empty() {
                 way = way.or(Some(here));
                 passing.push((path.clone(), Spot { leg, step }));

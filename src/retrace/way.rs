@@ -25,8 +25,19 @@ pub fn way(snapshot: &Snapshot, point: &Point, packet: &Packet) -> Option<Way> {
     if let Some(way) = lladdr(device).and_then(|own| by(own, (Way::Out, Way::In))) {
         return Some(way);
     }
+    if device.master.is_none() && lladdr(device).is_some() && !is_of_node(snapshot, point, frame.source) {
+        return Some(Way::In);
+    }
     // What a bridge's port sees is between the other end of the pair and the rest of the bridge.
     let peer = snapshot.topology.veth_peer(point.netns, &point.device)?;
     let peer = snapshot.netns(peer.netns).link(&peer.link).and_then(lladdr)?;
     by(peer, (Way::In, Way::Out))
+}
+
+/// Whether a device of the point's node has a link address: what the node sends by a device that is no port has one of
+/// them.
+fn is_of_node(snapshot: &Snapshot, point: &Point, lladdr: MacAddr) -> bool {
+    let node = &snapshot.netns(point.netns).node;
+    let namespaces = snapshot.namespaces.iter().filter(|netns| netns.node == *node);
+    namespaces.flat_map(|netns| netns.links.iter().flatten()).any(|link| link.lladdr == Some(lladdr))
 }

@@ -4,7 +4,10 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::{Decoded, Flaw, Headers, Kind, Layer};
-use crate::net::{Encapsulation, Fragments, Ip, Link, MacAddr, Packet, Transport, VlanProtocol, VlanTag, Vni};
+use crate::net::{
+    Encapsulation, ExtHeader, ExtHeaders, Fragments, Ip, IpOptions, Link, MacAddr, Packet, Protocol, Transport,
+    VlanProtocol, VlanTag, Vni,
+};
 
 /// A captured packet as a [`Packet`], and what of it that type can't hold.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,8 +80,9 @@ impl Decoded<'_> {
             let mut packet = Packet::new(ip, transport, headers.length());
             packet.link = self.link(headers);
             packet.tags = self.tags(headers);
+            packet.options = options(headers);
+            packet.extensions = extensions(headers, &mut left_out);
             packet.fragments = found.map(|found| Fragments { count: 2, largest: found.length });
-            left_out.extend(unheld_headers(headers));
             nest.push(packet);
             let Some((tunnel, _)) = headers.tunnel().zip(all.get(depth + 1)) else { break };
             let Some(encapsulation) = encapsulation(tunnel.name, tunnel.vni) else {
@@ -98,6 +102,9 @@ impl Decoded<'_> {
     fn transport(&self, headers: &Headers<'_>, ip: Ip, left_out: &mut Vec<String>) -> Result<Transport, Unheld> {
         let cut = || self.flaw.map_or(Unheld::NoIp(headers.network().map(|layer| layer.kind)), Unheld::Cut);
         let Some(protocol) = headers.protocol() else { return Err(cut()) };
+        if is_authenticated(headers) {
+            return Ok(Transport::Other(ExtHeader::AUTH));
+        }
         let ports = headers.ports().map(|(source, destination)| (Some(source), Some(destination)));
         Ok(match (headers.transport().map(|layer| layer.kind), ports) {
             (Some(Kind::Tcp), Some((source, destination))) => {
@@ -108,7 +115,7 @@ impl Decoded<'_> {
                 let [_, flags] = tcp.flags.to_be_bytes();
                 Transport::Tcp { source, destination, flags }
             }
-            (Some(Kind::Udp), Some((source, destination))) if protocol == crate::net::Protocol::UDP => {
+            (Some(Kind::Udp), Some((source, destination))) if protocol == Protocol::UDP => {
                 Transport::Udp { source, destination }
             }
             (Some(Kind::Sctp), Some((source, destination))) => Transport::Sctp { source, destination },
@@ -231,20 +238,55 @@ fn fragment(headers: &Headers<'_>, is_inner: bool) -> Option<Piece> {
     Some(Piece { is_inner, identification, offset: offset.into(), more, length: headers.length(), header })
 }
 
-/// Headers that the walk's packet has no place for.
-fn unheld_headers(headers: &Headers<'_>) -> Option<String> {
-    let network = headers.network()?;
-    if network.kind == Kind::Ipv4 && network.body - network.start > 20 {
-        return Some("IPv4's options".to_owned());
+/// IPv4's options.
+fn options(headers: &Headers<'_>) -> IpOptions {
+    let Some(network) = headers.network().filter(|network| network.kind == Kind::Ipv4) else {
+        return IpOptions::default();
+    };
+    let bytes = headers.bytes().get(network.start as usize + 20..network.body as usize);
+    IpOptions::known(bytes.unwrap_or_default())
+}
+
+/// IPv6's extension headers but the one that splits a packet.
+fn extensions(headers: &Headers<'_>, left_out: &mut Vec<String>) -> ExtHeaders {
+    if headers.network().is_none_or(|network| network.kind != Kind::Ipv6) {
+        return ExtHeaders::default();
     }
-    let mut extensions = headers.layers().iter().skip(1).take_while(|layer| layer.kind.is_extension());
-    let other = extensions.find(|layer| layer.kind != Kind::FragmentHeader)?;
-    Some(format!("the {} header", other.kind.name()))
+    let is_piece = headers.fragment().is_some();
+    let layers = headers.layers().iter().skip(1).take_while(|layer| layer.kind.is_extension());
+    let mut list = Vec::new();
+    for layer in layers.filter(|layer| !(is_piece && layer.kind == Kind::FragmentHeader)) {
+        let behind = headers.bytes().get(layer.start as usize + 1..layer.body as usize);
+        match extension(layer.kind).zip(behind).and_then(|(kind, behind)| ExtHeader::new(kind, behind)) {
+            Some(header) => list.push(header),
+            None => left_out.push(format!("the {} header", layer.kind.name())),
+        }
+    }
+    ExtHeaders::new(list)
+}
+
+/// The number that announces an extension header.
+fn extension(kind: Kind) -> Option<Protocol> {
+    Some(match kind {
+        Kind::HopByHop => ExtHeader::HOP,
+        Kind::Routing => ExtHeader::ROUTING,
+        Kind::FragmentHeader => ExtHeader::FRAGMENT,
+        Kind::Authentication => ExtHeader::AUTH,
+        Kind::DestinationOptions => ExtHeader::DEST,
+        _ => return None,
+    })
+}
+
+/// What IPv4 carries in an authentication header is part of that to everybody but IPsec, which is not walked; IPv6 takes
+/// the header for an extension.
+fn is_authenticated(headers: &Headers<'_>) -> bool {
+    let mut kinds = headers.layers().iter().map(|layer| layer.kind);
+    kinds.next() == Some(Kind::Ipv4) && kinds.next() == Some(Kind::Authentication)
 }
 
 /// What the transport header carries, where the capture has all of it.
 fn payload(headers: &Headers<'_>) -> Option<Vec<u8>> {
-    let transport = headers.transport()?;
+    let transport = headers.transport().filter(|_| !is_authenticated(headers))?;
     let payload = headers.payload();
     (payload.len() == transport.carries() as usize).then(|| payload.to_vec())
 }
@@ -353,7 +395,8 @@ mod tests {
     fn what_no_packet_can_hold_is_told() {
         let mut options = vec![0x46, 0, 0, 44, 0, 1, 0, 0, 63, 6, 0, 0, 10, 244, 1, 2, 10, 244, 2, 3, 1, 1, 1, 0];
         options.extend(&TCP[20..]);
-        assert_eq!(held(LinkType::RAW, &options).unwrap().left_out, ["IPv4's options"]);
+        let options = held(LinkType::RAW, &options).unwrap();
+        assert_eq!((options.packet.options, options.left_out.len()), (IpOptions::known(&[1, 1, 1, 0]), 0));
         let tagged = [&[2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1, 0x81, 0, 0, 5, 8, 0][..], &TCP].concat();
         let tagged = held(LinkType::ETHERNET, &tagged).unwrap();
         assert_eq!((tagged.left_out.len(), &tagged.packet.tags[..]), (0, &[VlanTag::new(5)][..]));
@@ -376,6 +419,40 @@ mod tests {
         let outer = held(LinkType::RAW, &ipip).unwrap();
         assert_eq!(outer.left_out, ["what ipip carries is not walked"]);
         assert_eq!((outer.packet.protocol().0, outer.packet.inner), (4, None));
+    }
+
+    fn ipv6(next: u8, rest: &[u8]) -> Vec<u8> {
+        let mut packet = vec![0x60, 0, 0, 0, 0, u8::try_from(rest.len()).unwrap(), next, 64];
+        packet.extend([0xfd; 32]);
+        packet.extend(rest);
+        packet
+    }
+
+    #[test]
+    fn extension_headers_are_part_of_the_packet() {
+        let udp = [0, 1, 0, 2, 0, 8, 0, 0];
+        let hop = [17, 0, 0x5e, 4, 0, 0, 0, 0];
+        let packet = held(LinkType::RAW, &ipv6(0, &[hop, udp].concat())).unwrap().packet;
+        let kinds = |packet: &Packet| packet.extensions.list().iter().map(|header| header.kind().0).collect::<Vec<_>>();
+        assert_eq!((kinds(&packet), packet.length, packet.protocol()), (vec![0], 56, Protocol::UDP));
+        assert_eq!(packet.extensions.bytes(Protocol::UDP), hop);
+        // An atomic fragment is whole; the header that splits a packet is no part of the whole.
+        let whole = held(LinkType::RAW, &ipv6(44, &[[17, 0, 0, 0, 0, 0, 0, 9], udp].concat())).unwrap();
+        assert_eq!((kinds(&whole.packet), whole.piece), (vec![44], None));
+        let first = held(LinkType::RAW, &ipv6(44, &[[17, 0, 0, 1, 0, 0, 0, 9], udp].concat())).unwrap();
+        assert_eq!((kinds(&first.packet), first.piece.is_some()), (vec![], true));
+    }
+
+    #[test]
+    fn what_ipv4_authenticates_is_of_the_protocol_ah() {
+        let (auth, udp) = ([17, 1, 0, 0, 0, 0, 0, 5, 0, 0, 0, 1], [0, 1, 0, 2, 0, 8, 0, 0]);
+        let mut v4 = vec![0x45, 0, 0, 40, 0, 1, 0, 0, 64, 51, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+        v4.extend([&auth[..], &udp].concat());
+        let v4 = held(LinkType::RAW, &v4).unwrap();
+        assert_eq!((v4.packet.transport, v4.payload, v4.left_out.len()), (Transport::Other(ExtHeader::AUTH), None, 0));
+        let auth = [17, 2, 0, 0, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0, 0];
+        let v6 = held(LinkType::RAW, &ipv6(51, &[&auth[..], &udp].concat())).unwrap().packet;
+        assert_eq!((v6.protocol(), v6.extensions.list().len()), (Protocol::UDP, 1));
     }
 
     #[test]

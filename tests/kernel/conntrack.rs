@@ -394,3 +394,46 @@ fn a_segment_from_the_middle_starts_a_connection_only_where_the_kernel_is_loose(
         assert_eq!(verdict(&mut router, &middle), wanted, "{loose}");
     }
 }
+
+/// Every type of chunk that the kernel knows, one that it doesn't, and chunks together: which of them begin a connection.
+#[test]
+fn some_chunks_of_sctp_begin_a_connection() {
+    if !crate::lab::ready::ready() {
+        return;
+    }
+    let mut router = Router::new(0).expect("the stage");
+    router.load_steps(&[("nft", &filtering("", "ct state invalid drop"))]).expect("rules that are taken");
+    let all: [&'static [u8]; 21] = [
+        &[0],
+        &[1],
+        &[2],
+        &[3],
+        &[4],
+        &[5],
+        &[6],
+        &[7],
+        &[8],
+        &[9],
+        &[10],
+        &[11],
+        &[12],
+        &[13],
+        &[14],
+        &[192],
+        &[1, 0],
+        &[4, 0],
+        &[8, 9],
+        &[4, 6],
+        &[9, 5],
+    ];
+    let mut begin = Vec::new();
+    for (port, kinds) in (40_100..).zip(all) {
+        let payload = Payload::Chunks { ports: (port, 7000), kinds };
+        let packet = Crafted { payload, ..datagram([198, 51, 100, 7], (0, 0), 0) };
+        if verdict(&mut router, &packet) == Verdict::Left {
+            begin.push(kinds);
+        }
+    }
+    let expected: [&[u8]; 6] = [&[1], &[4], &[5], &[8], &[8, 9], &[9, 5]];
+    assert_eq!(begin, expected);
+}

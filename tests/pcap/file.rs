@@ -74,6 +74,25 @@ impl Frame {
         self.done(17)
     }
 
+    /// An echo request, or the answer to one, with an identifier.
+    pub fn echo(mut self, kind: u8, id: u16) -> Self {
+        self.transport = [&[kind, 0, 0, 0][..], &id.to_be_bytes(), &[0, 1]].concat();
+        self.done(1)
+    }
+
+    /// Whatever stands behind the IP header.
+    pub fn other(mut self, protocol: u8, bytes: &[u8]) -> Self {
+        self.transport = bytes.to_vec();
+        self.done(protocol)
+    }
+
+    /// Options of the IP header, a multiple of four bytes.
+    pub fn options(mut self, bytes: &[u8]) -> Self {
+        self.ip.extend(bytes);
+        self.ip[0] = 0x40 | u8::try_from(self.ip.len() / 4).unwrap();
+        self
+    }
+
     fn done(mut self, protocol: u8) -> Self {
         self.ip[9] = protocol;
         self.transport.extend(vec![0x66; self.payload]);

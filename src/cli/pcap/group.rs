@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use crate::engine::sctp_chunks;
 use crate::error::Error;
 use crate::net::{Packet, Protocol, Transport};
 use crate::retrace::{Atlas, Captured, Point, Retraced, Standing};
@@ -30,6 +31,8 @@ pub(in crate::cli) struct Shape {
     flow: Flow,
     packet: Packet,
     standing: Standing,
+    /// The types of SCTP's chunks, which decide whether the packet begins a connection.
+    chunks: Vec<u8>,
 }
 
 /// Packets of one flow that are odd in the same way, or not odd.
@@ -94,8 +97,8 @@ pub(in crate::cli) fn shape(atlas: &Atlas<'_>, point: &Point, captured: &Capture
     while let Some(own) = layer {
         own.length = atlas.length_class(own.length);
         if let Transport::Tcp { flags, .. } = &mut own.transport {
-            // PSH, URG and the bits of congestion make no other segment of it.
-            *flags &= 0x17;
+            // PSH and the bits of congestion make no other segment of it.
+            *flags &= 0x37;
         }
         layer = own.inner.as_deref_mut();
     }
@@ -103,7 +106,10 @@ pub(in crate::cli) fn shape(atlas: &Atlas<'_>, point: &Point, captured: &Capture
     if let (Some(_), Transport::Udp { source, .. }) = (&packet.inner, &mut packet.transport) {
         *source = None;
     }
-    Shape { flow: flow(point, captured), packet, standing }
+    let is_sctp = captured.packet.innermost().protocol() == Protocol::SCTP;
+    let payload = captured.payload.as_ref().filter(|_| is_sctp);
+    let chunks = payload.map(|payload| sctp_chunks(payload).0).unwrap_or_default();
+    Shape { flow: flow(point, captured), packet, standing, chunks }
 }
 
 fn flow(point: &Point, captured: &Captured) -> Flow {

@@ -40,6 +40,11 @@ pub enum Payload {
         source: u16,
         destination: u16,
     },
+    /// Chunks of SCTP of 20 bytes, by their types, of an association with a tag.
+    Chunks {
+        ports: (u16, u16),
+        kinds: &'static [u8],
+    },
     /// An error of ICMP about a datagram, of whose header it quotes so many bytes.
     About {
         kind: u8,
@@ -130,7 +135,7 @@ impl Crafted {
             Payload::Icmp { .. } | Payload::About { .. } => 1,
             Payload::Tcp { .. } | Payload::Segment { .. } => 6,
             Payload::Udp { .. } => 17,
-            Payload::Sctp { .. } => 132,
+            Payload::Sctp { .. } | Payload::Chunks { .. } => 132,
             Payload::Other(number) => number,
         }
     }
@@ -146,7 +151,7 @@ impl Crafted {
             Payload::Udp { source, destination } => {
                 Transport::Udp { source: Some(source), destination: Some(destination) }
             }
-            Payload::Sctp { source, destination } => {
+            Payload::Sctp { source, destination } | Payload::Chunks { ports: (source, destination), .. } => {
                 Transport::Sctp { source: Some(source), destination: Some(destination) }
             }
             Payload::About { kind, code, datagram, quoted } => {
@@ -239,7 +244,7 @@ impl Crafted {
         let header = match self.payload {
             Payload::Tcp { .. } | Payload::Segment { .. } => usize::from(body[12] >> 4) * 4,
             Payload::Udp { .. } | Payload::Icmp { .. } | Payload::About { .. } => 8,
-            Payload::Sctp { .. } => 12,
+            Payload::Sctp { .. } | Payload::Chunks { .. } => 12,
             Payload::Other(_) => 0,
         };
         body[header..].to_vec()
@@ -282,6 +287,9 @@ impl Crafted {
             }
             Payload::About { kind, code, .. } => (vec![kind, code, 0, 0, 0, 0, 0, 0], 2),
             Payload::Sctp { source, destination } => return sctp_init(&ports(source, destination)),
+            Payload::Chunks { ports: (source, destination), kinds } => {
+                return chunks(&ports(source, destination), kinds);
+            }
             Payload::Other(_) => return data,
         };
         match self.payload {
@@ -376,6 +384,19 @@ fn sctp_init(ports: &[u8]) -> Vec<u8> {
     bytes.extend([0; 8]);
     // Type, flags, length; tag, window, streams, first TSN.
     bytes.extend([1, 0, 0, 20, 0, 0, 0, 7, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1]);
+    let sum = crc32c(&bytes);
+    bytes[8..12].copy_from_slice(&sum.to_le_bytes());
+    bytes
+}
+
+/// Chunks behind a common header with a tag, which INIT has none of.
+fn chunks(ports: &[u8], kinds: &[u8]) -> Vec<u8> {
+    let tag = if kinds.contains(&1) { [0; 4] } else { [0, 0, 0, 9] };
+    let mut bytes = [ports, &tag, &[0; 4]].concat();
+    for kind in kinds {
+        bytes.extend([*kind, 0, 0, 20]);
+        bytes.extend([0, 0, 0, 7, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1]);
+    }
     let sum = crc32c(&bytes);
     bytes[8..12].copy_from_slice(&sum.to_le_bytes());
     bytes
