@@ -131,7 +131,9 @@ fn output_path<'s>(walk: &mut Walk, flow: &Flow, found: Found<'s>, asks: Asks) -
         }
         RouteType::Broadcast | RouteType::Multicast => Err(not_unicast(found.because.clone())),
         _ => {
-            let hashed = hashed_flow(walk).with_source(flow.source);
+            let hashed = hashed_flow(walk);
+            // The packet has no source yet.
+            let hashed = if asks == Asks::Again { hashed.with_source(flow.source) } else { hashed };
             let way = select_path(walk, &found, Some((flow.source, asks)), hashed);
             refuse_loopback_source(walk, flow.source, way.as_ref().and_then(|way| way.dev.as_ref()))?;
             let source = if unspecified { Some(source_for(walk, &found, way.as_ref())?) } else { None };
