@@ -357,8 +357,13 @@ impl Router {
         };
         let delivered = hits.iter().any(|hit| end(hit) && !answers(hit));
         let counts = if self.legacy { self.netns.enter(counts)? } else { BTreeMap::new() };
-        let of_marker = |hit: &RuleHit| hit.header.as_ref().is_some_and(|header| header.destination == MARKER);
-        let hits = hits.into_iter().filter(|hit| !end(hit) && !of_marker(hit)).collect();
+        // The marker, and what the kernel says by itself: which groups it listens to.
+        let of_others = |hit: &RuleHit| {
+            hit.header.as_ref().is_some_and(|header| {
+                header.destination == MARKER || header.destination.is_multicast() && !packet.destination.is_multicast()
+            })
+        };
+        let hits = hits.into_iter().filter(|hit| !end(hit) && !of_others(hit)).collect();
         Ok(Seen { sightings, hits, counts, delivered, parted: false })
     }
 
