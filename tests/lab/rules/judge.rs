@@ -143,7 +143,7 @@ pub fn answered_with(router: &mut Router, rules: &Rules, packet: &Crafted) -> Re
     router.load(rules)?;
     let snapshot = load_files(router.snapshot()?).map_err(|error| error.to_string())?;
     router.watch_answering()?;
-    let seen = router.send(packet)?;
+    let seen = router.send(packet).map_err(|error| format!("{packet:?}: {error}"))?;
     let answer = asked(&snapshot, packet, true);
     let [path] = answer.paths.as_slice() else { return Err(format!("{} ways: {packet:?}", answer.paths.len())) };
     let both = path.forward.steps.iter().chain(path.reply.iter().flat_map(|reply| &reply.steps));
@@ -172,7 +172,8 @@ struct Agreed {
 
 /// Sends a packet, and holds what became of it against the engine's answer.
 fn judge(router: &mut Router, snapshot: &Snapshot, packet: &Crafted) -> Result<Agreed, String> {
-    compare(&router.send(packet)?, &ask(snapshot, packet), packet)
+    let seen = router.send(packet).map_err(|error| format!("{packet:?}: {error}"))?;
+    compare(&seen, &ask(snapshot, packet), packet)
 }
 
 /// The same of a packet of whose frame the question gives no more than the source, if that.
