@@ -91,14 +91,26 @@ pub(super) fn refuse_changed_device(walk: &mut Walk, state: &HookState) -> Stage
     if state.hook != Hook::Postrouting || ct.dir != Dir::Original {
         return Ok(());
     }
+    let Some(entry) = walk.tracker.entries.get(ct.id) else { return Ok(()) };
+    let known = entry.kept.masqueraded_for.clone().filter(|dev| Some(dev) != state.outdev.as_ref());
+    let Some(before) = known.or_else(|| masqueraded_before(walk, ct.id, state)) else { return Ok(()) };
     let Some(entry) = walk.tracker.entries.get_mut(ct.id) else { return Ok(()) };
-    let Some(before) = entry.kept.masqueraded_for.clone().filter(|dev| Some(dev) != state.outdev.as_ref()) else {
-        return Ok(());
-    };
     entry.dead = true;
     let because = entry.snat_because;
     let detail = format!("the connection was masqueraded for {before}, and ends where it leaves by another device");
     Err(End::dropped(Reason::NatFailed).detail(detail).because(because))
+}
+
+/// The device for which a listed connection may have been masqueraded, where this way takes it to be: it has that one's
+/// address, and leaves by another that has some of its own. No snapshot tells it from one with `SNAT` to that address.
+fn masqueraded_before(walk: &mut Walk, id: usize, state: &HookState) -> Option<IfName> {
+    let (netns, entry) = (walk.netns(), walk.tracker.entries.get(id)?);
+    let line = entry.evidence.filter(|_| entry.snat && entry.kept.masqueraded_for.is_none())?;
+    let (source, outdev) = (entry.reply.destination, state.outdev.as_ref()?);
+    let owner = netns.addr(source).map(|addr| addr.dev.clone()).filter(|owner| owner != outdev)?;
+    netns.addrs_of(outdev).find(|addr| Family::of(addr.address) == Family::of(source))?;
+    let what = format!("the connection was masqueraded for {owner} (and not only given its address {source})");
+    walk.choose_unknown(what, Some(line)).then_some(owner)
 }
 
 /// An address of a device that its local route names and the list of addresses, which may be cut off, doesn't.

@@ -5,6 +5,7 @@ use flowtrace::trace::Verdict;
 
 use crate::lab::flannel::{FlannelBackend, INTERNET4};
 use crate::lab::judge::{must_agree, must_agree_but_for};
+use crate::lab::netns::must;
 use crate::lab::probe::{Probe, Proto, Want};
 use crate::lab::rules::craft::{Crafted, Datagram, Payload};
 use crate::lab::rules::judge::through;
@@ -279,6 +280,30 @@ fn errors_about_a_translated_connection_follow_it_and_redirects_are_dropped() {
             assert_eq!(verdict(&mut router, &about(kind, code)), Verdict::Left, "{kind} {code}");
         }
         assert_eq!(verdict(&mut router, &about(5, 1)), redirected, "{rules}");
+    }
+}
+
+/// Which of the two it was no snapshot tells: masquerading notes its device, and a route that leads elsewhere ends the connection.
+#[test]
+fn a_masqueraded_connection_ends_where_it_leaves_by_another_device() {
+    if !crate::lab::ready::ready() {
+        return;
+    }
+    for (target, wanted) in [("masquerade", Verdict::Dropped), ("snat to 198.51.100.1", Verdict::Left)] {
+        let mut router = Router::new(0).expect("the stage");
+        let chain = "type nat hook postrouting priority 100;";
+        let nat = format!("table ip n {{\n chain c {{\n  {chain}\n  udp dport 80 {target}\n }}\n}}\n");
+        router.load_steps(&[("nft", &nat)]).expect("rules that are taken");
+        let packet = datagram([10, 9, 9, 9], (40_000, 80), 20);
+        router.connect(&packet).expect("a connection");
+        let route = ["route", "add", "10.9.9.9", "via", "192.0.2.98", "dev", "eth0"];
+        router.enter(|| must("ip", &route, "")).expect("a route");
+        router.set("ipv4/conf/all/send_redirects", "0").expect("the snapshot anew");
+        router.set("ipv4/conf/eth0/send_redirects", "0").expect("the snapshot anew");
+        let (answer, difference) = through(&mut router, &packet).expect("an answer");
+        assert_eq!(difference, None, "{target}");
+        assert_eq!(answer.paths.len(), 2, "{target}");
+        assert!(answer.paths.iter().any(|path| path.forward.verdict == wanted), "{target}");
     }
 }
 

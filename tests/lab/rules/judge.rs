@@ -86,6 +86,9 @@ fn judge_case(router: &mut Router, case: &Case, run: &Mutex<Run>) {
                 run.certain += usize::from(agreed.certain);
                 run.unmodelled += usize::from(agreed.unmodelled);
                 agreed.options.into_iter().for_each(|option| *run.hit.entry(option).or_default() += 1);
+                if agreed.is_endless {
+                    return;
+                }
             }
             Err(wrong) => {
                 eprintln!("seed {}: a disagreement, which is now made smaller: {wrong}", case.seed);
@@ -167,6 +170,8 @@ pub fn answered_with(router: &mut Router, rules: &Rules, packet: &Crafted) -> Re
 struct Agreed {
     certain: bool,
     unmodelled: bool,
+    /// Whether the kernel may go on sending, so that nothing more can be asked of these rules.
+    is_endless: bool,
     options: Vec<String>,
 }
 
@@ -174,6 +179,13 @@ struct Agreed {
 fn judge(router: &mut Router, snapshot: &Snapshot, packet: &Crafted) -> Result<Agreed, String> {
     let seen = router.send(packet).map_err(|error| format!("{packet:?}: {error}"))?;
     compare(&seen, &ask(snapshot, packet), packet)
+}
+
+/// Whether what the devices saw begins as a way says.
+fn begins(path: &Path, seen: &Seen) -> bool {
+    let told: Vec<&Step> = steps(path).filter(|step| is_at_device(step)).collect();
+    let mut both = told.iter().zip(&seen.sightings);
+    told.len() <= seen.sightings.len() && both.all(|(step, sighting)| device_difference(step, sighting).is_none())
 }
 
 /// The same of a packet of whose frame the question gives no more than the source, if that.
@@ -199,14 +211,18 @@ fn compare(seen: &Seen, answer: &Answer, packet: &Crafted) -> Result<Agreed, Str
         // Nothing tells the pieces of a copy from the packet's own.
         let mixes = packet.frames().len() > 1 && !path.forward.beside.is_empty();
         let made = path.reply.as_ref();
-        let mixes = mixes || [Some(&path.forward), made].into_iter().flatten().any(has_unfollowed_copies);
-        if mixes {
-            return Ok(Agreed { certain: false, unmodelled: true, options: Vec::new() });
+        let is_endless = [Some(&path.forward), made].into_iter().flatten().any(has_unfollowed_copies);
+        // A router that is its own client answers what SYNPROXY answers, and so on: explain tells the first answer alone.
+        let is_echo = is_proxied(&path.forward) && made.is_some_and(is_proxied) && begins(&path, seen);
+        if mixes || is_endless || is_echo {
+            let is_endless = is_endless || is_echo;
+            return Ok(Agreed { certain: false, unmodelled: true, is_endless, options: Vec::new() });
         }
         let differences = differences(&path, seen, &taken_to_match(answer, &path));
         if differences.is_empty() {
             let end = path.forward.verdict == Verdict::Undetermined;
-            return Ok(Agreed { certain: answer.paths.len() == 1 && !end, unmodelled: end, options: options(&path) });
+            let certain = answer.paths.len() == 1 && !end;
+            return Ok(Agreed { certain, unmodelled: end, is_endless: false, options: options(&path) });
         }
         if nearest.as_ref().is_none_or(|(known, _)| differences.len() < known.len()) {
             nearest = Some((differences, path));
@@ -234,7 +250,8 @@ fn compare(seen: &Seen, answer: &Answer, packet: &Crafted) -> Result<Agreed, Str
 fn ask(snapshot: &Snapshot, crafted: &Crafted) -> Answer {
     let answer = asked(snapshot, crafted, false);
     // The way of an error is the answer's.
-    let answered = answer.paths.iter().any(|path| path.forward.verdict == Verdict::Rejected || is_proxied(path));
+    let answered =
+        answer.paths.iter().any(|path| path.forward.verdict == Verdict::Rejected || is_proxied(&path.forward));
     if answered { asked(snapshot, crafted, true) } else { answer }
 }
 
@@ -264,7 +281,7 @@ fn question(crafted: &Crafted, reply: bool) -> Question {
 
 /// The steps that the kernel shows for a way: with those of the error, but not those of an answer, which nobody sends.
 fn steps(path: &Path) -> impl Iterator<Item = &Step> {
-    let is_made = is_proxied(path) || path.forward.verdict == Verdict::Rejected && !ends_in_stack(path);
+    let is_made = is_proxied(&path.forward) || path.forward.verdict == Verdict::Rejected && !ends_in_stack(path);
     let made = path.reply.as_ref().filter(|_| is_made);
     with_beside(&path.forward).into_iter().chain(made.into_iter().flat_map(with_beside))
 }
@@ -320,10 +337,9 @@ fn with_beside(trace: &Trace) -> Vec<&Step> {
 }
 
 /// Whether SYNPROXY has answered the packet in the server's place.
-fn is_proxied(path: &Path) -> bool {
-    let [.., rule, _] = path.forward.steps.as_slice() else { return false };
-    path.forward.verdict == Verdict::Delivered
-        && matches!(rule.decision, Decision::Rule { verdict: RuleVerdict::Stolen, .. })
+fn is_proxied(trace: &Trace) -> bool {
+    let [.., rule, _] = trace.steps.as_slice() else { return false };
+    trace.verdict == Verdict::Delivered && matches!(rule.decision, Decision::Rule { verdict: RuleVerdict::Stolen, .. })
 }
 
 /// Whether the stack refuses an extension header of a packet that is for the router, which the lab keeps from it.
@@ -351,7 +367,7 @@ fn differences(path: &Path, seen: &Seen, open: &BTreeSet<String>) -> Vec<String>
         return prefix_differences(path, seen, open);
     }
     let mut found = Vec::new();
-    let delivered = path.forward.verdict == Verdict::Delivered && !is_proxied(path) || ends_in_stack(path);
+    let delivered = path.forward.verdict == Verdict::Delivered && !is_proxied(&path.forward) || ends_in_stack(path);
     // The rules of an error, which IPv4 sends about the first piece alone, are counted with that piece's.
     let counted = path.forward.verdict == Verdict::Rejected && seen.hits.is_empty();
     if seen.parted && !counted {
