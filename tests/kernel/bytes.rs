@@ -7,7 +7,7 @@ use flowtrace::trace::{Decision, Verdict};
 use crate::lab::netns::must;
 use crate::lab::rules::craft::{Crafted, Payload, Tag};
 use crate::lab::rules::judge::through;
-use crate::lab::rules::router::{BRIDGE_MAC, Router, SERVER_MAC};
+use crate::lab::rules::router::{BRIDGE_MAC, BRIDGE_SETTINGS, Router, SERVER_MAC};
 
 /// Frames without a tag, with one and with two.
 const TAGS: [&[Tag]; 6] = [
@@ -103,23 +103,6 @@ table inet i {{
     judged(&mut router, &own);
 }
 
-const SETTINGS: [[u8; 2]; 3] = [[0, 0], [1, 0], [1, 1]];
-
-/// A bridge, whether IP's hooks see what is bridged, and whether also with a tag.
-fn bridge(settings: [u8; 2]) -> Router {
-    let mut router = Router::new(0).expect("the stage");
-    router.bridge().expect("a bridge");
-    let [iptables, tagged] = settings.map(|on| on.to_string());
-    for (key, value) in [
-        ("bridge/bridge-nf-call-iptables", &iptables),
-        ("bridge/bridge-nf-call-ip6tables", &iptables),
-        ("bridge/bridge-nf-filter-vlan-tagged", &tagged),
-    ] {
-        router.set(key, value).expect("a setting");
-    }
-    router
-}
-
 #[test]
 fn a_bridge_shows_bytes_and_types() {
     if !crate::lab::ready::ready() {
@@ -132,8 +115,8 @@ fn a_bridge_shows_bytes_and_types() {
         format!(" chain {hook} {{\n  type filter hook {hook} priority 0; policy accept;\n{} }}\n", asking())
     });
     let rules = format!("table bridge t {{\n{}}}\ntable inet i {{\n{}}}\n", chains.concat(), of_ip.concat());
-    for settings in SETTINGS {
-        let mut router = bridge(settings);
+    for settings in BRIDGE_SETTINGS {
+        let mut router = Router::bridged(settings).expect("a bridge");
         router.load_steps(&[("nft", &rules)]).expect("rules that are taken");
         for tags in TAGS {
             for packet in [Crafted { tags, ..Crafted::datagram() }, in_ipv6(Crafted { tags, ..Crafted::datagram() })] {
@@ -205,8 +188,8 @@ fn a_bridges_port_shows_bytes_and_types_of_what_leaves() {
 }}
 "
     );
-    for settings in SETTINGS {
-        let mut router = bridge(settings);
+    for settings in BRIDGE_SETTINGS {
+        let mut router = Router::bridged(settings).expect("a bridge");
         router.load_steps(&[("nft", &rules)]).expect("rules that are taken");
         for tags in TAGS {
             let packet = Crafted { to: SERVER_MAC, tags, ..Crafted::datagram() };

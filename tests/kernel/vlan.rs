@@ -7,7 +7,7 @@ use flowtrace::trace::{EndCause, Verdict};
 
 use crate::lab::rules::craft::{Crafted, Payload, Tag};
 use crate::lab::rules::judge::through;
-use crate::lab::rules::router::{BRIDGE_MAC, Router, SERVER_MAC};
+use crate::lab::rules::router::{BRIDGE_MAC, BRIDGE_SETTINGS, Router, SERVER_MAC};
 
 /// Frames without a tag, with one and with several.
 const TAGS: [&[Tag]; 12] = [
@@ -124,24 +124,6 @@ fn a_device_without_a_vlan_shows_tags_to_its_rules_and_drops_the_frame() {
     }
 }
 
-/// A bridge in whose chains the same is asked, and in IP's some of it.
-fn bridge(settings: [u8; 2]) -> Router {
-    let mut router = Router::new(0).expect("the stage");
-    router.bridge().expect("a bridge");
-    let [iptables, tagged] = settings.map(|on| on.to_string());
-    for (key, value) in [
-        ("bridge/bridge-nf-call-iptables", &iptables),
-        ("bridge/bridge-nf-call-ip6tables", &iptables),
-        ("bridge/bridge-nf-filter-vlan-tagged", &tagged),
-    ] {
-        router.set(key, value).expect("a setting");
-    }
-    router
-}
-
-/// With bridge netfilter a frame is bridged only where the bridge's module is asked: in its namespace.
-const SETTINGS: [[u8; 2]; 3] = [[0, 0], [1, 0], [1, 1]];
-
 #[test]
 fn a_bridge_forwards_frames_with_their_tags() {
     if !crate::lab::ready::ready() {
@@ -158,8 +140,8 @@ fn a_bridge_forwards_frames_with_their_tags() {
         )
     });
     let rules = format!("table bridge t {{\n{}}}\ntable inet i {{\n{}}}\n", chains.concat(), of_ip.concat());
-    for settings in SETTINGS {
-        let mut router = bridge(settings);
+    for settings in BRIDGE_SETTINGS {
+        let mut router = Router::bridged(settings).expect("a bridge");
         router.load_steps(&[("nft", &rules)]).expect("rules that are taken");
         for tags in TAGS {
             for packet in frames(SERVER_MAC, tags) {
@@ -181,7 +163,7 @@ fn a_bridge_asks_for_icmp_behind_a_tag_where_the_rule_tells_the_protocol() {
     if !crate::lab::ready::ready() {
         return;
     }
-    let mut router = bridge([0, 0]);
+    let mut router = Router::bridged([0, 0]).expect("a bridge");
     for (asked, ways) in [
         ("icmp type echo-request", 2),
         ("meta l4proto icmp icmp type echo-request", 2),
@@ -239,8 +221,8 @@ table inet f {
         tags,
         ..Crafted::datagram()
     };
-    for settings in SETTINGS {
-        let mut router = bridge(settings);
+    for settings in BRIDGE_SETTINGS {
+        let mut router = Router::bridged(settings).expect("a bridge");
         let neighbour = ["neigh", "add", "192.0.2.98", "lladdr", SERVER_MAC, "dev", "br0", "nud", "permanent"];
         router.enter(|| crate::lab::netns::must("ip", &neighbour, "")).expect("a neighbour");
         // What has been sent to gives its header to what is bridged (`br_nf_pre_routing_finish_bridge`).
@@ -276,7 +258,7 @@ fn ebtables_asks_for_tags() {
 -A FORWARD -p 802_1Q --vlan-encap 86DD -j DROP
 -A FORWARD -p IPv4 --ip-proto udp --ip-sport 4001 -j DROP
 ";
-    let mut router = bridge([0, 0]);
+    let mut router = Router::bridged([0, 0]).expect("a bridge");
     let traced = "table bridge t {
  chain p {
   type filter hook prerouting priority -300; policy accept;
@@ -339,7 +321,7 @@ fn a_bridge_has_an_ingress_hook_of_its_own() {
  }
 }
 ";
-    let mut router = bridge([1, 1]);
+    let mut router = Router::bridged([1, 1]).expect("a bridge");
     router.load_steps(&[("nft", rules)]).expect("rules that are taken");
     for tags in [&[][..], TAGS[1]] {
         for (port, wanted) in

@@ -43,6 +43,10 @@ const TABLE: &str = "table inet lab_trace {
 }
 ";
 
+/// How a bridge may be set ([`Router::bridged`]). With bridge netfilter a frame is bridged only where the bridge's module is
+/// asked: in its namespace.
+pub const BRIDGE_SETTINGS: [[u8; 2]; 3] = [[0, 0], [1, 0], [1, 1]];
+
 /// The bridge's, where the router is one.
 pub const BRIDGE_MAC: &str = "02:00:00:00:00:b0";
 
@@ -266,6 +270,17 @@ impl Router {
         })?;
         self.fixed = snapshot(&self.netns)?;
         Ok(())
+    }
+
+    /// One that is a bridge: whether IP's hooks see what is bridged, and whether also with a tag.
+    pub fn bridged([netfilter, tagged]: [u8; 2]) -> Result<Self, String> {
+        let mut router = Self::new(0)?;
+        router.bridge()?;
+        let [netfilter, tagged] = [netfilter, tagged].map(|on| on.to_string());
+        router.set("bridge/bridge-nf-call-iptables", &netfilter)?;
+        router.set("bridge/bridge-nf-call-ip6tables", &netfilter)?;
+        router.set("bridge/bridge-nf-filter-vlan-tagged", &tagged)?;
+        Ok(router)
     }
 
     /// Makes a bridge of its devices, which gets their IPv4 address on the client's side.
