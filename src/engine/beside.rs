@@ -3,7 +3,7 @@
 //! Follows `net/ipv4/netfilter/nf_dup_ipv4.c`, `net/ipv6/netfilter/nf_dup_ipv6.c` and `net/netfilter/nf_dup_netdev.c`.
 //!
 //! Such a packet is walked when it is sent, before the one goes on on whose account it is. What it leaves behind, in sets and
-//! among the connections, that one finds, unless nobody knows which of several ways it took.
+//! among the connections, that one finds, unless nobody knows which of several ways it took and they leave something else.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -143,8 +143,9 @@ fn leave(walk: &mut Walk, mut trackers: Vec<Tracker>, certain: bool, line: Optio
     let written = |tracker: &Tracker| format!("{:?}", (&tracker.sets, &tracker.recent, &tracker.nft_elements));
     let changes = trackers.iter().any(|tracker| written(tracker) != written(&walk.tracker));
     let connects = trackers.iter().any(|tracker| tracker.entries != walk.tracker.entries);
-    if certain && trackers.len() == 1 {
-        walk.tracker = trackers.pop().unwrap_or_default();
+    let is_same = trackers.iter().zip(trackers.iter().skip(1)).all(|(one, other)| one == other);
+    if certain && is_same {
+        walk.tracker = trackers.pop().unwrap_or_else(|| walk.tracker.clone());
         return;
     }
     if changes {
