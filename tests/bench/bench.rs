@@ -27,7 +27,6 @@ mod routes;
     clippy::cast_possible_truncation,
     clippy::indexing_slicing,
     clippy::many_single_char_names,
-    clippy::verbose_bit_mask,
     reason = "it makes packets, whose fields are as wide as they are"
 )]
 mod traffic;

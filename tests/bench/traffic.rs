@@ -1,9 +1,11 @@
 //! A capture as of a flannel node's device: pods of two nodes talk through VXLAN.
 //!
-//! Of the packets inside, about two thirds are TCP (HTTP, TLS and other data), a fifth DNS, the others UDP and ICMP;
-//! 3 % are not in a tunnel. There is a flow of one direction for about five packets. All is made from the packets'
-//! numbers, the same in every run.
+//! A thousand conversations are under way at any time, and take turns at random. Each of TCP is opened, carries HTTP, TLS or
+//! other data one way and the other, and is closed; a name is asked for with two questions from one port, as the C library
+//! does. Of the packets, about two thirds are of TCP, a fifth of DNS, the others of UDP and ICMP; 3 % are not in a tunnel. A
+//! conversation has eight packets on average, and a packet 457 bytes. All is made from numbers, the same in every run.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -11,6 +13,12 @@ use std::path::PathBuf;
 /// The first packet's second; a packet comes every 25 µs.
 const START: u64 = 1_700_000_000;
 const GAP: u64 = 25;
+
+/// So many conversations are under way.
+const CONVERSATIONS: u64 = 1000;
+
+/// What a segment carries at most where a pod's device takes 1,450 bytes and TCP has timestamps.
+const SEGMENT: usize = 1398;
 
 /// A file of such traffic, gone when this is dropped.
 pub struct Traffic {
@@ -33,8 +41,17 @@ impl Traffic {
         let traffic = Self { path, packets };
         let mut file = BufWriter::with_capacity(1 << 20, File::create(&traffic.path)?);
         file.write_all(&[0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1].map(u32::to_le_bytes).concat())?;
+        let mut later = (0..).map(|number| Conversation::new(mixed(number)));
+        let mut all: Vec<Conversation> = later.by_ref().take(CONVERSATIONS as usize).collect();
         for number in 0..u64::from(packets) {
-            let frame = frame(number);
+            let place = mixed(number ^ (0x5555 << 32)) % CONVERSATIONS;
+            let Some(conversation) = all.get_mut(place as usize) else { continue };
+            let frame = loop {
+                match conversation.next(number) {
+                    Some(frame) => break frame,
+                    None => later.next().into_iter().for_each(|next| *conversation = next),
+                }
+            };
             let time = START * 1_000_000 + number * GAP;
             let size = low(frame.len() as u64);
             let header = [low(time / 1_000_000), low(time % 1_000_000), size, size];
@@ -58,53 +75,44 @@ fn mixed(number: u64) -> u64 {
     number ^ number >> 31
 }
 
-/// The two ends of a flow, and what it carries.
-struct Flow {
-    source: [u8; 4],
-    destination: [u8; 4],
-    port: u16,
-    kind: u64,
+/// Two pods, and what they have still to say: whether it goes back, and what IP carries.
+struct Conversation {
+    client: [u8; 4],
+    server: [u8; 4],
+    protocol: u8,
+    left: VecDeque<(bool, Vec<u8>)>,
     random: u64,
 }
 
-fn flow(number: u64) -> Flow {
-    let random = mixed(number / 5000 * 1000 + mixed(number) % 1000);
-    let [a, b, c, d, e, f, ..] = random.to_le_bytes();
-    Flow {
-        source: [10, 244, 1, 2 + a % 250],
-        destination: [10, 244, 2 + b % 6, 2 + c % 250],
-        port: 32_768 + (u16::from_le_bytes([d, e]) >> 2),
-        kind: u64::from(f) * 100 / 256,
-        random,
+impl Conversation {
+    fn new(random: u64) -> Self {
+        let [a, b, c, d, e, f, ..] = random.to_le_bytes();
+        let port = 32_768 + (u16::from_le_bytes([d, e]) >> 2);
+        let (protocol, left) = match u64::from(f) * 100 / 256 {
+            0..35 => (6, Connection::new(port, mixed(random)).left),
+            35..83 => (17, dns(port, mixed(random))),
+            83..92 => (17, datagrams(port, mixed(random))),
+            _ => (1, icmp([10, 244, 1, 2 + a % 250], port, mixed(random))),
+        };
+        let (client, server) = ([10, 244, 1, 2 + a % 250], [10, 244, 2 + b % 6, 2 + c % 250]);
+        Self { client, server, protocol, left, random }
     }
-}
 
-fn frame(number: u64) -> Vec<u8> {
-    let flow = flow(number);
-    let random = mixed(number ^ 0x5555);
-    let (protocol, transport) = match flow.kind {
-        0..65 => (6, tcp(&flow, number, random)),
-        65..87 => (17, dns(&flow, random)),
-        87..95 => (17, udp(&text(random % 1000), flow.port, 9000 + (flow.random & 7) as u16)),
-        _ => (1, icmp(&flow, random)),
-    };
-    let back = random & 1 == 1 && protocol != 1;
-    let (source, destination) = if back { (flow.destination, flow.source) } else { (flow.source, flow.destination) };
-    let transport = if back { turned(transport) } else { transport };
-    let inner = ipv4(&transport, protocol, source, destination, 63, number);
-    if random % 100 < 3 {
-        return ethernet(&inner);
+    /// The next frame, which is the capture's so many-th.
+    fn next(&mut self, number: u64) -> Option<Vec<u8>> {
+        let (back, payload) = self.left.pop_front()?;
+        let ends = |one, other| if back { (other, one) } else { (one, other) };
+        let (source, destination) = ends(self.client, self.server);
+        let inner = ipv4(&payload, self.protocol, source, destination, 63, number);
+        if self.random >> 56 < 8 {
+            return Some(ethernet(&inner));
+        }
+        let vxlan = [&[8, 0, 0, 0, 0, 0, 1, 0], &ethernet(&inner)[..]].concat();
+        let node = |address: [u8; 4]| [192, 0, 2, 10 + address[2]];
+        // The kernel takes the port from a hash of the inner packet's flow, the same for both directions.
+        let outer = udp(&vxlan, 32_768 + (self.random >> 48 & 0x3fff) as u16, 8472);
+        Some(ethernet(&ipv4(&outer, 17, node(source), node(destination), 64, number ^ 0x1234)))
     }
-    let vxlan = [&[8, 0, 0, 0, 0, 0, 1, 0], &ethernet(&inner)[..]].concat();
-    let node = |address: [u8; 4]| [192, 0, 2, 10 + address[2]];
-    let outer = udp(&vxlan, 32_768 + (flow.random >> 48 & 0x3fff) as u16, 8472);
-    ethernet(&ipv4(&outer, 17, node(source), node(destination), 64, number ^ 0x1234))
-}
-
-/// The same packet from the other end.
-fn turned(mut transport: Vec<u8>) -> Vec<u8> {
-    transport.get_mut(..4).into_iter().for_each(|ports| ports.rotate_left(2));
-    transport
 }
 
 /// So many bytes that mean nothing.
@@ -112,75 +120,158 @@ fn text(size: u64) -> Vec<u8> {
     b"flowtrace ".iter().copied().cycle().take(size as usize).collect()
 }
 
-fn tcp(flow: &Flow, number: u64, random: u64) -> Vec<u8> {
-    let (port, payload) = match flow.random % 3 {
-        0 => (80, http(random)),
-        // A record of TLS 1.2 with application data.
-        1 => {
-            let size = (random >> 8) % 1400;
-            (443, [&[0x17, 3, 3, (size >> 8) as u8, size as u8], &text(size)[..]].concat())
-        }
-        _ => (5432, text((random >> 8) % 1400)),
-    };
-    let flags: u8 = match random >> 20 & 15 {
-        0 => 0x02,
-        1 => 0x12,
-        2 | 3 => 0x11,
-        4..=6 => 0x10,
-        _ => 0x18,
-    };
-    let payload = if flags & 0x0a == 0x08 { payload } else { Vec::new() };
-    let sequence = low(flow.random) ^ low(number * 1000);
-    let mut header = [flow.port, port].map(u16::to_be_bytes).concat();
-    header.extend([sequence, low(random >> 3)].map(u32::to_be_bytes).concat());
-    header.extend([0x80, flags, 0xfa, 0xf0, 0, 0, 0, 0, 1, 1, 8, 10]);
-    header.extend([low(number), low(number / 2)].map(u32::to_be_bytes).concat());
-    [header, payload].concat()
+const FIN: u8 = 0x01;
+const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
+const PSH: u8 = 0x08;
+const ACK: u8 = 0x10;
+
+/// A connection of TCP that is written, segment after segment.
+struct Connection {
+    /// The client's, and the server's.
+    ports: [u16; 2],
+    /// The next sequence numbers.
+    next: [u32; 2],
+    left: VecDeque<(bool, Vec<u8>)>,
 }
 
-fn http(random: u64) -> Vec<u8> {
-    if random >> 30 & 1 == 0 {
-        return b"GET /api/v1/items HTTP/1.1\r\nHost: web.shop\r\nUser-Agent: curl/8.0\r\n\r\n".to_vec();
+impl Connection {
+    fn new(port: u16, random: u64) -> Self {
+        let next = [low(random), low(random >> 32)];
+        let (server, question, answer) = match random % 3 {
+            0 => (80, request(random), response(random)),
+            1 => (443, hello(random), records(random)),
+            _ => (7000, text(random >> 8 & 0x3ff), text((random >> 20) % 13_000)),
+        };
+        let mut connection = Self { ports: [port, server], next, left: VecDeque::new() };
+        connection.segment(false, SYN, &[]);
+        connection.segment(true, SYN | ACK, &[]);
+        connection.segment(false, ACK, &[]);
+        connection.say(false, &question);
+        connection.say(true, &answer);
+        match random >> 50 & 0x7f {
+            0 => connection.segment(false, RST | ACK, &[]),
+            1 => connection.lose(),
+            _ => {}
+        }
+        connection.segment(false, FIN | ACK, &[]);
+        connection.segment(true, FIN | ACK, &[]);
+        connection.segment(false, ACK, &[]);
+        connection
     }
-    let body = text((random >> 31) % 1300);
+
+    fn segment(&mut self, back: bool, flags: u8, payload: &[u8]) {
+        let [mut from, mut to] = [0, 1];
+        if back {
+            (from, to) = (to, from);
+        }
+        let (sequence, acknowledged) = (self.next[from], if flags == SYN { 0 } else { self.next[to] });
+        let mut bytes = [self.ports[from], self.ports[to]].map(u16::to_be_bytes).concat();
+        bytes.extend([sequence, acknowledged].map(u32::to_be_bytes).concat());
+        bytes.extend([0x80, flags, 0xfa, 0xf0, 0, 0, 0, 0, 1, 1, 8, 10]);
+        bytes.extend([self.left.len() as u32 + 1, 1].map(u32::to_be_bytes).concat());
+        bytes.extend(payload);
+        self.left.push_back((back, bytes));
+        self.next[from] = sequence.wrapping_add(payload.len() as u32 + u32::from(flags & (SYN | FIN) != 0));
+    }
+
+    /// One end's data; the other one acknowledges every second segment.
+    fn say(&mut self, back: bool, data: &[u8]) {
+        for (place, payload) in data.chunks(SEGMENT).enumerate() {
+            self.segment(back, PSH | ACK, payload);
+            if place % 2 == 1 {
+                self.segment(!back, ACK, &[]);
+            }
+        }
+    }
+
+    /// The last segment comes once more.
+    fn lose(&mut self) {
+        self.left.extend(self.left.back().cloned());
+    }
+}
+
+fn request(random: u64) -> Vec<u8> {
+    let path = format!("/api/v1/items/{}", random >> 8 & 0xffff);
+    let head = "Host: web.shop.svc.cluster.local\r\nUser-Agent: curl/8.0\r\nAccept: */*\r\n";
+    format!("GET {path} HTTP/1.1\r\n{head}\r\n").into_bytes()
+}
+
+fn response(random: u64) -> Vec<u8> {
+    let body = text((random >> 20) % 13_000);
     let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n", body.len());
     [head.into_bytes(), body].concat()
 }
 
-fn dns(flow: &Flow, random: u64) -> Vec<u8> {
-    let is_answer = random & 1 == 1;
-    let [high, low] = (flow.random as u16).to_be_bytes();
-    let flags = if is_answer { [0x81, 0x80] } else { [1, 0] };
-    let mut message = vec![high, low, flags[0], flags[1], 0, 1, 0, u8::from(is_answer), 0, 0, 0, 0];
-    for label in [format!("service-{}", flow.random >> 20 & 0xff), "shop".to_owned(), "svc".to_owned()]
-        .iter()
-        .map(String::as_str)
-        .chain(["cluster", "local"])
-    {
-        message.push(label.len() as u8);
-        message.extend(label.bytes());
+/// A record of TLS 1.2.
+fn record(kind: u8, body: &[u8]) -> Vec<u8> {
+    let [high, low] = (body.len() as u16).to_be_bytes();
+    [&[kind, 3, 3, high, low], body].concat()
+}
+
+/// A client's hello, with one cipher suite.
+fn hello(random: u64) -> Vec<u8> {
+    let secret: Vec<u8> = (0..4).flat_map(|part| mixed(random ^ part).to_be_bytes()).collect();
+    record(22, &[&[1, 0, 0, 41, 3, 3], &secret[..], &[0, 0, 2, 0x13, 1, 1, 0]].concat())
+}
+
+/// A server's hello, and application data.
+fn records(random: u64) -> Vec<u8> {
+    let secret: Vec<u8> = (4..8).flat_map(|part| mixed(random ^ part).to_be_bytes()).collect();
+    let hello = record(22, &[&[2, 0, 0, 38, 3, 3], &secret[..], &[0, 0x13, 1, 0]].concat());
+    let data = text((random >> 20) % 13_000);
+    hello.into_iter().chain(data.chunks(4096).flat_map(|part| record(23, part))).collect()
+}
+
+/// A service's addresses of IPv4 and of IPv6 are asked for, and answered.
+fn dns(port: u16, random: u64) -> VecDeque<(bool, Vec<u8>)> {
+    let name = format!("service-{}", random >> 20 & 0xff);
+    let message = |number: u8, kind: u8, answer: &[u8]| {
+        let [one, other, ..] = random.to_le_bytes();
+        let (flags, count) = if answer.is_empty() { ([1, 0], 0) } else { ([0x81, 0x80], 1) };
+        let mut message = vec![one ^ number, other, flags[0], flags[1], 0, 1, 0, count, 0, 0, 0, 0];
+        for label in [&name, "shop", "svc", "cluster", "local"] {
+            message.push(label.len() as u8);
+            message.extend(label.bytes());
+        }
+        message.extend([0, 0, kind, 0, 1]);
+        if !answer.is_empty() {
+            message.extend([0xc0, 12, 0, kind, 0, 1, 0, 0, 0, 30, 0, answer.len() as u8]);
+            message.extend(answer);
+        }
+        if answer.is_empty() { (false, udp(&message, port, 53)) } else { (true, udp(&message, 53, port)) }
+    };
+    let [a, b, ..] = random.to_be_bytes();
+    let wide = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b];
+    [message(0, 1, &[]), message(1, 28, &[]), message(0, 1, &[10, 96, a, b]), message(1, 28, &wide)].into()
+}
+
+/// Datagrams of a protocol that nobody knows, each with an answer.
+fn datagrams(port: u16, random: u64) -> VecDeque<(bool, Vec<u8>)> {
+    let server = 9000 + (random & 7) as u16;
+    let both = |number: u64| {
+        let [one, other] = [0, 1].map(|part| text(mixed(random ^ (number * 2 + part)) % 1000));
+        [(false, udp(&one, port, server)), (true, udp(&other, server, port))]
+    };
+    (0..4).flat_map(both).collect()
+}
+
+/// Echoes with their replies, or an error about a datagram of the client's.
+fn icmp(client: [u8; 4], identifier: u16, random: u64) -> VecDeque<(bool, Vec<u8>)> {
+    if random >> 10 & 1 == 0 {
+        let quoted = ipv4(&udp(b"", identifier, 9000), 17, client, [10, 244, 3, 3], 61, random);
+        return [(true, [&[3, 3, 0, 0, 0, 0, 0, 0], &quoted[..]].concat())].into();
     }
-    message.extend([0, 0, 1, 0, 1]);
-    if is_answer {
-        message.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 30, 0, 4, 10, 96, high, low]);
-    }
-    udp(&message, flow.port, 53)
+    let echo = |kind: u8, sequence: u8| {
+        let [i1, i2] = identifier.to_be_bytes();
+        [&[kind, 0, 0, 0, i1, i2, 0, sequence], &text(56)[..]].concat()
+    };
+    (0..5).flat_map(|sequence| [(false, echo(8, sequence)), (true, echo(0, sequence))]).collect()
 }
 
 fn udp(payload: &[u8], source: u16, destination: u16) -> Vec<u8> {
     let words = [source, destination, payload.len() as u16 + 8, 0];
     [&words.map(u16::to_be_bytes).concat(), payload].concat()
-}
-
-fn icmp(flow: &Flow, random: u64) -> Vec<u8> {
-    if random >> 10 & 7 == 0 {
-        let quoted = ipv4(&udp(b"", flow.port, 9000), 17, flow.destination, flow.source, 61, random);
-        return [&[3, 3, 0, 0, 0, 0, 0, 0], &quoted[..]].concat();
-    }
-    let kind = if random & 1 == 1 { 0 } else { 8 };
-    let [i1, i2] = flow.port.to_be_bytes();
-    let [s1, s2, ..] = random.to_le_bytes();
-    [&[kind, 0, 0, 0, i1, i2, s1, s2], &text(56)[..]].concat()
 }
 
 fn ipv4(payload: &[u8], protocol: u8, source: [u8; 4], destination: [u8; 4], ttl: u8, id: u64) -> Vec<u8> {

@@ -8,7 +8,6 @@ mod damaged;
 #[expect(
     clippy::cast_possible_truncation,
     clippy::many_single_char_names,
-    clippy::verbose_bit_mask,
     reason = "it makes packets, whose fields are as wide as they are"
 )]
 mod traffic;
