@@ -26,6 +26,7 @@ pub mod error;
 pub mod evidence;
 pub mod load;
 pub mod net;
+pub(crate) mod pages;
 pub mod render;
 pub mod retrace;
 #[cfg(unix)]

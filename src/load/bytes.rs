@@ -5,6 +5,8 @@ use std::ops::Deref;
 
 use memmap2::{Mmap, MmapMut};
 
+use crate::pages::large_pages;
+
 /// What was read of a file.
 pub(super) enum Bytes {
     Heap(Vec<u8>),
@@ -58,15 +60,6 @@ impl Deref for Bytes {
             Self::Pages(pages, len) => pages.get(..*len).unwrap_or(&[]),
         }
     }
-}
-
-/// Memory in the kernel's large pages, where it has some: it comes at a fraction of the cost of small ones.
-fn large_pages(len: usize) -> io::Result<MmapMut> {
-    const SIZE: usize = 2 << 20;
-    let pages = MmapMut::map_anon(len.checked_next_multiple_of(SIZE).unwrap_or(len))?;
-    #[cfg(target_os = "linux")]
-    let _ = pages.advise(memmap2::Advice::HugePage);
-    Ok(pages)
 }
 
 #[cfg(test)]

@@ -54,7 +54,8 @@ impl Dissector {
 
     /// One look at a packet, where its headers are usual ones: much faster than [`Self::decode`]. `None` where it has to be
     /// decoded.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "what is found stays in registers, where each caller has a copy")]
+    #[inline(always)]
     pub(crate) fn glance<'a>(&self, frame: &Frame<'a>) -> Option<Glance<'a>> {
         if frame.link_type != LinkType::ETHERNET || frame.bytes.len() > MOST {
             return None;

@@ -12,12 +12,13 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use kept::{Kept, Rare, Segment};
 use nests::{Nests, Told};
 use pool::Pool;
 
-use super::{Decoded, Frame, Glance, Headers, Tcp, Time, Tunnel};
+use super::{Decoded, Dissector, Frame, Headers, Tcp, Time, Tunnel};
 use crate::net::Protocol;
 
 /// It is IPv6.
@@ -27,7 +28,8 @@ const PORTS: u8 = 4;
 
 /// Two ends and a protocol. An end is an address above a port; of IPv6 the first one's address is a place in
 /// [`Flows::wide`], and the other's is 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
 struct Key {
     /// The lesser end, below the protocol, below [`IPV6`] and [`PORTS`].
     lesser: u64,
@@ -224,14 +226,17 @@ impl Flows {
         }
     }
 
-    /// Takes a packet of usual headers into account. It is called, so that it has the processor's registers to itself.
+    /// Takes a packet into account if one look at it is enough; false, and nothing is done, where it has to be decoded. It
+    /// is called, so that it has the processor's registers to itself.
     #[inline(never)]
-    pub(crate) fn add_usual(&mut self, frame: &Frame<'_>, glance: &Glance<'_>) {
+    pub(crate) fn add_at_a_glance(&mut self, frame: &Frame<'_>, dissector: &Dissector) -> bool {
+        let Some(glance) = dissector.glance(frame) else { return false };
         let [source, destination] = glance.addresses();
         let (marks, [from, to]) = glance.ports().map_or((0, [0; 2]), |ports| (PORTS, ports));
         let (key, is_back) = Key::new([end(source, from), end(destination, to)], glance.protocol(), marks);
         let tunnels = self.nests.of_vxlan(glance.vni());
         self.meet(key, Seen::new(frame, glance.tcp(), tunnels, is_back));
+        true
     }
 
     #[inline]
@@ -443,7 +448,7 @@ mod tests {
 
     #[test]
     fn many_flows_are_found_again() {
-        let packets: Vec<Vec<u8>> = (0..20_000_u32)
+        let packets: Vec<Vec<u8>> = (0..80_000_u32)
             .flat_map(|number| {
                 let mut packet = segment(false, 0x10, 0, 0);
                 packet[12..16].copy_from_slice(&(number / 2).to_be_bytes());
@@ -451,7 +456,7 @@ mod tests {
             })
             .collect();
         let mut flows = flows(&packets);
-        assert_eq!(flows.iter().count(), 10_000);
+        assert_eq!(flows.iter().count(), 40_000);
         assert!(flows.iter().all(|flow| flow.packets == [4, 0]));
         assert_eq!(std::mem::size_of::<Kept>(), 64);
     }

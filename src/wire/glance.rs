@@ -2,6 +2,8 @@
 //! its layers. It takes Ethernet frames that hold IPv4 without options with UDP, TCP or an ICMP message that quotes nothing,
 //! bare or in one VXLAN tunnel; whatever else there is has to be decoded. A test holds both ways against each other.
 
+#![expect(clippy::inline_always, reason = "what is found stays in registers, where each caller has a copy")]
+
 use super::dissector::Ports;
 use super::icmp::is_error;
 use super::tunnel::{VALID_VNI, has, is_asked, is_dns};
@@ -49,7 +51,7 @@ struct Frame<'a> {
 
 impl<'a> Glance<'a> {
     /// Looks at an Ethernet frame that has so many bytes on the wire, which are no fewer than were captured.
-    #[inline]
+    #[inline(always)]
     pub(super) fn at(bytes: &'a [u8], length: usize, ports: &Ports, sieve: u64) -> Option<Self> {
         let outer = Frame::look(bytes.first_chunk()?, length)?;
         let is_tunnel = outer.protocol() == UDP_NUMBER && ports.vxlan.first() == Some(&outer.destination);
@@ -63,35 +65,35 @@ impl<'a> Glance<'a> {
     }
 
     /// The addresses of the innermost packet, the source's first.
-    #[inline]
+    #[inline(always)]
     pub(super) fn addresses(&self) -> [u32; 2] {
         let [.., a1, a2, a3, a4, b1, b2, b3, b4, _, _, _, _, _, _, _, _] = *self.ip;
         [[a1, a2, a3, a4], [b1, b2, b3, b4]].map(u32::from_be_bytes)
     }
 
     /// Its ports, the source's first; ICMP has none.
-    #[inline]
+    #[inline(always)]
     pub(super) fn ports(&self) -> Option<[u16; 2]> {
         let [.., s1, s2, d1, d2, _, _, _, _] = *self.ip;
         (self.protocol() != ICMP_NUMBER).then_some([[s1, s2], [d1, d2]].map(u16::from_be_bytes))
     }
 
     /// The protocol of the innermost packet: the number of TCP, UDP or ICMP.
-    #[inline]
+    #[inline(always)]
     pub(super) fn protocol(&self) -> u8 {
         let [_, _, _, _, _, _, _, _, _, protocol, ..] = *self.ip;
         protocol
     }
 
     /// The VNI of the tunnel, if there is any.
-    #[inline]
+    #[inline(always)]
     pub(super) fn vni(&self) -> Option<u32> {
         self.usual.tunnel()?;
         Some(u32_at(self.bytes, HEAD + 4)? >> 8)
     }
 
     /// The TCP header, if it is one.
-    #[inline]
+    #[inline(always)]
     pub(super) fn tcp(&self) -> Option<Tcp> {
         if self.protocol() != TCP_NUMBER {
             return None;
@@ -109,7 +111,7 @@ impl<'a> Glance<'a> {
     }
 
     /// What the transport header carries, as far as it was captured.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn payload(&self) -> &'a [u8] {
         self.bytes.get(self.body..self.end.min(self.bytes.len())).unwrap_or_default()
     }
@@ -117,15 +119,15 @@ impl<'a> Glance<'a> {
 
 impl<'a> Frame<'a> {
     /// The headers of a frame that has so many bytes on the wire, where all is as usual.
-    #[inline]
+    #[inline(always)]
     fn look(head: &'a [u8; HEAD], length: usize) -> Option<Self> {
         let ip: &[u8; IPV4 + UDP] = head.last_chunk()?;
         let [_, _, _, _, _, _, _, _, _, _, _, _, t1, t2, ..] = *head;
-        let [version, _, l1, l2, _, _, f1, f2, ..] = *ip;
+        let [version, service, l1, l2, _, _, f1, f2, ..] = *ip;
         let [.., s1, s2, d1, d2, u1, u2, _, _] = *ip;
         let is_part = u16::from_be_bytes([f1, f2]) & 0x3fff != 0;
         // IPv4 without options; neither an offset nor more to come.
-        let is_usual = u16::from_be_bytes([t1, t2]) == 0x0800 && version == 0x45 && !is_part;
+        let is_usual = u32::from_be_bytes([t1, t2, version, service]) >> 8 == 0x0008_0045 && !is_part;
         let total = usize::from(u16::from_be_bytes([l1, l2]));
         let can_be = total >= IPV4 + UDP && total + ETHERNET <= length;
         (is_usual && can_be).then_some(Self {
@@ -138,13 +140,13 @@ impl<'a> Frame<'a> {
     }
 
     /// Whether UDP's length can be.
-    #[inline]
+    #[inline(always)]
     fn is_datagram(&self) -> bool {
         self.length >= UDP && self.length <= self.total - IPV4
     }
 
     /// The headers of the frame in the VXLAN tunnel that this one is.
-    #[inline]
+    #[inline(always)]
     fn inner(&self, bytes: &'a [u8]) -> Option<Self> {
         let head: &[u8; INNER + HEAD] = bytes.first_chunk()?;
         let end = ETHERNET + IPV4 + self.length;
@@ -154,14 +156,14 @@ impl<'a> Frame<'a> {
         Self::look(head.last_chunk()?, end - INNER)
     }
 
-    #[inline]
+    #[inline(always)]
     fn protocol(&self) -> u8 {
         let [_, _, _, _, _, _, _, _, _, protocol, ..] = *self.ip;
         protocol
     }
 
     /// A datagram that is no tunnel, in a frame that begins so far behind the packet's first byte, in so many tunnels.
-    #[inline]
+    #[inline(always)]
     fn udp(&self, bytes: &'a [u8], at: usize, tunnels: u8, (ports, sieve): (&Ports, u64)) -> Option<Glance<'a>> {
         if !self.is_datagram() {
             return None;
@@ -183,7 +185,7 @@ impl<'a> Frame<'a> {
     }
 
     /// The same of a segment.
-    #[inline]
+    #[inline(always)]
     fn tcp(&self, bytes: &'a [u8], at: usize, tunnels: u8) -> Option<Glance<'a>> {
         let transport = at + ETHERNET + IPV4;
         let size = usize::from(bytes.get(transport + 12)? >> 4) * 4;
@@ -194,7 +196,7 @@ impl<'a> Frame<'a> {
     }
 
     /// The same of a message of ICMP.
-    #[inline]
+    #[inline(always)]
     fn icmp(&self, bytes: &'a [u8], at: usize, tunnels: u8) -> Option<Glance<'a>> {
         let [kind, _] = self.source.to_be_bytes();
         let (body, end) = (at + HEAD, at + ETHERNET + self.total);

@@ -59,10 +59,7 @@ fn gather(several: &mut Several, plan: &Plan<'_>, progress: &mut Progress) -> (F
 /// Takes a packet into account; false where it is not wanted.
 #[inline]
 fn add(frame: &Frame<'_>, dissector: &mut Dissector, plan: &Plan<'_>, flows: &mut Flows) -> bool {
-    if plan.inner.is_none()
-        && let Some(glance) = dissector.glance(frame)
-    {
-        flows.add_usual(frame, &glance);
+    if plan.inner.is_none() && flows.add_at_a_glance(frame, dissector) {
         return true;
     }
     let decoded = dissector.decode(frame.link_type, frame.bytes, frame.length);

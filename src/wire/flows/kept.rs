@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::nests::{NO_SET, Told};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::nests::Told;
 use super::{Flow, IPV6, Key, Seen};
 use crate::net::Protocol;
 use crate::wire::Tcp;
@@ -36,9 +38,9 @@ impl Segment {
 }
 
 /// A conversation as it is kept: the numbers of both directions, that from the lesser end first. It is one line of the
-/// processor's cache; what few conversations need is kept apart.
-#[derive(Clone, Debug)]
-#[repr(align(64))]
+/// processor's cache; what few conversations need is kept apart. One whose bytes are all zero has no packets yet.
+#[derive(Clone, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C, align(64))]
 pub(super) struct Kept {
     /// Nanoseconds since 1970.
     first: i64,
@@ -71,20 +73,6 @@ pub(super) struct Rare {
 }
 
 impl Kept {
-    /// One without packets.
-    pub(super) const EMPTY: Self = Self {
-        first: 0,
-        last: 0,
-        packets: [0; 2],
-        bytes: [0; 2],
-        next: [0; 2],
-        key: Key { lesser: 0, greater: 0 },
-        rare: 0,
-        tunnels: NO_SET,
-        retransmissions: 0,
-        state: 0,
-    };
-
     /// Whose it is, and whether its first packet goes from the greater end to the lesser.
     #[inline]
     pub(super) fn begin(&mut self, key: Key, is_back: bool) {
@@ -265,12 +253,14 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
+    use zerocopy::FromZeros as _;
+
     use super::*;
 
     #[test]
     fn packets_are_counted_beyond_32_bits() {
         let (key, _) = Key::new([1, 2], 17, 0);
-        let mut kept = Kept { packets: [7, u32::MAX - 1], bytes: [8, u32::MAX - 150], ..Kept::EMPTY };
+        let mut kept = Kept { packets: [7, u32::MAX - 1], bytes: [8, u32::MAX - 150], ..Kept::new_zeroed() };
         kept.begin(key, false);
         let mut rare = Vec::new();
         for time in [Some(9), Some(3), None] {

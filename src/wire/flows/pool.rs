@@ -1,45 +1,64 @@
 //! Where conversations are kept, in the order in which they began.
 
-use super::kept::Kept;
+use std::mem::size_of;
 
-/// So many stand in a piece.
-const PIECE: usize = 4096;
+use memmap2::MmapMut;
+use zerocopy::FromBytes as _;
+
+use super::kept::Kept;
+use crate::pages::zeroed;
+
+/// So many stand in the first piece, which is small as most captures are, and in every other one, which is a large page.
+const FIRST: usize = 4096;
+const PIECE: usize = 32_768;
 
 /// Conversations in pieces that never move: one vector of them would be copied whenever it grows.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    pieces: Vec<Vec<Kept>>,
+    pieces: Vec<MmapMut>,
+    len: usize,
 }
 
 impl Pool {
     pub(super) fn len(&self) -> usize {
-        self.pieces.last().map_or(0, |last| (self.pieces.len() - 1) * PIECE + last.len())
+        self.len
     }
 
     #[inline]
     pub(super) fn get(&self, place: u32) -> Option<&Kept> {
-        let place = place as usize;
-        self.pieces.get(place / PIECE)?.get(place % PIECE)
+        let (piece, at) = find(place as usize);
+        Kept::ref_from_bytes(self.pieces.get(piece)?.get(at..at + size_of::<Kept>())?).ok()
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, place: u32) -> Option<&mut Kept> {
-        let place = place as usize;
-        self.pieces.get_mut(place / PIECE)?.get_mut(place % PIECE)
+        let (piece, at) = find(place as usize);
+        Kept::mut_from_bytes(self.pieces.get_mut(piece)?.get_mut(at..at + size_of::<Kept>())?).ok()
     }
 
-    /// One more, which is still empty.
+    /// One more at the end, which is empty; there are fewer than a place can name.
     #[inline]
     pub(super) fn push(&mut self) -> Option<&mut Kept> {
-        if self.pieces.last().is_none_or(|last| last.len() == PIECE) {
-            self.pieces.push(Vec::with_capacity(PIECE));
+        let place = u32::try_from(self.len).ok()?;
+        self.len += 1;
+        let (piece, _) = find(place as usize);
+        if piece >= self.pieces.len() {
+            self.pieces.push(zeroed(if piece == 0 { FIRST } else { PIECE } * size_of::<Kept>()));
         }
-        let last = self.pieces.last_mut()?;
-        last.push(Kept::EMPTY);
-        last.last_mut()
+        self.get_mut(place)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Kept> {
-        self.pieces.iter().flatten()
+        (0..self.len).map_while(|place| self.get(u32::try_from(place).ok()?))
     }
+}
+
+/// The piece that a place is in, and where it stands there.
+#[inline]
+fn find(place: usize) -> (usize, usize) {
+    let (piece, at) = match place.checked_sub(FIRST) {
+        None => (0, place),
+        Some(behind) => (1 + behind / PIECE, behind % PIECE),
+    };
+    (piece, at * size_of::<Kept>())
 }
