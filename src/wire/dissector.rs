@@ -277,15 +277,22 @@ impl<'a> Walk<'a> {
     /// walk ends.
     #[inline]
     pub(super) fn pass_all(&mut self, kind: Kind, size: u32) -> bool {
-        let there = self.rest.len();
-        if there < size as usize {
-            self.ends(kind, size as usize);
-            // What is there is still a header of its kind.
-            self.pass(kind, u32::try_from(there).unwrap_or(size));
+        if self.rest.len() < size as usize {
+            self.pass_cut(kind, size);
             return false;
         }
         self.pass(kind, size);
         true
+    }
+
+    /// Ends the walk with a header of so many bytes, not all of which are there. What is there is still a header of its
+    /// kind, and what was not captured of it is no part of what it carries.
+    #[cold]
+    pub(super) fn pass_cut(&mut self, kind: Kind, size: u32) -> Next {
+        self.ends(kind, size as usize);
+        let there = u32::try_from(self.rest.len()).unwrap_or(size);
+        self.pass(kind, if size <= self.left() { size } else { there });
+        Next::Done
     }
 
     /// Nothing behind so many bytes belongs to what follows.

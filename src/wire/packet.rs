@@ -156,7 +156,7 @@ impl Decoded<'_> {
         let start = headers.network()?.start;
         let before = self.layers.iter().take_while(|layer| layer.start < start);
         let frame: &Layer = before.filter(|layer| !matches!(layer.kind, Kind::Vlan | Kind::Llc)).last()?;
-        let bytes = self.bytes.get(frame.header()).filter(|_| frame.kind == Kind::Ethernet)?;
+        let bytes = Some(frame.header(self.bytes)).filter(|_| frame.kind == Kind::Ethernet)?;
         let (destination, rest) = bytes.split_first_chunk::<6>()?;
         let source = rest.first_chunk::<6>()?;
         Some(Link { source: MacAddr(*source), destination: MacAddr(*destination) })
@@ -167,7 +167,7 @@ impl Decoded<'_> {
     #[must_use]
     pub fn is_outgoing(&self) -> Option<bool> {
         let first = self.layers.first()?;
-        let header = self.bytes.get(first.header())?;
+        let header = first.header(self.bytes);
         match (first.kind, header) {
             (Kind::LinuxSll, [_, kind, ..]) | (Kind::LinuxSll2, [_, _, _, _, _, _, _, _, _, _, kind, ..]) => {
                 Some(*kind == 4)

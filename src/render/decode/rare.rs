@@ -45,13 +45,14 @@ pub(super) fn rare(part: Part, whole: &[u8], layer: Layer, out: &mut Buffer) -> 
         Part::Ipv4(at) => out.ipv4(take(bytes, at)?),
         Part::Ipv6(at) => out.ipv6(take(bytes, at)?),
         Part::Mac(at) => out.mac(MacAddr(take(bytes, at)?)),
-        _ => return rarest(part, bytes, layer, out),
+        _ => return rarest(part, whole, layer, out),
     }
     Some(())
 }
 
 /// What depends on more than its place.
-fn rarest(part: Part, bytes: &[u8], layer: Layer, out: &mut Buffer) -> Option<()> {
+fn rarest(part: Part, whole: &[u8], layer: Layer, out: &mut Buffer) -> Option<()> {
+    let bytes = within(whole, layer);
     match part {
         Part::EtherType(at) => {
             let number = u16::from_be_bytes(take(bytes, at)?);
@@ -63,8 +64,8 @@ fn rarest(part: Part, bytes: &[u8], layer: Layer, out: &mut Buffer) -> Option<()
             out.number(u16::from_be_bytes(take(bytes, at)?).into());
         }
         Part::Payload => {
-            // The header says where it ends.
-            (layer.body - layer.start >= 20).then_some(())?;
+            // As tshark, which wants all of it but its options.
+            (layer.header(whole).len() >= 20).then_some(())?;
             out.number(layer.carries());
         }
         Part::ArpIpv4(which) => out.ipv4(take(bytes, arp(bytes, which)? + arp_link(bytes)?)?),
