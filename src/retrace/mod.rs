@@ -48,7 +48,6 @@ use search::{Fate, Found, Tried};
 use services::Services;
 
 pub use candidate::name;
-pub use captured::captured;
 pub use entry::entries;
 pub use flows::{Flows, Standing};
 pub use pieces::{Gathered, Pieces};
@@ -122,6 +121,8 @@ pub struct Atlas<'s> {
     connections: Connections,
     /// The lengths at which devices take packets no more, tunnels or none around them.
     limits: Vec<u32>,
+    /// What every device has room for.
+    least_mtu: Option<u32>,
     options: Options,
 }
 
@@ -130,7 +131,14 @@ impl<'s> Atlas<'s> {
     #[must_use]
     pub fn new(snapshot: &'s Snapshot, options: Options) -> Self {
         let (services, connections) = (Services::new(snapshot), Connections::new(snapshot));
-        Self { snapshot, services, connections, limits: limits(snapshot), options }
+        Self {
+            snapshot,
+            services,
+            connections,
+            limits: limits(snapshot),
+            least_mtu: captured::least_mtu(snapshot),
+            options,
+        }
     }
 
     /// Between which devices' limits a length is: packets that are alike but for their length go the same way where this

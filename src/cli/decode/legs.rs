@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::evidence::Evidence;
 use crate::net::{Fragments, NetnsId, NetnsName, Packet};
 use crate::render::decode::{AddressNames, PathLeg, Told};
-use crate::retrace::{Atlas, Captured, Flows, Options, Point, Retraced, Standing, captured, name};
+use crate::retrace::{Atlas, Captured, Flows, Options, Point, Retraced, Standing, name};
 use crate::snapshot::Snapshot;
 use crate::trace::{Decision, Leg, Trace, Way};
 use crate::wire::{Decoded, Frame, Held, Piece, Unheld};
@@ -177,7 +177,7 @@ impl<'s> Legs<'s> {
             return None;
         }
         let piece = held.piece;
-        let (captured, _) = captured(self.snapshot, point, held, told, frame.time.map(|time| time.seconds));
+        let (captured, _) = self.atlas.captured(point, held, told, frame.time.map(|time| time.seconds));
         let flows = self.flows.entry(point.clone()).or_default();
         if flows.len() > MOST_FLOWS {
             *flows = Flows::default();
