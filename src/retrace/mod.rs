@@ -319,14 +319,18 @@ impl<'s> Atlas<'s> {
 
     /// The way from the point on, for a packet whose past is not known.
     fn on_from_here(&self, point: &Point, captured: &Captured, standing: Standing, tried: &[Tried]) -> Retraced {
-        let ways = captured.way.map_or(vec![Way::In, Way::Out], |way| vec![way]);
+        let bridged =
+            way::bridged_from(self.snapshot, point, &captured.packet).filter(|_| captured.way != Some(Way::Out));
+        let way = captured.way.or(bridged.as_ref().map(|_| Way::In));
+        let ways = way.map_or(vec![Way::In, Way::Out], |way| vec![way]);
         let (odd, mut notes) = odd::contradictions(self.snapshot, point, captured, standing, tried);
         let mut answer: Option<Answer> = None;
         let mut spots = Vec::new();
         let openers = openers(standing, tried);
         let asked = ways.iter().flat_map(|way| openers.iter().map(move |opener| (*way, opener)));
         for (way, opener) in asked {
-            let question = self.onward(point, captured, standing, way, *opener);
+            let from = bridged.clone().map_or_else(|| point.clone(), |port| Point { device: port, ..point.clone() });
+            let question = self.onward(&from, captured, standing, way, *opener);
             let mut one = engine::explain(self.snapshot, &question);
             // Whoever has opened it, the same story is told once.
             let known = answer.as_ref().map_or(&[][..], |answer: &Answer| &answer.paths);
@@ -340,7 +344,11 @@ impl<'s> Atlas<'s> {
                     path.probability = None;
                     path.why.insert(0, format!("{} sent it to {}", candidate.from_name, candidate.to_name));
                 }
-                spots.push(Spot { leg: Leg::Forward, step: 0 });
+                let steps = &path.forward.steps;
+                let is_here =
+                    |step: &usize| engine::shown_by_bridge(self.snapshot, steps, *step) == Some(&point.device);
+                let step = (0..steps.len()).find(is_here).filter(|_| bridged.is_some()).unwrap_or(0);
+                spots.push(Spot { leg: Leg::Forward, step });
             }
             match &mut answer {
                 None => answer = Some(one),
@@ -349,6 +357,12 @@ impl<'s> Atlas<'s> {
                     all.gaps.extend(one.gaps);
                 }
             }
+        }
+        if let Some(port) = bridged {
+            notes.push(format!(
+                "{} shows it on its way from {port} through the bridge: a capture makes it promiscuous",
+                point.device
+            ));
         }
         if ways.len() > 1 {
             notes.push(format!("which way it passed {} is not known", point.device));
@@ -363,7 +377,6 @@ impl<'s> Atlas<'s> {
         let inner = captured.packet.innermost();
         let (from, to) =
             (candidate::name(self.snapshot, inner.ip.source), candidate::name(self.snapshot, inner.ip.destination));
-        let way = captured.way;
         Retraced { answer, spots, is_whole: false, from, to, way, role: standing.role, odd, notes }
     }
 

@@ -244,6 +244,37 @@ fn segments_that_were_put_together_are_as_large_as_the_path_takes() {
 }
 
 #[test]
+fn a_bridge_that_is_captured_shows_what_goes_from_port_to_port() {
+    let (pod, other, web) = ("0a:58:0a:f4:01:02", "0a:58:0a:f4:01:03", "0a:58:0a:f4:01:04");
+    let local = Frame::new(pod, other).ip("10.244.1.2", "10.244.1.3", 64).echo(8, 7);
+    // What was sent to a service of the same bridge goes out by it first, where the neighbour has to be asked for.
+    let asked = Frame::new("ce:00:00:00:00:01", web).ip("10.244.1.2", "10.244.1.4", 64).tcp(40000, 8080, 0x02);
+    let service = Frame::new(pod, web).ip("10.244.1.2", "10.244.1.4", 64).tcp(40000, 8080, 0x02);
+    for (name, frame, way, kind) in
+        [("local", &local, "in", "fdb"), ("asked", &asked, "out", "transmit"), ("service", &service, "in", "fdb")]
+    {
+        let capture = PcapFile::new().add(frame).write(&folder(&format!("bridge-{name}")).join("n1.cni0.pcap"));
+        let answer = explain(&capture, &["-o", "jsonl"]).answers()[0].clone();
+        assert_eq!(
+            (&answer["capture"]["odd"], &answer["capture"]["way"]),
+            (&Value::Array(vec![]), &way.into()),
+            "{name}"
+        );
+        let paths = answer["paths"].as_array().unwrap();
+        assert!(!paths.is_empty() && paths.iter().all(|path| path["verdict"] == "delivered"), "{name}");
+        let seen = usize::try_from(paths[0]["seen"]["step"].as_u64().unwrap()).unwrap();
+        assert_eq!(paths[0]["forward"]["steps"][seen - 1]["kind"], kind, "{name}");
+    }
+    // Of what contradicts the snapshot the rest of the way is that through the bridge, too.
+    let strange = Frame::new(pod, other).ip("10.244.1.77", "10.244.1.3", 64).echo(8, 7);
+    let capture = PcapFile::new().add(&strange).write(&folder("bridge-odd").join("n1.cni0.pcap"));
+    let answer = explain(&capture, &["-o", "jsonl"]).answers()[0].clone();
+    assert_eq!((&answer["verdict"], &answer["capture"]["way"]), (&"delivered".into(), &"in".into()));
+    let last = devices(&answer["paths"][0]["forward"]);
+    assert_eq!(last, ["n1/vethfcf4e592", "n1/vethfcf416f8", "n1/eth0"]);
+}
+
+#[test]
 fn an_interface_names_its_point_and_its_packets_their_way() {
     let folder = folder("interfaces");
     let capture =
