@@ -387,6 +387,20 @@ impl<'a> Decoded<'a> {
         starts.map(move |at| Headers::new(bytes, layers.get(at..).unwrap_or_default()))
     }
 
+    /// The Ethernet type that announces a header.
+    #[must_use]
+    pub(crate) fn announced(&self, layer: Layer) -> Option<u16> {
+        let before = self.layers.partition_point(|other| other.start < layer.start).checked_sub(1)?;
+        let before = self.layers.get(before)?;
+        let at = match before.kind {
+            Kind::LinuxSll2 => before.start,
+            Kind::Gre | Kind::Geneve => before.start + 2,
+            // Where it ends.
+            _ => layer.start.checked_sub(2)?,
+        };
+        super::u16_at(self.bytes, at as usize)
+    }
+
     /// The layers that travel: all but what an ICMP error quotes.
     #[must_use]
     pub fn travelling(&self) -> &'a [Layer] {

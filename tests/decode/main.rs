@@ -389,13 +389,25 @@ fn tags_and_vnis_are_told_as_tshark_tells_them() {
     let geneve = built::udp(&[&[0, 0, 0x65, 0x58, 0, 1, 2, 0][..], &ethernet].concat(), 9, 6081);
     let outer = built::ethernet(&built::ipv4(&geneve, 17, built::NODE_A, built::NODE_B));
     let capture = file("tags", "a.pcap", &pcap(&[tagged, outer]));
+    // A cooked header of the second version has its type in front.
+    let cooked = |kind: [u8; 2], next: &[u8]| {
+        let head = [0, 0, 0, 0, 0, 2, 0, 1, 4, 6, 2, 0, 0, 0, 0, 1, 0, 0];
+        [&kind[..], &head, next, &inner].concat()
+    };
+    let inward = cooked([0x81, 0], &[0, 7, 8, 0]);
+    let mut cooked = pcap(&[inward, cooked([0x88, 0xa8], &[0, 100, 0x81, 0, 0, 5, 8, 0])]);
+    cooked[20..24].copy_from_slice(&276_u32.to_le_bytes());
+    let cooked = file("tags", "cooked.pcap", &cooked);
     let fields = "vlan.id,ieee8021ad.id,geneve.vni";
     let run = decode(&["--fields", fields, &capture]);
     assert_eq!(run.out, "5\t100\t\n\t\t0x000102\n");
+    let wanted = "7\t\t\n5\t100\t\n";
+    assert_eq!(decode(&["--fields", fields, &cooked]).out, wanted);
     if tshark::is_ready("tshark", "tags_and_vnis_are_told_as_tshark_tells_them") {
         let words: Vec<&str> =
             ["-T", "fields"].into_iter().chain(fields.split(',').flat_map(|field| ["-e", field])).collect();
         assert_eq!(tshark::tshark(std::path::Path::new(&capture), &words).unwrap(), run.out);
+        assert_eq!(tshark::tshark(std::path::Path::new(&cooked), &words).unwrap(), wanted);
     }
 }
 

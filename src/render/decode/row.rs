@@ -226,7 +226,7 @@ fn slow_value(value: &Value, fields: &[Field], shown: &Shown<'_>, clock: &mut Cl
         return true;
     };
     let Some(layer) = shown.decoded.layers.get(value.at as usize) else { return false };
-    rare(part, shown.decoded.bytes, *layer, out).is_some()
+    rare(part, shown.decoded, *layer, out).is_some()
 }
 
 /// Puts in the name of a DNS message's only question, and gives how many characters it has. `None` where the name is not
@@ -292,7 +292,7 @@ fn slow_headers(kind: Kind, part: Part, columns: Columns, shown: &Shown<'_>, out
         if count > 0 {
             out.byte(b',');
         }
-        match rare(part, shown.decoded.bytes, *layer, out) {
+        match rare(part, shown.decoded, *layer, out) {
             Some(()) => count += 1,
             None => out.cut(before),
         }
