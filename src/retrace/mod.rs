@@ -15,6 +15,7 @@
 //! | `way` | which way a packet passed a device |
 //! | [`candidate`] | who may have sent a packet, and to what |
 //! | `services` | the addresses under which endpoints are reached |
+//! | `dnat` | to what the nodes' rules give new destinations |
 //! | `connections` | what the snapshot's tracked connections tell |
 //! | `compare` | how a captured packet differs from a predicted one |
 //! | `ask` | the question to walk for a candidate |
@@ -26,6 +27,7 @@ pub mod candidate;
 mod captured;
 mod compare;
 mod connections;
+mod dnat;
 pub mod entry;
 mod flows;
 mod odd;

@@ -35,9 +35,14 @@ fn explain(capture: &Path, more: &[&str]) -> Run {
 }
 
 fn explain_named(capture: &str, more: &[&str]) -> Run {
+    run(&[&["--demo", "--pcap", capture], more].concat())
+}
+
+/// `flowtrace explain` with these arguments.
+fn run(args: &[&str]) -> Run {
     let output = Command::new(env!("CARGO_BIN_EXE_flowtrace"))
-        .args(["explain", "--demo", "--pcap", capture])
-        .args(more)
+        .arg("explain")
+        .args(args)
         .env_remove("CLICOLOR_FORCE")
         .output()
         .unwrap();
@@ -272,6 +277,45 @@ fn a_bridge_that_is_captured_shows_what_goes_from_port_to_port() {
     assert_eq!((&answer["verdict"], &answer["capture"]["way"]), (&"delivered".into(), &"in".into()));
     let last = devices(&answer["paths"][0]["forward"]);
     assert_eq!(last, ["n1/vethfcf4e592", "n1/vethfcf416f8", "n1/eth0"]);
+}
+
+/// Copies a folder.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            std::fs::copy(&from, &to).unwrap();
+        }
+    }
+}
+
+#[test]
+fn without_objects_the_rules_tell_what_was_rewritten() {
+    let folder = folder("rules");
+    // The bundled snapshot's tables alone.
+    copy(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/vxlan/nodes")), &folder.join("nodes"));
+    let at_tunnel = |ip: &str| Frame::new("5a:00:00:00:04:01", "5a:00:00:00:04:02").ip(ip, "10.244.2.4", 63);
+    let asked = at_tunnel("10.244.1.2").tcp(40000, 8080, 0x02);
+    // From a client outside, by a port of the node, and masqueraded there.
+    let outside = at_tunnel("10.244.1.0").tcp(40001, 8080, 0x02);
+    for (name, frame, whys) in [
+        ("asked", asked, &["default/pod1 sent it to 10.96.0.20:80", "default/pod1 sent it to shop/web-1"][..]),
+        ("outside", outside, &["a client outside sent it to 192.0.2.11:30080"]),
+    ] {
+        let capture = PcapFile::new().add(&frame).write(&folder.join(format!("{name}.pcap")));
+        let [snapshot, capture] = [&folder, &capture].map(|path| path.to_str().unwrap());
+        let run = run(&["--snapshot", snapshot, "--pcap", capture, "--at", "n1/flannel.1", "-o", "jsonl"]);
+        let answer = &run.answers()[0];
+        assert_eq!(answer["capture"]["odd"], Value::Array(vec![]), "{name} {}", run.err);
+        let paths = answer["paths"].as_array().unwrap();
+        for wanted in whys {
+            let is_told = |path: &Value| path["why"].as_str().is_some_and(|why| why.starts_with(wanted));
+            assert!(paths.iter().any(is_told), "{name}: {wanted} {}", run.out);
+        }
+    }
 }
 
 #[test]
