@@ -412,6 +412,28 @@ fn tags_and_vnis_are_told_as_tshark_tells_them() {
 }
 
 #[test]
+fn queries_and_lengths_that_a_device_fills_in_are_told_as_tshark_tells_them() {
+    let query = |kind: u8| built::ethernet(&ipv4(&[&[kind, 0, 0, 0, 0, 9, 4, 1][..], &[0; 12]].concat(), 1, A, B));
+    let mut split = ethernet(&ipv4(&tcp(&[0; 3000], 40_000, 80, 0x10), 6, A, B));
+    split[16..18].fill(0);
+    let all: Vec<Vec<u8>> =
+        [0, 3, 8, 9, 13, 14, 15, 16, 17, 18, 42, 43].map(query).into_iter().chain([split]).collect();
+    let capture = file("queries", "a.pcap", &pcap(&all));
+    let fields = "icmp.type,icmp.ident,ip.len,tcp.len";
+    let run = decode(&["--fields", fields, &capture]);
+    let told = lines(&run.out);
+    let wanted = ["0\t9\t40", "9\t\t40", "13\t9\t40", "18\t9\t40", "42\t9\t40", "\t\t3052\t3000"];
+    assert_eq!([0, 3, 4, 9, 10, 12].map(|at| told[at]), wanted);
+    if tshark::is_ready("tshark", "queries_and_lengths_that_a_device_fills_in_are_told_as_tshark_tells_them") {
+        let fields = format!("{fields},icmp.seq");
+        let words: Vec<&str> =
+            ["-T", "fields"].into_iter().chain(fields.split(',').flat_map(|field| ["-e", field])).collect();
+        let ours = decode(&["--fields", &fields, &capture]).out;
+        assert_eq!(tshark::tshark(std::path::Path::new(&capture), &words).unwrap(), ours);
+    }
+}
+
+#[test]
 fn a_mistyped_word_of_a_filter_has_its_like_named() {
     let capture = file("mistyped", "a.pcap", &pcap(&packets()));
     for (filter, meant) in [("hosst 10.244.1.2", "did you mean host?"), ("tcp prot 80", "or port?")] {

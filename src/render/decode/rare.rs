@@ -57,9 +57,17 @@ fn rarest(part: Part, whole: &[u8], layer: Layer, out: &mut Buffer) -> Option<()
             (number >= 0x600).then_some(())?;
             hex(number, out);
         }
-        Part::Echo(at) => {
-            matches!(bytes.first(), Some(0 | 8)).then_some(())?;
+        Part::Query(at) => {
+            // An extended echo's sequence number is an octet, which tshark has by another name (RFC 8335).
+            let is_query =
+                matches!(bytes.first(), Some(0 | 8 | 13..=18)) || at == 4 && matches!(bytes.first(), Some(42 | 43));
+            is_query.then_some(())?;
             out.number(u16::from_be_bytes(take(bytes, at)?).into());
+        }
+        Part::Ipv4Length(at) => {
+            // What a device is to split has no length yet, and all of it is there.
+            let says = u32::from(u16::from_be_bytes(take(bytes, at)?));
+            out.number(if says == 0 { layer.end - layer.start } else { says });
         }
         Part::Payload => {
             // As tshark, which wants all of it but its options.

@@ -60,6 +60,7 @@ impl Row {
         }
         // A header that is not all there is read up to where it ends.
         is_usual &= shape.fits(shown.decoded.bytes) && shown.decoded.flaw.is_none();
+        is_usual &= usual.is_some() || layers.iter().all(|layer| has_length(shown.decoded.bytes, *layer));
         let packet = Packet { frame: shown.frame, bytes: shown.decoded.bytes, message: &[], shown: Some(shown) };
         if !is_usual || !fast_row(shape, fields, &packet, clock, scratch, out) {
             slow_row(fields, *columns, shown, clock, out);
@@ -81,6 +82,11 @@ impl Row {
         let packet = Packet { frame, bytes: glance.bytes, message: glance.payload(), shown: None };
         shape.is_quick() && shape.fits(glance.bytes) && fast_row(shape, fields, &packet, clock, scratch, out)
     }
+}
+
+/// Whether a header says how long its packet is, where it should: IPv4's may leave that to the device.
+fn has_length(bytes: &[u8], layer: Layer) -> bool {
+    layer.kind != Kind::Ipv4 || take::<2>(within(bytes, layer), 2) != Some([0, 0])
 }
 
 /// What a row is put together of.
