@@ -115,8 +115,9 @@ pub(super) fn length(packet: &Headers<'_>) -> u32 {
 /// The blocks of a selective acknowledgement (RFC 2018).
 fn sack(packet: &Headers<'_>, hash: &mut impl Hasher) {
     const SACK: u8 = 5;
-    let blocks = packet.tcp_options().find(|option| option.kind == SACK);
-    blocks.into_iter().for_each(|option| hash.write(option.data));
+    if let Some(blocks) = packet.tcp_options().find(|option| option.kind == SACK) {
+        hash.write(blocks.data);
+    }
 }
 
 /// A datagram: the length that its own header says is that of the whole, also in a first fragment.

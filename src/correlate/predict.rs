@@ -265,10 +265,10 @@ impl<'a> Predictor<'a> {
                 Some(&hop.point) == point && lane.way.is_none_or(|way| way == hop.way || is_loopback(&hop.point))
             };
             let passes = |hop: &PredictedHop| is_here(hop) && !hop.is_bridged(trace);
-            let passed = hops.iter().skip(next).position(passes).map(|place| next + place);
+            let onward = hops.iter().skip(next).position(passes).map(|place| next + place);
             // A bridge's copy has the time of the port that brought the frame, or one behind its going out: no order.
             let is_copy = |hop: &PredictedHop| is_here(hop) && hop.is_bridged(trace) && hop.state == State::Unseen;
-            let place = passed.or_else(|| hops.iter().position(is_copy));
+            let place = onward.or_else(|| hops.iter().position(is_copy));
             let Some(hop) = place.and_then(|place| hops.get_mut(place)) else {
                 elsewhere.push(lane.point);
                 score -= 3;
@@ -279,7 +279,7 @@ impl<'a> Predictor<'a> {
             let differences = differences(trace, hop.step, (lane, seen.ttl), shift);
             score += if differences.is_empty() { 4 } else { 2 };
             hop.state = if differences.is_empty() { State::Seen } else { State::Differs(differences) };
-            next = passed.map_or(next, |place| place + 1);
+            next = onward.map_or(next, |place| place + 1);
         }
         // A bridge that only shows what goes through it does so where the capture makes it promiscuous.
         hops.retain(|hop| hop.state != State::Unseen || !hop.is_bridged(trace));

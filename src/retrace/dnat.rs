@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::net::{Family, Hook, NetnsName, Protocol};
-use crate::snapshot::{ChainId, Match, Netns, Ports, Rule, Ruleset, Snapshot, Table, Target};
+use crate::snapshot::{AddrMask, ChainId, Match, Netns, Ports, Rule, Ruleset, Snapshot, Table, Target};
 
 use super::candidate;
 use super::services::{Endpoint, Front};
@@ -41,8 +41,9 @@ pub(super) fn fronts(snapshot: &Snapshot) -> Vec<(Endpoint, Front)> {
                 let Some(table) = ruleset.table("nat") else { continue };
                 let mut reading = Reading { netns, ruleset, table, rules: 0, found };
                 for hook in [Hook::Prerouting, Hook::Output] {
-                    let base = table.find(hook.chain());
-                    base.into_iter().for_each(|chain| reading.chain(chain, Asked::default(), 0));
+                    if let Some(base) = table.find(hook.chain()) {
+                        reading.chain(base, Asked::default(), 0);
+                    }
                 }
                 found = reading.found;
             }
@@ -66,7 +67,9 @@ impl Reading<'_> {
                 Target::Dnat(range) => {
                     let to = range.addrs.filter(|(low, high)| low == high).map(|(address, _)| address);
                     let port = range.ports.map_or(asked.port, |(low, high)| (low == high).then_some(low));
-                    to.zip(port).into_iter().for_each(|to| self.leads_to(to, asked));
+                    if let Some(to) = to.zip(port) {
+                        self.leads_to(to, asked);
+                    }
                 }
                 _ => {}
             }
@@ -104,18 +107,18 @@ impl Asked {
             (range.low == range.high).then_some(range.low)
         });
         Some(Self {
-            destination: both(self.destination, address.map(|address| address.addr()))?,
-            port: both(self.port, port)?,
-            protocol: both(self.protocol, protocol)?,
+            destination: both(self.destination, address.map(AddrMask::addr)).ok()?,
+            port: both(self.port, port).ok()?,
+            protocol: both(self.protocol, protocol).ok()?,
         })
     }
 }
 
-/// What two rules ask for; `None` where that can't be.
-fn both<T: PartialEq>(before: Option<T>, now: Option<T>) -> Option<Option<T>> {
+/// What two rules ask for; fails where no packet has both.
+fn both<T: PartialEq>(before: Option<T>, now: Option<T>) -> Result<Option<T>, ()> {
     match (before, now) {
-        (Some(before), Some(now)) => (before == now).then_some(Some(now)),
-        (before, now) => Some(before.or(now)),
+        (Some(before), Some(now)) if before != now => Err(()),
+        (before, now) => Ok(before.or(now)),
     }
 }
 

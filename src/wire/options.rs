@@ -17,7 +17,7 @@ pub struct TcpOption<'a> {
 }
 
 /// The options of a TCP header, but those that say nothing. One that can't be one is the last.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct TcpOptions<'a>(&'a [u8]);
 
 impl<'a> TcpOptions<'a> {
