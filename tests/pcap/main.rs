@@ -230,9 +230,9 @@ fn the_parts_of_a_fragmented_packet_are_one() {
 #[test]
 fn segments_that_were_put_together_are_as_large_as_the_path_takes() {
     // The wire takes 1500 bytes, the pods' network 1450.
-    let (node, gateway) = ("52:54:00:00:00:11", "52:54:00:00:00:01");
-    let inward = Frame::new(gateway, node).ip("203.0.113.9", "10.244.1.2", 60).payload(7000).tcp(40000, 8080, 0x18);
-    let outward = Frame::new(node, gateway).ip("192.0.2.11", "203.0.113.9", 63).payload(7000).tcp(40000, 443, 0x18);
+    let (n1, gateway) = ("52:54:00:00:00:11", "52:54:00:00:00:01");
+    let inward = Frame::new(gateway, n1).ip("203.0.113.9", "10.244.1.2", 60).payload(7000).tcp(40000, 8080, 0x18);
+    let outward = Frame::new(n1, gateway).ip("192.0.2.11", "203.0.113.9", 63).payload(7000).tcp(40000, 443, 0x18);
     for (name, frame, verdict) in [("inward", inward, "delivered"), ("outward", outward, "left")] {
         let capture = PcapFile::new().add(&frame).write(&folder(name).join("n1.eth0.pcap"));
         let run = explain(&capture, &["-o", "jsonl", "--no-reply"]);
