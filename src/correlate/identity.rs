@@ -115,17 +115,8 @@ pub(super) fn length(packet: &Headers<'_>) -> u32 {
 /// The blocks of a selective acknowledgement (RFC 2018).
 fn sack(packet: &Headers<'_>, hash: &mut impl Hasher) {
     const SACK: u8 = 5;
-    let header = packet.transport().and_then(|layer| packet.bytes().get(layer.header()));
-    let mut options = header.and_then(|header| header.get(20..)).unwrap_or_default();
-    loop {
-        options = match *options {
-            [1, ref rest @ ..] => rest,
-            // The end of the options, or an option that can't be one.
-            [0, ..] | [_, 0 | 1, ..] => return,
-            [SACK, size, ..] => return hash.write(options.get(..size.into()).unwrap_or(options)),
-            [_, size, ..] => options.get(usize::from(size)..).unwrap_or_default(),
-            _ => return,
-        };
+    if let Some(blocks) = packet.tcp_options().find(|option| option.kind == SACK) {
+        hash.write(blocks.data);
     }
 }
 
@@ -176,7 +167,7 @@ fn other(packet: &Headers<'_>, depth: usize, hash: &mut impl Hasher) -> Form {
     match packet.transport() {
         // The verification tag; SCTP's checksum covers the ports.
         Some(layer) if layer.kind == Kind::Sctp => {
-            let header = packet.bytes().get(layer.header()).unwrap_or_default();
+            let header = layer.header(packet.bytes());
             hash.write(header.get(4..8).unwrap_or_default());
             payload(packet, depth, hash);
         }

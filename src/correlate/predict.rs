@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use crate::engine::{self, Given, Origin, Question};
 use crate::evidence::Evidence;
-use crate::net::{Encapsulation, Ip, Link, MacAddr, NetnsName, Packet, Protocol, Transport};
+use crate::net::{Encapsulation, IfName, Ip, Link, MacAddr, NetnsName, Packet, Protocol, Transport};
 use crate::snapshot::{LinkKind, Netns, Snapshot, Vxlan};
 use crate::trace::{Decision, Step, Trace, Verdict, Way};
 
@@ -256,7 +256,7 @@ impl<'a> Predictor<'a> {
     fn held(&self, trace: &Rc<Trace>, journey: &Journey<'_>, lanes: &Lanes) -> (i64, Predicted) {
         let mut hops = self.hops(trace);
         let (mut elsewhere, mut score) = (Vec::new(), 0);
-        let (mut next, mut reached) = (0, None);
+        let mut next = 0;
         let mut shift = None;
         for seen in journey.sights {
             let Some(lane) = lanes.get(seen.lane) else { continue };
@@ -264,7 +264,11 @@ impl<'a> Predictor<'a> {
             let is_here = |hop: &PredictedHop| {
                 Some(&hop.point) == point && lane.way.is_none_or(|way| way == hop.way || is_loopback(&hop.point))
             };
-            let place = hops.iter().skip(next).position(is_here).map(|place| next + place);
+            let passes = |hop: &PredictedHop| is_here(hop) && !hop.is_bridged(trace);
+            let onward = hops.iter().skip(next).position(passes).map(|place| next + place);
+            // A bridge's copy has the time of the port that brought the frame, or one behind its going out: no order.
+            let is_copy = |hop: &PredictedHop| is_here(hop) && hop.is_bridged(trace) && hop.state == State::Unseen;
+            let place = onward.or_else(|| hops.iter().position(is_copy));
             let Some(hop) = place.and_then(|place| hops.get_mut(place)) else {
                 elsewhere.push(lane.point);
                 score -= 3;
@@ -275,8 +279,11 @@ impl<'a> Predictor<'a> {
             let differences = differences(trace, hop.step, (lane, seen.ttl), shift);
             score += if differences.is_empty() { 4 } else { 2 };
             hop.state = if differences.is_empty() { State::Seen } else { State::Differs(differences) };
-            (next, reached) = (place.unwrap_or(next) + 1, place);
+            next = onward.map_or(next, |place| place + 1);
         }
+        // A bridge that only shows what goes through it does so where the capture makes it promiscuous.
+        hops.retain(|hop| hop.state != State::Unseen || !hop.is_bridged(trace));
+        let reached = hops.iter().rposition(|hop| hop.state != State::Unseen);
         let unseen = hops.iter().filter(|hop| hop.is_captured && hop.state == State::Unseen).count();
         score -= i64::try_from(unseen).unwrap_or(0);
         // What was last seen somewhere else has gone on from where the way ends.
@@ -292,14 +299,22 @@ impl<'a> Predictor<'a> {
 
     /// The devices on a way.
     fn hops(&self, trace: &Trace) -> Vec<PredictedHop> {
-        let steps = trace.steps.iter().enumerate();
-        let devices = steps.filter_map(|(step, taken)| Some((step, at(taken)?)));
+        let devices = (0..trace.steps.len()).filter_map(|step| Some((step, self.at(trace, step)?)));
         devices
             .map(|(step, (point, way))| {
                 let is_captured = self.points.contains(&point);
                 PredictedHop { step, point, way, is_captured, state: State::Unseen }
             })
             .collect()
+    }
+
+    /// The device at which a capture shows the packet at a step, and which way the packet passes it.
+    fn at(&self, trace: &Trace, step: usize) -> Option<(Point, Way)> {
+        let taken = trace.steps.get(step)?;
+        at(taken).or_else(|| {
+            let bridge = engine::shown_by_bridge(self.snapshot, &trace.steps, step)?;
+            Some((point(taken, bridge), Way::In))
+        })
     }
 }
 
@@ -315,8 +330,12 @@ fn at(step: &Step) -> Option<(Point, Way)> {
         Decision::Transmit { device } => (device, Way::Out),
         _ => return None,
     };
-    let place = &step.place;
-    Some((Point { node: place.node.clone(), netns: place.name.clone(), device: device.clone() }, way))
+    Some((point(step, device), way))
+}
+
+/// A device of the namespace that a step is in.
+fn point(step: &Step, device: &IfName) -> Point {
+    Point { node: step.place.node.clone(), netns: step.place.name.clone(), device: device.clone() }
 }
 
 /// What passes `lo` leaves by it and comes in by it, of which libpcap shows one.
@@ -379,6 +398,12 @@ fn wrapped(packet: Packet, lane: &Lane, netns: &Netns) -> Packet {
 }
 
 impl PredictedHop {
+    /// Whether it is a bridge that shows the packet on its way from port to port.
+    #[must_use]
+    pub fn is_bridged(&self, trace: &Trace) -> bool {
+        trace.steps.get(self.step).is_some_and(|step| at(step).is_none())
+    }
+
     /// Whether it is in a pod.
     #[must_use]
     pub fn is_in_pod(&self) -> bool {

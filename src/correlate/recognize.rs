@@ -147,7 +147,7 @@ fn tunnel(outermost: &Headers<'_>) -> Option<Outer> {
 /// The device of a cooked packet, and the link addresses of any frame.
 fn link(decoded: &Decoded<'_>) -> (u32, Option<Link>) {
     let Some(first) = decoded.layers.first() else { return (0, None) };
-    let header = decoded.bytes.get(first.header()).unwrap_or_default();
+    let header = first.header(decoded.bytes);
     match (first.kind, header) {
         (Kind::Ethernet, [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, ..]) => {
             let source = MacAddr([*s0, *s1, *s2, *s3, *s4, *s5]);

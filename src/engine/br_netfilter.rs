@@ -3,7 +3,7 @@
 //! Follows `net/bridge/br_netfilter_hooks.c` and `br_netfilter_ipv6.c`.
 
 use crate::evidence::Evidence;
-use crate::net::{Family, IfName};
+use crate::net::{Family, IfName, Link};
 use crate::snapshot::{Bridge, LinkKind, Netns, NetnsId};
 use crate::trace::{Decision, Hook, Reason, Verdict};
 
@@ -166,8 +166,13 @@ fn bridged_dnat(
     let connected =
         reached || matches!(last, Some(Decision::Neighbor { state: Some("PERMANENT" | "REACHABLE" | "NOARP"), .. }));
     if !connected {
-        // The neighbour code sends the frame through the bridge device, which gives it back to the bridge.
+        // The neighbour code sends the frame through the bridge device, from whose address it is there. That gives it back
+        // to the bridge with its own source (`br_nf_pre_routing_finish_bridge_slow`).
+        let own = walk.netns().link(bridge).and_then(|link| link.lladdr);
+        let frame = walk.packet().link;
+        walk.set_link(frame.zip(own).map(|(frame, source)| Link { source, ..frame }).or(frame));
         walk.take(Decision::Transmit { device: bridge.clone() }, None);
+        walk.set_link(frame);
     }
     br_handle_frame_finish(walk, bridge, port)
 }

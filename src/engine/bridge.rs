@@ -4,8 +4,8 @@
 
 use crate::evidence::Evidence;
 use crate::net::{IfName, MacAddr};
-use crate::snapshot::{BridgePort, FdbEntry, Link, LinkKind, Netns, PortState};
-use crate::trace::{Decision, EndCause, Hook, Reason, Verdict};
+use crate::snapshot::{BridgePort, FdbEntry, Link, LinkKind, Netns, PortState, Snapshot};
+use crate::trace::{Decision, EndCause, Hook, Reason, Step, Verdict};
 
 use super::address::is_local_address;
 use super::br_netfilter;
@@ -35,6 +35,23 @@ pub(super) fn is_bridged(walk: &Walk, outdev: Option<&IfName>) -> bool {
     let master = |dev: Option<&IfName>| netns.link(dev?)?.master.as_ref();
     let bridge = master(walk.skb.iif.as_ref()).filter(|bridge| master(outdev) == Some(*bridge));
     bridge.and_then(|bridge| netns.link(bridge)).is_some_and(|bridge| matches!(bridge.kind, LinkKind::Bridge(_)))
+}
+
+/// The bridge on which a capture shows a frame at a step, though the frame goes from port to port: whoever captures makes
+/// the device promiscuous, and such a bridge has a copy of each frame that a port brings (`local_rcv` of
+/// `br_handle_frame_finish`).
+#[must_use]
+pub fn shown_by_bridge<'t>(snapshot: &Snapshot, steps: &'t [Step], at: usize) -> Option<&'t IfName> {
+    let step = steps.get(at)?;
+    let Decision::Fdb { device, port, vtep: None, .. } = &step.decision else { return None };
+    let brought = steps.get(..at)?.iter().rev().find_map(|before| match &before.decision {
+        Decision::Receive { device, .. } => Some((before.place.netns, device)),
+        _ => None,
+    });
+    let (netns, by) = brought.filter(|(netns, _)| *netns == step.place.netns)?;
+    let is_port = snapshot.netns(netns).link(by)?.master.as_ref() == Some(device);
+    // What is for the bridge itself comes in by it.
+    (is_port && port.as_ref() != Some(device)).then_some(device)
 }
 
 /// A frame came in by a port (`br_handle_frame`).

@@ -68,6 +68,7 @@ use std::sync::Arc;
 use crate::net::{IfName, MacAddr, Packet};
 use crate::snapshot::NetnsId;
 
+pub use bridge::shown_by_bridge;
 pub use certainty::{Certainty, certainty};
 pub(crate) use conntrack_sctp::chunks as sctp_chunks;
 pub(crate) use conntrack_tuple::{invert, tuple_of};

@@ -264,8 +264,8 @@ impl<'s> Walk<'s> {
         self.packet.options = options;
     }
 
-    /// The frame keeps the addresses that it had before a neighbour was asked for.
-    pub(super) fn keep_link(&mut self, link: Option<Link>) {
+    /// The frame has these addresses from here on: those before a neighbour was asked for, or of who sends it on.
+    pub(super) fn set_link(&mut self, link: Option<Link>) {
         self.packet.link = link;
     }
 

@@ -15,6 +15,7 @@
 //! | `way` | which way a packet passed a device |
 //! | [`candidate`] | who may have sent a packet, and to what |
 //! | `services` | the addresses under which endpoints are reached |
+//! | `dnat` | to what the nodes' rules give new destinations |
 //! | `connections` | what the snapshot's tracked connections tell |
 //! | `compare` | how a captured packet differs from a predicted one |
 //! | `ask` | the question to walk for a candidate |
@@ -26,6 +27,7 @@ pub mod candidate;
 mod captured;
 mod compare;
 mod connections;
+mod dnat;
 pub mod entry;
 mod flows;
 mod odd;
@@ -48,7 +50,6 @@ use search::{Fate, Found, Tried};
 use services::Services;
 
 pub use candidate::name;
-pub use captured::captured;
 pub use entry::entries;
 pub use flows::{Flows, Standing};
 pub use pieces::{Gathered, Pieces};
@@ -122,6 +123,8 @@ pub struct Atlas<'s> {
     connections: Connections,
     /// The lengths at which devices take packets no more, tunnels or none around them.
     limits: Vec<u32>,
+    /// What every device has room for.
+    least_mtu: Option<u32>,
     options: Options,
 }
 
@@ -130,7 +133,14 @@ impl<'s> Atlas<'s> {
     #[must_use]
     pub fn new(snapshot: &'s Snapshot, options: Options) -> Self {
         let (services, connections) = (Services::new(snapshot), Connections::new(snapshot));
-        Self { snapshot, services, connections, limits: limits(snapshot), options }
+        Self {
+            snapshot,
+            services,
+            connections,
+            limits: limits(snapshot),
+            least_mtu: captured::least_mtu(snapshot),
+            options,
+        }
     }
 
     /// Between which devices' limits a length is: packets that are alike but for their length go the same way where this
@@ -311,14 +321,18 @@ impl<'s> Atlas<'s> {
 
     /// The way from the point on, for a packet whose past is not known.
     fn on_from_here(&self, point: &Point, captured: &Captured, standing: Standing, tried: &[Tried]) -> Retraced {
-        let ways = captured.way.map_or(vec![Way::In, Way::Out], |way| vec![way]);
+        let bridged =
+            way::bridged_from(self.snapshot, point, &captured.packet).filter(|_| captured.way != Some(Way::Out));
+        let way = captured.way.or(bridged.as_ref().map(|_| Way::In));
+        let ways = way.map_or(vec![Way::In, Way::Out], |way| vec![way]);
         let (odd, mut notes) = odd::contradictions(self.snapshot, point, captured, standing, tried);
         let mut answer: Option<Answer> = None;
         let mut spots = Vec::new();
         let openers = openers(standing, tried);
         let asked = ways.iter().flat_map(|way| openers.iter().map(move |opener| (*way, opener)));
         for (way, opener) in asked {
-            let question = self.onward(point, captured, standing, way, *opener);
+            let from = bridged.clone().map_or_else(|| point.clone(), |port| Point { device: port, ..point.clone() });
+            let question = self.onward(&from, captured, standing, way, *opener);
             let mut one = engine::explain(self.snapshot, &question);
             // Whoever has opened it, the same story is told once.
             let known = answer.as_ref().map_or(&[][..], |answer: &Answer| &answer.paths);
@@ -332,7 +346,11 @@ impl<'s> Atlas<'s> {
                     path.probability = None;
                     path.why.insert(0, format!("{} sent it to {}", candidate.from_name, candidate.to_name));
                 }
-                spots.push(Spot { leg: Leg::Forward, step: 0 });
+                let steps = &path.forward.steps;
+                let is_here =
+                    |step: &usize| engine::shown_by_bridge(self.snapshot, steps, *step) == Some(&point.device);
+                let step = (0..steps.len()).find(is_here).filter(|_| bridged.is_some()).unwrap_or(0);
+                spots.push(Spot { leg: Leg::Forward, step });
             }
             match &mut answer {
                 None => answer = Some(one),
@@ -341,6 +359,12 @@ impl<'s> Atlas<'s> {
                     all.gaps.extend(one.gaps);
                 }
             }
+        }
+        if let Some(port) = bridged {
+            notes.push(format!(
+                "{} shows it on its way from {port} through the bridge: a capture makes it promiscuous",
+                point.device
+            ));
         }
         if ways.len() > 1 {
             notes.push(format!("which way it passed {} is not known", point.device));
@@ -355,7 +379,6 @@ impl<'s> Atlas<'s> {
         let inner = captured.packet.innermost();
         let (from, to) =
             (candidate::name(self.snapshot, inner.ip.source), candidate::name(self.snapshot, inner.ip.destination));
-        let way = captured.way;
         Retraced { answer, spots, is_whole: false, from, to, way, role: standing.role, odd, notes }
     }
 

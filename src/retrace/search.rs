@@ -298,7 +298,7 @@ fn look(
     let mut way = None;
     for path in &answer.paths {
         let Some((leg, trace)) = leg(path, role) else { continue };
-        for (step, passed, here) in passes(trace, point, captured.way) {
+        for (step, passed, here) in passes(snapshot, trace, point, captured.way) {
             let mut differences = differences(&passed.packet, &captured.packet);
             let strays = (here == Way::In).then(|| stray(snapshot, point, &passed.packet, &captured.packet));
             differences.extend(strays.flatten());
@@ -349,6 +349,7 @@ fn leg(path: &Path, role: Role) -> Option<(Leg, &Trace)> {
 
 /// The steps at which a capture on the point would see the packet.
 fn passes<'t>(
+    snapshot: &'t Snapshot,
     trace: &'t Trace,
     point: &'t Point,
     known: Option<Way>,
@@ -357,7 +358,7 @@ fn passes<'t>(
         let (device, way) = match &step.decision {
             Decision::Receive { device, .. } => (device, Way::In),
             Decision::Transmit { device } => (device, Way::Out),
-            _ => return None,
+            _ => (engine::shown_by_bridge(snapshot, &trace.steps, n)?, Way::In),
         };
         let here = step.place.netns == point.netns && *device == point.device;
         (here && known.is_none_or(|known| known == way)).then_some((n, step, way))

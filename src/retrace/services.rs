@@ -8,8 +8,10 @@ use crate::net::{Family, Packet, Protocol};
 use crate::snapshot::{EndpointSlice, Service, ServicePort, Snapshot};
 use crate::trace::Role;
 
+use super::dnat;
+
 /// An endpoint: its address, port and protocol.
-type Endpoint = (IpAddr, u16, Protocol);
+pub(super) type Endpoint = (IpAddr, u16, Protocol);
 
 /// An address and port that a service is reached at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +21,8 @@ pub(super) struct Front {
     pub name: String,
 }
 
-/// Which fronts lead to which endpoints, by the Service and EndpointSlice objects.
+/// Which fronts lead to which endpoints, by the Service and EndpointSlice objects, or by the nodes' rules where the snapshot
+/// has no such objects.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Services {
     fronts: HashMap<Endpoint, Vec<Front>>,
@@ -39,6 +42,16 @@ impl Services {
             let service = name.and_then(|name| by_name.get(&(slice.namespace.as_str(), name)));
             if let Some(service) = service {
                 services.add(snapshot, service, slice);
+            }
+        }
+        if snapshot.kube.services.is_none() {
+            for (endpoint, front) in dnat::fronts(snapshot) {
+                services.reached.insert((front.address, front.port, endpoint.2));
+                let fronts = services.fronts.entry(endpoint).or_default();
+                // The nodes have the same rules.
+                if !fronts.contains(&front) {
+                    fronts.push(front);
+                }
             }
         }
         services

@@ -1,6 +1,6 @@
 //! Which way a packet passed a device, from its frame's addresses.
 
-use crate::net::{MacAddr, Packet};
+use crate::net::{IfName, MacAddr, Packet};
 use crate::snapshot::{Link, LinkKind, Snapshot};
 use crate::trace::Way;
 
@@ -32,6 +32,28 @@ pub fn way(snapshot: &Snapshot, point: &Point, packet: &Packet) -> Option<Way> {
     let peer = snapshot.topology.veth_peer(point.netns, &point.device)?;
     let peer = snapshot.netns(peer.netns).link(&peer.link).and_then(lladdr)?;
     by(peer, (Way::In, Way::Out))
+}
+
+/// The port by which a frame came to a bridge that shows it though it is for another port: whoever captures on the bridge
+/// makes it promiscuous.
+pub(super) fn bridged_from(snapshot: &Snapshot, point: &Point, packet: &Packet) -> Option<IfName> {
+    let tables = snapshot.netns(point.netns);
+    let device = tables.link(&point.device).filter(|link| matches!(link.kind, LinkKind::Bridge(_)))?;
+    let ports = || tables.links.iter().flatten().filter(|link| link.master.as_ref() == Some(&device.name));
+    let frame = packet.link?;
+    // What has the address of a port is for the bridge, too.
+    let is_own = |lladdr| std::iter::once(device).chain(ports()).any(|link| link.lladdr == Some(lladdr));
+    if frame.destination.is_multicast() || is_own(frame.destination) {
+        return None;
+    }
+    let learned = tables.fdb.iter().flatten().filter(|row| row.lladdr == frame.source && !row.permanent);
+    let by_row = learned.map(|row| &row.dev).find(|dev| ports().any(|port| port.name == **dev));
+    let is_behind = |port: &&Link| {
+        let peer = snapshot.topology.veth_peer(point.netns, &port.name);
+        let peer = peer.and_then(|peer| snapshot.netns(peer.netns).link(&peer.link));
+        peer.is_some_and(|peer| peer.lladdr == Some(frame.source))
+    };
+    by_row.cloned().or_else(|| ports().find(is_behind).map(|port| port.name.clone()))
 }
 
 /// Whether a device of the point's node has a link address: what the node sends by a device that is no port has one of

@@ -79,13 +79,12 @@ impl Decoded<'_> {
 }
 
 fn ipv4(bytes: &[u8], layer: Layer) -> Checksum {
-    match bytes.get(layer.header()) {
-        Some(header) if header.first().is_some_and(|first| usize::from(first & 15) * 4 == header.len()) => {
-            judge(header, 10, 0, true, &[])
-        }
-        // A header that is not all there.
-        _ => Checksum::Unknown,
+    let header = layer.header(bytes);
+    if header.first().is_some_and(|first| usize::from(first & 15) * 4 == header.len()) {
+        return judge(header, 10, 0, true, &[]);
     }
+    // A header that is not all there.
+    Checksum::Unknown
 }
 
 /// The checksum of a transport header; `None` where its kind has none.
@@ -138,7 +137,7 @@ fn is_routed_on(packet: &Headers<'_>) -> bool {
 
 /// IPv4's loose or strict source route with addresses left (RFC 791).
 fn has_source_route(bytes: &[u8], network: Layer) -> bool {
-    let mut options = bytes.get(network.header()).and_then(|header| header.get(20..)).unwrap_or_default();
+    let mut options = network.header(bytes).get(20..).unwrap_or_default();
     if network.kind != Kind::Ipv4 {
         return false;
     }
@@ -155,7 +154,7 @@ fn has_source_route(bytes: &[u8], network: Layer) -> bool {
 
 /// The sum of what is not in the transport's own bytes.
 fn pseudo_header(bytes: &[u8], network: Layer, transport: Layer, length: usize) -> Option<u64> {
-    let header = bytes.get(network.header())?;
+    let header = network.header(bytes);
     let addresses = if network.kind == Kind::Ipv4 { header.get(12..20)? } else { header.get(8..40)? };
     let protocol = match transport.kind {
         Kind::Tcp => TCP,

@@ -278,15 +278,22 @@ impl<'a> Walk<'a> {
     /// walk ends.
     #[inline]
     pub(super) fn pass_all(&mut self, kind: Kind, size: u32) -> bool {
-        let there = self.rest.len();
-        if there < size as usize {
-            self.ends(kind, size as usize);
-            // What is there is still a header of its kind.
-            self.pass(kind, u32::try_from(there).unwrap_or(size));
+        if self.rest.len() < size as usize {
+            self.pass_cut(kind, size);
             return false;
         }
         self.pass(kind, size);
         true
+    }
+
+    /// Ends the walk with a header of so many bytes, not all of which are there. What is there is still a header of its
+    /// kind, and what was not captured of it is no part of what it carries.
+    #[cold]
+    pub(super) fn pass_cut(&mut self, kind: Kind, size: u32) -> Next {
+        self.ends(kind, size as usize);
+        let there = u32::try_from(self.rest.len()).unwrap_or(size);
+        self.pass(kind, if size <= self.left() { size } else { there });
+        Next::Done
     }
 
     /// Nothing behind so many bytes belongs to what follows.
@@ -379,6 +386,20 @@ impl<'a> Decoded<'a> {
         let travelling = self.travelling().iter().enumerate();
         let starts = travelling.filter(|(_, layer)| layer.kind.is_network()).map(|(at, _)| at);
         starts.map(move |at| Headers::new(bytes, layers.get(at..).unwrap_or_default()))
+    }
+
+    /// The Ethernet type that announces a header.
+    #[must_use]
+    pub(crate) fn announced(&self, layer: Layer) -> Option<u16> {
+        let before = self.layers.partition_point(|other| other.start < layer.start).checked_sub(1)?;
+        let before = self.layers.get(before)?;
+        let at = match before.kind {
+            Kind::LinuxSll2 => before.start,
+            Kind::Gre | Kind::Geneve => before.start + 2,
+            // Where it ends.
+            _ => layer.start.checked_sub(2)?,
+        };
+        super::u16_at(self.bytes, at as usize)
     }
 
     /// The layers that travel: all but what an ICMP error quotes.

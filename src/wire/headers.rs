@@ -64,7 +64,7 @@ impl<'a> Headers<'a> {
 
     /// The network header's bytes.
     fn header(&self) -> Option<&'a [u8]> {
-        self.bytes.get(self.network()?.header())
+        Some(self.network()?.header(self.bytes))
     }
 
     /// The protocol behind IP's header and its extensions; `None` for ARP.
@@ -195,18 +195,8 @@ impl<'a> Headers<'a> {
     /// TCP's timestamp option (RFC 7323): the sender's clock, and the echo of the receiver's.
     #[must_use]
     pub fn tcp_timestamps(&self) -> Option<(u32, u32)> {
-        let layer = self.transport().filter(|layer| layer.kind == Kind::Tcp)?;
-        let mut options = self.bytes.get(layer.header())?.get(20..)?;
-        loop {
-            options = match *options {
-                [1, ref rest @ ..] => rest,
-                [8, 10, ..] => return Some((u32_at(options, 2)?, u32_at(options, 6)?)),
-                // The end of the options, or an option that can't be one.
-                [0, ..] | [_, 0 | 1, ..] => return None,
-                [_, size, ..] => options.get(usize::from(size)..)?,
-                _ => return None,
-            };
-        }
+        let stamps = self.tcp_options().find(|option| option.kind == 8 && option.length == Some(10))?;
+        Some((u32_at(stamps.data, 0)?, u32_at(stamps.data, 4)?))
     }
 
     /// What the transport header carries, as far as it was captured. Of a later fragment, all of it.

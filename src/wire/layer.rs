@@ -1,7 +1,5 @@
 //! What a header is, and where it stands.
 
-use std::ops::Range;
-
 /// A header of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layer {
@@ -9,7 +7,7 @@ pub struct Layer {
     pub kind: Kind,
     /// The offset of its first byte in the captured bytes.
     pub start: u32,
-    /// The offset of what it carries.
+    /// The offset of what it carries. That may lie beyond the bytes that were captured.
     pub body: u32,
     /// Where what it carries ends on the wire, by the length fields met so far. That may lie beyond the bytes that
     /// were captured.
@@ -17,16 +15,23 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// The offsets of the header itself.
+    /// The bytes of the header itself, as far as they were captured: of all that were.
     #[must_use]
-    pub fn header(self) -> Range<usize> {
-        self.start as usize..self.body as usize
+    pub fn header(self, bytes: &[u8]) -> &[u8] {
+        bytes.get(self.start as usize..bytes.len().min(self.body as usize)).unwrap_or_default()
     }
 
     /// How many bytes it carries on the wire.
     #[must_use]
     pub fn carries(self) -> u32 {
         self.end.saturating_sub(self.body)
+    }
+
+    /// The same, of what was captured; `None` where that doesn't tell: TCP's header was cut before the offset of its data.
+    #[must_use]
+    pub fn told_to_carry(self, bytes: &[u8]) -> Option<u32> {
+        let is_told = self.kind != Kind::Tcp || self.header(bytes).len() > 12;
+        is_told.then(|| self.carries())
     }
 }
 

@@ -156,7 +156,7 @@ impl Decoded<'_> {
         let start = headers.network()?.start;
         let before = self.layers.iter().take_while(|layer| layer.start < start);
         let frame: &Layer = before.filter(|layer| !matches!(layer.kind, Kind::Vlan | Kind::Llc)).last()?;
-        let bytes = self.bytes.get(frame.header()).filter(|_| frame.kind == Kind::Ethernet)?;
+        let bytes = Some(frame.header(self.bytes)).filter(|_| frame.kind == Kind::Ethernet)?;
         let (destination, rest) = bytes.split_first_chunk::<6>()?;
         let source = rest.first_chunk::<6>()?;
         Some(Link { source: MacAddr(*source), destination: MacAddr(*destination) })
@@ -167,7 +167,7 @@ impl Decoded<'_> {
     #[must_use]
     pub fn is_outgoing(&self) -> Option<bool> {
         let first = self.layers.first()?;
-        let header = self.bytes.get(first.header())?;
+        let header = first.header(self.bytes);
         match (first.kind, header) {
             (Kind::LinuxSll, [_, kind, ..]) | (Kind::LinuxSll2, [_, _, _, _, _, _, _, _, _, _, kind, ..]) => {
                 Some(*kind == 4)
@@ -192,7 +192,7 @@ impl Decoded<'_> {
 
     /// What announces a VLAN tag, if the kernel takes it for one (`eth_type_vlan` in `include/linux/if_vlan.h`).
     fn tag_protocol(&self, layer: &Layer) -> Option<VlanProtocol> {
-        let announced = (layer.start as usize).checked_sub(2).and_then(|at| super::u16_at(self.bytes, at))?;
+        let announced = self.announced(*layer)?;
         [VlanProtocol::Customer, VlanProtocol::Service].into_iter().find(|protocol| protocol.number() == announced)
     }
 
@@ -408,6 +408,11 @@ mod tests {
         let with = |tags: &[u8]| held(LinkType::ETHERNET, &[&ethernet(1, &[])[..12], tags, &TCP].concat()).unwrap();
         let eligible = with(&[0x81, 0, 0x10, 5, 8, 0]);
         assert_eq!(eligible.packet.tags, [VlanTag { drop_eligible: true, ..VlanTag::new(5) }]);
+        // A cooked header of the second version says in its first bytes what follows it.
+        let cooked =
+            [&[0x88, 0xa8, 0, 0, 0, 0, 0, 2, 0, 1, 4, 6, 2, 0, 0, 0, 0, 1, 0, 0, 0, 5, 8, 0][..], &TCP].concat();
+        let cooked = held(LinkType::LINUX_SLL2, &cooked).unwrap();
+        assert_eq!(cooked.packet.tags, [VlanTag { protocol: VlanProtocol::Service, ..VlanTag::new(5) }]);
         // No kernel takes an old tag of QinQ for one.
         let old = with(&[0x91, 0, 0, 5, 0x81, 0, 0, 6, 8, 0]);
         assert_eq!(

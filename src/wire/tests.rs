@@ -365,6 +365,25 @@ fn timestamps_are_found_among_the_options() {
     assert_eq!(packet.tcp_timestamps(), Some((5, 6)));
 }
 
+#[test]
+fn a_header_that_was_cut_ends_where_it_says() {
+    let mut built = Built::new(b"hello").before(&[1; 12]).tcp(1, 2);
+    built.0[12] = 0x80;
+    let built = built.ipv4(6, A, B);
+    let length = u32::from(built.len());
+    let mut dissector = Dissector::new(Ports::default());
+    // All of it, not all options, and not even the window.
+    for (captured, carries) in [(52, Some(5)), (45, Some(5)), (34, Some(5)), (32, None)] {
+        let bytes = &built.0[..captured];
+        let decoded = dissector.decode(LinkType::RAW, bytes, length);
+        let wanted = (captured < 52).then(|| flaw(20, Reason::Cut(Kind::Tcp)));
+        let layer = decoded.innermost().unwrap().transport().unwrap();
+        assert_eq!((decoded.flaw, layer.told_to_carry(bytes)), (wanted, carries), "{captured}");
+        assert_eq!(layer.header(bytes), &bytes[20..], "{captured}");
+        assert_eq!(decoded.innermost().unwrap().tcp().is_some(), captured >= 36, "{captured}");
+    }
+}
+
 /// splitmix64.
 fn mixed(number: u64) -> u64 {
     let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -488,7 +507,9 @@ fn whatever_the_bytes_are_every_layer_lies_within_the_packet() {
         let link_type = links[usize::try_from(mixed(number) >> 40).unwrap() % links.len()];
         let decoded = dissector.decode(link_type, &bytes, length);
         for layer in decoded.layers {
-            assert!(layer.start <= layer.body && layer.body as usize <= bytes.len() && layer.body <= layer.end);
+            assert!(layer.start as usize <= bytes.len() && layer.start <= layer.body && layer.body <= layer.end);
+            // One that was cut is the last.
+            assert!(layer.body as usize <= bytes.len() || Some(layer) == decoded.layers.last());
         }
         assert!(decoded.flaw.is_none_or(|flaw| flaw.offset <= length + 64));
         for packet in decoded.packets() {

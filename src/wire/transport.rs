@@ -6,7 +6,7 @@ use super::{Kind, Reason};
 impl Walk<'_> {
     #[inline]
     pub(super) fn tcp(&mut self) -> Next {
-        let Some(header) = self.rest.first_chunk::<20>() else { return self.cut_transport(Kind::Tcp, 20) };
+        let Some(header) = self.rest.first_chunk::<20>() else { return self.cut_tcp() };
         let [s1, s2, d1, d2, _, _, _, _, _, _, _, _, offset, ..] = *header;
         let size = u32::from(offset >> 4) * 4;
         if size < 20 {
@@ -53,13 +53,18 @@ impl Walk<'_> {
 
     /// A transport header that is not all there still has its ports, where these are: an ICMP error quotes no more.
     #[cold]
-    fn cut_transport(&mut self, kind: Kind, size: usize) -> Next {
-        self.ends(kind, size);
-        let there = self.rest.len();
-        if there >= 4 {
-            self.pass(kind, u32::try_from(there).unwrap_or(0));
+    fn cut_transport(&mut self, kind: Kind, size: u32) -> Next {
+        if self.rest.len() < 4 {
+            return self.ends(kind, size as usize);
         }
-        Next::Done
+        self.pass_cut(kind, size)
+    }
+
+    /// The offset of the data says where TCP's header ends, where that was captured.
+    #[cold]
+    fn cut_tcp(&mut self) -> Next {
+        let says = self.rest.get(12).map(|offset| u32::from(offset >> 4) * 4);
+        self.cut_transport(Kind::Tcp, says.unwrap_or(20).max(20))
     }
 
     /// TCP carries nothing that tunnels; of what it carries DNS is decoded, where a message begins with a segment.

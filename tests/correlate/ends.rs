@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Folder, correlate, frame, paths, service};
 
@@ -162,6 +162,37 @@ fn what_ends_on_the_node_is_not_lost_because_others_leave_it() {
     let run = correlate(&[&silent, &files[1]], &[]);
     // The last one came after the other capture had ended.
     assert!(run.out.contains("9 lost after n1/cni0"), "{}", run.out);
+}
+
+#[test]
+fn a_bridge_may_show_what_goes_from_port_to_port() {
+    let folder = Folder::new();
+    let mut points: [Vec<(i64, Vec<u8>)>; 3] = Default::default();
+    for number in 0..10_u16 {
+        let time = 1_700_000_000_000_000_000 + i64::from(number) * 1_000_000;
+        let frame = frame::Frame::datagram([10, 244, 1, 2], [10, 244, 1, 3], (40_000, 53), number + 1).bytes();
+        points[0].push((time, frame.clone()));
+        points[2].push((time + 3000, frame.clone()));
+        // The copy has the time of the port that brought the frame, or a later one than the port that has it next.
+        if number < 8 {
+            points[1].push((time + i64::from(number % 2) * 5000, frame));
+        }
+    }
+    let names = ["n1.vethfcf4e592.pcap", "n1.cni0.pcap", "n1.vethfcf416f8.pcap"];
+    let files: Vec<PathBuf> = names.iter().zip(&points).map(|(name, frames)| folder.capture(name, frames)).collect();
+    let snapshot = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/vxlan");
+    let run = correlate(&paths(&files), &["-o", "jsonl", "--snapshot", snapshot]);
+    let records = run.out.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let mut shown = 0;
+    for record in records.filter(|record| record["predicted"].is_array()) {
+        let captured = record["predicted"].as_array().unwrap().iter().filter(|hop| hop["captured"] == true);
+        let told: Vec<String> =
+            captured.map(|hop| format!("{} {}", hop["point"], hop["state"]).replace('"', "")).collect();
+        shown += usize::from(told.contains(&"n1/cni0 seen".to_owned()));
+        let wanted = ["n1/vethfcf4e592 seen", "n1/cni0 seen", "n1/vethfcf416f8 seen"];
+        assert!(told.iter().all(|told| wanted.contains(&told.as_str())) && told.len() >= 2, "{told:?}");
+    }
+    assert_eq!(shown, 8, "{} {}", run.out, run.err);
 }
 
 #[test]

@@ -70,11 +70,17 @@ pub fn packets() -> Vec<Vec<u8>> {
 
 /// A pcap file: each packet a second after the one before.
 pub fn pcap(packets: &[Vec<u8>]) -> Vec<u8> {
+    snapped(packets, usize::MAX)
+}
+
+/// The same, of which no more than the first bytes of each packet were captured.
+pub fn snapped(packets: &[Vec<u8>], most: usize) -> Vec<u8> {
     let mut file = [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1].map(u32::to_le_bytes).concat();
     for (second, packet) in (1_700_000_000..).zip(packets) {
-        let size = u32::try_from(packet.len()).unwrap();
-        file.extend([second, 123_456, size, size].map(u32::to_le_bytes).concat());
-        file.extend(packet);
+        let captured = &packet[..most.min(packet.len())];
+        let [size, there] = [packet.len(), captured.len()].map(|size| u32::try_from(size).unwrap());
+        file.extend([second, 123_456, there, size].map(u32::to_le_bytes).concat());
+        file.extend(captured);
     }
     file
 }

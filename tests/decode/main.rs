@@ -19,7 +19,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use built::{file, packets, pcap};
+use built::{A, B, ethernet, file, ipv4, packets, pcap, snapped, tcp};
 
 struct Run {
     code: i32,
@@ -92,6 +92,61 @@ fn a_tree_has_a_line_for_each_header() {
     assert_eq!(run.out.lines().count(), 1 + 116_usize.div_ceil(16));
     let last = "        000070  04 02 01 01                                       ....";
     assert_eq!(run.out.lines().last(), Some(last));
+}
+
+#[test]
+fn a_tcp_header_that_was_cut_says_what_was_captured_of_it() {
+    let packets = [ethernet(&ipv4(&tcp(b"GET /", 40_000, 80, 2), 6, A, B))];
+    let of = |most: usize, options: &[&str]| {
+        let capture = file("snapped", "a.pcap", &snapped(&packets, most));
+        decode(&[options, &[&capture]].concat()).out
+    };
+    // Of 66 bytes of headers: the options, what stands behind the flags, and what stands before them are cut.
+    for (most, told) in [
+        (66, "SYN, seq 1000, ack 2000, win 64000, length 5, mss 1460, wscale 7, sackOK"),
+        (61, "SYN, seq 1000, ack 2000, win 64000, length 5, mss 1460, option 3 of 3 bytes (2 there)"),
+        (55, "SYN, seq 1000, ack 2000, win 64000, length 5, option 2 without its length"),
+        (48, "SYN, seq 1000, ack 2000, length 5"),
+        (46, ", seq 1000, ack 2000"),
+    ] {
+        let tree = of(most, &["-v"]);
+        let line = tree.lines().find(|line| line.trim_start().starts_with("tcp ")).unwrap();
+        let wanted = format!("40000 > 80 {told}").replace(" ,", ",");
+        assert_eq!(line.split_once("tcp ").unwrap().1.trim_start(), wanted, "{most}");
+        assert_eq!(tree.contains("payload              5 bytes at 66"), most > 46, "{tree}");
+    }
+    let fields = &["--fields", "tcp.flags,tcp.len"];
+    let wanted = ["0x0002\t5\n", "0x0002\t5\n", "0x0002\t\n"];
+    assert_eq!([66, 54, 48].map(|most| of(most, fields)), wanted);
+    assert!(of(54, &[]).contains("SYN seq 1000 win 64000 length 5"), "{}", of(54, &[]));
+    assert!(of(46, &[]).contains("10.244.1.2:40000 > 10.244.2.3:80 tcp  ! byte 34"), "{}", of(46, &[]));
+}
+
+#[test]
+fn segments_of_which_not_all_options_were_captured_are_not_sent_twice() {
+    let segment = |number: u8| {
+        let mut segment = tcp(&[0; 40], 40_000, 80, 0x10);
+        segment[7] = number * 40;
+        ethernet(&ipv4(&segment, 6, A, B))
+    };
+    let capture = file("snapped", "flows.pcap", &snapped(&[segment(0), segment(1), segment(2)], 60));
+    let run = decode(&["--flows", "-o", "jsonl", &capture]);
+    let flow: Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!((&flow["packets"], &flow["retransmissions"]), (&json!(3), &json!(0)));
+}
+
+#[test]
+fn options_of_tcp_that_have_no_name_here_have_their_number() {
+    // MPTCP, a user's timeout, and one that says a length that none has.
+    let mut segment = tcp(b"", 40_000, 80, 2);
+    segment.truncate(20);
+    segment.extend([2, 4, 5, 180, 30, 12, 0, 1, 7, 7, 7, 7, 7, 7, 7, 7, 4, 2, 1, 3, 3, 7, 28, 4, 0, 9, 3, 1]);
+    segment[12] = 0xc0;
+    let capture = file("options", "a.pcap", &pcap(&[ethernet(&ipv4(&segment, 6, A, B))]));
+    let run = decode(&["-v", &capture]);
+    let wanted =
+        "length 0, mss 1460, option 30 of 12 bytes, sackOK, wscale 7, option 28 of 4 bytes, option 3 of 1 bytes\n";
+    assert!(run.out.contains(wanted), "{}", run.out);
 }
 
 #[test]
@@ -333,13 +388,47 @@ fn tags_and_vnis_are_told_as_tshark_tells_them() {
     let geneve = built::udp(&[&[0, 0, 0x65, 0x58, 0, 1, 2, 0][..], &ethernet].concat(), 9, 6081);
     let outer = built::ethernet(&built::ipv4(&geneve, 17, built::NODE_A, built::NODE_B));
     let capture = file("tags", "a.pcap", &pcap(&[tagged, outer]));
+    // A cooked header of the second version has its type in front.
+    let cooked = |kind: [u8; 2], next: &[u8]| {
+        let head = [0, 0, 0, 0, 0, 2, 0, 1, 4, 6, 2, 0, 0, 0, 0, 1, 0, 0];
+        [&kind[..], &head, next, &inner].concat()
+    };
+    let inward = cooked([0x81, 0], &[0, 7, 8, 0]);
+    let mut cooked = pcap(&[inward, cooked([0x88, 0xa8], &[0, 100, 0x81, 0, 0, 5, 8, 0])]);
+    cooked[20..24].copy_from_slice(&276_u32.to_le_bytes());
+    let cooked = file("tags", "cooked.pcap", &cooked);
     let fields = "vlan.id,ieee8021ad.id,geneve.vni";
     let run = decode(&["--fields", fields, &capture]);
     assert_eq!(run.out, "5\t100\t\n\t\t0x000102\n");
+    let wanted = "7\t\t\n5\t100\t\n";
+    assert_eq!(decode(&["--fields", fields, &cooked]).out, wanted);
     if tshark::is_ready("tshark", "tags_and_vnis_are_told_as_tshark_tells_them") {
         let words: Vec<&str> =
             ["-T", "fields"].into_iter().chain(fields.split(',').flat_map(|field| ["-e", field])).collect();
         assert_eq!(tshark::tshark(std::path::Path::new(&capture), &words).unwrap(), run.out);
+        assert_eq!(tshark::tshark(std::path::Path::new(&cooked), &words).unwrap(), wanted);
+    }
+}
+
+#[test]
+fn queries_and_lengths_that_a_device_fills_in_are_told_as_tshark_tells_them() {
+    let query = |kind: u8| built::ethernet(&ipv4(&[&[kind, 0, 0, 0, 0, 9, 4, 1][..], &[0; 12]].concat(), 1, A, B));
+    let mut split = ethernet(&ipv4(&tcp(&[0; 3000], 40_000, 80, 0x10), 6, A, B));
+    split[16..18].fill(0);
+    let all: Vec<Vec<u8>> =
+        [0, 3, 8, 9, 13, 14, 15, 16, 17, 18, 42, 43].map(query).into_iter().chain([split]).collect();
+    let capture = file("queries", "a.pcap", &pcap(&all));
+    let fields = "icmp.type,icmp.ident,ip.len,tcp.len";
+    let run = decode(&["--fields", fields, &capture]);
+    let told = lines(&run.out);
+    let wanted = ["0\t9\t40", "9\t\t40", "13\t9\t40", "18\t9\t40", "42\t9\t40", "\t\t3052\t3000"];
+    assert_eq!([0, 3, 4, 9, 10, 12].map(|at| told[at]), wanted);
+    if tshark::is_ready("tshark", "queries_and_lengths_that_a_device_fills_in_are_told_as_tshark_tells_them") {
+        let fields = format!("{fields},icmp.seq");
+        let words: Vec<&str> =
+            ["-T", "fields"].into_iter().chain(fields.split(',').flat_map(|field| ["-e", field])).collect();
+        let ours = decode(&["--fields", &fields, &capture]).out;
+        assert_eq!(tshark::tshark(std::path::Path::new(&capture), &words).unwrap(), ours);
     }
 }
 

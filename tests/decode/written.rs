@@ -203,6 +203,25 @@ fn names_and_options_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn a_packet_without_a_time_has_none_in_the_file_where_that_can_hold_it() {
+    let packet = &packets()[3];
+    let simple = block(3, &[&u32::try_from(packet.len()).unwrap().to_le_bytes()[..], packet].concat());
+    let first = file("simple", "a.pcapng", &[section("eth0"), simple.clone()].concat());
+    let second = file("simple", "b.pcapng", &[section("eth1"), simple].concat());
+    let target = folder("simple").join("out.pcapng");
+    let written = |files: &[&str]| {
+        let run = decode(&[files, &["-w", target.to_str().unwrap()]].concat());
+        let times = records(&["-o", "jsonl", target.to_str().unwrap()]);
+        (times.iter().map(|record| record["time"].clone()).collect::<Vec<Value>>(), run.err)
+    };
+    assert_eq!(written(&[&first]), (vec![Value::Null], String::new()));
+    // Such a block is of the first interface.
+    let (times, notes) = written(&[&first, &second]);
+    assert_eq!(times, [Value::Null, "1970-01-01T00:00:00.000000000Z".into()]);
+    assert!(notes.contains("1 packet without a time that pcapng can hold: the file says 1970"), "{notes}");
+}
+
+#[test]
 fn packed_output_holds_the_same() {
     let all: Vec<Vec<u8>> = packets().into_iter().cycle().take(20_000).collect();
     let capture = file("packed-out", "a.pcap", &pcap(&all));

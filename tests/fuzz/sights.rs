@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use flowtrace::correlate::{Journey, Lanes, Learned, NodeId, Origin, PointId, Sight, Survey, WIDTH, Window, recognize};
 use flowtrace::load::load;
 use flowtrace::net::{IfName, NetnsName, NodeName, PodName};
-use flowtrace::retrace::{Atlas, Captured, Flows, Options, Point, Standing, captured};
+use flowtrace::retrace::{Atlas, Captured, Flows, Options, Point, Standing};
 use flowtrace::snapshot::Snapshot;
 use flowtrace::trace::Way;
 use flowtrace::wire::{Dissector, LinkType, Ports};
@@ -101,7 +101,9 @@ pub fn retrace(input: &str) {
     let mut dissector = Dissector::new(Ports::default());
     let mut flows: HashMap<usize, Flows> = HashMap::new();
     for frame in frames(input) {
-        let Some((point, captured, standing)) = subject(snapshot, &mut dissector, &mut flows, &frame) else { continue };
+        let Some((point, captured, standing)) = subject(snapshot, &atlas, &mut dissector, &mut flows, &frame) else {
+            continue;
+        };
         let retraced = atlas.retrace(&point, &captured, standing);
         assert_eq!(retraced.spots.len(), retraced.answer.paths.len(), "each path has its spot");
         for (path, spot) in retraced.answer.paths.iter().zip(&retraced.spots) {
@@ -113,6 +115,7 @@ pub fn retrace(input: &str) {
 
 fn subject(
     snapshot: &Snapshot,
+    atlas: &Atlas<'_>,
     dissector: &mut Dissector,
     flows: &mut HashMap<usize, Flows>,
     frame: &Frame,
@@ -123,7 +126,7 @@ fn subject(
     let point = Point { netns, device: IfName::new(device) };
     let length = u32::try_from(frame.bytes.len()).unwrap_or(0);
     let held = dissector.decode(LinkType::ETHERNET, &frame.bytes, length).packet().ok()?;
-    let (captured, _) = captured(snapshot, &point, held, frame.way, None);
+    let (captured, _) = atlas.captured(&point, held, frame.way, None);
     let standing = flows.entry(frame.point).or_default().note(captured.packet.innermost());
     Some((point, captured, standing))
 }

@@ -35,9 +35,14 @@ fn explain(capture: &Path, more: &[&str]) -> Run {
 }
 
 fn explain_named(capture: &str, more: &[&str]) -> Run {
+    run(&[&["--demo", "--pcap", capture], more].concat())
+}
+
+/// `flowtrace explain` with these arguments.
+fn run(args: &[&str]) -> Run {
     let output = Command::new(env!("CARGO_BIN_EXE_flowtrace"))
-        .args(["explain", "--demo", "--pcap", capture])
-        .args(more)
+        .arg("explain")
+        .args(args)
         .env_remove("CLICOLOR_FORCE")
         .output()
         .unwrap();
@@ -220,6 +225,97 @@ fn the_parts_of_a_fragmented_packet_are_one() {
     assert_eq!(answers.len(), 1, "{}", run.out);
     let packet = &answers[0]["capture"]["packet"];
     assert_eq!((&packet["length"], &packet["fragments"]["count"]), (&(20 + 1424 + 100).into(), &2.into()));
+}
+
+#[test]
+fn segments_that_were_put_together_are_as_large_as_the_path_takes() {
+    // The wire takes 1500 bytes, the pods' network 1450.
+    let (n1, gateway) = ("52:54:00:00:00:11", "52:54:00:00:00:01");
+    let inward = Frame::new(gateway, n1).ip("203.0.113.9", "10.244.1.2", 60).payload(7000).tcp(40000, 8080, 0x18);
+    let outward = Frame::new(n1, gateway).ip("192.0.2.11", "203.0.113.9", 63).payload(7000).tcp(40000, 443, 0x18);
+    for (name, frame, verdict) in [("inward", inward, "delivered"), ("outward", outward, "left")] {
+        let capture = PcapFile::new().add(&frame).write(&folder(name).join("n1.eth0.pcap"));
+        let run = explain(&capture, &["-o", "jsonl", "--no-reply"]);
+        let answer = &run.answers()[0];
+        assert_eq!(
+            (run.code, &answer["verdict"], &answer["capture"]["odd"]),
+            (0, &verdict.into(), &Value::Array(vec![]))
+        );
+        let note = answer["capture"]["notes"][0].as_str().unwrap();
+        let wanted = "7040 bytes are more than eth0 takes: they are segments that were put together (TSO, GRO), of which one of \
+                      1450 bytes is walked";
+        assert!(note.starts_with(wanted), "{note}");
+    }
+}
+
+#[test]
+fn a_bridge_that_is_captured_shows_what_goes_from_port_to_port() {
+    let (pod, other, web) = ("0a:58:0a:f4:01:02", "0a:58:0a:f4:01:03", "0a:58:0a:f4:01:04");
+    let local = Frame::new(pod, other).ip("10.244.1.2", "10.244.1.3", 64).echo(8, 7);
+    // What was sent to a service of the same bridge goes out by it first, where the neighbour has to be asked for.
+    let asked = Frame::new("ce:00:00:00:00:01", web).ip("10.244.1.2", "10.244.1.4", 64).tcp(40000, 8080, 0x02);
+    let service = Frame::new(pod, web).ip("10.244.1.2", "10.244.1.4", 64).tcp(40000, 8080, 0x02);
+    for (name, frame, way, kind) in
+        [("local", &local, "in", "fdb"), ("asked", &asked, "out", "transmit"), ("service", &service, "in", "fdb")]
+    {
+        let capture = PcapFile::new().add(frame).write(&folder(&format!("bridge-{name}")).join("n1.cni0.pcap"));
+        let answer = explain(&capture, &["-o", "jsonl"]).answers()[0].clone();
+        assert_eq!(
+            (&answer["capture"]["odd"], &answer["capture"]["way"]),
+            (&Value::Array(vec![]), &way.into()),
+            "{name}"
+        );
+        let paths = answer["paths"].as_array().unwrap();
+        assert!(!paths.is_empty() && paths.iter().all(|path| path["verdict"] == "delivered"), "{name}");
+        let seen = usize::try_from(paths[0]["seen"]["step"].as_u64().unwrap()).unwrap();
+        assert_eq!(paths[0]["forward"]["steps"][seen - 1]["kind"], kind, "{name}");
+    }
+    // Of what contradicts the snapshot the rest of the way is that through the bridge, too.
+    let strange = Frame::new(pod, other).ip("10.244.1.77", "10.244.1.3", 64).echo(8, 7);
+    let capture = PcapFile::new().add(&strange).write(&folder("bridge-odd").join("n1.cni0.pcap"));
+    let answer = explain(&capture, &["-o", "jsonl"]).answers()[0].clone();
+    assert_eq!((&answer["verdict"], &answer["capture"]["way"]), (&"delivered".into(), &"in".into()));
+    let last = devices(&answer["paths"][0]["forward"]);
+    assert_eq!(last, ["n1/vethfcf4e592", "n1/vethfcf416f8", "n1/eth0"]);
+}
+
+/// Copies a folder.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            std::fs::copy(&from, &to).unwrap();
+        }
+    }
+}
+
+#[test]
+fn without_objects_the_rules_tell_what_was_rewritten() {
+    let folder = folder("rules");
+    // The bundled snapshot's tables alone.
+    copy(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/vxlan/nodes")), &folder.join("nodes"));
+    let at_tunnel = |ip: &str| Frame::new("5a:00:00:00:04:01", "5a:00:00:00:04:02").ip(ip, "10.244.2.4", 63);
+    let asked = at_tunnel("10.244.1.2").tcp(40000, 8080, 0x02);
+    // From a client outside, by a port of the node, and masqueraded there.
+    let outside = at_tunnel("10.244.1.0").tcp(40001, 8080, 0x02);
+    for (name, frame, whys) in [
+        ("asked", asked, &["default/pod1 sent it to 10.96.0.20:80", "default/pod1 sent it to shop/web-1"][..]),
+        ("outside", outside, &["a client outside sent it to 192.0.2.11:30080"]),
+    ] {
+        let capture = PcapFile::new().add(&frame).write(&folder.join(format!("{name}.pcap")));
+        let [snapshot, capture] = [&folder, &capture].map(|path| path.to_str().unwrap());
+        let run = run(&["--snapshot", snapshot, "--pcap", capture, "--at", "n1/flannel.1", "-o", "jsonl"]);
+        let answer = &run.answers()[0];
+        assert_eq!(answer["capture"]["odd"], Value::Array(vec![]), "{name} {}", run.err);
+        let paths = answer["paths"].as_array().unwrap();
+        for wanted in whys {
+            let is_told = |path: &Value| path["why"].as_str().is_some_and(|why| why.starts_with(wanted));
+            assert!(paths.iter().any(is_told), "{name}: {wanted} {}", run.out);
+        }
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::names;
 use super::options::{CapturedOption, Options};
 use super::{
     BYTE_ORDER, ENHANCED_PACKET, EPB_FLAGS, IF_DESCRIPTION, IF_FILTER, IF_NAME, IF_TSRESOL, INTERFACE_DESCRIPTION,
-    INTERFACE_STATISTICS, NAME_RESOLUTION, OPT_COMMENT, OPT_ENDOFOPT, SECTION_HEADER,
+    INTERFACE_STATISTICS, NAME_RESOLUTION, OPT_COMMENT, OPT_ENDOFOPT, SECTION_HEADER, SIMPLE_PACKET,
 };
 use crate::capture::{Captured, Direction, Interface, Point, Reception, Statistics};
 
@@ -47,6 +47,8 @@ pub struct Span {
 pub struct Writer<W> {
     out: W,
     digits: Vec<u8>,
+    /// How many bytes the first interface keeps at most; 0 for all.
+    snap_length: u32,
     written: u64,
     /// The block of the last packet, whose memory is used again.
     block: Vec<u8>,
@@ -58,7 +60,7 @@ impl Writer<Vec<u8>> {
     pub fn in_memory() -> Self {
         let out = section_header();
         let written = out.len() as u64;
-        Self { out, digits: Vec::new(), written, block: Vec::new() }
+        Self { out, digits: Vec::new(), snap_length: 0, written, block: Vec::new() }
     }
 }
 
@@ -66,7 +68,8 @@ impl<W: Write> Writer<W> {
     /// Begins a file: the section header and a block for each interface. Fails where writing does.
     pub fn new(out: W, interfaces: &[Interface]) -> io::Result<Self> {
         let digits = interfaces.iter().map(|interface| interface.digits).collect();
-        let mut writer = Self { out, digits, written: 0, block: Vec::new() };
+        let snap_length = interfaces.first().map_or(0, |interface| interface.snap_length);
+        let mut writer = Self { out, digits, snap_length, written: 0, block: Vec::new() };
         writer.put(&section_header())?;
         for interface in interfaces {
             writer.put(&interface_description(interface))?;
@@ -88,6 +91,9 @@ impl<W: Write> Writer<W> {
     /// Fails where writing does.
     pub fn interface(&mut self, point: &Point) -> io::Result<u32> {
         let place = u32::try_from(self.digits.len()).unwrap_or(u32::MAX);
+        if place == 0 {
+            self.snap_length = point.snap_length;
+        }
         self.digits.push(9);
         self.put(&point_description(point))?;
         Ok(place)
@@ -99,10 +105,22 @@ impl<W: Write> Writer<W> {
         self.put(&name_resolution(address, name))
     }
 
-    /// Writes a packet of another capture, with what that says of it and more comments. Fails where writing does.
-    pub fn copy(&mut self, copy: &Copied<'_>) -> io::Result<()> {
-        let block = copied_packet(copy, self.ticks(copy.interface, copy.time));
-        self.put(&block)
+    /// Writes a packet of another capture, with what that says of it and more comments. Says whether its time is as it was:
+    /// one without any has 1970, unless the block that has no time holds all of it. Fails where writing does.
+    pub fn copy(&mut self, copy: &Copied<'_>) -> io::Result<bool> {
+        let is_simple = copy.time.is_none() && self.is_simple(copy);
+        let ticks = self.ticks(copy.interface, copy.time.unwrap_or(0));
+        let block = if is_simple { simple_packet(copy) } else { copied_packet(copy, ticks) };
+        self.put(&block)?;
+        Ok(copy.time.is_some() || is_simple)
+    }
+
+    /// Whether a simple packet block holds a packet: it is of the first interface, as much of it as that keeps, and nothing
+    /// is said of it.
+    fn is_simple(&self, copy: &Copied<'_>) -> bool {
+        let most = if self.snap_length == 0 { u32::MAX } else { self.snap_length };
+        let is_plain = copy.options.clone().next().is_none() && copy.comments.is_empty();
+        copy.interface == 0 && is_plain && length(copy.bytes) == copy.length.min(most)
     }
 
     /// What is written into.
@@ -154,8 +172,8 @@ impl<W: Write> Writer<W> {
 pub struct Copied<'a> {
     /// The place of its interface, as [`Writer::interface`] gave it.
     pub interface: u32,
-    /// Nanoseconds since 1970.
-    pub time: u64,
+    /// Nanoseconds since 1970; `None` where that is not known.
+    pub time: Option<u64>,
     /// Its length on the wire, in bytes.
     pub length: u32,
     /// Its bytes.
@@ -217,6 +235,13 @@ fn name_resolution(address: IpAddr, name: &str) -> Vec<u8> {
     let mut body = Body::default();
     body.record(kind, &value).record(names::END, &[]);
     body.block(NAME_RESOLUTION)
+}
+
+/// A packet without a time, of the first interface.
+fn simple_packet(copy: &Copied<'_>) -> Vec<u8> {
+    let mut body = Body::default();
+    body.u32(copy.length).bytes(copy.bytes);
+    body.block(SIMPLE_PACKET)
 }
 
 fn copied_packet(copy: &Copied<'_>, ticks: u64) -> Vec<u8> {

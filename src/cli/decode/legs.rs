@@ -9,11 +9,12 @@ use crate::capture;
 use crate::cli::args::Decode;
 use crate::cli::pcap::{Shape, shape};
 use crate::cli::point;
+use crate::engine::shown_by_bridge;
 use crate::error::Error;
 use crate::evidence::Evidence;
 use crate::net::{Fragments, NetnsId, NetnsName, Packet};
 use crate::render::decode::{AddressNames, PathLeg, Told};
-use crate::retrace::{Atlas, Captured, Flows, Options, Point, Retraced, Standing, captured, name};
+use crate::retrace::{Atlas, Captured, Flows, Options, Point, Retraced, Standing, name};
 use crate::snapshot::Snapshot;
 use crate::trace::{Decision, Leg, Trace, Way};
 use crate::wire::{Decoded, Frame, Held, Piece, Unheld};
@@ -177,7 +178,7 @@ impl<'s> Legs<'s> {
             return None;
         }
         let piece = held.piece;
-        let (captured, _) = captured(self.snapshot, point, held, told, frame.time.map(|time| time.seconds));
+        let (captured, _) = self.atlas.captured(point, held, told, frame.time.map(|time| time.seconds));
         let flows = self.flows.entry(point.clone()).or_default();
         if flows.len() > MOST_FLOWS {
             *flows = Flows::default();
@@ -286,8 +287,9 @@ fn path_leg(snapshot: &Snapshot, retraced: Retraced) -> PathLeg {
         Leg::Reply => path.reply.as_ref().map(|reply| (reply, spot.step)),
     });
     let (hops, hop) = trace.filter(|_| retraced.is_whole).map_or((Vec::new(), 0), |(trace, step)| {
-        let before = passed(trace).filter(|(at, ..)| *at <= step).count();
-        (passed(trace).map(|(_, netns, device)| place_name(snapshot, netns, device)).collect(), before)
+        let all = || passed(snapshot, trace, step);
+        let before = all().filter(|(at, ..)| *at <= step).count();
+        (all().map(|(_, netns, device)| place_name(snapshot, netns, device)).collect(), before)
     });
     PathLeg {
         way: retraced.way,
@@ -302,13 +304,20 @@ fn path_leg(snapshot: &Snapshot, retraced: Retraced) -> PathLeg {
     }
 }
 
-/// The devices that a trace passes: each one's step, namespace and name.
-fn passed(trace: &Trace) -> impl Iterator<Item = (usize, NetnsId, &str)> {
-    trace.steps.iter().enumerate().filter_map(|(at, step)| match &step.decision {
-        Decision::Receive { device, .. } | Decision::Transmit { device } => {
-            Some((at, step.place.netns, device.as_str()))
-        }
-        _ => None,
+/// The devices that a trace passes: each one's step, namespace and name. A bridge that only shows the packet is one where
+/// that was seen.
+fn passed<'t>(
+    snapshot: &'t Snapshot,
+    trace: &'t Trace,
+    seen: usize,
+) -> impl Iterator<Item = (usize, NetnsId, &'t str)> {
+    trace.steps.iter().enumerate().filter_map(move |(at, step)| {
+        let device = match &step.decision {
+            Decision::Receive { device, .. } | Decision::Transmit { device } => device,
+            _ if at == seen => shown_by_bridge(snapshot, &trace.steps, at)?,
+            _ => return None,
+        };
+        Some((at, step.place.netns, device.as_str()))
     })
 }
 

@@ -73,14 +73,15 @@ impl Packets {
         let is_same = inside.is_none();
         let whole = Inside { link_type: frame.link_type, bytes: frame.bytes, length: frame.length };
         let Inside { link_type, bytes, length } = inside.unwrap_or(whole);
-        let time = frame.time.and_then(|time| u64::try_from(time.since_epoch()).ok());
-        self.timeless += u64::from(time.is_none());
+        // What was before 1970 has a time, though none that can be written.
+        let held = frame.time.map(|time| u64::try_from(time.since_epoch()).ok());
+        let time = held.map(|held| held.unwrap_or(0));
         let comments = if self.annotate { comments(shown) } else { Vec::new() };
         let interface = self.interface(frame.interface, link_type, point, shown);
-        let copied =
-            Copied { interface, time: time.unwrap_or(0), length, bytes, options, is_same, comments: &comments };
+        let copied = Copied { interface, time, length, bytes, options, is_same, comments: &comments };
         // Memory takes whatever is written.
-        let _ = self.writer.copy(&copied);
+        let has_its_time = self.writer.copy(&copied).unwrap_or(true);
+        self.timeless += u64::from(!has_its_time || held == Some(None));
     }
 
     /// The place of an interface in the file, described where it is not yet.

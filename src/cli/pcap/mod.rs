@@ -30,7 +30,7 @@ pub(super) fn explain(typed: &Explain, named: &Path) -> Result<Outcome, Error> {
     let max_paths = usize::try_from(typed.max_paths).unwrap_or(usize::MAX);
     let options = Options { reply: !typed.no_reply, max_paths, verbose: typed.verbose };
     let atlas = Atlas::new(&snapshot, options);
-    let mut reading = Reading::open(&file, typed.at.as_deref(), &snapshot)?;
+    let mut reading = Reading::open(&file, typed.at.as_deref(), &snapshot, &atlas)?;
     let mut show = Show::new(typed, &snapshot, &file);
     match (wanted, typed.per) {
         (Some(number), _) => one(&mut reading, number, &atlas, &mut show)?,
@@ -53,7 +53,8 @@ pub(super) fn explain(typed: &Explain, named: &Path) -> Result<Outcome, Error> {
     reading.refuse_empty(&file)?;
     let code = show.finish(&reading)?;
     // The program is about to end, which frees the tables of a large cluster at once.
-    drop((atlas, reading));
+    drop(reading);
+    drop(atlas);
     std::mem::forget(snapshot);
     Ok(Outcome { output: Vec::new(), file: None, code })
 }

@@ -8,7 +8,7 @@ use crate::capture::batch::Batch;
 use crate::capture::reader::Reader;
 use crate::error::Error;
 use crate::net::{Packet, Transport};
-use crate::retrace::{Captured, Flows, Gathered, Pieces, Point, Standing, captured};
+use crate::retrace::{Atlas, Captured, Flows, Gathered, Pieces, Point, Standing};
 use crate::snapshot::Snapshot;
 use crate::trace::Way;
 use crate::wire::{Dissector, Frame, Held, Unheld};
@@ -32,6 +32,7 @@ pub(super) struct Subject {
 /// A capture that is read from its beginning to its end.
 pub(super) struct Reading<'s> {
     snapshot: &'s Snapshot,
+    atlas: &'s Atlas<'s>,
     file: PathBuf,
     at: Option<String>,
     reader: Reader,
@@ -59,12 +60,18 @@ enum Read {
 
 impl<'s> Reading<'s> {
     /// Opens a capture of a point of the snapshot. Fails where it is none, or where `--at` names no device.
-    pub(super) fn open(file: &Path, at: Option<&str>, snapshot: &'s Snapshot) -> Result<Self, Error> {
+    pub(super) fn open(
+        file: &Path,
+        at: Option<&str>,
+        snapshot: &'s Snapshot,
+        atlas: &'s Atlas<'s>,
+    ) -> Result<Self, Error> {
         if let Some(at) = at.filter(|at| at.contains('/')) {
             point::at(at, snapshot)?;
         }
         Ok(Self {
             snapshot,
+            atlas,
             file: file.to_owned(),
             at: at.map(str::to_owned),
             reader: Reader::open(file, 0)?,
@@ -167,7 +174,7 @@ impl<'s> Reading<'s> {
 
     fn subject(&mut self, frame: &Frame<'_>, point: Point, held: Held, told: Option<Way>) -> Read {
         let piece = held.piece;
-        let (captured, notes) = captured(self.snapshot, &point, held, told, frame.time.map(|time| time.seconds));
+        let (captured, notes) = self.atlas.captured(&point, held, told, frame.time.map(|time| time.seconds));
         let standing = self.flows.entry(point.clone()).or_default().note(captured.packet.innermost());
         let is_inner_piece = piece.is_some_and(|piece| piece.is_inner);
         let subject = Subject { number: frame.number, point, captured, standing, notes, is_inner_piece };

@@ -85,7 +85,7 @@ fn to_neighbor(walk: &mut Walk, device: &IfName, neighbor: IpAddr) -> Stage<()> 
     neigh::resolve(walk, device, neighbor, false, None).map_err(|end| if routed { end } else { silent(end) })?;
     let known = |step: &Step| matches!(step.decision, Decision::Neighbor { state: Some(_), .. });
     if routed && !reached && !walk.steps().last().is_some_and(known) {
-        walk.keep_link(before);
+        walk.set_link(before);
     }
     Ok(())
 }

@@ -413,7 +413,7 @@ impl<'a> Run<'a> {
         because.extend(self.because.iter().filter(|line| **line != self.rule.evidence));
         walk.set_certain(self.certain);
         walk.take(self.decision(walk, verdict), because);
-        walk.keep_link(after.link);
+        walk.set_link(after.link);
         self.rewrite(walk, &after);
     }
 
@@ -422,7 +422,7 @@ impl<'a> Run<'a> {
     fn keep_changes(&self, walk: &mut Walk) {
         let Some(after) = self.changed.clone() else { return };
         walk.take_unlisted(&self.decision(walk, RuleVerdict::Continue), self.rule.evidence);
-        walk.keep_link(after.link);
+        walk.set_link(after.link);
         self.rewrite(walk, &after);
     }
 

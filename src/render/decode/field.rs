@@ -53,8 +53,10 @@ pub(super) enum Part {
     Mac(u8),
     /// An Ethernet type; a length is none.
     EtherType(u8),
-    /// The identifier or sequence number of an ICMP echo.
-    Echo(u8),
+    /// The identifier of an ICMP query, or its sequence number.
+    Query(u8),
+    /// The length of an IPv4 packet: two octets, or what was captured where they are zero.
+    Ipv4Length(u8),
     /// The VLAN of a tag: one of IEEE 802.1ad, or any other.
     Tag { is_service: bool },
     /// How many bytes TCP carries.
@@ -90,7 +92,7 @@ const HEADERS: [(&str, Kind, Part); 62] = [
     ("ip.proto", Kind::Ipv4, Part::U8(9)),
     ("ip.ttl", Kind::Ipv4, Part::U8(8)),
     ("ip.id", Kind::Ipv4, Part::Hex16(4)),
-    ("ip.len", Kind::Ipv4, Part::U16(2)),
+    ("ip.len", Kind::Ipv4, Part::Ipv4Length(2)),
     ("ip.dsfield", Kind::Ipv4, Part::Hex8(1)),
     ("ip.flags.df", Kind::Ipv4, Part::Bit(6, 6)),
     ("ip.flags.mf", Kind::Ipv4, Part::Bit(6, 5)),
@@ -103,8 +105,8 @@ const HEADERS: [(&str, Kind, Part); 62] = [
     ("icmp.type", Kind::Icmp, Part::U8(0)),
     ("icmp.code", Kind::Icmp, Part::U8(1)),
     ("icmp.checksum", Kind::Icmp, Part::Hex16(2)),
-    ("icmp.ident", Kind::Icmp, Part::Echo(4)),
-    ("icmp.seq", Kind::Icmp, Part::Echo(6)),
+    ("icmp.ident", Kind::Icmp, Part::Query(4)),
+    ("icmp.seq", Kind::Icmp, Part::Query(6)),
     ("icmpv6.type", Kind::Icmpv6, Part::U8(0)),
     ("icmpv6.code", Kind::Icmpv6, Part::U8(1)),
     ("icmpv6.checksum", Kind::Icmpv6, Part::Hex16(2)),

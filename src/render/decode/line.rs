@@ -158,11 +158,13 @@ fn details(shown: &Shown<'_>, packet: &Headers<'_>, out: &mut Buffer) {
     }
     if let Some(layer) = packet.layers().iter().find(|layer| layer.kind == Kind::Wireguard) {
         out.words(b" wireguard ");
-        wireguard(packet.bytes().get(layer.header()).unwrap_or_default(), out);
+        wireguard(layer.header(packet.bytes()), out);
     }
-    let payload = packet.transport().map_or(0, Layer::carries);
-    out.words(b" length ");
-    out.number(payload);
+    let payload = packet.transport().map_or(Some(0), |layer| layer.told_to_carry(packet.bytes()));
+    if let Some(payload) = payload {
+        out.words(b" length ");
+        out.number(payload);
+    }
     quoted(shown, packet, out);
 }
 
@@ -215,7 +217,7 @@ fn quoted(shown: &Shown<'_>, packet: &Headers<'_>, out: &mut Buffer) {
 
 fn arp(packet: &Headers<'_>, out: &mut Buffer) {
     let layer = packet.network().unwrap_or(Layer { kind: Kind::Arp, start: 0, body: 0, end: 0 });
-    let bytes = packet.bytes().get(layer.header()).unwrap_or_default();
+    let bytes = layer.header(packet.bytes());
     let operation = bytes.get(6..8).map_or(0, |word| word.iter().fold(0, |sum, octet| sum << 8 | u16::from(*octet)));
     let (Some(sender), Some(target)) = (packet.source(), packet.destination()) else {
         return out.format(format_args!("arp operation {operation}"));

@@ -4,14 +4,14 @@ use super::field::Part;
 use super::row::{take, within};
 use super::{Buffer, dns};
 use crate::net::MacAddr;
-use crate::wire::Layer;
+use crate::wire::{Decoded, Layer};
 
 /// The type of a tag of IEEE 802.1ad.
 const SERVICE_TAG: u16 = 0x88a8;
 
 /// Puts in the value that stands in a header; `None` where the header doesn't have it, or it was not captured.
-pub(super) fn rare(part: Part, whole: &[u8], layer: Layer, out: &mut Buffer) -> Option<()> {
-    let bytes = within(whole, layer);
+pub(super) fn rare(part: Part, decoded: &Decoded<'_>, layer: Layer, out: &mut Buffer) -> Option<()> {
+    let bytes = within(decoded.bytes, layer);
     match part {
         Part::U8(at) => out.number(take::<1>(bytes, at)?[0].into()),
         Part::U16(at) => out.number(u16::from_be_bytes(take(bytes, at)?).into()),
@@ -22,9 +22,7 @@ pub(super) fn rare(part: Part, whole: &[u8], layer: Layer, out: &mut Buffer) -> 
         Part::U32(at) => out.number(u32::from_be_bytes(take(bytes, at)?)),
         Part::Bit(at, place) => out.number((take::<1>(bytes, at)?[0] >> place & 1).into()),
         Part::Tag { is_service } => {
-            // The type that announces it stands right before it.
-            let announced = whole.get((layer.start as usize).checked_sub(2)?..)?.first_chunk()?;
-            ((u16::from_be_bytes(*announced) == SERVICE_TAG) == is_service).then_some(())?;
+            ((decoded.announced(layer)? == SERVICE_TAG) == is_service).then_some(())?;
             out.number((u16::from_be_bytes(take(bytes, 0)?) & 0x0fff).into());
         }
         Part::U20(at) => {
@@ -45,26 +43,35 @@ pub(super) fn rare(part: Part, whole: &[u8], layer: Layer, out: &mut Buffer) -> 
         Part::Ipv4(at) => out.ipv4(take(bytes, at)?),
         Part::Ipv6(at) => out.ipv6(take(bytes, at)?),
         Part::Mac(at) => out.mac(MacAddr(take(bytes, at)?)),
-        _ => return rarest(part, bytes, layer, out),
+        _ => return rarest(part, decoded.bytes, layer, out),
     }
     Some(())
 }
 
 /// What depends on more than its place.
-fn rarest(part: Part, bytes: &[u8], layer: Layer, out: &mut Buffer) -> Option<()> {
+fn rarest(part: Part, whole: &[u8], layer: Layer, out: &mut Buffer) -> Option<()> {
+    let bytes = within(whole, layer);
     match part {
         Part::EtherType(at) => {
             let number = u16::from_be_bytes(take(bytes, at)?);
             (number >= 0x600).then_some(())?;
             hex(number, out);
         }
-        Part::Echo(at) => {
-            matches!(bytes.first(), Some(0 | 8)).then_some(())?;
+        Part::Query(at) => {
+            // An extended echo's sequence number is an octet, which tshark has by another name (RFC 8335).
+            let is_query =
+                matches!(bytes.first(), Some(0 | 8 | 13..=18)) || at == 4 && matches!(bytes.first(), Some(42 | 43));
+            is_query.then_some(())?;
             out.number(u16::from_be_bytes(take(bytes, at)?).into());
         }
+        Part::Ipv4Length(at) => {
+            // What a device is to split has no length yet, and all of it is there.
+            let says = u32::from(u16::from_be_bytes(take(bytes, at)?));
+            out.number(if says == 0 { layer.end - layer.start } else { says });
+        }
         Part::Payload => {
-            // The header says where it ends.
-            (layer.body - layer.start >= 20).then_some(())?;
+            // As tshark, which wants all of it but its options.
+            (layer.header(whole).len() >= 20).then_some(())?;
             out.number(layer.carries());
         }
         Part::ArpIpv4(which) => out.ipv4(take(bytes, arp(bytes, which)? + arp_link(bytes)?)?),

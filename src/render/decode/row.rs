@@ -60,6 +60,7 @@ impl Row {
         }
         // A header that is not all there is read up to where it ends.
         is_usual &= shape.fits(shown.decoded.bytes) && shown.decoded.flaw.is_none();
+        is_usual &= usual.is_some() || layers.iter().all(|layer| has_length(shown.decoded.bytes, *layer));
         let packet = Packet { frame: shown.frame, bytes: shown.decoded.bytes, message: &[], shown: Some(shown) };
         if !is_usual || !fast_row(shape, fields, &packet, clock, scratch, out) {
             slow_row(fields, *columns, shown, clock, out);
@@ -81,6 +82,11 @@ impl Row {
         let packet = Packet { frame, bytes: glance.bytes, message: glance.payload(), shown: None };
         shape.is_quick() && shape.fits(glance.bytes) && fast_row(shape, fields, &packet, clock, scratch, out)
     }
+}
+
+/// Whether a header says how long its packet is, where it should: IPv4's may leave that to the device.
+fn has_length(bytes: &[u8], layer: Layer) -> bool {
+    layer.kind != Kind::Ipv4 || take::<2>(within(bytes, layer), 2) != Some([0, 0])
 }
 
 /// What a row is put together of.
@@ -226,7 +232,7 @@ fn slow_value(value: &Value, fields: &[Field], shown: &Shown<'_>, clock: &mut Cl
         return true;
     };
     let Some(layer) = shown.decoded.layers.get(value.at as usize) else { return false };
-    rare(part, shown.decoded.bytes, *layer, out).is_some()
+    rare(part, shown.decoded, *layer, out).is_some()
 }
 
 /// Puts in the name of a DNS message's only question, and gives how many characters it has. `None` where the name is not
@@ -292,7 +298,7 @@ fn slow_headers(kind: Kind, part: Part, columns: Columns, shown: &Shown<'_>, out
         if count > 0 {
             out.byte(b',');
         }
-        match rare(part, shown.decoded.bytes, *layer, out) {
+        match rare(part, shown.decoded, *layer, out) {
             Some(()) => count += 1,
             None => out.cut(before),
         }

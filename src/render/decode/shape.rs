@@ -173,7 +173,7 @@ fn header(part: Part, place: u32, layer: Layer, field: u32) -> Value {
     let (form, at, shift, mask) = match part {
         Part::Ipv4(at) => (Form::Ipv4, at, 0, u32::MAX),
         Part::U8(at) => (Form::Octet, at, 24, 0xff),
-        Part::U16(at) => (Form::Small, at, 16, 0xffff),
+        Part::U16(at) | Part::Ipv4Length(at) => (Form::Small, at, 16, 0xffff),
         Part::U24(at) => (Form::Number, at, 8, 0x00ff_ffff),
         Part::U32(at) => (Form::Number, at, 0, u32::MAX),
         Part::Hex12(at) => (Form::Hex, at, 16, 0x0fff),

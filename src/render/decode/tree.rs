@@ -1,7 +1,5 @@
 //! A packet with a line for each of its headers.
 
-use etherparse::{TcpOptionElement, TcpOptionsIterator};
-
 use super::clock::Clock;
 use super::dns::dns;
 use super::icmp::{icmp, icmpv6};
@@ -9,7 +7,7 @@ use super::line::flags;
 use super::{Buffer, Shown, told};
 use crate::net::{MacAddr, Protocol};
 use crate::render::{Charset, clean};
-use crate::wire::{Checksum, Kind, Layer};
+use crate::wire::{Checksum, Kind, Layer, TcpOption, TcpOptions};
 
 /// The packet's own line, and below it one for each header.
 pub(super) fn tree(shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
@@ -77,11 +75,12 @@ fn head(name: &str, out: &mut Buffer) {
 fn payload(shown: &Shown<'_>, out: &mut Buffer) {
     let Some(last) = shown.decoded.layers.last() else { return };
     let captured = shown.decoded.bytes.len();
-    if last.carries() > 0 && last.kind != Kind::Dns {
+    let carries = last.told_to_carry(shown.decoded.bytes).unwrap_or(0);
+    if carries > 0 && last.kind != Kind::Dns {
         head("payload", out);
         let there = (last.end as usize).min(captured).saturating_sub(last.body as usize);
-        out.format(format_args!("{} bytes at {}", last.carries(), last.body));
-        if there < last.carries() as usize {
+        out.format(format_args!("{carries} bytes at {}", last.body));
+        if there < carries as usize {
             out.format(format_args!(", {there} captured"));
         }
         out.byte(b'\n');
@@ -252,28 +251,50 @@ fn message(kind: Kind, bytes: &[u8], out: &mut Buffer) {
 
 fn tcp(layer: Layer, bytes: &[u8], out: &mut Buffer) {
     out.format(format_args!("{} > {}", number(bytes, 0), number(bytes, 2)));
-    if bytes.len() < 20 {
-        return;
+    // As much as was captured.
+    let has = |at: usize| bytes.len() >= at;
+    if has(14) {
+        flags(number(bytes, 12) & 0x0fff, out);
     }
-    flags(number(bytes, 12) & 0x0fff, out);
-    out.format(format_args!(", seq {}, ack {}, win {}", word32(bytes, 4), word32(bytes, 8), number(bytes, 14)));
-    out.format(format_args!(", length {}", layer.carries()));
-    for option in TcpOptionsIterator::from_slice(bytes.get(20..).unwrap_or_default()) {
-        match option {
-            Ok(TcpOptionElement::Noop) => {}
-            Ok(TcpOptionElement::MaximumSegmentSize(size)) => out.format(format_args!(", mss {size}")),
-            Ok(TcpOptionElement::WindowScale(shift)) => out.format(format_args!(", wscale {shift}")),
-            Ok(TcpOptionElement::SelectiveAcknowledgementPermitted) => out.words(b", sackOK"),
-            Ok(TcpOptionElement::SelectiveAcknowledgement(first, more)) => {
-                out.format(format_args!(", sack {}-{}", first.0, first.1));
-                for (from, to) in more.into_iter().flatten() {
-                    out.format(format_args!(" {from}-{to}"));
-                }
+    if has(8) {
+        out.format(format_args!(", seq {}", word32(bytes, 4)));
+    }
+    if has(12) {
+        out.format(format_args!(", ack {}", word32(bytes, 8)));
+    }
+    if has(16) {
+        out.format(format_args!(", win {}", number(bytes, 14)));
+    }
+    if has(13) {
+        out.format(format_args!(", length {}", layer.carries()));
+    }
+    TcpOptions::of(bytes).for_each(|one| option(one, out));
+}
+
+/// An option of TCP: by its name where it is a usual one, else by its number.
+fn option(option: TcpOption<'_>, out: &mut Buffer) {
+    let TcpOption { kind, length, data } = option;
+    match (kind, length, data) {
+        (2, Some(4), [_, _]) => out.format(format_args!(", mss {}", number(data, 0))),
+        (3, Some(3), [shift]) => out.format(format_args!(", wscale {shift}")),
+        (4, Some(2), _) => out.words(b", sackOK"),
+        (5, Some(10 | 18 | 26 | 34), [_, ..]) if data.len().is_multiple_of(8) => {
+            out.words(b", sack");
+            for block in data.chunks_exact(8) {
+                out.format(format_args!(" {}-{}", word32(block, 0), word32(block, 4)));
             }
-            Ok(TcpOptionElement::Timestamp(sent, echoed)) => out.format(format_args!(", ts {sent} {echoed}")),
-            // The error names what is there.
-            Err(error) => return out.format(format_args!(", options: {error}")),
         }
+        (8, Some(10), [_, _, _, _, _, _, _, _]) => {
+            out.format(format_args!(", ts {} {}", word32(data, 0), word32(data, 4)));
+        }
+        (_, Some(length), _) => {
+            out.format(format_args!(", option {kind} of {length} bytes"));
+            let there = data.len() + 2;
+            if there < length.into() {
+                out.format(format_args!(" ({there} there)"));
+            }
+        }
+        (_, None, _) => out.format(format_args!(", option {kind} without its length")),
     }
 }
 

@@ -18,8 +18,11 @@ pub(in crate::render) fn marked(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let mut pen = Pen::new(style, out);
-    let mut hops = predicted.hops.iter();
-    for line in Rows::of(&predicted.trace, 0, None, Style { verbose: false, ..style }, files) {
+    let (shown, devices): (Vec<&PredictedHop>, Vec<&PredictedHop>) =
+        predicted.hops.iter().partition(|hop| hop.is_bridged(&predicted.trace));
+    let seen = shown.first().map(|hop| hop.step);
+    let mut hops = devices.into_iter();
+    for line in Rows::of(&predicted.trace, 0, seen, Style { verbose: false, ..style }, files) {
         match line {
             Line::Place(place) => pen.heading(&place)?,
             Line::Underlay(text) => pen.separator(&text)?,
@@ -28,6 +31,9 @@ pub(in crate::render) fn marked(
             }
             Line::Row(row) => pen.row(&row)?,
         }
+    }
+    for hop in shown {
+        differs(&mut pen, hop, &format!("at {}: ", style.clean(&hop.point)), style, files)?;
     }
     Ok(())
 }
@@ -44,10 +50,15 @@ fn device(pen: &mut Pen<'_>, row: Row, hop: Option<&PredictedHop>, style: Style,
         _ => row.body,
     };
     pen.row(&Row { margin, body, ..row })?;
+    differs(pen, hop, "", style, files)
+}
+
+/// In what the packet differs from the predicted one at a hop.
+fn differs(pen: &mut Pen<'_>, hop: &PredictedHop, at: &str, style: Style, files: &Files) -> io::Result<()> {
     let State::Differs(differences) = &hop.state else { return Ok(()) };
     for difference in differences {
         let evidence = difference.meaning.as_ref().map(|meaning| references(&meaning.because, style, files));
-        let body = style.clean(difference);
+        let body = format!("{at}{}", style.clean(difference));
         let label = difference.field.to_owned();
         pen.row(&Row { margin: Margin::Differs, label, body, evidence: evidence.unwrap_or_default(), short: None })?;
     }

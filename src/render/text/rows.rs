@@ -79,7 +79,7 @@ impl<'a> Rows<'a> {
         if self.style.verbose {
             self.tried(step);
         }
-        let row = match &step.decision {
+        let mut row = match &step.decision {
             Decision::Receive { device, .. } => Some(self.device(step, &self.style.clean(device), "in")),
             Decision::Transmit { device } => Some(self.device(step, &self.style.clean(device), "out")),
             Decision::Rule { .. } | Decision::Policy { .. } if self.style.verbose => {
@@ -90,6 +90,9 @@ impl<'a> Rows<'a> {
             }
             _ => self.decision(step),
         };
+        if let Some(row) = row.as_mut().filter(|_| self.seen.is_some_and(|seen| std::ptr::eq(seen, step))) {
+            row.body = format!("{}  {} captured here", row.body, self.style.symbols().seen);
+        }
         self.lines.extend(row.map(Line::Row));
         self.lines.extend(self.bridge_netfilter(step).map(Line::Row));
     }
@@ -148,9 +151,6 @@ impl<'a> Rows<'a> {
             && let Some(link) = step.packet.link
         {
             body = format!("{body}, mac {} > {}", link.source, link.destination);
-        }
-        if self.seen.is_some_and(|seen| std::ptr::eq(seen, step)) {
-            body = format!("{body}  {} captured here", self.style.symbols().seen);
         }
         Row {
             margin: Margin::Device(self.devices),
