@@ -14,6 +14,8 @@ pub struct TcpOption<'a> {
     pub length: Option<u8>,
     /// What stands behind these, as far as it is there.
     pub data: &'a [u8],
+    /// All of it, as far as it is there.
+    pub bytes: &'a [u8],
 }
 
 /// The options of a TCP header, but those that say nothing. One that can't be one is the last.
@@ -35,13 +37,13 @@ impl<'a> Iterator for TcpOptions<'a> {
         while let [NOTHING, rest @ ..] = self.0 {
             self.0 = rest;
         }
-        let (&kind, rest) = self.0.split_first()?;
-        self.0 = &[];
+        let all = std::mem::take(&mut self.0);
+        let (&kind, rest) = all.split_first()?;
         if kind == END {
             return None;
         }
         let Some((&length, rest)) = rest.split_first() else {
-            return Some(TcpOption { kind, length: None, data: &[] });
+            return Some(TcpOption { kind, length: None, data: &[], bytes: all });
         };
         let data = match usize::from(length).checked_sub(2).map(|size| rest.split_at_checked(size)) {
             Some(Some((data, behind))) => {
@@ -52,7 +54,8 @@ impl<'a> Iterator for TcpOptions<'a> {
             Some(None) => rest,
             None => &[],
         };
-        Some(TcpOption { kind, length: Some(length), data })
+        let bytes = all.get(..2 + data.len()).unwrap_or(all);
+        Some(TcpOption { kind, length: Some(length), data, bytes })
     }
 }
 

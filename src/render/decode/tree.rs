@@ -1,5 +1,7 @@
 //! A packet with a line for each of its headers.
 
+use etherparse::{TcpOptionElement, TcpOptionsIterator};
+
 use super::clock::Clock;
 use super::dns::dns;
 use super::icmp::{icmp, icmpv6};
@@ -273,28 +275,29 @@ fn tcp(layer: Layer, bytes: &[u8], out: &mut Buffer) {
 
 /// An option of TCP: by its name where it is a usual one, else by its number.
 fn option(option: TcpOption<'_>, out: &mut Buffer) {
-    let TcpOption { kind, length, data } = option;
-    match (kind, length, data) {
-        (2, Some(4), [_, _]) => out.format(format_args!(", mss {}", number(data, 0))),
-        (3, Some(3), [shift]) => out.format(format_args!(", wscale {shift}")),
-        (4, Some(2), _) => out.words(b", sackOK"),
-        (5, Some(10 | 18 | 26 | 34), [_, ..]) if data.len().is_multiple_of(8) => {
-            out.words(b", sack");
-            for block in data.chunks_exact(8) {
-                out.format(format_args!(" {}-{}", word32(block, 0), word32(block, 4)));
+    match TcpOptionsIterator::from_slice(option.bytes).next() {
+        Some(Ok(TcpOptionElement::MaximumSegmentSize(size))) => out.format(format_args!(", mss {size}")),
+        Some(Ok(TcpOptionElement::WindowScale(shift))) => out.format(format_args!(", wscale {shift}")),
+        Some(Ok(TcpOptionElement::SelectiveAcknowledgementPermitted)) => out.words(b", sackOK"),
+        Some(Ok(TcpOptionElement::SelectiveAcknowledgement(first, more))) => {
+            out.format(format_args!(", sack {}-{}", first.0, first.1));
+            for (from, to) in more.into_iter().flatten() {
+                out.format(format_args!(" {from}-{to}"));
             }
         }
-        (8, Some(10), [_, _, _, _, _, _, _, _]) => {
-            out.format(format_args!(", ts {} {}", word32(data, 0), word32(data, 4)));
-        }
-        (_, Some(length), _) => {
-            out.format(format_args!(", option {kind} of {length} bytes"));
-            let there = data.len() + 2;
-            if there < length.into() {
-                out.format(format_args!(" ({there} there)"));
-            }
-        }
-        (_, None, _) => out.format(format_args!(", option {kind} without its length")),
+        Some(Ok(TcpOptionElement::Timestamp(sent, echoed))) => out.format(format_args!(", ts {sent} {echoed}")),
+        Some(Ok(TcpOptionElement::Noop)) | None => {}
+        // One that is unusual, or cut.
+        Some(Err(_)) => numbered(option, out),
+    }
+}
+
+fn numbered(option: TcpOption<'_>, out: &mut Buffer) {
+    let TcpOption { kind, length, bytes, .. } = option;
+    let Some(length) = length else { return out.format(format_args!(", option {kind} without its length")) };
+    out.format(format_args!(", option {kind} of {length} bytes"));
+    if bytes.len() < length.into() {
+        out.format(format_args!(" ({} there)", bytes.len()));
     }
 }
 
