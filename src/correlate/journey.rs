@@ -66,6 +66,8 @@ pub struct Journey<'a> {
     pub bytes: u64,
     /// How its path ends, as far as the captures show.
     pub end: End,
+    /// Whether nobody like it had gone on by then from where it was last seen; others may have since.
+    pub is_early: bool,
     /// The lane in which it ends: that of its last sight, or of the last one of all of it.
     pub ended_in: LaneId,
     /// The point whose link address it went to when it was lost, where only that says so.

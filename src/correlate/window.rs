@@ -368,11 +368,17 @@ impl Window {
         let retransmission_of = if range.0 == range.1 { None } else { self.carried.again(flow, range.0, self.count) };
         let heir = self.heir(last);
         let in_part = lost_in_part(sights, parts, &self.learned.lanes);
-        let end = in_part.map_or_else(|| self.end(last, heir), |whole| End::Lost(self.learned.lanes.point(whole.lane)));
+        let next = self.learned.onward.next(self.learned.lanes.lead(last.lane)).or(heir);
+        let end = match in_part {
+            Some(whole) => End::Lost(self.learned.lanes.point(whole.lane)),
+            None => self.end(sights, last, next),
+        };
+        let is_early = in_part.is_none() && next.is_none();
         let ended_in = in_part.unwrap_or(last).lane;
         let unreached = heir.filter(|_| in_part.is_none() && matches!(end, End::Lost(_)));
         self.lost += u64::from(matches!(end, End::Lost(_)));
-        missed.retain(|point| self.is_capturing(*point, first.time));
+        let was_seen = |point: PointId| sights.iter().any(|seen| self.learned.lanes.point(seen.lane) == point);
+        missed.retain(|point| !was_seen(*point) && self.is_capturing(*point, first.time));
         let missed = missed.as_slice();
         let bytes = {
             let at = self.learned.lanes.point(first.lane);
@@ -381,21 +387,35 @@ impl Window {
         };
         let id = self.count;
         let (sights, parts) = (&*sights, &*parts);
-        let journey = Journey { id, flow, sights, parts, bytes, end, ended_in, unreached, retransmission_of, missed };
+        let journey =
+            Journey { id, flow, sights, parts, bytes, end, is_early, ended_in, unreached, retransmission_of, missed };
         self.flows.add(&journey);
         each(&journey, &self.learned.lanes);
     }
 
-    /// How the path of a packet ends that was last seen so.
-    fn end(&self, last: &Seen, heir: Option<PointId>) -> End {
+    /// How the path of a packet ends that was last seen so, where others like it went on to a point.
+    fn end(&self, sights: &[Seen], last: &Seen, next: Option<PointId>) -> End {
         let (lane, lanes) = (last.lane, &self.learned.lanes);
         let point = lanes.point(lane);
-        match self.learned.onward.next(lanes.lead(lane)).or(heir) {
+        match next {
             None => End::LastSeen(point),
+            Some(next) if self.has_passed(sights, last, next) => End::LastSeen(point),
             Some(next) if !self.is_capturing(next, last.time) => End::Outside(point, next),
             Some(_) if lanes.may_end(lane) => End::LastSeen(point),
             Some(_) => End::Lost(point),
         }
+    }
+
+    /// Whether a packet was seen at a point before its last sight, on the same way: the last one is of a copy that a bridge
+    /// hands up while it is captured, behind or beside the packet itself, or the stamps of both don't tell them apart.
+    fn has_passed(&self, sights: &[Seen], last: &Seen, at: PointId) -> bool {
+        let Some((_, before)) = sights.split_last() else { return false };
+        let way = |seen: &Seen| {
+            let lane = self.learned.lanes.get(seen.lane)?;
+            Some((lane.leading(), lane.tunnel.is_some(), lane.link.map(|link| link.destination)))
+        };
+        let is_there = |seen: &&Seen| self.learned.lanes.point(seen.lane) == at && seen.ttl <= last.ttl;
+        before.iter().filter(is_there).any(|seen| way(seen) == way(last))
     }
 
     /// The point that a packet was for by its link address, where no other was seen to go on.

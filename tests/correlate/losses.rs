@@ -16,7 +16,7 @@ fn datagram(number: u16) -> Frame {
 }
 
 /// Where each lost packet was lost, by its number from 1.
-fn lost(files: &[PathBuf]) -> Vec<(u64, String)> {
+pub fn lost(files: &[PathBuf]) -> Vec<(u64, String)> {
     let run = correlate(&paths(files), &["-o", "jsonl"]);
     let records = run.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let lost = records.filter_map(|record| Some((record["id"].as_u64()?, record["lost_after"].as_str()?.to_owned())));

@@ -5,6 +5,7 @@ mod captured;
 mod ends;
 mod frame;
 mod losses;
+mod order;
 mod random;
 #[path = "../sample/schema.rs"]
 mod schema;
