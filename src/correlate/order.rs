@@ -13,7 +13,7 @@ use std::cmp::Ordering;
 use std::hash::Hasher as _;
 
 use super::identity::hasher;
-use super::lanes::{ByHash, LaneId, Lanes};
+use super::lanes::{ByHash, Hashes, LaneId, Lanes};
 use super::onward::spread;
 use super::recognize::bits;
 use super::sight::{Lane, NodeId, PointId};
@@ -40,7 +40,7 @@ pub struct Order {
     /// Of two sides of points on one node: how many packets came to the first one first.
     before: ByHash<u32>,
     /// Of two points: that packets which come in pass the first one first.
-    assumed: ByHash<()>,
+    assumed: Hashes,
     /// Of two leads on different nodes: how many packets came to the first one first.
     across: ByHash<u32>,
 }
@@ -78,7 +78,7 @@ impl Order {
     pub(super) fn assume(&mut self, points: &[PointId]) {
         for (place, one) in points.iter().enumerate() {
             for other in points.get(place + 1..).unwrap_or_default() {
-                self.assumed.insert(key(one.0.into(), other.0.into()), ());
+                self.assumed.insert(key(one.0.into(), other.0.into()));
             }
         }
     }
@@ -131,7 +131,7 @@ impl Order {
             return is_outer(one);
         }
         let (one, other) = (lanes.point(one.lane()), lanes.point(other.lane()));
-        self.assumed.contains_key(&key(one.0.into(), other.0.into()))
+        self.assumed.contains(&key(one.0.into(), other.0.into()))
     }
 
     /// Whether more packets come to the first of two sides first, or to the second.

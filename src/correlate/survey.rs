@@ -1,7 +1,7 @@
 //! The first of two passes: a sample of all packets, the same ones at every point, tells what the clocks of nodes differ
 //! by, and where packets go on from each point.
 
-use super::alike::{Bond, REWRITTEN, bond, is_weak};
+use super::alike::{Bond, REWRITTEN, bond_among, is_weak};
 use super::clocks::Clocks;
 use super::identity::{Form, Identity};
 use super::lanes::{ByHash, LaneId, Lanes};
@@ -216,9 +216,8 @@ fn is_connected(samples: &[Sample], lanes: &Lanes, nodes: &[NodeId]) -> bool {
     }
     let node = |sample: &Sample| nodes.get(lanes.point(sample.lane).index());
     let bond = |one: &Sample, other: &Sample| {
-        let (Some(lane), Some(other_lane)) = (lanes.get(one.lane), lanes.get(other.lane)) else { return Bond::Apart };
         let is_near = node(one) == node(other) && one.time.abs_diff(other.time) <= REWRITTEN.unsigned_abs();
-        match bond((lane, one.ttl), (other_lane, other.ttl)) {
+        match bond_among(one, other, lanes, nodes) {
             Bond::Loose if is_near => Bond::Close,
             bond => bond,
         }
@@ -232,7 +231,7 @@ fn is_connected(samples: &[Sample], lanes: &Lanes, nodes: &[NodeId]) -> bool {
             return false;
         }
         let (close, rest): (Vec<&Sample>, Vec<&Sample>) =
-            left.into_iter().partition(|other| bond(one, other) == Bond::Close);
+            left.into_iter().partition(|other| bond(one, other) >= Bond::Close);
         left = rest;
         reached.extend(close);
     }
@@ -244,8 +243,10 @@ fn onward(packets: &[Vec<Sample>], lanes: &mut Lanes) -> Onward {
     for samples in packets {
         for pair in samples.windows(2) {
             let [one, other] = pair else { continue };
-            onward.went(lanes.lead(one.lane), lanes.point(one.lane), lanes.point(other.lane));
-            lanes.goes_on(one.lane);
+            if lanes.lead(one.lane) != lanes.lead(other.lane) {
+                onward.went(lanes.lead(one.lane), lanes.point(one.lane), lanes.point(other.lane));
+                lanes.goes_on(one.lane);
+            }
             onward.took(one.lane, other.lane, other.time.saturating_sub(one.time));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::alike::{Bond, REWRITTEN, bond, is_weak};
+use super::alike::{Bond, REWRITTEN, bond_among, is_weak};
 use super::flow::Flows;
 use super::identity::{Form, Identity};
 use super::journey::{End, Journey, Seen};
@@ -193,32 +193,28 @@ impl Window {
         let protocol = self.learned.lanes.get(seen.lane).map(|lane| lane.protocol);
         if protocol.is_some_and(|protocol| is_weak(protocol, seen.id)) {
             let bonds = [first].into_iter().chain(possible).map(|slot| (self.bond(slot, seen), slot));
-            let (mut close, mut loose) = (Vec::new(), Vec::new());
-            bonds.for_each(|(bond, slot)| match bond {
-                Bond::Close => close.push(slot),
-                Bond::Loose => loose.push(slot),
-                Bond::Apart => {}
-            });
-            return self.most_due(if close.is_empty() { loose } else { close }.into_iter(), seen);
+            let bonds: Vec<(Bond, Slot)> = bonds.filter(|(bond, _)| *bond != Bond::Apart).collect();
+            let closest = bonds.iter().map(|(bond, _)| *bond).max()?;
+            let all = bonds.into_iter().filter(|(bond, _)| *bond == closest).map(|(_, slot)| slot);
+            return self.most_due(all, seen);
         }
         self.most_due([first].into_iter().chain(possible), seen)
     }
 
     /// How a sight of what has no number goes together with a packet.
     fn bond(&self, slot: Slot, seen: &Seen) -> Bond {
-        let lanes = &self.learned.lanes;
-        let (Some(packet), Some(lane)) = (self.open.get(slot), lanes.get(seen.lane)) else { return Bond::Apart };
+        let Learned { lanes, nodes, .. } = &self.learned;
+        let Some(packet) = self.open.get(slot) else { return Bond::Apart };
+        let sights = packet.seen.iter().filter(|other| !other.is_part);
         let mut all = Bond::Loose;
-        for other in packet.seen.iter().filter(|other| !other.is_part) {
-            let Some(other_lane) = lanes.get(other.lane) else { continue };
-            match bond((other_lane, other.ttl), (lane, seen.ttl)) {
+        for other in sights {
+            match bond_among(other, seen, lanes, nodes) {
                 Bond::Apart => return Bond::Apart,
-                Bond::Close => all = Bond::Close,
-                Bond::Loose => {}
+                bond => all = all.max(bond),
             }
         }
         // Both ends are rewritten at once: on one node, right then, and no router gives TTL back.
-        let node = |lane: LaneId| self.learned.nodes.get(lanes.point(lane).index());
+        let node = |lane: LaneId| nodes.get(lanes.point(lane).index());
         let is_rewritten = |last: &Seen| {
             node(last.lane) == node(seen.lane)
                 && seen.time.saturating_sub(last.time) <= REWRITTEN
@@ -355,6 +351,10 @@ impl Window {
         for pair in sights.windows(2) {
             let [one, other] = pair else { continue };
             let (lead, at, to) = (lanes.lead(one.lane), lanes.point(one.lane), lanes.point(other.lane));
+            if lead == lanes.lead(other.lane) {
+                // A bridge's copy of it is where it was itself.
+                continue;
+            }
             missed.extend(onward.missed(lead, to));
             onward.went(lead, at, to);
             lanes.goes_on(one.lane);

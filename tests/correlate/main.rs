@@ -1,6 +1,7 @@
 //! `flowtrace correlate` on captures that are built in code, and its core on sights that no network makes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests may panic")]
 
+mod alike;
 mod captured;
 mod ends;
 mod frame;
