@@ -13,6 +13,7 @@
 //! | [`recognize()`] | makes a sight of a decoded packet |
 //! | [`survey`], [`clocks`], [`clock`] | the first pass, and what the clocks differ by |
 //! | [`onward`], [`order`] | which point comes next, and which comes first |
+//! | `carried` | which data of a flow went before |
 //! | `owner` | whose link addresses are whose |
 //! | [`window`] | the second pass |
 //! | [`flow`], [`delay`] | what the packets of a flow have in common |
@@ -23,6 +24,7 @@
 //! Nothing here reads a file or asks for the time: the packets are handed in.
 
 mod alike;
+mod carried;
 pub mod clock;
 pub mod clocks;
 pub mod compare;

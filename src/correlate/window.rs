@@ -1,13 +1,12 @@
 //! The second of two passes: packets are followed through a window of time, in the order of corrected times.
 
-use std::collections::VecDeque;
-
 use super::alike::{Bond, REWRITTEN, bond_among, is_weak};
+use super::carried::{Carried, Carrying};
 use super::flow::Flows;
 use super::identity::{Form, Identity};
 use super::journey::{End, Journey, Seen};
-use super::lanes::{ByHash, FlowId, LaneId, Lanes};
-use super::onward::{Onward, spread};
+use super::lanes::{LaneId, Lanes};
+use super::onward::Onward;
 use super::open::{Open, Packet, Slot};
 use super::segment::{is_one_burst, overlap};
 use super::sight::{NodeId, PointId, Sight};
@@ -24,8 +23,6 @@ const MOST_USUAL: usize = 16;
 const AGAIN: i64 = 1_000_000;
 /// How long after each other packets that look the same are sent at once, in nanoseconds.
 const BURST: i64 = 1_000_000;
-/// How many segments are remembered for the sake of those that carry the same data again.
-const MOST_CARRIED: usize = 1 << 18;
 
 /// Packets under way, and what those before them have shown.
 #[derive(Debug)]
@@ -365,7 +362,10 @@ impl Window {
         }
         self.count += 1;
         let flow = self.flows.of(first.lane, lanes);
-        let retransmission_of = if range.0 == range.1 { None } else { self.carried.again(flow, range.0, self.count) };
+        let is_syn = first.flags & SYN != 0;
+        let retransmission_of = flow
+            .filter(|_| range.0 != range.1)
+            .and_then(|flow| self.carried.again(flow, Carrying { range, is_syn, packet: self.count }));
         let heir = self.heir(last);
         let in_part = lost_in_part(sights, parts, &self.learned.lanes);
         let next = self.learned.onward.next(self.learned.lanes.lead(last.lane)).or(heir);
@@ -445,8 +445,9 @@ fn takes(packet: &Packet, seen: &Seen) -> bool {
     packet.seen.iter().filter(|other| !other.is_part).all(fits)
 }
 
-/// The sight behind which fragments were lost: the next one has fewer bytes of the packet, in fragments too, and no tunnel
-/// was put on or taken off in between. What passes a point twice is not looked at: whose its fragments are is not known.
+/// The sight behind which fragments were lost: the next one has fewer bytes of the packet, in fragments too. Where a tunnel is
+/// put on or taken off in between, bytes of fragments of the tunnel's own packet are not compared with those of the packet.
+/// What passes a point twice is not looked at: whose its fragments are is not known.
 fn lost_in_part<'s>(sights: &'s [Seen], parts: &[Seen], lanes: &Lanes) -> Option<&'s Seen> {
     if !sights.iter().any(|seen| seen.in_pieces) {
         return None;
@@ -454,18 +455,27 @@ fn lost_in_part<'s>(sights: &'s [Seen], parts: &[Seen], lanes: &Lanes) -> Option
     let point = |seen: &Seen| lanes.point(seen.lane);
     let is_once = |at: PointId| sights.iter().filter(|seen| point(seen) == at).count() == 1;
     let is_outer = |seen: &Seen| lanes.get(seen.lane).is_some_and(|lane| lane.tunnel.is_some());
+    let is_cut_inside = |seen: &Seen| {
+        let mut here = parts.iter().filter(|part| point(part) == point(seen));
+        here.all(|part| is_outer(part) == is_outer(seen))
+    };
     let bytes = |at: PointId| -> u32 {
         let here = sights.iter().chain(parts).filter(|seen| point(seen) == at);
         here.map(|seen| seen.length.saturating_sub(FRAGMENT_HEADERS)).fold(0, u32::saturating_add)
     };
     sights.windows(2).find_map(|pair| {
         let [one, other] = pair else { return None };
-        let is_comparable = one.in_pieces && other.in_pieces && is_outer(one) == is_outer(other);
         let (at, next) = (point(one), point(other));
+        let is_comparable = one.in_pieces
+            && other.in_pieces
+            && (is_outer(one) == is_outer(other) || is_cut_inside(one) && is_cut_inside(other));
         let is_less = || bytes(next).saturating_add(FRAGMENT_HEADERS) < bytes(at);
         (is_comparable && is_once(at) && is_once(next) && is_less()).then_some(one)
     })
 }
+
+/// TCP's flag of a segment that opens a connection.
+const SYN: u8 = 0x02;
 
 /// About how many bytes of a fragment are headers: where a packet is cut anew, their number is another one.
 const FRAGMENT_HEADERS: u32 = 20;
@@ -476,29 +486,4 @@ fn whole_and_parts(seen: &mut [Seen]) -> (&mut [Seen], &mut [Seen]) {
     let count = seen.iter().filter(|seen| !seen.is_part).count();
     let (whole, parts) = seen.split_at_mut(count);
     if whole.is_empty() { (parts, whole) } else { (whole, parts) }
-}
-
-/// Which data went before, by flow and first sequence number.
-#[derive(Debug, Default)]
-struct Carried {
-    packets: ByHash<u64>,
-    queue: VecDeque<u64>,
-}
-
-impl Carried {
-    /// The packet that has carried the data from a sequence number on before.
-    fn again(&mut self, flow: Option<FlowId>, start: u32, packet: u64) -> Option<u64> {
-        let FlowId(flow) = flow?;
-        let key = spread(u64::from(flow) << 32 | u64::from(start));
-        let before = self.packets.insert(key, packet);
-        if before.is_none() {
-            self.queue.push_back(key);
-        }
-        if self.queue.len() > MOST_CARRIED
-            && let Some(oldest) = self.queue.pop_front()
-        {
-            self.packets.remove(&oldest);
-        }
-        before
-    }
 }

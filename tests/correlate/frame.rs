@@ -26,14 +26,18 @@ impl Frame {
 
     /// In a tunnel between two nodes.
     pub fn in_vxlan(&self, (from, to): ([u8; 4], [u8; 4])) -> Vec<u8> {
-        let inner = self.bytes();
-        let mut udp = [50_000, 8472, 16 + length(&inner), 0].map(u16::to_be_bytes).concat();
-        udp.extend([8, 0, 0, 0, 0, 0, 1, 0]);
-        udp.extend(inner);
-        let mut frame = vec![2, 0, 0, 0, 1, to[3], 2, 0, 0, 0, 1, from[3], 8, 0];
-        frame.extend(ip(from, to, 64, self.id.wrapping_mul(7), &udp));
-        frame
+        vxlan(&self.bytes(), (from, to), self.id.wrapping_mul(7))
     }
+}
+
+/// A frame in a tunnel between two nodes.
+pub fn vxlan(inner: &[u8], (from, to): ([u8; 4], [u8; 4]), id: u16) -> Vec<u8> {
+    let mut udp = [50_000, 8472, 16 + length(inner), 0].map(u16::to_be_bytes).concat();
+    udp.extend([8, 0, 0, 0, 0, 0, 1, 0]);
+    udp.extend(inner);
+    let mut frame = vec![2, 0, 0, 0, 1, to[3], 2, 0, 0, 0, 1, from[3], 8, 0];
+    frame.extend(ip(from, to, 64, id, &udp));
+    frame
 }
 
 fn length(bytes: &[u8]) -> u16 {

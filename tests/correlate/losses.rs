@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::frame::Frame;
+use super::frame::{Frame, vxlan};
 use super::{Folder, correlate, paths};
 
 const START: i64 = 1_700_000_000_000_000_000;
@@ -110,6 +110,31 @@ fn a_lost_fragment_of_a_tunnels_packet_is_placed_where_it_was_lost() {
     assert_eq!(lost(&files), [6, 10].map(|id| (id, "n1/eth0".to_owned())));
 }
 
+/// Each fragment of a packet is in a tunnel's packet of its own.
+#[test]
+fn a_lost_fragment_is_placed_where_the_tunnel_is_put_on_or_taken_off() {
+    let names = ["n1.flannel.1", "n1.eth0", "n2.eth0", "n2.flannel.1"];
+    let lossy = [(5, 0), (9, 1), (14, 2)];
+    let mut points: [Vec<(i64, Vec<u8>)>; 4] = Default::default();
+    for number in 0..30_u16 {
+        let frame = Frame { payload: vec![number.to_be_bytes()[1]; 3500], ..datagram(number) };
+        for (place, piece) in pieces(&frame.bytes(), 1400).into_iter().enumerate() {
+            let time = START + i64::from(number) * 1_000_000 + i64::try_from(place).unwrap() * 1_000;
+            let wrapped = vxlan(&piece, TUNNEL, number * 3 + u16::try_from(place).unwrap());
+            let behind = lossy.iter().find(|(lost, _)| *lost == number && place == 1).map_or(3, |(_, behind)| *behind);
+            for (at, frames) in points.iter_mut().enumerate().take(behind + 1) {
+                let bytes = if at == 0 || at == 3 { &piece } else { &wrapped };
+                frames.push((time + i64::try_from(at).unwrap() * 20_000, bytes.clone()));
+            }
+        }
+    }
+    let folder = Folder::new();
+    let files: Vec<PathBuf> =
+        names.iter().zip(&points).map(|(name, frames)| folder.capture(&format!("{name}.pcap"), frames)).collect();
+    let wanted = [(6, "n1/flannel.1"), (10, "n1/eth0"), (15, "n2/eth0")];
+    assert_eq!(lost(&files), wanted.map(|(id, point)| (id, point.to_owned())));
+}
+
 #[test]
 fn what_a_captured_device_has_not_seen_is_lost_on_the_way_to_it() {
     let frame = |from: u8, to: u8, number: u16| {
@@ -171,4 +196,32 @@ fn packets_that_look_the_same_come_out_in_the_order_in_which_they_went_in() {
     let files = [folder.capture("n1.cni0.pcap", &near), folder.capture("n1.eth0.pcap", &far)];
     let text = correlate(&paths(&files), &[]).out;
     assert!(text.contains("200  p50 20.") && !text.contains("reordered") && !text.contains("lost after"), "{text}");
+}
+
+/// A TCP segment with so much data from a sequence number on.
+fn segment(sequence: u32, size: usize, id: u16) -> Vec<u8> {
+    let mut frame = Frame { payload: vec![7; size + 12], id, ..datagram(0) }.bytes();
+    frame[23] = 6;
+    let mut tcp = [40_000_u16, 80].map(u16::to_be_bytes).concat();
+    tcp.extend([sequence, 1].map(u32::to_be_bytes).as_flattened());
+    tcp.extend([0x50, 0x10, 1, 0, 0, 0, 0, 0]);
+    frame[34..54].copy_from_slice(&tcp);
+    frame
+}
+
+/// What was sent in one large frame is sent again in segments, of which the first one begins where that did.
+#[test]
+fn data_is_known_again_where_it_was_sent_in_a_larger_frame() {
+    let mut frames = vec![(START, segment(1_000, 5_600, 10)), (START + 1_000, segment(6_600, 1_400, 14))];
+    for place in 0..4_u16 {
+        let sequence = 1_000 + u32::from(place) * 1_400;
+        frames.push((START + 300_000_000 + i64::from(place) * 1_000, segment(sequence, 1_400, 20 + place)));
+    }
+    frames.push((START + 400_000_000, segment(8_000, 1_400, 24)));
+    let folder = Folder::new();
+    let files = [folder.capture("n1.default_a.eth0.pcap", &frames)];
+    let run = correlate(&paths(&files), &["-o", "jsonl"]);
+    let records = run.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let again: Vec<Option<u64>> = records.map(|record| record["retransmission_of"].as_u64()).collect();
+    assert_eq!(again, [None, None, Some(1), Some(1), Some(1), Some(1), None], "{}", run.out);
 }
