@@ -48,7 +48,10 @@ pub(super) fn bond(one: (&Lane, u8), other: (&Lane, u8)) -> Bond {
     let is_same_place =
         (one.point, one.device, one.way, one.link) == (other.point, other.device, other.way, other.link);
     let is_twin = is_same_place && ttl == other_ttl && one.tunnel.is_some() == other.tunnel.is_some();
-    let is_answer = one.source_end() == other.destination_end() && one.destination_end() == other.source_end();
+    let is_turned = one.source == other.destination && one.destination == other.source;
+    let is_to_itself = one.source == one.destination;
+    let is_same_port = one.source_end() == other.destination_end() && one.destination_end() == other.source_end();
+    let is_answer = is_turned && (!is_to_itself || is_same_port);
     match () {
         () if is_twin || is_answer => Bond::Apart,
         () if is_source || is_destination => Bond::Close,
@@ -97,6 +100,7 @@ mod tests {
     fn one_end_is_left_alone_by_nat() {
         let sent = lane(0, (1, 4000), (9, 53));
         let of = |other: Lane, ttl| bond((&sent, 64), (&other, ttl));
+        assert_eq!(of(lane(1, (1, 4000), (9, 53)), 63), Bond::Same);
         assert_eq!(of(lane(1, (1, 4000), (2, 53)), 63), Bond::Close);
         assert_eq!(of(lane(1, (7, 6000), (9, 53)), 63), Bond::Close);
         assert_eq!(of(lane(1, (7, 6000), (2, 53)), 63), Bond::Loose);
@@ -109,6 +113,7 @@ mod tests {
         assert_eq!(of(lane(0, (1, 4000), (9, 53)), 64), Bond::Apart, "another server is asked");
         assert_eq!(of(lane(0, (1, 4000), (9, 53)), 63), Bond::Close, "it comes back through a router");
         assert_eq!(of(lane(1, (8, 53), (1, 4000)), 64), Bond::Apart, "an echo");
+        assert_eq!(of(lane(1, (8, 5000), (1, 53)), 64), Bond::Apart, "it is sent the same");
     }
 
     #[test]

@@ -110,6 +110,7 @@ impl Window {
             flags: sight.flags,
             is_part: form == Form::Tail,
             in_pieces: datagram.is_some(),
+            is_vague: sight.vague.is_some(),
         };
         match form {
             Form::Segment(..) => self.segment(key, seen, datagram),
@@ -345,7 +346,8 @@ impl Window {
         let Learned { lanes, onward, order, .. } = &mut self.learned;
         order.arrange(sights, lanes);
         let mut missed = Vec::new();
-        for pair in sights.windows(2) {
+        let is_vague = sights.iter().any(|seen| seen.is_vague);
+        for pair in sights.windows(2).filter(|_| !is_vague) {
             let [one, other] = pair else { continue };
             let (lead, at, to) = (lanes.lead(one.lane), lanes.point(one.lane), lanes.point(other.lane));
             if lead == lanes.lead(other.lane) {
@@ -368,12 +370,12 @@ impl Window {
             .and_then(|flow| self.carried.again(flow, Carrying { range, is_syn, packet: self.count }));
         let heir = self.heir(last);
         let in_part = lost_in_part(sights, parts, &self.learned.lanes);
-        let next = self.learned.onward.next(self.learned.lanes.lead(last.lane)).or(heir);
+        let next = self.learned.onward.next(self.learned.lanes.lead(last.lane)).or(heir).filter(|_| !is_vague);
         let end = match in_part {
             Some(whole) => End::Lost(self.learned.lanes.point(whole.lane)),
             None => self.end(sights, last, next),
         };
-        let is_early = in_part.is_none() && next.is_none();
+        let is_early = in_part.is_none() && next.is_none() && !is_vague;
         let ended_in = in_part.unwrap_or(last).lane;
         let unreached = heir.filter(|_| in_part.is_none() && matches!(end, End::Lost(_)));
         self.lost += u64::from(matches!(end, End::Lost(_)));
@@ -402,6 +404,9 @@ impl Window {
             Some(next) if self.has_passed(sights, last, next) => End::LastSeen(point),
             Some(next) if !self.is_capturing(next, last.time) => End::Outside(point, next),
             Some(_) if lanes.may_end(lane) => End::LastSeen(point),
+            Some(next) if lanes.get(lane).is_some_and(|lane| self.learned.may_have_seen(next, lane)) => {
+                End::LastSeen(point)
+            }
             Some(_) => End::Lost(point),
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::frame::{Frame, vxlan};
+use super::frame::{self, Frame, vxlan};
 use super::{Folder, correlate, paths};
 
 const START: i64 = 1_700_000_000_000_000_000;
@@ -207,6 +207,38 @@ fn segment(sequence: u32, size: usize, id: u16) -> Vec<u8> {
     tcp.extend([0x50, 0x10, 1, 0, 0, 0, 0, 0]);
     frame[34..54].copy_from_slice(&tcp);
     frame
+}
+
+/// In the tunnel, 98 bytes have the whole header of UDP, and not that of TCP: what was not told there is no loss before it, nor
+/// behind it.
+#[test]
+fn what_was_cut_too_far_to_be_told_is_not_lost() {
+    let mut points: [Vec<(i64, Vec<u8>)>; 3] = Default::default();
+    for number in 0..30_u16 {
+        let time = START + i64::from(number) * 1_000_000;
+        let of_udp = datagram(number).bytes();
+        let of_tcp = segment(1_000 + u32::from(number) * 100, 100, 500 + number);
+        for (inner, later, is_udp) in [(of_udp, 0, true), (of_tcp, 400_000, false)] {
+            points[0].push((time + later, inner.clone()));
+            let wrapped = vxlan(&inner, TUNNEL, 0);
+            points[1].push((time + later + 10_000, wrapped.clone()));
+            if number != 12 || !is_udp {
+                points[2].push((time + later + 30_000, wrapped));
+            }
+        }
+    }
+    let folder = Folder::new();
+    let files = [
+        folder.capture("n1.cni0.pcap", &points[0]),
+        folder.write("n1.eth0.pcap", &frame::cut(&points[1], 98)),
+        folder.write("n2.eth0.pcap", &frame::cut(&points[2], 98)),
+    ];
+    let lost: Vec<String> = lost(&files).into_iter().map(|(_, point)| point).collect();
+    assert_eq!(lost, ["n1/eth0"], "the datagram that was");
+    let run = correlate(&paths(&files), &["-o", "json"]);
+    let value: Value = serde_json::from_str(&run.out).unwrap();
+    let early = value["flows"].as_array().unwrap().iter().map(|flow| flow["early"].as_array().unwrap().len());
+    assert_eq!(early.sum::<usize>(), 0, "{}", run.out);
 }
 
 /// What was sent in one large frame is sent again in segments, of which the first one begins where that did.
