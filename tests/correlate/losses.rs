@@ -200,13 +200,7 @@ fn packets_that_look_the_same_come_out_in_the_order_in_which_they_went_in() {
 
 /// A TCP segment with so much data from a sequence number on.
 fn segment(sequence: u32, size: usize, id: u16) -> Vec<u8> {
-    let mut frame = Frame { payload: vec![7; size + 12], id, ..datagram(0) }.bytes();
-    frame[23] = 6;
-    let mut tcp = [40_000_u16, 80].map(u16::to_be_bytes).concat();
-    tcp.extend([sequence, 1].map(u32::to_be_bytes).as_flattened());
-    tcp.extend([0x50, 0x10, 1, 0, 0, 0, 0, 0]);
-    frame[34..54].copy_from_slice(&tcp);
-    frame
+    Frame { payload: vec![7; size], ports: (40_000, 80), id, ..datagram(0) }.in_tcp(sequence, 0x10)
 }
 
 /// In the tunnel, 98 bytes have the whole header of UDP, and not that of TCP: what was not told there is no loss before it, nor
