@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::capture::filter::Filter;
-use crate::correlate::{DEPTH, Journey, Lanes, Learned, Outlook, Predictor, Survey, Window};
+use crate::correlate::{Depth, Journey, Lanes, Learned, Outlook, Predictor, Survey, Window};
 use crate::error::Error;
 use crate::render::{self, Correlation, Forecast, Foreseen, Style};
 use crate::snapshot::Snapshot;
@@ -89,7 +89,7 @@ fn ports(typed: &Correlate, model: &Model) -> Ports {
 
 impl Work<'_> {
     /// The first pass: which points there are, what their clocks differ by, and how much of a payload all of them have kept.
-    fn survey(&self, points: &mut Points<'_>) -> Result<(Learned, usize), Error> {
+    fn survey(&self, points: &mut Points<'_>) -> Result<(Learned, Depth), Error> {
         let typed = self.typed;
         let (mut streams, unread) = Stream::open(&self.sources)?;
         for err in &unread {
@@ -97,12 +97,12 @@ impl Work<'_> {
         }
         let mut progress = progress(typed, &streams);
         // The first packets tell as a rule how much is kept of each.
-        let mut eyes = Eyes::new(self.ports.clone(), DEPTH);
+        let mut eyes = Eyes::new(self.ports.clone(), Depth::MOST);
         for stream in &mut streams {
             stream.fill();
             stream.batch.frames().for_each(|frame| eyes.measure(&frame));
         }
-        eyes.depth = eyes.cut.map_or(DEPTH, |cut| cut.min(DEPTH));
+        eyes.depth = eyes.cut;
         let mut survey = Survey::default();
         for stream in &mut streams {
             let file = stream.file();
@@ -124,18 +124,18 @@ impl Work<'_> {
             }
             complain(typed, file, stream);
         }
-        let depth = eyes.cut.map_or(DEPTH, |cut| cut.min(DEPTH));
-        if depth < TELLING {
+        let Depth { payload, .. } = eyes.cut;
+        if payload < TELLING {
             output::complain(&format!(
-                "note: packets were cut when they were captured: but for TCP, only {depth} bytes behind their headers tell \
+                "note: packets were cut when they were captured: but for TCP, only {payload} bytes behind their headers tell \
                  them from others, and some may be taken for each other; capture with a larger snapshot length (-s 256)"
             ));
         }
-        Ok((survey.learn(), depth))
+        Ok((survey.learn(), eyes.cut))
     }
 
     /// The second pass.
-    fn follow(&self, points: &Points<'_>, learned: &Learned, depth: usize, model: &Model) -> Result<Outcome, Error> {
+    fn follow(&self, points: &Points<'_>, learned: &Learned, depth: Depth, model: &Model) -> Result<Outcome, Error> {
         let typed = self.typed;
         let clocks = learned.clocks().clone();
         let mut window = Window::new(learned.clone(), typed.window);

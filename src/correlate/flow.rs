@@ -62,6 +62,8 @@ pub struct Ended {
     pub lost: u64,
     /// How many of them at a time at which the next point's capture has no packets yet, or none any more.
     pub outside: u64,
+    /// How many of them before any like them had gone on from there.
+    pub early: u64,
     /// The point whose link address the last of those that were lost went to, where only that says that they were.
     pub unreached: Option<PointId>,
 }
@@ -78,7 +80,7 @@ impl Flow {
     #[must_use]
     pub fn early(&self, lanes: &Lanes, onward: &Onward) -> Vec<(LaneId, u64)> {
         let went = self.ends.iter().filter(|ended| onward.next(lanes.lead(ended.lane)).is_some());
-        let early = went.map(|ended| (ended.lane, ended.packets - ended.outside - ended.lost));
+        let early = went.map(|ended| (ended.lane, ended.early));
         early.filter(|(_, packets)| *packets > 0).collect()
     }
 
@@ -120,14 +122,16 @@ impl Flow {
         self.last = self.last.max(first.time);
         let is_lost = u64::from(matches!(journey.end, End::Lost(_)));
         let outside = u64::from(matches!(journey.end, End::Outside(..)));
+        let early = u64::from(journey.is_early);
         if let Some(ended) = self.ends.iter_mut().find(|ended| ended.lane == journey.ended_in) {
             ended.packets += 1;
             ended.lost += is_lost;
             ended.outside += outside;
+            ended.early += early;
             ended.unreached = journey.unreached.or(ended.unreached);
         } else if self.ends.len() < MOST_HOPS {
             let (lane, unreached) = (journey.ended_in, journey.unreached);
-            self.ends.push(Ended { lane, packets: 1, lost: is_lost, outside, unreached });
+            self.ends.push(Ended { lane, packets: 1, lost: is_lost, outside, early, unreached });
         }
     }
 }

@@ -13,6 +13,8 @@ use foldhash::quality::FixedState;
 use crate::net::Protocol;
 use crate::wire::{Headers, Kind, Tcp};
 
+use super::recognize::Depth;
+
 /// Which packet it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -50,8 +52,9 @@ pub(super) fn hasher() -> impl Hasher {
     FixedState::with_seed(0x666c_6f77).build_hasher()
 }
 
-/// The identity of a packet that is no later fragment. Up to `depth` bytes of its payload tell it from others.
-pub(super) fn of(packet: &Headers<'_>, quoted: Option<&Headers<'_>>, depth: usize) -> Identity {
+/// The identity of a packet that is no later fragment.
+pub(super) fn of(packet: &Headers<'_>, quoted: Option<&Headers<'_>>, depth: Depth) -> Identity {
+    let Depth { payload: depth, options } = depth;
     let is_v4 = packet.network().is_some_and(|layer| layer.kind == Kind::Ipv4);
     // A whole packet of IPv6 has no identification, so its first fragment has none either here.
     let id = if is_v4 { packet.identification().unwrap_or(0) } else { 0 };
@@ -60,7 +63,7 @@ pub(super) fn of(packet: &Headers<'_>, quoted: Option<&Headers<'_>>, depth: usiz
     hash.write_u8(protocol.0);
     let kind = packet.transport().map(|layer| layer.kind);
     let form = match (kind, packet.tcp()) {
-        (Some(Kind::Tcp), Some(tcp)) => return segment(packet, tcp, id, hash),
+        (Some(Kind::Tcp), Some(tcp)) => return segment(packet, tcp, (id, options), hash),
         (Some(Kind::Udp), _) => datagram(packet, depth, &mut hash),
         (Some(Kind::Icmp | Kind::Icmpv6), _) => message(packet, quoted, depth, &mut hash),
         _ => other(packet, depth, &mut hash),
@@ -69,12 +72,12 @@ pub(super) fn of(packet: &Headers<'_>, quoted: Option<&Headers<'_>>, depth: usiz
     Identity { key: hash.finish(), id, form, datagram: None }
 }
 
-fn segment(packet: &Headers<'_>, tcp: Tcp, id: u32, mut hash: impl Hasher) -> Identity {
+fn segment(packet: &Headers<'_>, tcp: Tcp, (id, has_options): (u32, bool), mut hash: impl Hasher) -> Identity {
     let count = |flag: u16| u32::from(tcp.flags & flag != 0);
     let takes = carries(packet, tcp).saturating_add(count(SYN)).saturating_add(count(FIN));
     hash.write_u32(tcp.acknowledgement);
     hash.write_u16(tcp.window);
-    let (clock, echo) = packet.tcp_timestamps().unwrap_or((0, 0));
+    let (clock, echo) = packet.tcp_timestamps().filter(|_| has_options).unwrap_or((0, 0));
     hash.write_u32(clock);
     hash.write_u32(echo);
     if takes > 0 {
@@ -86,7 +89,9 @@ fn segment(packet: &Headers<'_>, tcp: Tcp, id: u32, mut hash: impl Hasher) -> Id
     hash.write_u16(tcp.flags);
     hash.write_u32(tcp.sequence);
     hash.write_u32(id);
-    sack(packet, &mut hash);
+    if has_options {
+        sack(packet, &mut hash);
+    }
     Identity { key: hash.finish(), id, form: Form::Whole, datagram: None }
 }
 
@@ -210,4 +215,29 @@ pub(super) fn of_tail(packet: &Headers<'_>, datagram: u64, depth: usize) -> Iden
     hash.write_u32(length(packet));
     payload(packet, depth, &mut hash);
     Identity { key: hash.finish(), id, form: Form::Tail, datagram: Some(datagram) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Dissector, LinkType, Ports};
+
+    /// The identity of an IPv4 segment with a timestamp.
+    fn identity(clock: u8, depth: Depth) -> Identity {
+        let mut packet = vec![0x45, 0, 0, 62, 0, 7, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+        packet.extend([0, 80, 0, 81, 0, 0, 0, 5, 0, 0, 0, 9, 0x80, 0x10, 1, 0, 0, 0, 0, 0]);
+        packet.extend([1, 1, 8, 10, 0, 0, 0, clock, 0, 0, 0, 1]);
+        packet.extend([7; 10]);
+        let mut dissector = Dissector::new(Ports::default());
+        let decoded = dissector.decode(LinkType::RAW, &packet, 62);
+        of(&decoded.outermost().unwrap(), None, depth)
+    }
+
+    #[test]
+    fn options_tell_segments_apart_where_all_captures_have_them() {
+        let without = Depth { options: false, ..Depth::MOST };
+        assert_ne!(identity(1, Depth::MOST).key, identity(2, Depth::MOST).key);
+        assert_eq!(identity(1, without).key, identity(2, without).key);
+        assert_eq!(identity(1, without).form, Form::Segment(5, 15));
+    }
 }

@@ -32,6 +32,8 @@ pub struct Seen {
     pub(super) is_part: bool,
     /// Whether it is a fragment, or in a fragment of its tunnel's packet.
     pub(super) in_pieces: bool,
+    /// Whether too little of the packet was captured to tell which one it is.
+    pub(super) is_vague: bool,
     /// Whether it is one of those that were asked for.
     pub(super) is_wanted: bool,
 }
@@ -66,6 +68,8 @@ pub struct Journey<'a> {
     pub bytes: u64,
     /// How its path ends, as far as the captures show.
     pub end: End,
+    /// Whether nobody like it had gone on by then from where it was last seen; others may have since.
+    pub is_early: bool,
     /// The lane in which it ends: that of its last sight, or of the last one of all of it.
     pub ended_in: LaneId,
     /// The point whose link address it went to when it was lost, where only that says so.
@@ -80,7 +84,7 @@ pub struct Journey<'a> {
 /// How a path ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Nobody like it was seen behind this point: here it may have arrived.
+    /// Nobody like it was seen behind this point, or nobody knows which packets were: here it may have arrived.
     LastSeen(PointId),
     /// Others went on from this point, and it did not; or fragments of it did not; or it was for a captured device that has
     /// not seen it.

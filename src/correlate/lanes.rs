@@ -51,15 +51,25 @@ impl Hasher for Hashed {
 /// A map whose keys are hashes.
 pub(super) type ByHash<T> = HashMap<u64, T, BuildHasherDefault<Hashed>>;
 
+/// A set of hashes.
+pub(super) type Hashes = HashSet<u64, BuildHasherDefault<Hashed>>;
+
 /// A lane with what is looked up by it for every packet.
 #[derive(Clone, Debug)]
 struct Row {
     lane: Lane,
     lead: Lead,
+    /// Its conversation's direction.
+    hash: u64,
     flow: Option<FlowId>,
     /// Whether a packet was seen at another point afterwards.
     has_gone_on: bool,
+    /// The lane of the same direction that was met before it.
+    before: Option<LaneId>,
 }
+
+/// So many lanes of a direction are looked at.
+const MOST_LANES: usize = 64;
 
 /// All lanes.
 #[derive(Clone, Debug, Default)]
@@ -68,9 +78,13 @@ pub struct Lanes {
     by_hash: ByHash<LaneId>,
     leads: ByHash<Lead>,
     /// Which conversations' directions each point has seen.
-    directions: HashSet<u64, BuildHasherDefault<Hashed>>,
+    directions: Hashes,
+    /// Of a conversation's direction, but TCP's: the lane that was met last.
+    latest: ByHash<LaneId>,
+    /// In which ways such directions pass devices.
+    ways: Hashes,
     /// Those of which a packet was seen at another point afterwards, whatever else changed between its lanes.
-    gone_on: HashSet<u64, BuildHasherDefault<Hashed>>,
+    gone_on: Hashes,
 }
 
 impl Lanes {
@@ -87,8 +101,14 @@ impl Lanes {
         let id = LaneId(u32::try_from(self.rows.len()).unwrap_or(u32::MAX));
         let next = Lead(u32::try_from(self.leads.len()).unwrap_or(u32::MAX));
         let lead = *self.leads.entry(lead_hash(lane)).or_insert(next);
-        self.rows.push(Row { lane: *lane, lead, flow: None, has_gone_on: false });
-        self.directions.insert(direction(lane.point, flow_hash(lane)));
+        let hash = flow_hash(lane);
+        let mut before = None;
+        if lane.protocol != Protocol::TCP {
+            before = self.latest.insert(hash, id);
+            self.ways.extend(ways(lane).into_iter().flatten().map(|way| fold(hash, way)));
+        }
+        self.rows.push(Row { lane: *lane, lead, hash, flow: None, has_gone_on: false, before });
+        self.directions.insert(direction(lane.point, hash));
         self.by_hash.insert(key, id);
         id
     }
@@ -121,8 +141,19 @@ impl Lanes {
     pub(super) fn goes_on(&mut self, id: LaneId) {
         let Some(row) = self.rows.get_mut(id.0 as usize) else { return };
         if !std::mem::replace(&mut row.has_gone_on, true) {
-            self.gone_on.insert(direction(row.lane.point, flow_hash(&row.lane)));
+            self.gone_on.insert(direction(row.lane.point, row.hash));
         }
+    }
+
+    /// Whether packets with the ends of two lanes pass some device in the same way: between the same tunnel's ends, and to or
+    /// from the same link address. Then they are two conversations: what is rewritten at a device that it comes to and leaves
+    /// by has other link addresses in and out. Of TCP, whose packets have numbers, nothing is known.
+    pub(super) fn are_abreast(&self, one: LaneId, other: LaneId) -> bool {
+        let row = |id: LaneId| self.rows.get(id.0 as usize);
+        let Some(hash) = row(other).map(|row| row.hash) else { return false };
+        let first = row(one).and_then(|row| self.latest.get(&row.hash)).and_then(|id| row(*id));
+        let mut rows = std::iter::successors(first, |known| known.before.and_then(row)).take(MOST_LANES);
+        rows.any(|known| ways(&known.lane).into_iter().flatten().any(|way| self.ways.contains(&fold(hash, way))))
     }
 
     /// Whether a lane's packets may end at its point for all that is known: none of them was seen further on, while
@@ -142,6 +173,25 @@ impl Lanes {
             row.flow = Some(flow);
         }
     }
+}
+
+/// In which ways a lane's packets pass their device: to a link address, and from one. A frame that is for whom it is from
+/// goes back to where it came from, and says nothing.
+fn ways(lane: &Lane) -> [Option<u64>; 2] {
+    let Some(link) = lane.link.filter(|link| link.source != link.destination) else { return [None; 2] };
+    let way = |role: u8, mac: MacAddr| {
+        let mut hash = identity::hasher();
+        hash.write_u64(
+            way_bits(lane) << 56 | u64::from(role) << 48 | u64::from(lane.point.0) << 32 | u64::from(lane.device),
+        );
+        hash.write(&mac.0);
+        if let Some(outer) = lane.tunnel {
+            hash.write_u128(bits(outer.source));
+            hash.write_u128(bits(outer.destination));
+        }
+        hash.finish()
+    };
+    [Some(way(0, link.destination)), Some(way(1, link.source))]
 }
 
 /// A direction of a conversation at a point.

@@ -13,6 +13,7 @@
 //! | [`recognize()`] | makes a sight of a decoded packet |
 //! | [`survey`], [`clocks`], [`clock`] | the first pass, and what the clocks differ by |
 //! | [`onward`], [`order`] | which point comes next, and which comes first |
+//! | `carried` | which data of a flow went before |
 //! | `owner` | whose link addresses are whose |
 //! | [`window`] | the second pass |
 //! | [`flow`], [`delay`] | what the packets of a flow have in common |
@@ -23,6 +24,7 @@
 //! Nothing here reads a file or asks for the time: the packets are handed in.
 
 mod alike;
+mod carried;
 pub mod clock;
 pub mod clocks;
 pub mod compare;
@@ -60,8 +62,8 @@ pub use onward::Onward;
 pub use outlook::{Outlook, Told};
 pub use point::{Named, Point};
 pub use predict::{Predicted, PredictedHop, Predictor, State};
-pub use recognize::{DEPTH, Origin, Unfit, kept, recognize};
+pub use recognize::{Depth, Origin, Unfit, kept, recognize};
 pub use rewrite::{Change, changes};
-pub use sight::{FileId, Lane, NodeId, Outer, PointId, Sight};
+pub use sight::{FileId, Lane, NodeId, Outer, PointId, Sight, Vague};
 pub use survey::{Learned, Period, Survey};
 pub use window::{Summary, WIDTH, Window};

@@ -2,15 +2,21 @@
 //!
 //! Time tells, but for sights of one moment: the kernel stamps a packet that comes in once, and what hands it up (a
 //! bridge, a tunnel) keeps the stamp (`net_timestamp_check` in `net/core/dev.c`), while every device that sends it on
-//! stamps it anew. Of two points of a node with the same stamp the tunnel's packet comes first, then the larger TTL; and else
-//! that point which packets on their way out pass last.
+//! stamps it anew; and captures of microseconds have the same stamp for what was stamped anew, too. Of two sights of a node
+//! with the same stamp that of the larger TTL comes first; else that point which other packets between the same link
+//! addresses pass first, or those between them that go the other way pass last; and else the tunnel's packet.
 //!
 //! Clocks of two nodes are never quite known: of sights that are close to each other, on different nodes and with the same
 //! TTL, that one comes first which does so for most packets that lead on to the same address.
 
-use super::lanes::{ByHash, LaneId, Lanes};
+use std::cmp::Ordering;
+use std::hash::Hasher as _;
+
+use super::identity::hasher;
+use super::lanes::{ByHash, Hashes, LaneId, Lanes};
 use super::onward::spread;
-use super::sight::{NodeId, PointId};
+use super::recognize::bits;
+use super::sight::{Lane, NodeId, PointId};
 
 /// What is ordered.
 pub(super) trait Timed {
@@ -24,12 +30,17 @@ pub(super) trait Timed {
 
 /// How far apart two sights on different nodes are at most that others set right, in nanoseconds.
 const CLOSE: i64 = 100_000;
+/// How many pairs of sides are told apart, at most.
+const MOST: usize = 1 << 16;
 
 /// Which of two points packets pass first, where their stamps tell.
 #[derive(Clone, Debug, Default)]
 pub struct Order {
     nodes: Vec<NodeId>,
+    /// Of two sides of points on one node: how many packets came to the first one first.
     before: ByHash<u32>,
+    /// Of two points: that packets which come in pass the first one first.
+    assumed: Hashes,
     /// Of two leads on different nodes: how many packets came to the first one first.
     across: ByHash<u32>,
 }
@@ -42,14 +53,24 @@ impl Order {
 
     /// Notes which points a packet's sights came to one after the other.
     pub(super) fn learn<T: Timed>(&mut self, sights: &[T], lanes: &Lanes) {
-        for (place, one) in sights.iter().enumerate() {
-            let later = sights.get(place + 1..).unwrap_or_default();
-            for other in later.iter().filter(|other| other.time() > one.time()) {
-                *self.before.entry(key(lanes.point(one.lane()), lanes.point(other.lane()))).or_default() += 1;
-                if self.is_across(one, other, lanes) && one.ttl() == other.ttl() {
-                    *self.across.entry(leads(one, other, lanes)).or_default() += 1;
+        let sides: Vec<Option<Side>> = sights.iter().map(|sight| Side::of(sight, lanes)).collect();
+        for (place, (one, side)) in sights.iter().zip(&sides).enumerate() {
+            let later = sights.iter().zip(&sides).skip(place + 1);
+            for (other, other_side) in later.filter(|(other, _)| other.time() > one.time()) {
+                if self.is_across(one, other, lanes) {
+                    if one.ttl() == other.ttl() {
+                        *self.across.entry(leads(one, other, lanes)).or_default() += 1;
+                    }
+                } else if let (Some(one), Some(other)) = (side, other_side) {
+                    self.add(key(one.there, other.there));
                 }
             }
+        }
+    }
+
+    fn add(&mut self, key: u64) {
+        if self.before.len() < MOST || self.before.contains_key(&key) {
+            *self.before.entry(key).or_default() += 1;
         }
     }
 
@@ -57,8 +78,7 @@ impl Order {
     pub(super) fn assume(&mut self, points: &[PointId]) {
         for (place, one) in points.iter().enumerate() {
             for other in points.get(place + 1..).unwrap_or_default() {
-                // As if others, on their way out, had passed them the other way round.
-                *self.before.entry(key(*other, *one)).or_default() += 1;
+                self.assumed.insert(key(one.0.into(), other.0.into()));
             }
         }
     }
@@ -96,13 +116,27 @@ impl Order {
         if one.time() != other.time() {
             return false;
         }
-        let outer = |sight: &T| lanes.get(sight.lane()).is_some_and(|lane| lane.tunnel.is_some());
-        let rank = |sight: &T| (outer(sight), sight.ttl());
-        if rank(one) != rank(other) {
-            return rank(one) > rank(other);
+        if one.ttl() != other.ttl() {
+            return one.ttl() > other.ttl();
+        }
+        if let (Some(one), Some(other)) = (Side::of(one, lanes), Side::of(other, lanes)) {
+            let alike = self.compare(one.there, other.there);
+            let told = alike.then_with(|| self.compare(other.back, one.back));
+            if told != Ordering::Equal {
+                return told == Ordering::Greater;
+            }
+        }
+        let is_outer = |sight: &T| lanes.get(sight.lane()).is_some_and(|lane| lane.tunnel.is_some());
+        if is_outer(one) != is_outer(other) {
+            return is_outer(one);
         }
         let (one, other) = (lanes.point(one.lane()), lanes.point(other.lane()));
-        self.count(other, one) > self.count(one, other)
+        self.assumed.contains(&key(one.0.into(), other.0.into()))
+    }
+
+    /// Whether more packets come to the first of two sides first, or to the second.
+    fn compare(&self, one: u64, other: u64) -> Ordering {
+        self.count(one, other).cmp(&self.count(other, one))
     }
 
     fn is_across<T: Timed>(&self, one: &T, other: &T, lanes: &Lanes) -> bool {
@@ -114,13 +148,43 @@ impl Order {
         self.across.get(&leads(one, other, lanes)).copied().unwrap_or(0)
     }
 
-    fn count(&self, one: PointId, other: PointId) -> u32 {
+    fn count(&self, one: u64, other: u64) -> u32 {
         self.before.get(&key(one, other)).copied().unwrap_or(0)
     }
 }
 
-fn key(one: PointId, other: PointId) -> u64 {
-    spread(u64::from(one.0) << 16 | u64::from(other.0))
+/// The side from which packets come to a point: the point with the link addresses of their frames, or with their own
+/// addresses where a capture has none of frames.
+struct Side {
+    there: u64,
+    /// That of packets which go the other way.
+    back: u64,
+}
+
+impl Side {
+    fn of<T: Timed>(sight: &T, lanes: &Lanes) -> Option<Self> {
+        let lane = lanes.get(sight.lane())?;
+        let (from, to) = ends(lane);
+        let side = |from: u128, to: u128| {
+            let mut hash = hasher();
+            hash.write_u16(lane.point.0);
+            hash.write_u128(from);
+            hash.write_u128(to);
+            hash.finish()
+        };
+        Some(Self { there: side(from, to), back: side(to, from) })
+    }
+}
+
+fn ends(lane: &Lane) -> (u128, u128) {
+    let Some(link) = lane.link else { return (bits(lane.trailing()), bits(lane.leading())) };
+    let octets = |octets: [u8; 6]| octets.iter().fold(0, |word, octet| word << 8 | u128::from(*octet));
+    (octets(link.source.0), octets(link.destination.0))
+}
+
+/// A key of two words, the first one of which comes first.
+fn key(one: u64, other: u64) -> u64 {
+    spread(one ^ spread(other).rotate_left(32))
 }
 
 fn leads<T: Timed>(one: &T, other: &T, lanes: &Lanes) -> u64 {

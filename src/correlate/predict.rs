@@ -41,7 +41,7 @@ pub struct Predicted {
     pub trace: Rc<Trace>,
     /// Every device on it, in its order.
     pub hops: Vec<PredictedHop>,
-    /// Points that saw the packet and that are not on the way.
+    /// Points of the snapshot that saw the packet and that are not on the way.
     pub elsewhere: Vec<PointId>,
     /// The step of the trace that ends the packet right behind where it was last seen, if there is one.
     pub cause: Option<usize>,
@@ -134,7 +134,6 @@ impl<'a> Predictor<'a> {
             hash.write_u32(seen.lane.number());
             hash.write_u8(seen.ttl);
         }
-        hash.write_u8(u8::from(matches!(journey.end, End::Lost(_))));
         let key = hash.finish();
         if let Some(known) = self.told.get(&key) {
             return known.clone();
@@ -149,7 +148,8 @@ impl<'a> Predictor<'a> {
     }
 
     /// Behind which point a packet was lost, by the captures, or else by the model: where it ends the packet before its
-    /// receiver, or where the next point on the way was capturing and has not seen it.
+    /// receiver, whatever the captures that others go on to have from then, or where the next point on the way was capturing
+    /// and has not seen it.
     #[must_use]
     pub fn lost_after(
         &self,
@@ -159,7 +159,7 @@ impl<'a> Predictor<'a> {
     ) -> Option<PointId> {
         match journey.end {
             End::Lost(point) => Some(point),
-            End::Outside(..) => None,
+            End::Outside(point, _) => predicted.and_then(|predicted| predicted.cause).map(|_| point),
             End::LastSeen(point) => {
                 let predicted = predicted?;
                 let time = journey.sights.last()?.time;
@@ -270,6 +270,10 @@ impl<'a> Predictor<'a> {
             let is_copy = |hop: &PredictedHop| is_here(hop) && hop.is_bridged(trace) && hop.state == State::Unseen;
             let place = onward.or_else(|| hops.iter().position(is_copy));
             let Some(hop) = place.and_then(|place| hops.get_mut(place)) else {
+                // Of what the snapshot lacks there is nothing to tell.
+                if point.is_none_or(|point| self.snapshot.find_netns(&point.node, &point.netns).is_none()) {
+                    continue;
+                }
                 elsewhere.push(lane.point);
                 score -= 3;
                 continue;
@@ -290,9 +294,9 @@ impl<'a> Predictor<'a> {
         let last = journey.sights.last().and_then(|seen| self.points.get(lanes.point(seen.lane).index()));
         let is_on_it = reached.and_then(|reached| hops.get(reached)).is_some_and(|hop| Some(&hop.point) == last);
         let cause = cause(trace, &hops, reached);
-        let cause = cause.filter(|_| is_on_it && matches!(journey.end, End::Lost(_) | End::LastSeen(_)));
+        let cause = cause.filter(|_| is_on_it);
         let behind = reached.map_or(0, |reached| reached + 1);
-        let next = hops.iter().skip(behind).find(|hop| hop.is_captured && elsewhere.is_empty());
+        let next = hops.iter().skip(behind).find(|hop| hop.is_captured && is_on_it && elsewhere.is_empty());
         let next = next.map(|hop| hop.point.clone());
         (score, Predicted { trace: Rc::clone(trace), hops, elsewhere, cause, next })
     }

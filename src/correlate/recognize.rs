@@ -5,14 +5,31 @@ use std::net::IpAddr;
 
 use crate::net::{Link, MacAddr, Protocol};
 use crate::trace::Way;
-use crate::wire::{Decoded, Headers, Kind};
+use crate::wire::{Decoded, Headers, Kind, Reason};
 
 use super::identity::{self, Identity};
-use super::sight::{FileId, Lane, Outer, PointId, Sight};
+use super::sight::{FileId, Lane, Outer, PointId, Sight, Vague};
 
-/// How much of a payload tells packets apart, at most. Where captures cut packets it is less, and the same everywhere, or a
-/// packet that was cut at one point would be none of those at the others.
-pub const DEPTH: usize = 256;
+/// How much of packets tells them apart. Where captures cut them it is less, and the same everywhere, or a packet that was
+/// cut at one point would be none of those at the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// How many bytes of a payload.
+    pub payload: usize,
+    /// Whether TCP's options are looked at.
+    pub options: bool,
+}
+
+impl Depth {
+    /// As much as is looked at at most.
+    pub const MOST: Self = Self { payload: 256, options: true };
+
+    /// What is there with this and with another one.
+    #[must_use]
+    pub fn min(self, other: Self) -> Self {
+        Self { payload: self.payload.min(other.payload), options: self.options && other.options }
+    }
+}
 
 /// Where a packet comes from.
 #[derive(Clone, Copy, Debug)]
@@ -40,19 +57,51 @@ pub enum Unfit {
     Group,
 }
 
-/// How many bytes of the payload by which a packet is told from others were captured; `None` where none is needed: of TCP,
-/// and of what is not IP.
+/// How much was captured of that by which a packet is told from others. Of TCP no payload is needed; what is not IP, or not
+/// captured as far as its own headers, is told by nothing that others have more of.
 #[must_use]
-pub fn kept(decoded: &Decoded<'_>) -> Option<usize> {
-    let innermost = decoded.packets().last()?;
+pub fn kept(decoded: &Decoded<'_>) -> Depth {
+    let innermost = decoded.packets().last().filter(|_| vague(decoded).is_none());
+    let Some(innermost) = innermost else { return Depth::MOST };
     if innermost.transport().is_some_and(|layer| layer.kind == Kind::Tcp) {
-        return None;
+        return Depth { options: cut_in(decoded) != Some(Kind::Tcp), ..Depth::MOST };
     }
-    Some(identity::looked_at(&innermost).len())
+    Depth { payload: identity::looked_at(&innermost).len(), ..Depth::MOST }
 }
 
-/// A decoded packet as a sight. Up to `depth` bytes of its payload are looked at.
-pub fn recognize(decoded: &Decoded<'_>, origin: Origin, depth: usize) -> Result<Sight, Unfit> {
+/// The header within which the capture of a packet ends.
+fn cut_in(decoded: &Decoded<'_>) -> Option<Kind> {
+    match decoded.flaw?.reason {
+        Reason::Cut(kind) => Some(kind),
+        _ => None,
+    }
+}
+
+/// Of a packet that was cut within its own headers, or before it came out of its tunnels: what it may be. TCP's options may be
+/// missing, an error's quotation, and what is a payload for routers.
+fn vague(decoded: &Decoded<'_>) -> Option<Vague> {
+    let kind = cut_in(decoded)?;
+    let innermost = decoded.packets().last()?;
+    let is_told = match kind {
+        Kind::Tcp => innermost.tcp().is_some(),
+        Kind::Dns | Kind::Wireguard => true,
+        _ => false,
+    };
+    if is_told || decoded.quoted().is_some() {
+        return None;
+    }
+    Some(match kind {
+        Kind::Ipv4 => Vague { is_v6: Some(false), protocol: None },
+        Kind::Ipv6 => Vague { is_v6: Some(true), protocol: None },
+        kind if kind.is_transport() => {
+            Vague { is_v6: innermost.source().map(|source| source.is_ipv6()), protocol: innermost.protocol() }
+        }
+        _ => Vague { is_v6: None, protocol: None },
+    })
+}
+
+/// A decoded packet as a sight, of which so much is looked at.
+pub fn recognize(decoded: &Decoded<'_>, origin: Origin, depth: Depth) -> Result<Sight, Unfit> {
     let mut packets = decoded.packets();
     let outermost = packets.next().ok_or(Unfit::NotIp)?;
     let inner = packets.last();
@@ -91,6 +140,7 @@ pub fn recognize(decoded: &Decoded<'_>, origin: Origin, depth: usize) -> Result<
         flags,
         length,
         is_wanted: true,
+        vague: vague(decoded),
         identity,
     })
 }
@@ -107,11 +157,11 @@ fn identify(
     outermost: &Headers<'_>,
     inner: Option<&Headers<'_>>,
     quoted: Option<&Headers<'_>>,
-    depth: usize,
+    depth: Depth,
 ) -> Identity {
     let innermost = inner.unwrap_or(outermost);
     if let Some((1.., _)) = innermost.fragment() {
-        return identity::of_tail(innermost, datagram(point, innermost), depth);
+        return identity::of_tail(innermost, datagram(point, innermost), depth.payload);
     }
     let identity = identity::of(innermost, quoted, depth);
     let fragmented = [outermost, innermost].into_iter().find(|packet| packet.fragment().is_some());

@@ -54,8 +54,28 @@ pub struct Sight {
     pub length: u32,
     /// Whether it is one of those that are asked for; packets of which no sight is are not handed on.
     pub is_wanted: bool,
+    /// Where the capture has too little of the packet to tell which one it is: what is known of it.
+    pub vague: Option<Vague>,
     /// What makes it the same packet elsewhere.
     pub identity: Identity,
+}
+
+/// What is known of a packet of which too little was captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vague {
+    /// Whether it is of IPv6, if that is known.
+    pub is_v6: Option<bool>,
+    /// Its protocol, if that is known.
+    pub protocol: Option<Protocol>,
+}
+
+impl Vague {
+    /// Whether it may be a packet of a lane.
+    #[must_use]
+    pub fn may_be(self, lane: &Lane) -> bool {
+        self.is_v6.is_none_or(|is_v6| is_v6 == lane.source.is_ipv6())
+            && self.protocol.is_none_or(|protocol| protocol == lane.protocol)
+    }
 }
 
 /// What all packets of one direction of a conversation have in common at one capture point: all that NAT, tunnels and

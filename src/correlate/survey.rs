@@ -1,14 +1,14 @@
 //! The first of two passes: a sample of all packets, the same ones at every point, tells what the clocks of nodes differ
 //! by, and where packets go on from each point.
 
-use super::alike::{Bond, REWRITTEN, bond, is_weak};
+use super::alike::{Bond, REWRITTEN, bond_among, is_weak};
 use super::clocks::Clocks;
 use super::identity::{Form, Identity};
 use super::lanes::{ByHash, LaneId, Lanes};
 use super::onward::{Onward, spread};
 use super::order::{Order, Timed};
 use super::owner::{Common, Owners};
-use super::sight::{NodeId, PointId, Sight};
+use super::sight::{Lane, NodeId, PointId, Sight, Vague};
 
 /// How many packets are kept at most. Where there are more, every second one goes.
 const MOST: usize = 1 << 15;
@@ -60,6 +60,8 @@ pub struct Survey {
     periods: Vec<Option<Period>>,
     /// By point.
     common: Vec<Common>,
+    /// By point: the packets of which too little was captured.
+    vague: Vec<Vec<Vague>>,
 }
 
 /// What the second pass starts from.
@@ -73,6 +75,8 @@ pub struct Learned {
     pub(super) owners: Owners,
     /// By point, by the reference's clock.
     pub(super) periods: Vec<Option<Period>>,
+    /// By point: the packets of which too little was captured.
+    vague: Vec<Vec<Vague>>,
 }
 
 impl Survey {
@@ -81,6 +85,7 @@ impl Survey {
         self.nodes.push(node);
         self.periods.push(None);
         self.common.push(Common::default());
+        self.vague.push(Vec::new());
         PointId(u16::try_from(self.nodes.len() - 1).unwrap_or(u16::MAX))
     }
 
@@ -89,6 +94,11 @@ impl Survey {
         self.extend_period(sight.lane.point, sight.time);
         if let Some(common) = self.common.get_mut(sight.lane.point.index()) {
             common.add(&sight.lane);
+        }
+        if let Some(vague) = sight.vague {
+            let known = self.vague.get_mut(sight.lane.point.index());
+            known.into_iter().filter(|known| !known.contains(&vague)).for_each(|known| known.push(vague));
+            return;
         }
         let key = exact(&sight.identity);
         if !self.is_wanted(key) {
@@ -123,7 +133,7 @@ impl Survey {
     /// What all that tells.
     #[must_use]
     pub fn learn(self) -> Learned {
-        let Self { nodes, mut lanes, samples, periods, common, .. } = self;
+        let Self { nodes, mut lanes, samples, periods, common, vague, .. } = self;
         let node_count = nodes.iter().map(|node| node.index() + 1).max().unwrap_or(0);
         let is_one = |samples: &Vec<Sample>| is_sure(samples) && is_connected(samples, &lanes, &nodes);
         let sure: Vec<Vec<Sample>> = samples.into_values().filter(is_one).collect();
@@ -151,7 +161,7 @@ impl Survey {
         });
         let periods = periods.collect();
         let owners = Owners::new(&nodes, common);
-        Learned { nodes, lanes, clocks, onward, order, owners, periods }
+        Learned { nodes, lanes, clocks, onward, order, owners, periods, vague }
     }
 }
 
@@ -167,7 +177,13 @@ impl Learned {
             order.assume(points);
         }
         let periods = vec![Some(Period { first: i64::MIN, last: i64::MAX }); points];
-        Self { nodes, lanes, clocks, onward: Onward::default(), order, owners: Owners::default(), periods }
+        let (onward, owners, vague) = (Onward::default(), Owners::default(), Vec::new());
+        Self { nodes, lanes, clocks, onward, order, owners, periods, vague }
+    }
+
+    /// Whether a point has seen packets of which too little was captured to tell that they are none of a lane.
+    pub(super) fn may_have_seen(&self, point: PointId, lane: &Lane) -> bool {
+        self.vague.get(point.index()).is_some_and(|vague| vague.iter().any(|vague| vague.may_be(lane)))
     }
 
     /// A moment of a point's clock, by the reference's.
@@ -216,9 +232,8 @@ fn is_connected(samples: &[Sample], lanes: &Lanes, nodes: &[NodeId]) -> bool {
     }
     let node = |sample: &Sample| nodes.get(lanes.point(sample.lane).index());
     let bond = |one: &Sample, other: &Sample| {
-        let (Some(lane), Some(other_lane)) = (lanes.get(one.lane), lanes.get(other.lane)) else { return Bond::Apart };
         let is_near = node(one) == node(other) && one.time.abs_diff(other.time) <= REWRITTEN.unsigned_abs();
-        match bond((lane, one.ttl), (other_lane, other.ttl)) {
+        match bond_among(one, other, lanes, nodes) {
             Bond::Loose if is_near => Bond::Close,
             bond => bond,
         }
@@ -232,7 +247,7 @@ fn is_connected(samples: &[Sample], lanes: &Lanes, nodes: &[NodeId]) -> bool {
             return false;
         }
         let (close, rest): (Vec<&Sample>, Vec<&Sample>) =
-            left.into_iter().partition(|other| bond(one, other) == Bond::Close);
+            left.into_iter().partition(|other| bond(one, other) >= Bond::Close);
         left = rest;
         reached.extend(close);
     }
@@ -244,8 +259,10 @@ fn onward(packets: &[Vec<Sample>], lanes: &mut Lanes) -> Onward {
     for samples in packets {
         for pair in samples.windows(2) {
             let [one, other] = pair else { continue };
-            onward.went(lanes.lead(one.lane), lanes.point(one.lane), lanes.point(other.lane));
-            lanes.goes_on(one.lane);
+            if lanes.lead(one.lane) != lanes.lead(other.lane) {
+                onward.went(lanes.lead(one.lane), lanes.point(one.lane), lanes.point(other.lane));
+                lanes.goes_on(one.lane);
+            }
             onward.took(one.lane, other.lane, other.time.saturating_sub(one.time));
         }
     }

@@ -93,6 +93,7 @@ impl Capture {
             length: made.length,
             flags: 0,
             is_wanted: true,
+            vague: None,
             identity,
         });
     }

@@ -1,13 +1,12 @@
 //! The second of two passes: packets are followed through a window of time, in the order of corrected times.
 
-use std::collections::VecDeque;
-
-use super::alike::{Bond, REWRITTEN, bond, is_weak};
+use super::alike::{Bond, REWRITTEN, bond_among, is_weak};
+use super::carried::{Carried, Carrying};
 use super::flow::Flows;
 use super::identity::{Form, Identity};
 use super::journey::{End, Journey, Seen};
-use super::lanes::{ByHash, FlowId, LaneId, Lanes};
-use super::onward::{Onward, spread};
+use super::lanes::{LaneId, Lanes};
+use super::onward::Onward;
 use super::open::{Open, Packet, Slot};
 use super::segment::{is_one_burst, overlap};
 use super::sight::{NodeId, PointId, Sight};
@@ -24,8 +23,6 @@ const MOST_USUAL: usize = 16;
 const AGAIN: i64 = 1_000_000;
 /// How long after each other packets that look the same are sent at once, in nanoseconds.
 const BURST: i64 = 1_000_000;
-/// How many segments are remembered for the sake of those that carry the same data again.
-const MOST_CARRIED: usize = 1 << 18;
 
 /// Packets under way, and what those before them have shown.
 #[derive(Debug)]
@@ -113,6 +110,7 @@ impl Window {
             flags: sight.flags,
             is_part: form == Form::Tail,
             in_pieces: datagram.is_some(),
+            is_vague: sight.vague.is_some(),
         };
         match form {
             Form::Segment(..) => self.segment(key, seen, datagram),
@@ -193,32 +191,28 @@ impl Window {
         let protocol = self.learned.lanes.get(seen.lane).map(|lane| lane.protocol);
         if protocol.is_some_and(|protocol| is_weak(protocol, seen.id)) {
             let bonds = [first].into_iter().chain(possible).map(|slot| (self.bond(slot, seen), slot));
-            let (mut close, mut loose) = (Vec::new(), Vec::new());
-            bonds.for_each(|(bond, slot)| match bond {
-                Bond::Close => close.push(slot),
-                Bond::Loose => loose.push(slot),
-                Bond::Apart => {}
-            });
-            return self.most_due(if close.is_empty() { loose } else { close }.into_iter(), seen);
+            let bonds: Vec<(Bond, Slot)> = bonds.filter(|(bond, _)| *bond != Bond::Apart).collect();
+            let closest = bonds.iter().map(|(bond, _)| *bond).max()?;
+            let all = bonds.into_iter().filter(|(bond, _)| *bond == closest).map(|(_, slot)| slot);
+            return self.most_due(all, seen);
         }
         self.most_due([first].into_iter().chain(possible), seen)
     }
 
     /// How a sight of what has no number goes together with a packet.
     fn bond(&self, slot: Slot, seen: &Seen) -> Bond {
-        let lanes = &self.learned.lanes;
-        let (Some(packet), Some(lane)) = (self.open.get(slot), lanes.get(seen.lane)) else { return Bond::Apart };
+        let Learned { lanes, nodes, .. } = &self.learned;
+        let Some(packet) = self.open.get(slot) else { return Bond::Apart };
+        let sights = packet.seen.iter().filter(|other| !other.is_part);
         let mut all = Bond::Loose;
-        for other in packet.seen.iter().filter(|other| !other.is_part) {
-            let Some(other_lane) = lanes.get(other.lane) else { continue };
-            match bond((other_lane, other.ttl), (lane, seen.ttl)) {
+        for other in sights {
+            match bond_among(other, seen, lanes, nodes) {
                 Bond::Apart => return Bond::Apart,
-                Bond::Close => all = Bond::Close,
-                Bond::Loose => {}
+                bond => all = all.max(bond),
             }
         }
         // Both ends are rewritten at once: on one node, right then, and no router gives TTL back.
-        let node = |lane: LaneId| self.learned.nodes.get(lanes.point(lane).index());
+        let node = |lane: LaneId| nodes.get(lanes.point(lane).index());
         let is_rewritten = |last: &Seen| {
             node(last.lane) == node(seen.lane)
                 && seen.time.saturating_sub(last.time) <= REWRITTEN
@@ -352,9 +346,14 @@ impl Window {
         let Learned { lanes, onward, order, .. } = &mut self.learned;
         order.arrange(sights, lanes);
         let mut missed = Vec::new();
-        for pair in sights.windows(2) {
+        let is_vague = sights.iter().any(|seen| seen.is_vague);
+        for pair in sights.windows(2).filter(|_| !is_vague) {
             let [one, other] = pair else { continue };
             let (lead, at, to) = (lanes.lead(one.lane), lanes.point(one.lane), lanes.point(other.lane));
+            if lead == lanes.lead(other.lane) {
+                // A bridge's copy of it is where it was itself.
+                continue;
+            }
             missed.extend(onward.missed(lead, to));
             onward.went(lead, at, to);
             lanes.goes_on(one.lane);
@@ -365,14 +364,23 @@ impl Window {
         }
         self.count += 1;
         let flow = self.flows.of(first.lane, lanes);
-        let retransmission_of = if range.0 == range.1 { None } else { self.carried.again(flow, range.0, self.count) };
+        let is_syn = first.flags & SYN != 0;
+        let retransmission_of = flow
+            .filter(|_| range.0 != range.1)
+            .and_then(|flow| self.carried.again(flow, Carrying { range, is_syn, packet: self.count }));
         let heir = self.heir(last);
         let in_part = lost_in_part(sights, parts, &self.learned.lanes);
-        let end = in_part.map_or_else(|| self.end(last, heir), |whole| End::Lost(self.learned.lanes.point(whole.lane)));
+        let next = self.learned.onward.next(self.learned.lanes.lead(last.lane)).or(heir).filter(|_| !is_vague);
+        let end = match in_part {
+            Some(whole) => End::Lost(self.learned.lanes.point(whole.lane)),
+            None => self.end(sights, last, next),
+        };
+        let is_early = in_part.is_none() && next.is_none() && !is_vague;
         let ended_in = in_part.unwrap_or(last).lane;
         let unreached = heir.filter(|_| in_part.is_none() && matches!(end, End::Lost(_)));
         self.lost += u64::from(matches!(end, End::Lost(_)));
-        missed.retain(|point| self.is_capturing(*point, first.time));
+        let was_seen = |point: PointId| sights.iter().any(|seen| self.learned.lanes.point(seen.lane) == point);
+        missed.retain(|point| !was_seen(*point) && self.is_capturing(*point, first.time));
         let missed = missed.as_slice();
         let bytes = {
             let at = self.learned.lanes.point(first.lane);
@@ -381,21 +389,38 @@ impl Window {
         };
         let id = self.count;
         let (sights, parts) = (&*sights, &*parts);
-        let journey = Journey { id, flow, sights, parts, bytes, end, ended_in, unreached, retransmission_of, missed };
+        let journey =
+            Journey { id, flow, sights, parts, bytes, end, is_early, ended_in, unreached, retransmission_of, missed };
         self.flows.add(&journey);
         each(&journey, &self.learned.lanes);
     }
 
-    /// How the path of a packet ends that was last seen so.
-    fn end(&self, last: &Seen, heir: Option<PointId>) -> End {
+    /// How the path of a packet ends that was last seen so, where others like it went on to a point.
+    fn end(&self, sights: &[Seen], last: &Seen, next: Option<PointId>) -> End {
         let (lane, lanes) = (last.lane, &self.learned.lanes);
         let point = lanes.point(lane);
-        match self.learned.onward.next(lanes.lead(lane)).or(heir) {
+        match next {
             None => End::LastSeen(point),
+            Some(next) if self.has_passed(sights, last, next) => End::LastSeen(point),
             Some(next) if !self.is_capturing(next, last.time) => End::Outside(point, next),
             Some(_) if lanes.may_end(lane) => End::LastSeen(point),
+            Some(next) if lanes.get(lane).is_some_and(|lane| self.learned.may_have_seen(next, lane)) => {
+                End::LastSeen(point)
+            }
             Some(_) => End::Lost(point),
         }
+    }
+
+    /// Whether a packet was seen at a point before its last sight, on the same way: the last one is of a copy that a bridge
+    /// hands up while it is captured, behind or beside the packet itself, or the stamps of both don't tell them apart.
+    fn has_passed(&self, sights: &[Seen], last: &Seen, at: PointId) -> bool {
+        let Some((_, before)) = sights.split_last() else { return false };
+        let way = |seen: &Seen| {
+            let lane = self.learned.lanes.get(seen.lane)?;
+            Some((lane.leading(), lane.tunnel.is_some(), lane.link.map(|link| link.destination)))
+        };
+        let is_there = |seen: &&Seen| self.learned.lanes.point(seen.lane) == at && seen.ttl <= last.ttl;
+        before.iter().filter(is_there).any(|seen| way(seen) == way(last))
     }
 
     /// The point that a packet was for by its link address, where no other was seen to go on.
@@ -425,8 +450,9 @@ fn takes(packet: &Packet, seen: &Seen) -> bool {
     packet.seen.iter().filter(|other| !other.is_part).all(fits)
 }
 
-/// The sight behind which fragments were lost: the next one has fewer bytes of the packet, in fragments too, and no tunnel
-/// was put on or taken off in between. What passes a point twice is not looked at: whose its fragments are is not known.
+/// The sight behind which fragments were lost: the next one has fewer bytes of the packet, in fragments too. Where a tunnel is
+/// put on or taken off in between, bytes of fragments of the tunnel's own packet are not compared with those of the packet.
+/// What passes a point twice is not looked at: whose its fragments are is not known.
 fn lost_in_part<'s>(sights: &'s [Seen], parts: &[Seen], lanes: &Lanes) -> Option<&'s Seen> {
     if !sights.iter().any(|seen| seen.in_pieces) {
         return None;
@@ -434,18 +460,27 @@ fn lost_in_part<'s>(sights: &'s [Seen], parts: &[Seen], lanes: &Lanes) -> Option
     let point = |seen: &Seen| lanes.point(seen.lane);
     let is_once = |at: PointId| sights.iter().filter(|seen| point(seen) == at).count() == 1;
     let is_outer = |seen: &Seen| lanes.get(seen.lane).is_some_and(|lane| lane.tunnel.is_some());
+    let is_cut_inside = |seen: &Seen| {
+        let mut here = parts.iter().filter(|part| point(part) == point(seen));
+        here.all(|part| is_outer(part) == is_outer(seen))
+    };
     let bytes = |at: PointId| -> u32 {
         let here = sights.iter().chain(parts).filter(|seen| point(seen) == at);
         here.map(|seen| seen.length.saturating_sub(FRAGMENT_HEADERS)).fold(0, u32::saturating_add)
     };
     sights.windows(2).find_map(|pair| {
         let [one, other] = pair else { return None };
-        let is_comparable = one.in_pieces && other.in_pieces && is_outer(one) == is_outer(other);
         let (at, next) = (point(one), point(other));
+        let is_comparable = one.in_pieces
+            && other.in_pieces
+            && (is_outer(one) == is_outer(other) || is_cut_inside(one) && is_cut_inside(other));
         let is_less = || bytes(next).saturating_add(FRAGMENT_HEADERS) < bytes(at);
         (is_comparable && is_once(at) && is_once(next) && is_less()).then_some(one)
     })
 }
+
+/// TCP's flag of a segment that opens a connection.
+const SYN: u8 = 0x02;
 
 /// About how many bytes of a fragment are headers: where a packet is cut anew, their number is another one.
 const FRAGMENT_HEADERS: u32 = 20;
@@ -456,29 +491,4 @@ fn whole_and_parts(seen: &mut [Seen]) -> (&mut [Seen], &mut [Seen]) {
     let count = seen.iter().filter(|seen| !seen.is_part).count();
     let (whole, parts) = seen.split_at_mut(count);
     if whole.is_empty() { (parts, whole) } else { (whole, parts) }
-}
-
-/// Which data went before, by flow and first sequence number.
-#[derive(Debug, Default)]
-struct Carried {
-    packets: ByHash<u64>,
-    queue: VecDeque<u64>,
-}
-
-impl Carried {
-    /// The packet that has carried the data from a sequence number on before.
-    fn again(&mut self, flow: Option<FlowId>, start: u32, packet: u64) -> Option<u64> {
-        let FlowId(flow) = flow?;
-        let key = spread(u64::from(flow) << 32 | u64::from(start));
-        let before = self.packets.insert(key, packet);
-        if before.is_none() {
-            self.queue.push_back(key);
-        }
-        if self.queue.len() > MOST_CARRIED
-            && let Some(oldest) = self.queue.pop_front()
-        {
-            self.packets.remove(&oldest);
-        }
-        before
-    }
 }

@@ -24,16 +24,33 @@ impl Frame {
         frame
     }
 
-    /// In a tunnel between two nodes.
-    pub fn in_vxlan(&self, (from, to): ([u8; 4], [u8; 4])) -> Vec<u8> {
-        let inner = self.bytes();
-        let mut udp = [50_000, 8472, 16 + length(&inner), 0].map(u16::to_be_bytes).concat();
-        udp.extend([8, 0, 0, 0, 0, 0, 1, 0]);
-        udp.extend(inner);
-        let mut frame = vec![2, 0, 0, 0, 1, to[3], 2, 0, 0, 0, 1, from[3], 8, 0];
-        frame.extend(ip(from, to, 64, self.id.wrapping_mul(7), &udp));
+    /// A TCP segment in its place: with a sequence number and flags.
+    pub fn in_tcp(&self, sequence: u32, flags: u8) -> Vec<u8> {
+        let mut tcp = [self.ports.0, self.ports.1].map(u16::to_be_bytes).concat();
+        tcp.extend([sequence, 1].map(u32::to_be_bytes).as_flattened());
+        tcp.extend([0x50, flags, 1, 0, 0, 0, 0, 0]);
+        tcp.extend(&self.payload);
+        // What UDP has before the payload is eight bytes long.
+        let mut frame = Self { payload: tcp[8..].to_vec(), ..self.clone() }.bytes();
+        frame[23] = 6;
+        frame[34..42].copy_from_slice(&tcp[..8]);
         frame
     }
+
+    /// In a tunnel between two nodes.
+    pub fn in_vxlan(&self, (from, to): ([u8; 4], [u8; 4])) -> Vec<u8> {
+        vxlan(&self.bytes(), (from, to), self.id.wrapping_mul(7))
+    }
+}
+
+/// A frame in a tunnel between two nodes.
+pub fn vxlan(inner: &[u8], (from, to): ([u8; 4], [u8; 4]), id: u16) -> Vec<u8> {
+    let mut udp = [50_000, 8472, 16 + length(inner), 0].map(u16::to_be_bytes).concat();
+    udp.extend([8, 0, 0, 0, 0, 0, 1, 0]);
+    udp.extend(inner);
+    let mut frame = vec![2, 0, 0, 0, 1, to[3], 2, 0, 0, 0, 1, from[3], 8, 0];
+    frame.extend(ip(from, to, 64, id, &udp));
+    frame
 }
 
 fn length(bytes: &[u8]) -> u16 {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::frame::Frame;
+use super::frame::{self, Frame, vxlan};
 use super::{Folder, correlate, paths};
 
 const START: i64 = 1_700_000_000_000_000_000;
@@ -16,7 +16,7 @@ fn datagram(number: u16) -> Frame {
 }
 
 /// Where each lost packet was lost, by its number from 1.
-fn lost(files: &[PathBuf]) -> Vec<(u64, String)> {
+pub fn lost(files: &[PathBuf]) -> Vec<(u64, String)> {
     let run = correlate(&paths(files), &["-o", "jsonl"]);
     let records = run.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let lost = records.filter_map(|record| Some((record["id"].as_u64()?, record["lost_after"].as_str()?.to_owned())));
@@ -110,6 +110,31 @@ fn a_lost_fragment_of_a_tunnels_packet_is_placed_where_it_was_lost() {
     assert_eq!(lost(&files), [6, 10].map(|id| (id, "n1/eth0".to_owned())));
 }
 
+/// Each fragment of a packet is in a tunnel's packet of its own.
+#[test]
+fn a_lost_fragment_is_placed_where_the_tunnel_is_put_on_or_taken_off() {
+    let names = ["n1.flannel.1", "n1.eth0", "n2.eth0", "n2.flannel.1"];
+    let lossy = [(5, 0), (9, 1), (14, 2)];
+    let mut points: [Vec<(i64, Vec<u8>)>; 4] = Default::default();
+    for number in 0..30_u16 {
+        let frame = Frame { payload: vec![number.to_be_bytes()[1]; 3500], ..datagram(number) };
+        for (place, piece) in pieces(&frame.bytes(), 1400).into_iter().enumerate() {
+            let time = START + i64::from(number) * 1_000_000 + i64::try_from(place).unwrap() * 1_000;
+            let wrapped = vxlan(&piece, TUNNEL, number * 3 + u16::try_from(place).unwrap());
+            let behind = lossy.iter().find(|(lost, _)| *lost == number && place == 1).map_or(3, |(_, behind)| *behind);
+            for (at, frames) in points.iter_mut().enumerate().take(behind + 1) {
+                let bytes = if at == 0 || at == 3 { &piece } else { &wrapped };
+                frames.push((time + i64::try_from(at).unwrap() * 20_000, bytes.clone()));
+            }
+        }
+    }
+    let folder = Folder::new();
+    let files: Vec<PathBuf> =
+        names.iter().zip(&points).map(|(name, frames)| folder.capture(&format!("{name}.pcap"), frames)).collect();
+    let wanted = [(6, "n1/flannel.1"), (10, "n1/eth0"), (15, "n2/eth0")];
+    assert_eq!(lost(&files), wanted.map(|(id, point)| (id, point.to_owned())));
+}
+
 #[test]
 fn what_a_captured_device_has_not_seen_is_lost_on_the_way_to_it() {
     let frame = |from: u8, to: u8, number: u16| {
@@ -171,4 +196,58 @@ fn packets_that_look_the_same_come_out_in_the_order_in_which_they_went_in() {
     let files = [folder.capture("n1.cni0.pcap", &near), folder.capture("n1.eth0.pcap", &far)];
     let text = correlate(&paths(&files), &[]).out;
     assert!(text.contains("200  p50 20.") && !text.contains("reordered") && !text.contains("lost after"), "{text}");
+}
+
+/// A TCP segment with so much data from a sequence number on.
+fn segment(sequence: u32, size: usize, id: u16) -> Vec<u8> {
+    Frame { payload: vec![7; size], ports: (40_000, 80), id, ..datagram(0) }.in_tcp(sequence, 0x10)
+}
+
+/// In the tunnel, 98 bytes have the whole header of UDP, and not that of TCP: what was not told there is no loss before it, nor
+/// behind it.
+#[test]
+fn what_was_cut_too_far_to_be_told_is_not_lost() {
+    let mut points: [Vec<(i64, Vec<u8>)>; 3] = Default::default();
+    for number in 0..30_u16 {
+        let time = START + i64::from(number) * 1_000_000;
+        let of_udp = datagram(number).bytes();
+        let of_tcp = segment(1_000 + u32::from(number) * 100, 100, 500 + number);
+        for (inner, later, is_udp) in [(of_udp, 0, true), (of_tcp, 400_000, false)] {
+            points[0].push((time + later, inner.clone()));
+            let wrapped = vxlan(&inner, TUNNEL, 0);
+            points[1].push((time + later + 10_000, wrapped.clone()));
+            if number != 12 || !is_udp {
+                points[2].push((time + later + 30_000, wrapped));
+            }
+        }
+    }
+    let folder = Folder::new();
+    let files = [
+        folder.capture("n1.cni0.pcap", &points[0]),
+        folder.write("n1.eth0.pcap", &frame::cut(&points[1], 98)),
+        folder.write("n2.eth0.pcap", &frame::cut(&points[2], 98)),
+    ];
+    let lost: Vec<String> = lost(&files).into_iter().map(|(_, point)| point).collect();
+    assert_eq!(lost, ["n1/eth0"], "the datagram that was");
+    let run = correlate(&paths(&files), &["-o", "json"]);
+    let value: Value = serde_json::from_str(&run.out).unwrap();
+    let early = value["flows"].as_array().unwrap().iter().map(|flow| flow["early"].as_array().unwrap().len());
+    assert_eq!(early.sum::<usize>(), 0, "{}", run.out);
+}
+
+/// What was sent in one large frame is sent again in segments, of which the first one begins where that did.
+#[test]
+fn data_is_known_again_where_it_was_sent_in_a_larger_frame() {
+    let mut frames = vec![(START, segment(1_000, 5_600, 10)), (START + 1_000, segment(6_600, 1_400, 14))];
+    for place in 0..4_u16 {
+        let sequence = 1_000 + u32::from(place) * 1_400;
+        frames.push((START + 300_000_000 + i64::from(place) * 1_000, segment(sequence, 1_400, 20 + place)));
+    }
+    frames.push((START + 400_000_000, segment(8_000, 1_400, 24)));
+    let folder = Folder::new();
+    let files = [folder.capture("n1.default_a.eth0.pcap", &frames)];
+    let run = correlate(&paths(&files), &["-o", "jsonl"]);
+    let records = run.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let again: Vec<Option<u64>> = records.map(|record| record["retransmission_of"].as_u64()).collect();
+    assert_eq!(again, [None, None, Some(1), Some(1), Some(1), Some(1), None], "{}", run.out);
 }

@@ -1,10 +1,12 @@
 //! `flowtrace correlate` on captures that are built in code, and its core on sights that no network makes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests may panic")]
 
+mod alike;
 mod captured;
 mod ends;
 mod frame;
 mod losses;
+mod order;
 mod random;
 #[path = "../sample/schema.rs"]
 mod schema;
@@ -227,6 +229,47 @@ fn a_flow_that_is_lost_altogether_is_lost_by_the_model() {
     let run = correlate(&files, &["--snapshot", snapshot.to_str().unwrap()]);
     assert_eq!(run.code, 1, "{}{}", run.out, run.err);
     assert!(run.out.contains("5 lost after n1/cni0"), "{}", run.out);
+}
+
+/// Others to the same address go on later, to a capture that has no packets before: the model says what became of these.
+#[test]
+fn what_the_model_ends_is_lost_also_before_the_next_capture_has_packets() {
+    let folder = Folder::new();
+    let frame = |number: u16| Frame {
+        payload: Vec::new(),
+        ..Frame::datagram([10, 244, 1, 2], [10, 96, 0, 40], (40_000, 80), number + 1)
+    };
+    let time = |number: u16| 1_700_000_000_000_000_000 + i64::from(number) * 1_000_000;
+    let refused = (0..5).map(|number| (time(number), frame(number).in_tcp(7, 0x02)));
+    let others = (5..10).map(|number| (time(number), frame(number).bytes()));
+    let near: Vec<(i64, Vec<u8>)> = refused.chain(others).collect();
+    let further = (5..10).map(|number| (time(number) + 10_000, Frame { ttl: 63, ..frame(number) }.bytes()));
+    let files = [
+        folder.capture("n1.default_pod1.eth0.pcap", &near),
+        folder.capture("n1.cni0.pcap", &near),
+        folder.capture("n1.eth0.pcap", &further.collect::<Vec<_>>()),
+    ];
+    let alone = correlate(&paths(&files), &[]);
+    assert!(alone.code == 0 && alone.out.contains("while the next point's capture has no packets"), "{}", alone.out);
+    let snapshot = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/vxlan");
+    let run = correlate(&paths(&files), &["--snapshot", snapshot.to_str().unwrap()]);
+    assert_eq!(run.code, 1, "{}{}", run.out, run.err);
+    assert!(run.out.contains("5 lost after n1/cni0: rejected"), "{}", run.out);
+}
+
+#[test]
+fn of_a_node_that_the_snapshot_lacks_nothing_is_said() {
+    let folder = Folder::new();
+    let files = service(&folder);
+    let snapshot = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/vxlan");
+    for (at, is_known) in [("ext/eth0", false), ("n2/eth9", true)] {
+        let at = format!("{}={at}", files[3].display());
+        let more = ["--snapshot", snapshot.to_str().unwrap(), "--at", &at];
+        let run = correlate(&paths(&files), &more);
+        assert_eq!(run.out.contains("not on the predicted way"), is_known, "{at}: {}", run.out);
+        let records = correlate(&paths(&files), &[&more[..], &["-o", "jsonl"]].concat()).out;
+        assert_eq!(records.contains("not on the predicted way"), is_known, "{records}");
+    }
 }
 
 #[test]

@@ -76,6 +76,7 @@ fn sight(chance: &mut Chance, number: u64, wild: bool) -> Sight {
         flags: chance.small(255),
         length: chance.pick(&[0, 40, 1500, 65_535, u32::MAX]),
         is_wanted: true,
+        vague: None,
         identity,
     }
 }

@@ -6,7 +6,9 @@ use std::hint::black_box;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use flowtrace::correlate::{Journey, Lanes, Learned, NodeId, Origin, PointId, Sight, Survey, WIDTH, Window, recognize};
+use flowtrace::correlate::{
+    Depth, Journey, Lanes, Learned, NodeId, Origin, PointId, Sight, Survey, WIDTH, Window, recognize,
+};
 use flowtrace::load::load;
 use flowtrace::net::{IfName, NetnsName, NodeName, PodName};
 use flowtrace::retrace::{Atlas, Captured, Flows, Options, Point, Standing};
@@ -74,7 +76,7 @@ fn sight(dissector: &mut Dissector, number: u64, frame: &Frame) -> Option<Sight>
     let point = PointId(u16::try_from(frame.point).unwrap_or(0));
     let file = flowtrace::correlate::FileId(point.0);
     let origin = Origin { point, file, number, time, way: frame.way, is_one_device: false };
-    recognize(&decoded, origin, 64).ok()
+    recognize(&decoded, origin, Depth { payload: 64, options: true }).ok()
 }
 
 fn follow(learned: &Learned, sights: &[Sight]) -> usize {

@@ -7,7 +7,7 @@ use crate::capture::{Captured, Interface};
 use crate::cli::args::{AlongFormat, Capture, Written};
 use crate::cli::correlate::stream::{Eyes, Skipped};
 use crate::cli::{exit, explain, ports};
-use crate::correlate::{Clocks, DEPTH, Journey, Lanes, Learned, Outlook, PointId, Predictor, Window};
+use crate::correlate::{Clocks, Depth, Journey, Lanes, Learned, Outlook, PointId, Predictor, Window};
 use crate::error::Error;
 use crate::net::NodeName;
 use crate::render::{self, Correlation, Forecast, Foreseen, JourneyLine, JourneyText, Style};
@@ -164,10 +164,11 @@ impl Show<'_> {
     }
 }
 
-/// How much of a payload is looked at where so many bytes of each packet are kept, whatever tunnels it is in.
-fn depth(snap_length: usize) -> usize {
+/// How much of packets is looked at where so many bytes of each packet are kept, whatever tunnels it is in.
+fn depth(snap_length: usize) -> Depth {
     const HEADERS: usize = 160;
-    snap_length.saturating_sub(HEADERS).min(DEPTH)
+    let kept = Depth { payload: snap_length.saturating_sub(HEADERS), options: snap_length >= HEADERS };
+    Depth::MOST.min(kept)
 }
 
 /// A moment in nanoseconds since 1970.

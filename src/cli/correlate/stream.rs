@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use crate::capture::batch::Batch;
 use crate::capture::filter::Filter;
 use crate::capture::reader::Reader;
-use crate::correlate::{FileId, Origin, PointId, Sight, Unfit, kept, recognize};
+use crate::correlate::{Depth, FileId, Origin, PointId, Sight, Unfit, kept, recognize};
 use crate::error::Error;
 use crate::trace::Way;
 use crate::wire::{Decoded, Dissector, Frame, Kind, LinkType, Ports, Time};
@@ -94,18 +94,18 @@ impl Stream {
 /// Makes sights of packets.
 pub(in crate::cli) struct Eyes {
     dissector: Dissector,
-    /// How much of a payload is looked at.
-    pub(in crate::cli) depth: usize,
+    /// How much of packets is looked at.
+    pub(in crate::cli) depth: Depth,
     pub(in crate::cli) skipped: Skipped,
-    /// The fewest bytes that were kept of the payload of a packet that was cut, if any was.
-    pub(in crate::cli) cut: Option<usize>,
+    /// How much was kept of each packet that was cut.
+    pub(in crate::cli) cut: Depth,
     /// Which packets are asked for.
     flow: Option<Filter>,
 }
 
 impl Eyes {
-    pub(in crate::cli) fn new(ports: Ports, depth: usize) -> Self {
-        Self { dissector: Dissector::new(ports), depth, skipped: Skipped::default(), cut: None, flow: None }
+    pub(in crate::cli) fn new(ports: Ports, depth: Depth) -> Self {
+        Self { dissector: Dissector::new(ports), depth, skipped: Skipped::default(), cut: Depth::MOST, flow: None }
     }
 
     /// The same, with a filter that says which packets are asked for.
@@ -117,7 +117,7 @@ impl Eyes {
     pub(super) fn measure(&mut self, frame: &Frame<'_>) {
         if frame.bytes.len() < frame.length as usize {
             let decoded = self.dissector.decode(frame.link_type, frame.bytes, frame.length);
-            self.cut = self.cut.into_iter().chain(kept(&decoded)).min();
+            self.cut = self.cut.min(kept(&decoded));
         }
     }
 
@@ -137,10 +137,8 @@ impl Eyes {
         let decoded = self.dissector.decode(frame.link_type, frame.bytes, frame.length);
         match recognize(&decoded, origin, self.depth) {
             Ok(sight) => {
-                if frame.bytes.len() < frame.length as usize
-                    && let Some(kept) = kept(&decoded)
-                {
-                    self.cut = Some(self.cut.map_or(kept, |cut| cut.min(kept)));
+                if frame.bytes.len() < frame.length as usize {
+                    self.cut = self.cut.min(kept(&decoded));
                 }
                 let is_wanted = self.flow.as_ref().is_none_or(|flow| passes(flow, frame, &decoded));
                 Some(Sight { is_wanted, ..sight })
