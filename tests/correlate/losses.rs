@@ -251,3 +251,37 @@ fn data_is_known_again_where_it_was_sent_in_a_larger_frame() {
     let again: Vec<Option<u64>> = records.map(|record| record["retransmission_of"].as_u64()).collect();
     assert_eq!(again, [None, None, Some(1), Some(1), Some(1), Some(1), None], "{}", run.out);
 }
+
+/// In the tunnel, 110 bytes have TCP's header without its options: segments and acknowledgements are told without these
+/// everywhere, though one capture has them.
+#[test]
+fn segments_are_told_without_options_that_a_capture_lacks() {
+    let mut points: [Vec<(i64, Vec<u8>)>; 3] = Default::default();
+    for number in 0..30_u16 {
+        let time = START + i64::from(number) * 1_000_000;
+        let [n1, n2] = number.to_be_bytes();
+        let stamp = [1, 1, 8, 10, 0, 0, n1, n2, 0, 0, 0, 1];
+        let payload = [&stamp[..], &vec![7; if number % 3 == 0 { 0 } else { 100 }]].concat();
+        let frame = Frame { payload, ports: (40_000, 80), id: 500 + number, ..datagram(0) };
+        let mut inner = frame.in_tcp(1_000 + u32::from(number) * 100, 0x10);
+        // Its header is of 32 bytes.
+        inner[46] = 0x80;
+        let wrapped = vxlan(&inner, TUNNEL, 0);
+        points[0].push((time, inner));
+        points[1].push((time + 10_000, wrapped.clone()));
+        if number != 13 {
+            points[2].push((time + 30_000, wrapped));
+        }
+    }
+    let folder = Folder::new();
+    let files = [
+        folder.capture("n1.cni0.pcap", &points[0]),
+        folder.write("n1.eth0.pcap", &frame::cut(&points[1], 110)),
+        folder.write("n2.eth0.pcap", &frame::cut(&points[2], 110)),
+    ];
+    assert_eq!(lost(&files), [(14, "n1/eth0".to_owned())]);
+    let run = correlate(&paths(&files), &["-o", "jsonl"]);
+    let records = run.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let wrong = records.filter(|record| !record["retransmission_of"].is_null()).count();
+    assert_eq!((run.out.lines().count(), wrong), (30, 0), "{}", run.out);
+}
