@@ -13,7 +13,7 @@
 //! | 5 outside | [`collect`] |
 //! | 6 shell | [`cli`] |
 //!
-//! A module uses only what stands above it, with [`error`] and `signals` beside them all. `engine` knows no Kubernetes and no
+//! A module uses only what stands above it, with [`error`], `pages` and `signals` beside them all. `engine` knows no Kubernetes and no
 //! flannel; `snapshot` has no parser; `render` decides nothing and never sees a snapshot.
 
 pub mod capture;

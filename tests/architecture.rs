@@ -28,7 +28,7 @@ const LAYERS: &[(&str, u8)] = &[
 const WITHIN: &[(&str, &str)] = &[("evidence", "net")];
 
 /// Beside all layers.
-const EVERYWHERE: &[&str] = &["error", "signals"];
+const EVERYWHERE: &[&str] = &["error", "pages", "signals"];
 
 /// What a view sees.
 const RENDER_SEES: &[&str] = &["net", "evidence", "trace", "wire", "correlate"];
