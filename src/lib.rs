@@ -13,8 +13,8 @@
 //! | 5 outside | [`collect`] |
 //! | 6 shell | [`cli`] |
 //!
-//! A module uses only what stands above it, with [`error`], `pages` and `signals` beside them all. `engine` knows no Kubernetes and no
-//! flannel; `snapshot` has no parser; `render` decides nothing and never sees a snapshot.
+//! A module uses only what stands above it, with [`error`], `pages` and `signals` beside them all. `engine` knows no
+//! Kubernetes and no flannel; `snapshot` has no parser; `render` decides nothing and never sees a snapshot.
 
 pub mod capture;
 pub mod cli;
