@@ -599,6 +599,39 @@ fn packets_take_the_way_that_a_snapshot_predicts() {
     assert!(text.contains('●') && !text.contains("\n  ✖"), "{text}");
 }
 
+/// A capture on a bridge makes it promiscuous: it shows what goes from port to port, plain and translated, on its way.
+#[test]
+fn a_captured_bridge_shows_what_goes_through_it_on_its_way() {
+    let send = |lab: &Lab| {
+        let taken = snapshot(lab, "bridged-snapshot")?;
+        datagrams("10.244.1.3:7000", "default/pod3", 7000, 0x44).send(lab)?;
+        for tag in 0..16 {
+            hairpin(lab, "10.96.0.20:80".parse().expect("an address"), ["shop/web-0", "shop/web-1"], 0x200 + tag)?;
+        }
+        Ok(taken)
+    };
+    let Some((case, taken)) = captured("bridged", send) else { return };
+    let text = case.run(&["-o", "jsonl", "--snapshot", path(&taken)]);
+    let records: Vec<Record> = text.lines().map(record).collect();
+    let tags = [0x44].into_iter().chain(0x200..0x210).flat_map(|tag| [tag, tag | BACK]);
+    for record in tags.flat_map(|tag| case.of(tag, &records)) {
+        let value: Value = serde_json::from_str(&record.line).expect("JSON");
+        let hops = value["predicted"].as_array().unwrap_or_else(|| panic!("no prediction: {}", record.line));
+        let seen = hops.iter().filter(|hop| hop["state"] == "seen").count();
+        assert_eq!(seen, record.points.len(), "{}", record.line);
+    }
+    let bridged = case.of(0x44, &records);
+    let is_shown = |record: &&Record| record.points.iter().any(|point| point == "n1/cni0");
+    assert_eq!(bridged.iter().copied().filter(is_shown).count(), bridged.len());
+    assert_eq!(bridged.len(), 300);
+    let bridge = case.files.iter().find(|file| file.ends_with("n1.cni0.pcap")).expect("a capture of the bridge");
+    let mut explain = Command::new(env!("CARGO_BIN_EXE_flowtrace"));
+    explain.args(["explain", "--only-odd", "-o", "jsonl", "--snapshot", path(&taken), "--pcap"]).arg(bridge);
+    let output = explain.output().expect("flowtrace runs");
+    let odd = String::from_utf8_lossy(&output.stdout);
+    assert!(odd.is_empty(), "{odd} {}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[test]
 fn a_rule_that_does_nothing_is_named() {
     let send = |lab: &Lab| {
