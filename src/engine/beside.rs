@@ -140,14 +140,14 @@ fn walk_now<'s>(
 
 /// What the packet leaves behind is there for the other one.
 fn leave(walk: &mut Walk, mut trackers: Vec<Tracker>, certain: bool, line: Option<Evidence>) {
-    let written = |tracker: &Tracker| format!("{:?}", (&tracker.sets, &tracker.recent, &tracker.nft_elements));
-    let changes = trackers.iter().any(|tracker| written(tracker) != written(&walk.tracker));
-    let connects = trackers.iter().any(|tracker| tracker.entries != walk.tracker.entries);
     let is_same = trackers.iter().zip(trackers.iter().skip(1)).all(|(one, other)| one == other);
     if certain && is_same {
         walk.tracker = trackers.pop().unwrap_or_else(|| walk.tracker.clone());
         return;
     }
+    let written = |tracker: &Tracker| format!("{:?}", (&tracker.sets, &tracker.recent, &tracker.nft_elements));
+    let changes = trackers.iter().any(|tracker| written(tracker) != written(&walk.tracker));
+    let connects = trackers.iter().any(|tracker| tracker.entries != walk.tracker.entries);
     if changes {
         let what =
             "what the copy's rules write into sets depends on its way: the packet is walked as if they wrote nothing";

@@ -118,6 +118,30 @@ fn a_copy_that_has_no_way_or_is_dropped_ends_alone() {
     }
 }
 
+/// Chance decides which rule the copy ends at; on each of its ways it has left its mark before the packet is forwarded.
+#[test]
+fn what_a_copy_leaves_on_each_of_its_ways_is_there_for_the_packet() {
+    if !crate::lab::ready::ready() {
+        return;
+    }
+    let mut router = Router::new(0).expect("the stage");
+    let filter = [
+        "-A OUTPUT -p udp -m recent --set --name copied --rsource",
+        "-A OUTPUT -p udp -m statistic --mode random --probability 0.5 -j ACCEPT",
+        "-A FORWARD -p udp -m recent --rcheck --name copied --rsource -j DROP",
+    ];
+    let mangle = ["-A PREROUTING -p udp -j TEE --gateway 192.0.2.98"];
+    let rules = |rules: &[&str]| rules.iter().map(|rule| (*rule).to_owned()).collect();
+    let v4 = BTreeMap::from([("mangle", rules(&mangle)), ("filter", rules(&filter))]);
+    router.load(&Rules { v4, ..Rules::default() }).expect("rules that are taken");
+    let (answer, difference) = through(&mut router, &datagram()).expect("an answer");
+    assert_eq!(difference, None);
+    let [path] = answer.paths.as_slice() else { panic!("{} ways", answer.paths.len()) };
+    assert_eq!(path.forward.verdict, Verdict::Dropped);
+    let [copy] = path.forward.beside.as_slice() else { panic!("{} copies", path.forward.beside.len()) };
+    assert_eq!(copy.ways.len(), 2);
+}
+
 #[test]
 fn a_copy_of_nft_is_the_packet_as_its_rule_has_changed_it() {
     if !crate::lab::ready::ready() {
