@@ -550,6 +550,25 @@ fn a_clock_that_is_5_ms_ahead_is_found_to_20_microseconds() {
     all_arrive(&case, 7, 300);
 }
 
+/// Many devices stamp a packet in the same microsecond: where it went first is told all the same.
+#[test]
+fn stamps_of_microseconds_lose_nothing() {
+    let send = |lab: &Lab| {
+        datagrams("10.244.1.3:7000", "default/pod3", 7000, 0x45).send(lab)?;
+        datagrams("10.244.2.2:7000", "default/pod2", 7000, 0x46).send(lab)?;
+        stream(0x47).send(lab)
+    };
+    let Some((case, ())) = captured("microseconds", send) else { return };
+    case.files.iter().for_each(|file| dump::coarsen(file).expect("coarser stamps"));
+    all_arrive(&case, 0x45, 300);
+    all_arrive(&case, 0x46, 300);
+    let records = case.records();
+    for tag in [0x47, 0x47 | BACK] {
+        let lost = case.judge_stream(tag, &records);
+        assert!(lost.is_empty(), "{lost:?}");
+    }
+}
+
 /// A folder stays where a test fails.
 impl Drop for Case {
     fn drop(&mut self) {

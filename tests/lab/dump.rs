@@ -182,12 +182,21 @@ pub fn packets(file: &Path) -> Result<Vec<(i64, Vec<u8>)>, String> {
 
 /// Writes a file anew with a clock that is ahead by so many nanoseconds.
 pub fn shift(file: &Path, by: i64) -> Result<(), String> {
+    retime(file, |time| time + by)
+}
+
+/// Writes a file anew as if it had been captured with stamps of microseconds.
+pub fn coarsen(file: &Path) -> Result<(), String> {
+    retime(file, |time| time - time.rem_euclid(1000))
+}
+
+fn retime(file: &Path, new: impl Fn(i64) -> i64) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{}: {error}", file.display());
     let mut bytes = fs::read(file).map_err(failed)?;
     let mut at = 24;
     while at + 16 <= bytes.len() {
         let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
-        let time = i64::from(word(at)) * 1_000_000_000 + i64::from(word(at + 4)) + by;
+        let time = new(i64::from(word(at)) * 1_000_000_000 + i64::from(word(at + 4)));
         let captured = word(at + 8) as usize;
         let (seconds, nanoseconds) = (time.div_euclid(1_000_000_000), time.rem_euclid(1_000_000_000));
         bytes[at..at + 4].copy_from_slice(&word_of(seconds));
