@@ -60,12 +60,25 @@ fn read(datagram: &[u8]) -> Option<(u32, u32)> {
     Some((word(0)?, word(4)?))
 }
 
+/// A socket with a port that another one, now closed, may have had: a child that another test starts holds its copy of that one
+/// until it is another program.
+fn once_free<T>(open: impl Fn() -> std::io::Result<T>) -> std::io::Result<T> {
+    for _ in 0..100 {
+        let opened = open();
+        if !opened.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse) {
+            return opened;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    open()
+}
+
 impl Datagrams<'_> {
     /// Sends them all, and has them echoed.
     pub fn send(&self, lab: &Lab) -> Result<Received, String> {
         let any = if self.to.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
         let open = |address: IpAddr, port: u16| {
-            let socket = UdpSocket::bind((address, port)).map_err(failed("bind"))?;
+            let socket = once_free(|| UdpSocket::bind((address, port))).map_err(failed("bind"))?;
             socket.set_read_timeout(Some(Duration::from_millis(20))).map_err(failed("timeout"))?;
             Ok::<_, String>(socket)
         };
@@ -140,7 +153,7 @@ impl Stream<'_> {
     /// Sends all of it.
     pub fn send(&self, lab: &Lab) -> Result<(), String> {
         let local = if self.to.is_ipv4() { "0.0.0.0" } else { "::" };
-        let listen = || TcpListener::bind((local, self.port)).map_err(failed("listen"));
+        let listen = || once_free(|| TcpListener::bind((local, self.port))).map_err(failed("listen"));
         let listener = lab.netns(self.server).enter(listen)?;
         std::thread::scope(|scope| {
             let server = scope.spawn(|| self.serve(&listener));
