@@ -33,12 +33,12 @@ impl Format {
                 0xa1b2_cd34 => (1000, 24),
                 _ => return None,
             };
-        let format = Self { is_big_endian, unit, record_header, link_type: LinkType::NULL, snap_length: 0 };
-        let snap_length = format.u32(*header.get(16..)?.first_chunk()?);
+        let number = |bytes| if is_big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) };
+        let snap_length = number(*header.get(16..)?.first_chunk()?);
         // The upper bits say how long a check sequence behind each frame is.
-        let number = format.u32(*header.get(20..)?.first_chunk()?) & 0x03ff_ffff;
-        let link_type = LinkType(u16::try_from(number).unwrap_or(u16::MAX));
-        Some(Self { link_type, snap_length, ..format })
+        let kind = number(*header.get(20..)?.first_chunk()?) & 0x03ff_ffff;
+        let link_type = LinkType(u16::try_from(kind).unwrap_or(u16::MAX));
+        Some(Self { is_big_endian, unit, record_header, link_type, snap_length })
     }
 
     /// The one capture point of the file.
@@ -46,13 +46,17 @@ impl Format {
         Point { link_type: self.link_type, snap_length: self.snap_length, ..Point::new(file) }
     }
 
-    #[inline]
-    fn u32(self, bytes: [u8; 4]) -> u32 {
-        if self.is_big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
-    }
-
     /// Finds the packets that are whole.
     pub(super) fn find(self, data: &[u8], records: &mut Vec<Record>) -> Found {
+        if self.is_big_endian {
+            self.find_in(data, records, u32::from_be_bytes)
+        } else {
+            self.find_in(data, records, u32::from_le_bytes)
+        }
+    }
+
+    /// The same, with what reads a number.
+    fn find_in(self, data: &[u8], records: &mut Vec<Record>, number: impl Fn([u8; 4]) -> u32) -> Found {
         let mut at = 0;
         let lost = loop {
             if records.len() >= MOST {
@@ -62,7 +66,7 @@ impl Format {
                 break Lost::More(self.record_header);
             };
             let [s1, s2, s3, s4, p1, p2, p3, p4, c1, c2, c3, c4, l1, l2, l3, l4] = *header;
-            let captured = self.u32([c1, c2, c3, c4]);
+            let captured = number([c1, c2, c3, c4]);
             let start = at + self.record_header;
             let captured_bytes = captured as usize;
             if captured_bytes > LONGEST {
@@ -73,10 +77,10 @@ impl Format {
                 break Lost::More(end - at);
             }
             records.push(Record {
-                time: Some(self.time(self.u32([s1, s2, s3, s4]), self.u32([p1, p2, p3, p4]))),
+                time: Some(self.time(number([s1, s2, s3, s4]), number([p1, p2, p3, p4]))),
                 start: u32::try_from(start).unwrap_or(u32::MAX),
                 captured,
-                length: self.u32([l1, l2, l3, l4]),
+                length: number([l1, l2, l3, l4]),
                 point: 0,
                 link_type: self.link_type,
                 options: 0,

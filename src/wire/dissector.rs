@@ -1,6 +1,6 @@
 //! The walk from header to header.
 
-use super::glance::Glance;
+use super::glance::{Glance, Sieve};
 use super::headers::Headers;
 use super::tunnel::sieve;
 use super::usual::Usual;
@@ -35,6 +35,8 @@ const MOST_LAYERS: usize = 10_000;
 #[derive(Debug)]
 pub struct Dissector {
     ports: Ports,
+    /// VXLAN's first port.
+    vxlan: Option<u16>,
     sieve: u64,
     layers: Stack,
 }
@@ -43,7 +45,7 @@ impl Dissector {
     /// A decoder that knows tunnels by these ports.
     #[must_use]
     pub fn new(ports: Ports) -> Self {
-        Self { sieve: sieve(&ports), ports, layers: Stack::default() }
+        Self { sieve: sieve(&ports), vxlan: ports.vxlan.first().copied(), ports, layers: Stack::default() }
     }
 
     /// Decodes a packet: its bytes as captured, and its length on the wire.
@@ -57,11 +59,11 @@ impl Dissector {
     #[expect(clippy::inline_always, reason = "what is found stays in registers, where each caller has a copy")]
     #[inline(always)]
     pub(crate) fn glance<'a>(&self, frame: &Frame<'a>) -> Option<Glance<'a>> {
-        if frame.link_type != LinkType::ETHERNET || frame.bytes.len() > MOST {
+        if frame.link_type != LinkType::ETHERNET {
             return None;
         }
-        let length = (frame.length as usize).clamp(frame.bytes.len(), MOST);
-        Glance::at(frame.bytes, length, &self.ports, self.sieve)
+        let length = frame.bytes.len().max(frame.length as usize);
+        Glance::at(frame.bytes, length, Sieve { ports: &self.ports, vxlan: self.vxlan, bits: self.sieve })
     }
 
     /// As [`Self::decode`], for a frame in which a packet was put together again ([`super::Whole`]): headers before that

@@ -26,7 +26,8 @@ const IPV6: u8 = 2;
 /// It has ports.
 const PORTS: u8 = 4;
 
-/// Two ends and a protocol. An end is an address above a port; of IPv6 the first one's address is a place in
+/// Two ends and a protocol. An end is an address above a port, of both the first octet the lowest: this is how they are read,
+/// and any order will do. Of IPv6 the first one's address is a place in
 /// [`Flows::wide`], and the other's is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
@@ -54,13 +55,18 @@ impl Key {
     }
 
     #[inline]
-    fn addresses(self) -> [u32; 2] {
-        [self.lesser, self.greater].map(|end| (end >> 16 & 0xffff_ffff) as u32)
+    fn addresses(self) -> [[u8; 4]; 2] {
+        [self.lesser, self.greater].map(|end| ((end >> 16 & 0xffff_ffff) as u32).to_le_bytes())
+    }
+
+    /// The place of its ends, of IPv6.
+    fn place(self) -> usize {
+        (self.lesser >> 16 & 0xffff_ffff) as usize
     }
 
     #[inline]
     fn ports(self) -> Option<[u16; 2]> {
-        self.has(PORTS).then_some([self.lesser, self.greater].map(|end| (end & 0xffff) as u16))
+        self.has(PORTS).then_some([self.lesser, self.greater].map(|end| ((end & 0xffff) as u16).swap_bytes().to_le()))
     }
 
     #[inline]
@@ -74,10 +80,10 @@ impl Key {
     }
 }
 
-/// An end, of IPv4.
+/// An end of IPv4, of the octets of its address and its port.
 #[inline]
-fn end(address: u32, port: u16) -> u64 {
-    u64::from(address) << 16 | u64::from(port)
+fn end(address: [u8; 4], port: [u8; 2]) -> u64 {
+    u64::from(u32::from_le_bytes(address)) << 16 | u64::from(u16::from_le_bytes(port))
 }
 
 /// So many packets are met before they are counted.
@@ -119,7 +125,7 @@ struct Seen {
     /// Nanoseconds since 1970; `None` where the capture has no time.
     time: Option<i64>,
     length: u32,
-    segment: Option<Segment>,
+    segment: Segment,
     tunnels: u16,
     /// From the lesser end to the other one, or back.
     is_back: bool,
@@ -127,9 +133,9 @@ struct Seen {
 
 impl Seen {
     #[inline]
-    fn new(frame: &Frame<'_>, tcp: Option<Tcp>, tunnels: u16, is_back: bool) -> Self {
+    fn new(frame: &Frame<'_>, segment: Segment, tunnels: u16, is_back: bool) -> Self {
         let time = frame.time.map(Time::since_epoch);
-        Self { time, length: frame.length, segment: tcp.map(Segment::new), tunnels, is_back }
+        Self { time, length: frame.length, segment, tunnels, is_back }
     }
 }
 
@@ -206,17 +212,19 @@ impl Flows {
             return;
         };
         let (marks, [from, to]) = packet.ports().map_or((0, [0; 2]), |ports| (PORTS, ports.into()));
+        let [from, to] = [from, to].map(u16::to_be_bytes);
         let tunnels = self.nests.of(decoded);
+        let segment = packet.tcp().map_or_else(Segment::default, segment);
         match (source, destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                let ends = [end(source.to_bits(), from), end(destination.to_bits(), to)];
+                let ends = [end(source.octets(), from), end(destination.octets(), to)];
                 let (key, is_back) = Key::new(ends, protocol.0, marks);
-                self.meet(key, Seen::new(frame, packet.tcp(), tunnels, is_back));
+                self.meet(key, Seen::new(frame, segment, tunnels, is_back));
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
                 let is_back = (source, from) > (destination, to);
-                let seen = Seen::new(frame, packet.tcp(), tunnels, is_back);
-                let [lesser, greater] = if is_back { [to, from] } else { [from, to] }.map(u64::from);
+                let seen = Seen::new(frame, segment, tunnels, is_back);
+                let [lesser, greater] = if is_back { [to, from] } else { [from, to] }.map(|port| end([0; 4], port));
                 let (key, _) = Key::new([lesser; 2], protocol.0, marks | IPV6);
                 let ends = if is_back { [destination, source] } else { [source, destination] };
                 self.meet_wide(ends, Key { greater, ..key }, seen);
@@ -226,17 +234,26 @@ impl Flows {
         }
     }
 
-    /// Takes a packet into account if one look at it is enough; false, and nothing is done, where it has to be decoded. It
-    /// is called, so that it has the processor's registers to itself.
-    #[inline(never)]
-    pub(crate) fn add_at_a_glance(&mut self, frame: &Frame<'_>, dissector: &Dissector) -> bool {
-        let Some(glance) = dissector.glance(frame) else { return false };
-        let [source, destination] = glance.addresses();
-        let (marks, [from, to]) = glance.ports().map_or((0, [0; 2]), |ports| (PORTS, ports));
+    /// Decodes a packet and takes it into account, most of them by one look.
+    #[expect(clippy::inline_always, reason = "what is found stays in registers, where each caller has a copy")]
+    #[inline(always)]
+    pub(crate) fn take(&mut self, frame: Frame<'_>, dissector: &mut Dissector) {
+        let Some(glance) = dissector.glance(&frame) else {
+            self.add_decoded(frame, dissector);
+            return;
+        };
+        let ([source, destination], [from, to]) = (glance.addresses(), glance.ports());
+        let marks = PORTS * u8::from(glance.has_ports());
         let (key, is_back) = Key::new([end(source, from), end(destination, to)], glance.protocol(), marks);
-        let tunnels = self.nests.of_vxlan(glance.vni());
-        self.meet(key, Seen::new(frame, glance.tcp(), tunnels, is_back));
-        true
+        let tunnels = self.nests.of_vxlan(glance.tunnel);
+        let (sequence, payload, flags) = glance.segment();
+        self.meet(key, Seen::new(&frame, Segment { sequence, payload, flags }, tunnels, is_back));
+    }
+
+    /// Takes a packet into account of which one look does not tell enough.
+    #[cold]
+    fn add_decoded(&mut self, frame: Frame<'_>, dissector: &mut Dissector) {
+        self.add(&frame, &dissector.decode(frame.link_type, frame.bytes, frame.length));
     }
 
     #[inline]
@@ -256,15 +273,14 @@ impl Flows {
         for (place, met) in places.iter_mut().zip(&met) {
             *place = self.find(met.hash, |_| true).unwrap_or(NOWHERE);
         }
-        for (place, met) in places.iter_mut().zip(&met) {
-            if self.kept.get(*place).is_some_and(|kept| kept.key != met.key) {
-                *place = NOWHERE;
-            }
-        }
         for (place, met) in places.into_iter().zip(&met) {
-            // It may have begun with a packet just before.
-            let place = if place == NOWHERE { self.place(met) } else { place };
-            self.count(place, &met.seen);
+            if let Some(kept) = self.kept.get_mut(place).filter(|kept| kept.key == met.key) {
+                count(kept, &met.seen, &mut self.rare, &mut self.nests);
+            } else {
+                // It may have begun with a packet just before.
+                let place = self.place(met);
+                self.count(place, &met.seen);
+            }
         }
         self.met = met;
         self.met.clear();
@@ -273,32 +289,25 @@ impl Flows {
     /// The place of a packet's conversation, which it may begin.
     fn place(&mut self, met: &Met) -> u32 {
         let is_it = |place| self.kept.get(place).is_some_and(|kept| kept.key == met.key);
-        self.find(met.hash, is_it).unwrap_or_else(|| self.begin(met.key, met.seen.is_back, met.hash))
+        self.find(met.hash, is_it).unwrap_or_else(|| self.begin(met.key, &met.seen, met.hash))
     }
 
     /// Counts a packet of IPv6, after those that were met before.
     fn meet_wide(&mut self, ends: [Ipv6Addr; 2], key: Key, seen: Seen) {
         self.settle();
         let hash = half(self.hasher.hash_one((ends, key.lesser, key.greater)));
-        let is_it = |kept: &Kept| {
-            let [place, _] = kept.key.addresses();
-            kept.key.without_place() == key && self.wide.get(place as usize) == Some(&ends)
-        };
+        let is_it = |kept: &Kept| kept.key.without_place() == key && self.wide.get(kept.key.place()) == Some(&ends);
         let place = self.find(hash, |place| self.kept.get(place).is_some_and(is_it)).unwrap_or_else(|| {
             let wide = u32::try_from(self.wide.len()).unwrap_or(u32::MAX);
             self.wide.push(ends);
-            self.begin(key.at(wide), seen.is_back, hash)
+            self.begin(key.at(wide), &seen, hash)
         });
         self.count(place, &seen);
     }
 
-    #[inline]
     fn count(&mut self, place: u32, seen: &Seen) {
         let Some(kept) = self.kept.get_mut(place) else { return };
-        kept.count(seen, &mut self.rare);
-        if kept.tunnels != seen.tunnels {
-            kept.tunnels = self.nests.both(kept.tunnels, seen.tunnels);
-        }
+        count(kept, seen, &mut self.rare, &mut self.nests);
     }
 
     /// The place of the conversation with a hash that is the one.
@@ -307,11 +316,11 @@ impl Flows {
         self.index.find(spread(hash), |slot| slot.hash == hash && is_it(slot.place)).map(|slot| slot.place)
     }
 
-    fn begin(&mut self, key: Key, is_back: bool, hash: u32) -> u32 {
+    fn begin(&mut self, key: Key, seen: &Seen, hash: u32) -> u32 {
         // More would need 300 GB: they are counted nowhere.
-        let Some(place) = u32::try_from(self.kept.len()).ok().filter(|place| *place != NOWHERE) else { return NOWHERE };
+        let Some((place, kept)) = self.kept.push() else { return NOWHERE };
+        kept.begin(key, seen);
         self.index.insert_unique(spread(hash), Slot { hash, place }, |slot| spread(slot.hash));
-        self.kept.push().into_iter().for_each(|kept| kept.begin(key, is_back));
         place
     }
 
@@ -321,6 +330,20 @@ impl Flows {
         self.told = self.nests.told();
         self.kept.iter().map(|kept| kept.told(&self.wide, &self.rare, &self.told))
     }
+}
+
+#[inline]
+fn count(kept: &mut Kept, seen: &Seen, rare: &mut Vec<Rare>, nests: &mut Nests) {
+    kept.count(seen, rare);
+    if kept.tunnels != seen.tunnels {
+        kept.tunnels = nests.both(kept.tunnels, seen.tunnels);
+    }
+}
+
+/// What counts of a TCP header.
+fn segment(tcp: Tcp) -> Segment {
+    let [_, flags] = tcp.flags.to_be_bytes();
+    Segment { sequence: tcp.sequence, payload: tcp.payload, flags }
 }
 
 /// A packet's ends and the protocol above IP. Nothing for ARP.

@@ -6,21 +6,28 @@
 
 use super::dissector::Ports;
 use super::icmp::is_error;
-use super::tunnel::{VALID_VNI, has, is_asked, is_dns};
+use super::tunnel::{VALID_VNI, is_asked, is_dns, sieved};
 use super::usual::Usual;
-use super::{Tcp, u32_at};
 
 const ETHERNET: usize = 14;
 const IPV4: usize = 20;
-const UDP: usize = 8;
-const TCP: usize = 20;
+const UDP: u32 = 8;
+const TCP: u32 = 20;
 
 const ICMP_NUMBER: u8 = 1;
 const TCP_NUMBER: u8 = 6;
 const UDP_NUMBER: u8 = 17;
+/// Those three, each as the bit of its number.
+const NUMBERS: u32 = 1 << ICMP_NUMBER | 1 << TCP_NUMBER | 1 << UDP_NUMBER;
 
+/// IP's header, and the first bytes of the transport's.
+const IP_HEAD: usize = IPV4 + 8;
 /// Ethernet, IPv4 and the shortest one of the transports.
-const HEAD: usize = ETHERNET + IPV4 + UDP;
+const HEAD: usize = ETHERNET + IP_HEAD;
+/// Where the transport header begins.
+const HEADS: usize = ETHERNET + IPV4;
+/// A TCP header up to its flags.
+const SEGMENT: usize = 14;
 /// Where a frame in a VXLAN tunnel begins.
 const INNER: usize = HEAD + 8;
 
@@ -29,177 +36,193 @@ const INNER: usize = HEAD + 8;
 pub(crate) struct Glance<'a> {
     /// The bytes as captured.
     pub(crate) bytes: &'a [u8],
-    /// Which headers they are.
-    pub(crate) usual: Usual,
+    /// One more than the VNI of the VXLAN tunnel; 0 where there is none.
+    pub(super) tunnel: u32,
+    /// Where the innermost transport header begins.
+    at: usize,
     /// The innermost IPv4 header, and the first bytes of the transport's.
-    ip: &'a [u8; IPV4 + UDP],
-    /// Where the payload of the transport header begins, and where it ends on the wire.
-    body: usize,
-    end: usize,
+    ip: &'a [u8; IP_HEAD],
+    /// What stands in a TCP header up to the flags; 0 where the packet is shorter.
+    segment: &'a [u8; SEGMENT],
+    protocol: u8,
+    /// How long the transport's header is.
+    size: u32,
+    /// The same with its payload, on the wire.
+    length: u32,
 }
 
-/// One frame's headers.
-struct Frame<'a> {
-    ip: &'a [u8; IPV4 + UDP],
-    /// IP's total length.
-    total: usize,
-    source: u16,
-    destination: u16,
-    /// UDP's length.
-    length: usize,
+/// The IPv4 header of a frame, where it is a usual one.
+struct Ip<'a> {
+    header: &'a [u8; IP_HEAD],
+    protocol: u8,
+    /// How many bytes stand behind it.
+    room: u32,
+}
+
+/// What a look needs to know of the ports.
+#[derive(Clone, Copy)]
+pub(super) struct Sieve<'a> {
+    pub(super) ports: &'a Ports,
+    /// VXLAN's first one.
+    pub(super) vxlan: Option<u16>,
+    /// See [`super::tunnel::sieve`].
+    pub(super) bits: u64,
 }
 
 impl<'a> Glance<'a> {
     /// Looks at an Ethernet frame that has so many bytes on the wire, which are no fewer than were captured.
     #[inline(always)]
-    pub(super) fn at(bytes: &'a [u8], length: usize, ports: &Ports, sieve: u64) -> Option<Self> {
-        let outer = Frame::look(bytes.first_chunk()?, length)?;
-        let is_tunnel = outer.protocol() == UDP_NUMBER && ports.vxlan.first() == Some(&outer.destination);
-        let (frame, at, tunnels) = if is_tunnel { (outer.inner(bytes)?, INNER, 1) } else { (outer, 0, 0) };
-        match frame.protocol() {
-            TCP_NUMBER => frame.tcp(bytes, at, tunnels),
-            UDP_NUMBER => frame.udp(bytes, at, tunnels, (ports, sieve)),
-            ICMP_NUMBER => frame.icmp(bytes, at, tunnels),
-            _ => None,
+    pub(super) fn at(bytes: &'a [u8], length: usize, sieve: Sieve<'_>) -> Option<Self> {
+        let outer = Ip::look(bytes.first_chunk()?, length)?;
+        if outer.protocol == UDP_NUMBER && Some(outer.destination()) == sieve.vxlan {
+            let (inner, vni) = outer.inner(bytes)?;
+            inner.transport(bytes, vni + 1, INNER + HEADS, sieve)
+        } else {
+            outer.transport(bytes, 0, HEADS, sieve)
         }
     }
 
     /// The addresses of the innermost packet, the source's first.
     #[inline(always)]
-    pub(super) fn addresses(&self) -> [u32; 2] {
+    pub(super) fn addresses(&self) -> [[u8; 4]; 2] {
         let [.., a1, a2, a3, a4, b1, b2, b3, b4, _, _, _, _, _, _, _, _] = *self.ip;
-        [[a1, a2, a3, a4], [b1, b2, b3, b4]].map(u32::from_be_bytes)
+        [[a1, a2, a3, a4], [b1, b2, b3, b4]]
     }
 
-    /// Its ports, the source's first; ICMP has none.
+    /// Whether it has ports: ICMP has none.
     #[inline(always)]
-    pub(super) fn ports(&self) -> Option<[u16; 2]> {
+    pub(super) fn has_ports(&self) -> bool {
+        self.protocol != ICMP_NUMBER
+    }
+
+    /// Its ports, the source's first; 0 where it has none.
+    #[inline(always)]
+    pub(super) fn ports(&self) -> [[u8; 2]; 2] {
         let [.., s1, s2, d1, d2, _, _, _, _] = *self.ip;
-        (self.protocol() != ICMP_NUMBER).then_some([[s1, s2], [d1, d2]].map(u16::from_be_bytes))
+        let mask = u32::from(self.has_ports()).wrapping_neg();
+        let [s1, s2, d1, d2] = (u32::from_le_bytes([s1, s2, d1, d2]) & mask).to_le_bytes();
+        [[s1, s2], [d1, d2]]
     }
 
     /// The protocol of the innermost packet: the number of TCP, UDP or ICMP.
     #[inline(always)]
     pub(super) fn protocol(&self) -> u8 {
-        let [_, _, _, _, _, _, _, _, _, protocol, ..] = *self.ip;
-        protocol
+        self.protocol
     }
 
-    /// The VNI of the tunnel, if there is any.
+    /// What counts of the TCP header: its sequence number, its payload's length and the flags' last eight bits; all of them 0
+    /// where it is none.
     #[inline(always)]
-    pub(super) fn vni(&self) -> Option<u32> {
-        self.usual.tunnel()?;
-        Some(u32_at(self.bytes, HEAD + 4)? >> 8)
+    pub(super) fn segment(&self) -> (u32, u32, u8) {
+        let [_, _, _, _, s1, s2, s3, s4, .., flags] = *self.segment;
+        // Which packets are segments nobody can foretell: this way the processor need not.
+        let mask = u32::from(self.protocol == TCP_NUMBER).wrapping_neg();
+        let payload = self.length - self.size;
+        (u32::from_be_bytes([s1, s2, s3, s4]) & mask, payload & mask, flags & (mask & 0xff) as u8)
     }
 
-    /// The TCP header, if it is one.
+    /// Which headers they are. Nothing where more may stand behind TCP: a name server is spoken to.
     #[inline(always)]
-    pub(super) fn tcp(&self) -> Option<Tcp> {
-        if self.protocol() != TCP_NUMBER {
-            return None;
+    pub(crate) fn usual(&self) -> Option<Usual> {
+        let [.., s1, s2, d1, d2, _, _, _, _] = *self.ip;
+        let (source, destination) = (u16::from_be_bytes([s1, s2]), u16::from_be_bytes([d1, d2]));
+        let tunnels = u8::from(self.tunnel > 0);
+        match self.protocol {
+            TCP_NUMBER => (source != 53 && destination != 53).then_some(Usual::tcp(tunnels)),
+            UDP_NUMBER if is_dns(source, destination) && super::dns::is_message(self.payload()) => {
+                Some(Usual::dns(tunnels))
+            }
+            UDP_NUMBER => Some(Usual::udp(tunnels)),
+            _ => Some(Usual::icmp(tunnels)),
         }
-        let at = if self.usual.tunnels() > 0 { INNER } else { 0 } + ETHERNET + IPV4;
-        let header: &[u8; TCP] = self.bytes.get(at..)?.first_chunk()?;
-        let [_, _, _, _, s1, s2, s3, s4, a1, a2, a3, a4, f1, f2, w1, w2, ..] = *header;
-        Some(Tcp {
-            sequence: u32::from_be_bytes([s1, s2, s3, s4]),
-            acknowledgement: u32::from_be_bytes([a1, a2, a3, a4]),
-            flags: u16::from_be_bytes([f1, f2]) & 0x0fff,
-            window: u16::from_be_bytes([w1, w2]),
-            payload: u32::try_from(self.end - self.body).unwrap_or(0),
-        })
     }
 
     /// What the transport header carries, as far as it was captured.
     #[inline(always)]
     pub(crate) fn payload(&self) -> &'a [u8] {
-        self.bytes.get(self.body..self.end.min(self.bytes.len())).unwrap_or_default()
+        let end = (self.at + self.length as usize).min(self.bytes.len());
+        self.bytes.get(self.at + self.size as usize..end).unwrap_or_default()
     }
 }
 
-impl<'a> Frame<'a> {
-    /// The headers of a frame that has so many bytes on the wire, where all is as usual.
+impl<'a> Ip<'a> {
+    /// The header in a frame that has so many bytes on the wire.
     #[inline(always)]
     fn look(head: &'a [u8; HEAD], length: usize) -> Option<Self> {
-        let ip: &[u8; IPV4 + UDP] = head.last_chunk()?;
-        let [_, _, _, _, _, _, _, _, _, _, _, _, t1, t2, ..] = *head;
-        let [version, service, l1, l2, _, _, f1, f2, ..] = *ip;
-        let [.., s1, s2, d1, d2, u1, u2, _, _] = *ip;
-        let is_part = u16::from_be_bytes([f1, f2]) & 0x3fff != 0;
+        let [_, _, _, _, _, _, _, _, _, _, _, _, t1, t2, version, _, l1, l2, ..] = *head;
+        let [.., f1, f2, _, protocol, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *head;
         // IPv4 without options; neither an offset nor more to come.
-        let is_usual = u32::from_be_bytes([t1, t2, version, service]) >> 8 == 0x0008_0045 && !is_part;
-        let total = usize::from(u16::from_be_bytes([l1, l2]));
-        let can_be = total >= IPV4 + UDP && total + ETHERNET <= length;
-        (is_usual && can_be).then_some(Self {
-            ip,
-            total,
-            source: u16::from_be_bytes([s1, s2]),
-            destination: u16::from_be_bytes([d1, d2]),
-            length: usize::from(u16::from_be_bytes([u1, u2])),
-        })
+        if u16::from_be_bytes([t1, t2]) != 0x0800 || version != 0x45 || u16::from_be_bytes([f1, f2]) & 0x3fff != 0 {
+            return None;
+        }
+        let total = u16::from_be_bytes([l1, l2]);
+        if usize::from(total) < IP_HEAD || usize::from(total) + ETHERNET > length {
+            return None;
+        }
+        Some(Self { header: head.last_chunk()?, protocol, room: u32::from(total) - 20 })
     }
 
-    /// Whether UDP's length can be.
     #[inline(always)]
-    fn is_datagram(&self) -> bool {
-        self.length >= UDP && self.length <= self.total - IPV4
+    fn ports(&self) -> (u16, u16) {
+        let [.., s1, s2, d1, d2, _, _, _, _] = *self.header;
+        (u16::from_be_bytes([s1, s2]), u16::from_be_bytes([d1, d2]))
     }
 
-    /// The headers of the frame in the VXLAN tunnel that this one is.
     #[inline(always)]
-    fn inner(&self, bytes: &'a [u8]) -> Option<Self> {
+    fn destination(&self) -> u16 {
+        self.ports().1
+    }
+
+    /// UDP's length.
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        let [.., l1, l2, _, _] = *self.header;
+        u16::from_be_bytes([l1, l2]).into()
+    }
+
+    /// The header in the frame in the VXLAN tunnel that this one is, and the tunnel's VNI.
+    #[inline(always)]
+    fn inner(&self, bytes: &'a [u8]) -> Option<(Self, u32)> {
         let head: &[u8; INNER + HEAD] = bytes.first_chunk()?;
-        let end = ETHERNET + IPV4 + self.length;
-        if !self.is_datagram() || end < INNER + HEAD || head.get(HEAD)? & VALID_VNI == 0 {
+        let [flags, _, _, _, v1, v2, v3, _] = *head.get(HEAD..INNER)?.first_chunk()?;
+        let inside = (self.length() as usize).checked_sub(16)?;
+        if self.length() > self.room || flags & VALID_VNI == 0 {
             return None;
         }
-        Self::look(head.last_chunk()?, end - INNER)
+        Some((Self::look(head.last_chunk()?, inside)?, u32::from_be_bytes([0, v1, v2, v3])))
     }
 
+    /// The header behind it, where that is a usual one: in that tunnel, so far behind the packet's first byte. Which of the
+    /// three it is nobody can foretell, so that what differs is chosen without a branch.
     #[inline(always)]
-    fn protocol(&self) -> u8 {
-        let [_, _, _, _, _, _, _, _, _, protocol, ..] = *self.ip;
-        protocol
-    }
-
-    /// A datagram that is no tunnel, in a frame that begins so far behind the packet's first byte, in so many tunnels.
-    #[inline(always)]
-    fn udp(&self, bytes: &'a [u8], at: usize, tunnels: u8, (ports, sieve): (&Ports, u64)) -> Option<Glance<'a>> {
-        if !self.is_datagram() {
+    fn transport(&self, bytes: &'a [u8], tunnel: u32, at: usize, sieve: Sieve<'_>) -> Option<Glance<'a>> {
+        let Self { header: ip, protocol, room } = *self;
+        let (is_tcp, is_udp) = (protocol == TCP_NUMBER, protocol == UDP_NUMBER);
+        let segment: &[u8; SEGMENT] = bytes.get(at..)?.first_chunk().unwrap_or(&[0; SEGMENT]);
+        let [.., offset, _] = *segment;
+        let offset = u32::from(offset >> 4) * 4;
+        let mask = u32::from(is_tcp).wrapping_neg();
+        let (size, least) = (offset & mask | UDP & !mask, TCP & mask | UDP & !mask);
+        let datagram = self.length();
+        let length = if is_udp { datagram } else { room };
+        let is_known = protocol < 32 && NUMBERS >> protocol & 1 == 1;
+        let is_there = at + size as usize <= bytes.len();
+        if !is_known || size < least || size > length || length > room || !is_there {
             return None;
         }
-        let (body, end) = (at + HEAD, at + ETHERNET + IPV4 + self.length);
-        let may_be_more = (sieve >> (self.destination & 63) | sieve >> (self.source & 63)) & 1 == 1;
-        let glance = Glance { bytes, usual: Usual::udp(tunnels), ip: self.ip, body, end };
-        if !may_be_more || end == body {
-            return Some(glance);
-        }
-        if has(&ports.vxlan, self.destination) {
+        let [.., s1, s2, d1, d2, _, _, _, _] = *ip;
+        let bits = if is_udp { sieve.bits } else { 0 };
+        let may_be_more = (bits >> sieved([s1, s2]) | bits >> sieved([d1, d2])) & 1 != 0;
+        let is_more = may_be_more && is_more(sieve.ports, self.ports(), size < length);
+        if is_more || protocol == ICMP_NUMBER && is_error(s1) {
             return None;
         }
-        if is_dns(self.source, self.destination) {
-            let is_message = super::dns::is_message(glance.payload());
-            return is_message.then_some(Glance { usual: Usual::dns(tunnels), ..glance });
-        }
-        (!is_asked(ports, self.source, self.destination)).then_some(glance)
+        Some(Glance { bytes, tunnel, at, ip, segment, protocol, size, length })
     }
+}
 
-    /// The same of a segment.
-    #[inline(always)]
-    fn tcp(&self, bytes: &'a [u8], at: usize, tunnels: u8) -> Option<Glance<'a>> {
-        let transport = at + ETHERNET + IPV4;
-        let size = usize::from(bytes.get(transport + 12)? >> 4) * 4;
-        let (body, end) = (transport + size, at + ETHERNET + self.total);
-        // What goes to a name server may be a message.
-        let is_usual = size >= TCP && body <= end.min(bytes.len()) && self.source != 53 && self.destination != 53;
-        is_usual.then_some(Glance { bytes, usual: Usual::tcp(tunnels), ip: self.ip, body, end })
-    }
-
-    /// The same of a message of ICMP.
-    #[inline(always)]
-    fn icmp(&self, bytes: &'a [u8], at: usize, tunnels: u8) -> Option<Glance<'a>> {
-        let [kind, _] = self.source.to_be_bytes();
-        let (body, end) = (at + HEAD, at + ETHERNET + self.total);
-        (!is_error(kind)).then_some(Glance { bytes, usual: Usual::icmp(tunnels), ip: self.ip, body, end })
-    }
+/// Whether a datagram that may hold more headers does.
+#[cold]
+fn is_more(ports: &Ports, (source, destination): (u16, u16), has_payload: bool) -> bool {
+    has_payload && is_asked(ports, source, destination)
 }

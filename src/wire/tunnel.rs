@@ -30,27 +30,34 @@ pub(super) fn is_dns(source: u16, destination: u16) -> bool {
     has(&DNS, destination) || has(&DNS, source)
 }
 
-/// Whether datagrams between two ports that are neither VXLAN's nor DNS's are decoded all the same.
+/// Whether datagrams between two ports are decoded, beyond messages of DNS.
 pub(super) fn is_asked(ports: &Ports, source: u16, destination: u16) -> bool {
-    let Ports { geneve, wireguard, flannel_udp, .. } = ports;
-    let is_there = has(geneve, destination) || has(flannel_udp, destination) || has(wireguard, destination);
+    let Ports { vxlan, geneve, wireguard, flannel_udp } = ports;
+    let is_there = [vxlan, geneve, wireguard, flannel_udp].into_iter().any(|ports| has(ports, destination));
     is_there || has(wireguard, source) || has(&[MPLS, TEREDO], destination) || source == TEREDO
 }
 
-/// The ports whose datagrams are decoded, by their last six bits: of nearly all others these bits tell that they are
-/// not among them.
+/// The ports of datagrams that may hold more headers, DNS's apart, by what [`sieved`] makes of them: of nearly all others it
+/// tells that they are not among them.
 pub(super) fn sieve(ports: &Ports) -> u64 {
     let Ports { vxlan, geneve, wireguard, flannel_udp } = ports;
     let asked = [vxlan, geneve, wireguard, flannel_udp].into_iter().flatten();
-    asked.chain(&DNS).chain(&[MPLS, TEREDO]).fold(0, |bits, port| bits | 1 << (port & 63))
+    asked.chain(&[MPLS, TEREDO]).fold(0, |bits, port| bits | 1 << sieved(port.to_be_bytes()))
+}
+
+/// The place of a port's octets in the sieve. None of the usual ports has that of DNS.
+#[inline]
+pub(super) fn sieved([high, low]: [u8; 2]) -> u8 {
+    (high ^ low) & 63
 }
 
 impl Walk<'_> {
     /// The receiver's port tells what a datagram is; a sender's does where a name server answers.
     #[inline]
     pub(super) fn udp_payload(&mut self, source: u16, destination: u16) -> Next {
-        let may_be = (self.sieve >> (destination & 63) | self.sieve >> (source & 63)) & 1 == 1;
-        if !may_be || self.left() == 0 {
+        let passed = |port: u16| self.sieve >> sieved(port.to_be_bytes());
+        let may_be = (passed(destination) | passed(source)) & 1 == 1;
+        if !may_be && !is_dns(source, destination) || self.left() == 0 {
             return Next::Done;
         }
         let ports = self.ports;

@@ -82,12 +82,6 @@ impl Usual {
         self.tunnels() * TUNNEL + 1
     }
 
-    /// The place of the outermost VXLAN header, if there is any.
-    #[inline]
-    pub(super) fn tunnel(self) -> Option<usize> {
-        (self.tunnels() > 0).then_some(TUNNEL - 1)
-    }
-
     /// How many tunnels there are.
     #[inline]
     pub(super) fn tunnels(self) -> usize {

@@ -46,28 +46,38 @@ fn gather(several: &mut Several, plan: &Plan<'_>, progress: &mut Progress) -> (F
     let (mut flows, mut batch) = (Flows::default(), Batch::default());
     let (mut least, mut most) = (u32::MAX, 0);
     while several.fill(&mut batch) {
-        for frame in batch.frames().filter(|frame| plan.wants(frame)) {
-            if add(&frame, &mut dissector, plan, &mut flows) {
-                (least, most) = (least.min(frame.interface), most.max(frame.interface));
-            }
-        }
+        let points = add_all(&batch, &mut dissector, plan, &mut flows);
+        (least, most) = (least.min(points.0), most.max(points.1));
         progress.tell();
     }
     (flows, least < most)
 }
 
-/// Takes a packet into account; false where it is not wanted.
-#[inline]
-fn add(frame: &Frame<'_>, dissector: &mut Dissector, plan: &Plan<'_>, flows: &mut Flows) -> bool {
-    if plan.inner.is_none() && flows.add_at_a_glance(frame, dissector) {
-        return true;
+/// Takes the packets of a batch into account that are wanted, and gives the least and the greatest of their capture points. It
+/// is called, so that the loop has the processor's registers to itself.
+#[inline(never)]
+fn add_all(batch: &Batch, dissector: &mut Dissector, plan: &Plan<'_>, flows: &mut Flows) -> (u32, u32) {
+    let (mut least, mut most) = (u32::MAX, 0);
+    let has_several = batch.points().len() > 1;
+    let is_plain = plan.inner.is_none();
+    let wants_all = is_plain && plan.wants_all();
+    for frame in batch.frames() {
+        // A copy is looked at, so that the frame itself need not be in memory.
+        if wants_all || plan.wants(&{ frame }) && (is_plain || wants_inner(frame, plan, dissector)) {
+            flows.take(frame, dissector);
+            if has_several {
+                (least, most) = (least.min(frame.interface), most.max(frame.interface));
+            } else {
+                least = 0;
+            }
+        }
     }
-    let decoded = dissector.decode(frame.link_type, frame.bytes, frame.length);
-    let is_wanted = plan.wants_inner(frame, &decoded);
-    if is_wanted {
-        flows.add(frame, &decoded);
-    }
-    is_wanted
+    (least, most)
+}
+
+/// Whether a packet is wanted, by its innermost one.
+fn wants_inner(frame: Frame<'_>, plan: &Plan<'_>, dissector: &mut Dissector) -> bool {
+    plan.wants_inner(&frame, &dissector.decode(frame.link_type, frame.bytes, frame.length))
 }
 
 fn show(flows: &mut Flows, plan: &Plan<'_>, view: FlowView, mut sink: Packed, notes: &[String]) -> io::Result<()> {

@@ -51,6 +51,11 @@ impl Plan<'_> {
         is_time && (self.extra.fragments || self.passes(frame))
     }
 
+    /// Whether every packet is wanted, as it is outside.
+    pub(super) fn wants_all(&self) -> bool {
+        self.since.is_none() && self.until.is_none() && self.filter.is_none()
+    }
+
     /// Whether a packet passes the filter, as it is outside.
     #[inline]
     pub(super) fn passes(&self, frame: &Frame<'_>) -> bool {

@@ -78,7 +78,7 @@ impl Row {
         out: &mut Buffer,
     ) -> bool {
         let Self { fields, shapes, scratch, .. } = self;
-        let Some(shape) = shapes.get(glance.usual.number()) else { return false };
+        let Some(shape) = glance.usual().and_then(|usual| shapes.get(usual.number())) else { return false };
         let packet = Packet { frame, bytes: glance.bytes, message: glance.payload(), shown: None };
         shape.is_quick() && shape.fits(glance.bytes) && fast_row(shape, fields, &packet, clock, scratch, out)
     }

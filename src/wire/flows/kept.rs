@@ -7,7 +7,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use super::nests::Told;
 use super::{Flow, IPV6, Key, Seen};
 use crate::net::Protocol;
-use crate::wire::Tcp;
 
 const RESET: u8 = 0x04;
 const SYN: u8 = 0x02;
@@ -15,34 +14,44 @@ const FIN: u8 = 0x01;
 
 /// The flow's first packet went from its second end to its first.
 const BACKWARDS: u8 = 1;
-/// A time is known.
-const TIMED: u8 = 8;
 /// A direction's next sequence number is known: this, or this shifted by one.
 const SEQUENCE: u8 = 16;
 
-/// What counts of a TCP header.
-#[derive(Clone, Copy, Debug)]
+/// What counts of a TCP header; all of it is 0 where there is none.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Segment {
-    sequence: u32,
-    payload: u32,
+    pub(super) sequence: u32,
+    pub(super) payload: u32,
     /// The flags' last eight bits.
-    flags: u8,
+    pub(super) flags: u8,
 }
 
 impl Segment {
+    /// How many numbers SYN and FIN take, each one.
     #[inline]
-    pub(super) fn new(tcp: Tcp) -> Self {
-        let [_, flags] = tcp.flags.to_be_bytes();
-        Self { sequence: tcp.sequence, payload: tcp.payload, flags }
+    fn marks(self) -> u32 {
+        u32::from(self.flags & SYN != 0) + u32::from(self.flags & FIN != 0)
+    }
+
+    /// How many numbers it takes.
+    #[inline]
+    fn size(self) -> u32 {
+        self.payload.wrapping_add(self.marks())
+    }
+
+    /// The number behind its own.
+    #[inline]
+    fn end(self) -> u32 {
+        self.sequence.wrapping_add(self.size())
     }
 }
 
 /// A conversation as it is kept: the numbers of both directions, that from the lesser end first. It is one line of the
-/// processor's cache; what few conversations need is kept apart. One whose bytes are all zero has no packets yet.
+/// processor's cache; what few conversations need is kept apart.
 #[derive(Clone, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C, align(64))]
 pub(super) struct Kept {
-    /// Nanoseconds since 1970.
+    /// Nanoseconds since 1970; the first is behind the last where no time is known.
     first: i64,
     last: i64,
     packets: [u32; 2],
@@ -73,39 +82,38 @@ pub(super) struct Rare {
 }
 
 impl Kept {
-    /// Whose it is, and whether its first packet goes from the greater end to the lesser.
+    /// Begins with its first packet, which is not counted yet.
     #[inline]
-    pub(super) fn begin(&mut self, key: Key, is_back: bool) {
+    pub(super) fn begin(&mut self, key: Key, seen: &Seen) {
         self.key = key;
-        self.state = if is_back { BACKWARDS } else { 0 };
+        (self.first, self.last) = (i64::MAX, i64::MIN);
+        self.tunnels = seen.tunnels;
+        self.state = if seen.is_back { BACKWARDS } else { 0 };
     }
 
-    /// Counts a packet of it.
-    #[inline]
+    /// Counts a packet of it, in nearly every case without a choice that the processor would have to guess.
+    #[expect(clippy::inline_always, reason = "nothing is saved and fetched again around it")]
+    #[inline(always)]
     pub(super) fn count(&mut self, seen: &Seen, rare: &mut Vec<Rare>) {
         let direction = usize::from(seen.is_back);
         if let (Some(packets), Some(bytes)) = (self.packets.get_mut(direction), self.bytes.get_mut(direction)) {
-            let (more_packets, more_bytes) = (packets.checked_add(1), bytes.checked_add(seen.length));
-            (*packets, *bytes) = (packets.wrapping_add(1), bytes.wrapping_add(seen.length));
-            if more_packets.is_none() || more_bytes.is_none() {
-                self.carry(direction, more_packets.is_none(), more_bytes.is_none(), rare);
+            let (more_packets, is_over) = packets.overflowing_add(1);
+            let (more_bytes, are_over) = bytes.overflowing_add(seen.length);
+            (*packets, *bytes) = (more_packets, more_bytes);
+            if is_over || are_over {
+                self.carry(direction, is_over, are_over, rare);
             }
         }
         if let Some(time) = seen.time {
-            if self.state & TIMED == 0 {
-                (self.first, self.last) = (time, time);
-                self.state |= TIMED;
-            }
             self.first = self.first.min(time);
             self.last = self.last.max(time);
         }
-        if let Some(segment) = &seen.segment {
-            self.segment(segment, direction, rare);
-        }
+        self.segment(&seen.segment, direction, rare);
     }
 
     /// Counts went over what fits.
     #[cold]
+    #[inline(never)]
     fn carry(&mut self, direction: usize, packets: bool, bytes: bool, all: &mut Vec<Rare>) {
         let Some(rare) = self.rare(all) else { return };
         for (is_over, upper) in [(packets, &mut rare.packets), (bytes, &mut rare.bytes)] {
@@ -127,18 +135,30 @@ impl Kept {
         all.get((self.rare as usize).checked_sub(1)?)
     }
 
-    /// Follows the sequence numbers of a direction.
+    /// Follows the sequence numbers of a direction. What is no segment has the number 0 and no length, and is always the one
+    /// that is expected.
     #[inline]
     fn segment(&mut self, tcp: &Segment, direction: usize, rare: &mut Vec<Rare>) {
+        let known = SEQUENCE << direction;
+        let is_expected = (self.state & known == 0) | (tcp.sequence == self.next(direction));
+        if is_expected && self.rare == 0 && tcp.flags & RESET == 0 {
+            self.state |= known;
+            self.expect(direction, tcp.end());
+        } else {
+            self.unexpected(tcp, direction, rare);
+        }
+    }
+
+    /// The same of what is not the next segment or resets, and of conversations that have something beside.
+    #[cold]
+    #[inline(never)]
+    fn unexpected(&mut self, tcp: &Segment, direction: usize, rare: &mut Vec<Rare>) {
         if tcp.flags & RESET != 0
             && let Some(rare) = self.rare(rare)
         {
             rare.resets = rare.resets.saturating_add(1);
         }
-        // SYN and FIN take a number each.
-        let marks = u32::from(tcp.flags & SYN != 0) + u32::from(tcp.flags & FIN != 0);
-        let size = tcp.payload.wrapping_add(marks);
-        let end = tcp.sequence.wrapping_add(size);
+        let (marks, size, end) = (tcp.marks(), tcp.size(), tcp.end());
         let known = SEQUENCE << direction;
         // A new connection between the same ports begins anew.
         if self.state & known == 0 || tcp.flags & SYN != 0 && self.next(direction) != end {
@@ -232,7 +252,7 @@ impl Kept {
             destination_port,
             packets,
             bytes,
-            times: (self.state & TIMED != 0).then_some((self.first, self.last)),
+            times: (self.first <= self.last).then_some((self.first, self.last)),
             resets,
             retransmissions,
             set: self.tunnels,
@@ -242,11 +262,9 @@ impl Kept {
 
     #[inline]
     fn ends(&self, wide: &[[Ipv6Addr; 2]]) -> [IpAddr; 2] {
-        let addresses = self.key.addresses();
-        let [place, _] = addresses;
-        match wide.get(place as usize) {
+        match wide.get(self.key.place()) {
             Some(ends) if self.key.has(IPV6) => ends.map(IpAddr::V6),
-            _ => addresses.map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits))),
+            _ => self.key.addresses().map(|octets| IpAddr::V4(Ipv4Addr::from(octets))),
         }
     }
 }
@@ -260,13 +278,14 @@ mod tests {
     #[test]
     fn packets_are_counted_beyond_32_bits() {
         let (key, _) = Key::new([1, 2], 17, 0);
+        let seen = |time, length, is_back| Seen { time, length, segment: Segment::default(), tunnels: 0, is_back };
         let mut kept = Kept { packets: [7, u32::MAX - 1], bytes: [8, u32::MAX - 150], ..Kept::new_zeroed() };
-        kept.begin(key, false);
+        kept.begin(key, &seen(None, 0, false));
         let mut rare = Vec::new();
         for time in [Some(9), Some(3), None] {
-            kept.count(&Seen { time, length: 100, segment: None, tunnels: 0, is_back: true }, &mut rare);
+            kept.count(&seen(time, 100, true), &mut rare);
         }
-        kept.count(&Seen { time: Some(5), length: 1, segment: None, tunnels: 0, is_back: false }, &mut rare);
+        kept.count(&seen(Some(5), 1, false), &mut rare);
         let told = Told::default();
         let flow = kept.told(&[], &rare, &told);
         let most = u64::from(u32::MAX);

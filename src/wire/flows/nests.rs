@@ -50,19 +50,19 @@ pub(super) struct Nests {
 type Header = (Kind, u32);
 
 impl Nests {
-    /// The set of a packet that is in one VXLAN tunnel with a VNI, or in no tunnel.
+    /// The set of a packet that is in one VXLAN tunnel, of which one more than the VNI is given, or in no tunnel, for which
+    /// that is 0.
     #[inline]
-    pub(super) fn of_vxlan(&mut self, vni: Option<u32>) -> u16 {
-        let number = vni.map_or(0, |vni| vni + 1);
+    pub(super) fn of_vxlan(&mut self, number: u32) -> u16 {
         match self.usual.get(number as usize % USUAL) {
             Some((known, set)) if *known == number && *set != NO_SET => *set,
-            _ => self.learn(vni, number),
+            _ => self.learn(number),
         }
     }
 
     #[cold]
-    fn learn(&mut self, vni: Option<u32>, number: u32) -> u16 {
-        let tunnel = vni.map(|vni| Tunnel { name: Kind::Vxlan.name(), vni: Some(vni) });
+    fn learn(&mut self, number: u32) -> u16 {
+        let tunnel = number.checked_sub(1).map(|vni| Tunnel { name: Kind::Vxlan.name(), vni: Some(vni) });
         let set = self.set(vec![[tunnel, None, None, None]]);
         self.usual.get_mut(number as usize % USUAL).into_iter().for_each(|known| *known = (number, set));
         set
