@@ -214,7 +214,9 @@ impl Flows {
         let (marks, [from, to]) = packet.ports().map_or((0, [0; 2]), |ports| (PORTS, ports.into()));
         let [from, to] = [from, to].map(u16::to_be_bytes);
         let tunnels = self.nests.of(decoded);
-        let segment = packet.tcp().map_or_else(Segment::default, segment);
+        let is_tcp = packet.protocol() == Some(Protocol::TCP);
+        let none = if is_tcp { Segment::CUT } else { Segment::default() };
+        let segment = packet.tcp().map_or(none, segment);
         match (source, destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let ends = [end(source.octets(), from), end(destination.octets(), to)];
@@ -247,6 +249,7 @@ impl Flows {
         let (key, is_back) = Key::new([end(source, from), end(destination, to)], glance.protocol(), marks);
         let tunnels = self.nests.of_vxlan(glance.tunnel);
         let (sequence, payload, flags) = glance.segment();
+        let flags = flags.into();
         self.meet(key, Seen::new(&frame, Segment { sequence, payload, flags }, tunnels, is_back));
     }
 
@@ -342,8 +345,7 @@ fn count(kept: &mut Kept, seen: &Seen, rare: &mut Vec<Rare>, nests: &mut Nests) 
 
 /// What counts of a TCP header.
 fn segment(tcp: Tcp) -> Segment {
-    let [_, flags] = tcp.flags.to_be_bytes();
-    Segment { sequence: tcp.sequence, payload: tcp.payload, flags }
+    Segment { sequence: tcp.sequence, payload: tcp.payload, flags: tcp.flags & 0xff }
 }
 
 /// A packet's ends and the protocol above IP. Nothing for ARP.
@@ -429,6 +431,23 @@ mod tests {
             (&[(data, 100, 10), (0x11, 110, 0), (0x11, 110, 0)], 1),
         ] {
             assert_eq!(retransmissions(segments), wanted, "{segments:?}");
+        }
+    }
+
+    #[test]
+    fn a_segment_without_its_header_says_nothing_of_the_numbers() {
+        let data = 0x18;
+        let mut packets =
+            [(100, 10), (110, 10), (110, 10)].map(|(sequence, size)| segment(false, data, sequence, size));
+        let whole = packets.clone();
+        for at in 0..packets.len() {
+            packets.clone_from(&whole);
+            // A port of it is there, and no more.
+            packets[at].truncate(24);
+            let wanted = u32::from(at == 0);
+            let mut flows = flows(&packets);
+            let flow = flows.iter().next().unwrap();
+            assert_eq!((flow.packets, flow.retransmissions), ([3, 0], wanted), "{at}");
         }
     }
 

@@ -8,9 +8,11 @@ use super::nests::Told;
 use super::{Flow, IPV6, Key, Seen};
 use crate::net::Protocol;
 
-const RESET: u8 = 0x04;
-const SYN: u8 = 0x02;
-const FIN: u8 = 0x01;
+const RESET: u16 = 0x04;
+const SYN: u16 = 0x02;
+const FIN: u16 = 0x01;
+/// No flag of TCP: nothing is known of the segment.
+const CUT: u16 = 0x100;
 
 /// The flow's first packet went from its second end to its first.
 const BACKWARDS: u8 = 1;
@@ -22,11 +24,14 @@ const SEQUENCE: u8 = 16;
 pub(super) struct Segment {
     pub(super) sequence: u32,
     pub(super) payload: u32,
-    /// The flags' last eight bits.
-    pub(super) flags: u8,
+    /// The flags' last eight bits; or [`CUT`].
+    pub(super) flags: u16,
 }
 
 impl Segment {
+    /// One whose header was not captured whole.
+    pub(super) const CUT: Self = Self { sequence: 0, payload: 0, flags: CUT };
+
     /// How many numbers SYN and FIN take, each one.
     #[inline]
     fn marks(self) -> u32 {
@@ -141,7 +146,7 @@ impl Kept {
     fn segment(&mut self, tcp: &Segment, direction: usize, rare: &mut Vec<Rare>) {
         let known = SEQUENCE << direction;
         let is_expected = (self.state & known == 0) | (tcp.sequence == self.next(direction));
-        if is_expected && self.rare == 0 && tcp.flags & RESET == 0 {
+        if is_expected && self.rare == 0 && tcp.flags & (RESET | CUT) == 0 {
             self.state |= known;
             self.expect(direction, tcp.end());
         } else {
@@ -149,10 +154,13 @@ impl Kept {
         }
     }
 
-    /// The same of what is not the next segment or resets, and of conversations that have something beside.
+    /// The same of what is not the next segment, resets or was cut, and of conversations that have something beside.
     #[cold]
     #[inline(never)]
     fn unexpected(&mut self, tcp: &Segment, direction: usize, rare: &mut Vec<Rare>) {
+        if tcp.flags & CUT != 0 {
+            return;
+        }
         if tcp.flags & RESET != 0
             && let Some(rare) = self.rare(rare)
         {
