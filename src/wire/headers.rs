@@ -228,7 +228,13 @@ impl<'a> Headers<'a> {
     /// What it carries another packet in, where it does.
     #[must_use]
     pub fn tunnel(&self) -> Option<Tunnel> {
-        let deeper = self.layers.iter().skip(1);
+        self.tunnel_to(None)
+    }
+
+    /// The same, where the header of the packet that is carried may be one that was cut.
+    #[must_use]
+    pub(crate) fn tunnel_to(&self, cut: Option<&Layer>) -> Option<Tunnel> {
+        let deeper = self.layers.iter().skip(1).chain(cut);
         let between = deeper.clone().take_while(|layer| layer.kind != Kind::Quote);
         let mut name = None;
         let mut vni = None;

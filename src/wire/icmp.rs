@@ -47,7 +47,8 @@ impl Walk<'_> {
             match (*kind, u32::from(*eights) * 8) {
                 (_, 0) => break,
                 (REDIRECTED_HEADER, _) if self.rest.len() < at as usize + 8 => {
-                    return self.ends(Kind::Icmpv6, at as usize + 8);
+                    self.note_end(Kind::Icmpv6, at + 8);
+                    return Next::Done;
                 }
                 (REDIRECTED_HEADER, _) => {
                     self.skip(at + 8);

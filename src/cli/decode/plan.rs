@@ -104,7 +104,7 @@ pub(super) fn innermost<'a>(decoded: &Decoded<'a>) -> Option<Inside<'a>> {
         Kind::Ppp => (first, LinkType::PPP),
         // Behind a link header that no capture can begin with stands the packet itself.
         _ => {
-            let packet = decoded.innermost().and_then(|packet| packet.network());
+            let packet = decoded.cut_packet().or_else(|| decoded.innermost()).and_then(|packet| packet.network());
             (packet.filter(|layer| matches!(layer.kind, Kind::Ipv4 | Kind::Ipv6))?, LinkType::RAW)
         }
     };

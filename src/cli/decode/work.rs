@@ -296,7 +296,7 @@ fn names(batch: &Batch, decoded: &Decoded<'_>) -> Vec<String> {
 /// The packet's addresses, outside and inside.
 fn addresses(decoded: &Decoded<'_>) -> Vec<IpAddr> {
     let mut addresses: Vec<IpAddr> = Vec::new();
-    for packet in decoded.outermost().into_iter().chain(decoded.innermost()) {
+    for packet in decoded.outermost().into_iter().chain(decoded.innermost()).chain(decoded.cut_packet()) {
         let ends = packet.source().into_iter().chain(packet.destination());
         ends.for_each(|address| {
             if !addresses.contains(&address) {

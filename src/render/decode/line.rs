@@ -3,7 +3,7 @@
 use super::clock::of_day;
 use super::dns::dns;
 use super::icmp::{icmp, icmpv6};
-use super::name::{Name, TCP_FLAGS, protocol};
+use super::name::{TCP_FLAGS, put_protocol};
 use super::tree::wireguard;
 use super::{Buffer, Shown, told};
 use crate::net::MacAddr;
@@ -40,14 +40,18 @@ pub(super) fn line(shown: &Shown<'_>, out: &mut Buffer) {
 
 /// The nest of packets.
 pub(super) fn packets(shown: &Shown<'_>, out: &mut Buffer) {
-    let count = shown.decoded.packets().count();
-    if count == 0 {
+    let decoded = shown.decoded;
+    let cut = decoded.cut_packet();
+    let count = decoded.packets().count() + usize::from(cut.is_some());
+    // A header that was cut before its addresses says less than the link layer's.
+    if count == 0 || count == 1 && cut.is_some_and(|packet| packet.source().is_none()) {
         return without_network(shown, out);
     }
     let mut before = 0;
-    for (place, packet) in shown.decoded.packets().enumerate() {
-        let at = shown.decoded.layers.len() - packet.layers().len();
-        let between = shown.decoded.layers.get(before..at).unwrap_or_default();
+    for (place, packet) in decoded.packets().chain(cut).enumerate() {
+        let start = packet.network().map_or(0, |network| network.start);
+        let at = decoded.layers.partition_point(|layer| layer.start < start);
+        let between = decoded.layers.get(before..at).unwrap_or_default();
         before = at;
         if count > MOST_PACKETS && place == 1 {
             out.format(format_args!("({} more tunnels) | ", count - 2));
@@ -55,7 +59,7 @@ pub(super) fn packets(shown: &Shown<'_>, out: &mut Buffer) {
         if count > MOST_PACKETS && place > 0 && place + 1 < count {
             continue;
         }
-        tags(shown.decoded.bytes, between, out);
+        tags(decoded.bytes, between, out);
         one(shown, &packet, place + 1 == count, out);
     }
 }
@@ -87,7 +91,7 @@ fn one(shown: &Shown<'_>, packet: &Headers<'_>, is_last: bool, out: &mut Buffer)
     }
     endpoints(shown, packet, out);
     out.byte(b' ');
-    if let Some(tunnel) = packet.tunnel().filter(|_| !is_last) {
+    if let Some(tunnel) = packet.tunnel_to(shown.decoded.cut.as_ref()).filter(|_| !is_last) {
         out.str(tunnel.name);
         if let Some(vni) = tunnel.vni {
             out.byte(b' ');
@@ -96,9 +100,9 @@ fn one(shown: &Shown<'_>, packet: &Headers<'_>, is_last: bool, out: &mut Buffer)
         fragment(packet, out);
         return out.words(b" | ");
     }
-    match protocol(packet) {
-        Name::Word(word) => out.str(word),
-        Name::Protocol(protocol) => out.format(format_args!("{protocol}")),
+    put_protocol(packet, out);
+    if packet.network() == shown.decoded.cut {
+        return fragment(packet, out);
     }
     details(shown, packet, out);
 }
@@ -203,15 +207,12 @@ fn quoted(shown: &Shown<'_>, packet: &Headers<'_>, out: &mut Buffer) {
     let layers = packet.layers();
     let Some(at) = layers.iter().position(|layer| layer.kind == Kind::Quote) else { return };
     let behind = layers.get(at..).unwrap_or_default();
-    let Some(network) = behind.iter().position(|layer| layer.kind.is_network()) else { return };
-    let quoted = packet.within(at + network);
+    let whole = behind.iter().position(|layer| layer.kind.is_network()).map(|network| packet.within(at + network));
+    let Some(quoted) = whole.or_else(|| shown.decoded.cut_header()) else { return };
     out.words(b" about {");
     endpoints(shown, &quoted, out);
     out.byte(b' ');
-    match protocol(&quoted) {
-        Name::Word(word) => out.str(word),
-        Name::Protocol(protocol) => out.format(format_args!("{protocol}")),
-    }
+    put_protocol(&quoted, out);
     out.byte(b'}');
 }
 

@@ -3,7 +3,7 @@
 use super::clock::{Clock, epoch};
 use super::cursor::Cursor;
 use super::field::{Field, Part, Source};
-use super::rare::rare;
+use super::rare::{is_told, rare};
 use super::record::value;
 use super::shape::{Form, Shape, Value};
 use super::text::is_plain;
@@ -243,7 +243,7 @@ fn name(message: &[u8], room: &mut [u8]) -> Option<usize> {
     loop {
         let size = match rest {
             // Behind the last label stand the type and the class.
-            [0, _, _, ..] => break,
+            [0, _, _, _, _, ..] => break,
             [size @ 1..=63, ..] => *size,
             _ => return None,
         };
@@ -293,12 +293,12 @@ fn slow_row(fields: &[Field], columns: Columns, shown: &Shown<'_>, clock: &mut C
 fn slow_headers(kind: Kind, part: Part, columns: Columns, shown: &Shown<'_>, out: &mut Buffer) {
     let start = out.len();
     let mut count = 0;
-    for layer in shown.decoded.layers.iter().filter(|layer| layer.kind == kind) {
+    for layer in shown.decoded.all_layers().filter(|layer| layer.kind == kind) {
         let before = out.len();
         if count > 0 {
             out.byte(b',');
         }
-        match rare(part, shown.decoded, *layer, out) {
+        match is_told(part, layer, shown.decoded).then(|| rare(part, shown.decoded, layer, out)).flatten() {
             Some(()) => count += 1,
             None => out.cut(before),
         }
