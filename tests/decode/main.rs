@@ -120,7 +120,24 @@ fn a_tcp_header_that_was_cut_says_what_was_captured_of_it() {
     let wanted = ["0x0002\t5\n", "0x0002\t5\n", "\t\n"];
     assert_eq!([66, 50, 48].map(|most| of(most, fields)), wanted);
     assert!(of(54, &[]).contains("SYN seq 1000 win 64000 length 5"), "{}", of(54, &[]));
-    assert!(of(46, &[]).contains("10.244.1.2:40000 > 10.244.2.3:80 tcp  ! byte 34"), "{}", of(46, &[]));
+    for (most, told) in [
+        (49, "tcp SYN seq 1000 length 5  ! byte 34"),
+        (48, "tcp SYN seq 1000 length 5  ! byte 34"),
+        (47, "tcp seq 1000 length 5  ! byte 34"),
+        (46, "tcp seq 1000  ! byte 34"),
+        (41, "tcp  ! byte 34"),
+    ] {
+        let line = of(most, &[]);
+        assert!(line.contains(&format!("10.244.1.2:40000 > 10.244.2.3:80 {told}")), "{most}: {line}");
+    }
+    // How long a segment is of which nothing is there, nobody knows.
+    for most in [36, 34] {
+        assert!(of(most, &[]).contains("10.244.1.2 > 10.244.2.3 tcp  ! byte 34"), "{}", of(most, &[]));
+    }
+    let answer = [ethernet(&ipv4(&tcp(b"", 80, 40_000, 0x12), 6, B, A))];
+    let capture = file("snapped", "b.pcap", &snapped(&answer, 48));
+    let line = decode(&[&capture]).out;
+    assert!(line.contains(" tcp SYN,ACK seq 1000 ack 2000 length 0  ! byte 34"), "{line}");
 }
 
 #[test]

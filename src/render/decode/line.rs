@@ -7,7 +7,10 @@ use super::name::{TCP_FLAGS, put_protocol};
 use super::tree::wireguard;
 use super::{Buffer, Shown, told};
 use crate::net::MacAddr;
-use crate::wire::{Headers, Kind, Layer};
+use crate::wire::{Headers, Kind, Layer, Reason};
+
+/// The flag that makes TCP's acknowledgement number valid.
+const ACK: u16 = 0x10;
 
 /// So many packets of a nest are shown; of a deeper one the first and the last.
 const MOST_PACKETS: usize = 4;
@@ -146,12 +149,14 @@ fn details(shown: &Shown<'_>, packet: &Headers<'_>, out: &mut Buffer) {
         flags(tcp.flags, out);
         out.words(b" seq ");
         out.number(tcp.sequence);
-        if tcp.flags & 0x10 != 0 {
+        if tcp.flags & ACK != 0 {
             out.words(b" ack ");
             out.number(tcp.acknowledgement);
         }
         out.words(b" win ");
         out.number(tcp.window.into());
+    } else if let Some(layer) = packet.transport().filter(|layer| layer.kind == Kind::Tcp) {
+        cut_segment(layer.header(packet.bytes()), out);
     }
     if let Some((kind, code)) = packet.icmp() {
         message(packet, kind, code, out);
@@ -164,12 +169,38 @@ fn details(shown: &Shown<'_>, packet: &Headers<'_>, out: &mut Buffer) {
         out.words(b" wireguard ");
         wireguard(layer.header(packet.bytes()), out);
     }
-    let payload = packet.transport().map_or(Some(0), |layer| layer.told_to_carry(packet.bytes()));
+    let payload = match packet.transport() {
+        Some(layer) => layer.told_to_carry(packet.bytes()),
+        None => Some(0).filter(|_| !is_cut(shown)),
+    };
     if let Some(payload) = payload {
         out.words(b" length ");
         out.number(payload);
     }
     quoted(shown, packet, out);
+}
+
+/// Whether a packet ends within a header, so that nobody knows what that one carries.
+fn is_cut(shown: &Shown<'_>) -> bool {
+    shown.decoded.flaw.is_some_and(|flaw| matches!(flaw.reason, Reason::Cut(_) | Reason::Short(_)))
+}
+
+/// What is there of a TCP header that ends before its window.
+fn cut_segment(header: &[u8], out: &mut Buffer) {
+    let flagged =
+        header.get(12..14).map(|word| word.iter().fold(0, |sum, octet| sum << 8 | u16::from(*octet)) & 0x0fff);
+    let number = |at: usize| header.get(at..)?.first_chunk().copied().map(u32::from_be_bytes);
+    if let Some(flagged) = flagged {
+        flags(flagged, out);
+    }
+    if let Some(sequence) = number(4) {
+        out.words(b" seq ");
+        out.number(sequence);
+    }
+    if let Some(acknowledgement) = number(8).filter(|_| flagged.is_some_and(|flagged| flagged & ACK != 0)) {
+        out.words(b" ack ");
+        out.number(acknowledgement);
+    }
 }
 
 /// The letters of TCP's flags.
