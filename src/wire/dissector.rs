@@ -446,7 +446,7 @@ impl<'a> Decoded<'a> {
     #[must_use]
     pub fn innermost_frame(&self) -> Option<Layer> {
         let travelling = self.travelling();
-        let cut = self.cut.filter(|_| self.cut_packet().is_some());
+        let cut = self.cut_inside();
         let last = match cut {
             Some(_) => travelling.len(),
             None => travelling.iter().rposition(|layer| layer.kind.is_network())?,
@@ -455,6 +455,21 @@ impl<'a> Decoded<'a> {
         let before = travelling.get(..last)?;
         let start = before.iter().rposition(|layer| !is_link(layer.kind)).map_or(0, |at| at + 1);
         travelling.get(start).copied().or(cut)
+    }
+}
+
+impl Decoded<'_> {
+    /// The header of a frame or of a packet inside it with which a packet that travels ends, of which any bytes are there or
+    /// none.
+    fn cut_inside(&self) -> Option<Layer> {
+        let travels = self.travelling().len() == self.layers.len();
+        let is_inside = |kind: Kind| travels && (is_link(kind) || kind.is_network());
+        if let Some(cut) = self.cut {
+            return is_inside(cut.kind).then_some(cut);
+        }
+        let Flaw { offset, reason: Reason::Cut(kind) | Reason::Short(kind) } = self.flaw? else { return None };
+        let around = self.layers.last().filter(|around| is_inside(kind) && around.start < offset)?;
+        Some(Layer { kind, start: offset, body: offset, end: around.end.max(offset) })
     }
 }
 

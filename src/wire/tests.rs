@@ -540,6 +540,13 @@ fn a_header_that_was_cut_says_what_is_there_of_it() {
     assert_eq!(decoded.innermost_frame().map(|layer| (layer.kind, layer.start)), Some((Kind::Ethernet, 50)));
     let decoded = dissector.decode(LinkType::ETHERNET, &outer.0[..64], length);
     assert_eq!((decoded.cut, decoded.flaw.unwrap().reason), (None, Reason::Cut(Kind::Ipv4)));
+    // A frame inside of which little or nothing is there is the innermost one all the same.
+    for most in [63, 51, 50] {
+        let decoded = dissector.decode(LinkType::ETHERNET, &outer.0[..most], length);
+        let frame = decoded.innermost_frame().unwrap();
+        assert_eq!((frame.kind, frame.start, frame.end), (Kind::Ethernet, 50, length), "{most}");
+    }
+    let decoded = dissector.decode(LinkType::ETHERNET, &outer.0[..49], length);
     assert_eq!(decoded.innermost_frame().map(|layer| layer.start), Some(0));
     // Where the header says how long its packet is, a frame's padding is none of it.
     let padded = [&outer.0[64..80], &[0; 4]].concat();

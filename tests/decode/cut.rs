@@ -215,3 +215,48 @@ fn a_tree_says_nothing_that_was_not_captured() {
     let tag = tree(tagged(0x8100, &[]), 17);
     assert!(tag.contains("vlan                 000581\n"), "{tag}");
 }
+
+/// How many packets of a capture pass.
+fn passed(args: &[&str]) -> Vec<u64> {
+    records(&[&["-o", "jsonl"], args].concat()).iter().map(|record| record["n"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn what_was_cut_inside_a_tunnel_passes_as_if_it_had_been_captured_inside() {
+    let inside = [
+        ethernet(&ipv4(&tcp(b"GET /", 40_000, 80, 2), 6, A, B)),
+        ethernet(&ipv4(&echo(b"hello"), 1, A, B)),
+        framed(0x86dd, &ipv6(17, &udp(b"hello", 40_000, 53))),
+        framed(0x0806, &arp()),
+    ];
+    let headers = flannel(&[]).len() - ethernet(&[]).len();
+    let (mut outer, mut inner) = (Vec::new(), Vec::new());
+    for frame in &inside {
+        let tunnel = [&[8, 0, 0, 0, 0, 0, 1, 0][..], frame].concat();
+        let packet = ethernet(&ipv4(&udp(&tunnel, 50_000, 8472), 17, NODE_A, NODE_B));
+        for most in 0..=frame.len() {
+            outer.push((packet[..headers + most].to_vec(), packet.len()));
+            inner.push((frame[..most].to_vec(), frame.len()));
+        }
+    }
+    let (outer, inner) = (pcap(&outer), pcap(&inner));
+    let (outer, inner) = (file("inside", "outer.pcap", &outer), file("inside", "inner.pcap", &inner));
+    for filter in [
+        "udp",
+        "not udp",
+        "ip",
+        "not ip6",
+        "host 10.244.1.2",
+        "not host 192.0.2.11",
+        "src net 10.244.1.0/24 or arp",
+        "ip[8] = 64",
+        "port 80",
+        "icmp or not tcp",
+        "greater 60",
+        "len < 60 and arp",
+    ] {
+        let told = passed(&["--inner", filter, &outer]);
+        assert_eq!(told, passed(&["--filter", filter, &inner]), "{filter}");
+        assert!(!told.is_empty(), "{filter}");
+    }
+}
