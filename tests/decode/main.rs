@@ -451,6 +451,53 @@ fn queries_and_lengths_that_a_device_fills_in_are_told_as_tshark_tells_them() {
 }
 
 #[test]
+fn an_interface_without_a_name_is_called_as_tshark_calls_it() {
+    let head = built::block(0x0a0d_0d0a, &[&[0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0][..], &[255; 8]].concat());
+    let (name, description, hardware) =
+        (built::option(2, b"eth0"), built::option(3, b"my card"), built::option(15, b"nic"));
+    let empty = built::option(2, b"");
+    let described: [(&[&[u8]], &str); 9] = [
+        (&[], "unknown"),
+        (&[&description], "my card"),
+        (&[&hardware], "nic"),
+        (&[&hardware, &description], "my card"),
+        (&[&hardware, &description, &name], "eth0"),
+        (&[&empty, &description], ""),
+        (&[&name, &built::option(2, b"eth1")], "eth0"),
+        (&[&built::option(3, b"a, \"b\"")], "a, \"b\""),
+        (&[&built::option(11, b"\0tcp")], "unknown"),
+    ];
+    for (options, wanted) in described {
+        let interface = [&[1, 0, 0, 0, 0, 0, 0, 0][..], &options.concat(), &[0; 4]].concat();
+        let bytes = [head.clone(), built::block(1, &interface), built::enhanced(1, &packets()[3], &[])].concat();
+        let capture = file("labels", "a.pcapng", &bytes);
+        let run = decode(&["--fields", "frame.interface_name,ip.ttl", &capture]);
+        assert_eq!(run.out, format!("{wanted}\t64\n"));
+        if tshark::is_ready("tshark", "an_interface_without_a_name_is_called_as_tshark_calls_it") {
+            let words = ["-T", "fields", "-e", "frame.interface_name", "-e", "ip.ttl"];
+            assert_eq!(tshark::tshark(std::path::Path::new(&capture), &words).unwrap(), run.out);
+        }
+        // It has no name all the same.
+        let has_name = options.iter().any(|option| option.starts_with(&[2, 0]));
+        assert_eq!(records(&["-o", "jsonl", &capture])[0]["interface"].is_null(), !has_name);
+    }
+    // A pcap file describes no interface.
+    let capture = file("labels", "a.pcap", &pcap(&packets()[3..4]));
+    assert_eq!(decode(&["--fields", "frame.interface_name,ip.ttl", &capture]).out, "\t64\n");
+    let quoted = decode(&[
+        "-o",
+        "csv",
+        "--fields",
+        "frame.interface_name",
+        &file("labels", "b.pcapng", &{
+            let interface = [&[1, 0, 0, 0, 0, 0, 0, 0][..], &built::option(3, b"a, b"), &[0; 4]].concat();
+            [head, built::block(1, &interface), built::enhanced(1, &packets()[3], &[])].concat()
+        }),
+    ]);
+    assert_eq!(quoted.out, "frame.interface_name\n\"a, b\"\n");
+}
+
+#[test]
 fn a_mistyped_word_of_a_filter_has_its_like_named() {
     let capture = file("mistyped", "a.pcap", &pcap(&packets()));
     for (filter, meant) in [("hosst 10.244.1.2", "did you mean host?"), ("tcp prot 80", "or port?")] {

@@ -6,8 +6,9 @@ use super::field::{Field, Part, Source};
 use super::rare::{is_told, rare};
 use super::record::value;
 use super::shape::{Form, Shape, Value};
-use super::text::is_plain;
+use super::text::{csv_value, is_plain};
 use super::{Buffer, Columns, Shown};
+use crate::render::{Charset, clean};
 use crate::wire::{Frame, Glance, Kind, Layer, Usual};
 
 /// So many shapes of packets are kept beside the usual ones, each at the place that its headers lead to.
@@ -228,7 +229,7 @@ fn rarer(
 fn slow_value(value: &Value, fields: &[Field], shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) -> bool {
     let Some(field) = fields.get(value.field as usize) else { return true };
     let Source::Header(_, part) = field.source else {
-        said(field.source, shown, clock, out);
+        said(field.source, Columns::Tabs, shown, clock, out);
         return true;
     };
     let Some(layer) = shown.decoded.layers.get(value.at as usize) else { return false };
@@ -266,8 +267,12 @@ fn name(message: &[u8], room: &mut [u8]) -> Option<usize> {
     at.checked_sub(1)
 }
 
-fn said(source: Source, shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
+fn said(source: Source, columns: Columns, shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
     match source {
+        Source::InterfaceName if columns == Columns::Tabs => {
+            out.str(&clean(shown.label.unwrap_or_default(), Charset::Unicode));
+        }
+        Source::InterfaceName => csv_value(shown.label.unwrap_or_default(), out),
         Source::Record(column) => value(column, shown, clock, out),
         Source::Epoch => shown.frame.time.into_iter().for_each(|time| epoch(time, out)),
         Source::Header(..) => {}
@@ -284,7 +289,7 @@ fn slow_row(fields: &[Field], columns: Columns, shown: &Shown<'_>, clock: &mut C
         }
         match field.source {
             Source::Header(kind, part) => slow_headers(kind, part, columns, shown, out),
-            source => said(source, shown, clock, out),
+            source => said(source, columns, shown, clock, out),
         }
     }
     out.byte(b'\n');
@@ -333,8 +338,8 @@ mod tests {
         let mut dissector = Dissector::new(Ports::default());
         let frame = Frame { number: 1, time: None, interface: 0, link_type: LinkType::RAW, length: 28, bytes: &packet };
         let decoded = dissector.decode(LinkType::RAW, &packet, 28);
-        let (interface, remarks, told, checksums, fragments) = (None, &[][..], None, None, None);
-        let shown = Shown { frame: &frame, decoded: &decoded, interface, remarks, told, checksums, fragments };
+        let (interface, label, remarks, told, checksums, fragments) = (None, None, &[][..], None, None, None);
+        let shown = Shown { frame: &frame, decoded: &decoded, interface, label, remarks, told, checksums, fragments };
         let fields = vec![Field::of("ip.src").unwrap(); count];
         let mut out = Buffer::default();
         Row::new(&fields, Columns::Tabs).put(&shown, &mut Clock::default(), &mut out);
