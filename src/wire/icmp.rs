@@ -32,6 +32,10 @@ impl Walk<'_> {
     /// The header of eight bytes, and behind that of an error the packet that it is about.
     fn message(&mut self, kind: Kind, is_error: bool) -> Next {
         let size = self.rest.len().min(8);
+        // A message that is sent with fewer bytes may be all there.
+        if size < 8 && self.left() >= 8 {
+            self.note_end(kind, 8);
+        }
         self.pass(kind, u32::try_from(size).unwrap_or(8));
         if !is_error || self.left() == 0 {
             return Next::Done;

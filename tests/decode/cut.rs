@@ -144,6 +144,9 @@ fn fields_of_an_ip_header_that_was_cut_are_told_as_far_as_they_are_there() {
     ] {
         assert_eq!(row(packet, most), wanted, "{most}");
     }
+    // It is no other row where only what stands before is asked for.
+    let capture = file("fields-there", "b.pcap", &snapped(&[ethernet(&ipv4(&echo(b"hello"), 1, A, B))], 39));
+    assert_eq!(decode(&["--fields", "ip.ttl,icmp.type", &capture]).out, "64\t\n");
     let inner = row(flannel(&ipv4(&tcp(b"", 40_000, 80, 2), 6, A, B)), 80);
     assert_eq!(inner, "0x00,0x00 102,52 0x0001,0x0001 1,1 64,64 17,6 0xb66e,0x21d7 192.0.2.11,10.244.1.2 192.0.2.12 1");
     assert!(row(flannel(&[]), 49).ends_with("192.0.2.12 1"));
@@ -206,6 +209,7 @@ fn a_tree_says_nothing_that_was_not_captured() {
     };
     let echo = tree(ethernet(&ipv4(&echo(b"hello"), 1, A, B)), 38);
     assert!(echo.contains("type 8 code 0, echo request\n"), "{echo}");
+    assert!(echo.contains(" byte 34: the capture ends within the icmp header\n"), "{echo}");
     let sctp = [0x9c, 0x40, 0, 80, 0, 0, 0, 5, 0, 0, 0, 0];
     let sctp = tree(ethernet(&ipv4(&sctp, 132, A, B)), 40);
     assert!(sctp.contains("40000 > 80\n"), "{sctp}");

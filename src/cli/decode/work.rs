@@ -292,6 +292,9 @@ fn way(batch: &Batch, place: usize) -> Option<Way> {
 
 /// What a pcapng file calls the packet's addresses.
 fn names(batch: &Batch, decoded: &Decoded<'_>) -> Vec<String> {
+    if !batch.has_names() {
+        return Vec::new();
+    }
     let named = addresses(decoded).into_iter().filter_map(|address| Some((address, batch.name(address)?)));
     named.map(|(address, name)| format!("the file calls {address} {name}")).collect()
 }

@@ -51,20 +51,34 @@ pub(super) fn packets(shown: &Shown<'_>, out: &mut Buffer) {
         return without_network(shown, out);
     }
     let mut before = 0;
-    for (place, packet) in decoded.packets().chain(cut).enumerate() {
-        let start = packet.network().map_or(0, |network| network.start);
-        let at = decoded.layers.partition_point(|layer| layer.start < start);
+    for (place, packet) in decoded.packets().enumerate() {
+        let at = decoded.layers.len() - packet.layers().len();
         let between = decoded.layers.get(before..at).unwrap_or_default();
         before = at;
-        if count > MOST_PACKETS && place == 1 {
-            out.format(format_args!("({} more tunnels) | ", count - 2));
-        }
-        if count > MOST_PACKETS && place > 0 && place + 1 < count {
-            continue;
-        }
-        tags(decoded.bytes, between, out);
-        one(shown, &packet, place + 1 == count, out);
+        in_nest(shown, &packet, (place, count), between, out);
     }
+    if let Some(packet) = cut {
+        in_nest(shown, &packet, (count - 1, count), decoded.layers.get(before..).unwrap_or_default(), out);
+    }
+}
+
+/// A packet at its place of so many, and what stands before it.
+#[inline]
+fn in_nest(
+    shown: &Shown<'_>,
+    packet: &Headers<'_>,
+    (place, count): (usize, usize),
+    between: &[Layer],
+    out: &mut Buffer,
+) {
+    if count > MOST_PACKETS && place == 1 {
+        out.format(format_args!("({} more tunnels) | ", count - 2));
+    }
+    if count > MOST_PACKETS && place > 0 && place + 1 < count {
+        return;
+    }
+    tags(shown.decoded.bytes, between, out);
+    one(shown, packet, place + 1 == count, out);
 }
 
 /// VLANs and labels before a packet.
@@ -94,7 +108,7 @@ fn one(shown: &Shown<'_>, packet: &Headers<'_>, is_last: bool, out: &mut Buffer)
     }
     endpoints(shown, packet, out);
     out.byte(b' ');
-    if let Some(tunnel) = packet.tunnel_to(shown.decoded.cut.as_ref()).filter(|_| !is_last) {
+    if let Some(tunnel) = packet.tunnel_to(shown.decoded.cut).filter(|_| !is_last) {
         out.str(tunnel.name);
         if let Some(vni) = tunnel.vni {
             out.byte(b' ');

@@ -75,7 +75,7 @@ fn innermost<'a>(decoded: &'a Decoded<'_>) -> Option<Headers<'a>> {
 /// The outermost packet, where it carries another one.
 fn carrier<'a>(decoded: &'a Decoded<'_>) -> Option<(Headers<'a>, Tunnel)> {
     let outermost = decoded.outermost()?;
-    let tunnel = outermost.tunnel_to(decoded.cut.as_ref())?;
+    let tunnel = outermost.tunnel_to(decoded.cut)?;
     Some((outermost, tunnel))
 }
 
