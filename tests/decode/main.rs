@@ -626,6 +626,29 @@ fn flows_are_of_the_innermost_packets_both_ways() {
 }
 
 #[test]
+fn connections_that_have_the_same_ports_are_one_conversation_that_sends_nothing_twice() {
+    let segment = |flags: u8, sequence: u8, payload: &[u8]| {
+        let mut segment = tcp(payload, 40_000, 80, flags);
+        segment[4..8].copy_from_slice(&[0, 0, 0, sequence]);
+        ethernet(&ipv4(&segment, 6, A, B))
+    };
+    // The second one begins with smaller numbers than the first one had.
+    let all = [
+        segment(2, 99, b""),
+        segment(0x18, 100, b"hello"),
+        segment(0x11, 105, b""),
+        segment(2, 9, b""),
+        segment(0x18, 10, b"hello"),
+        segment(0x14, 15, b""),
+    ];
+    let capture = file("flows", "again.pcap", &pcap(&all));
+    let flows = records(&["--flows", "-o", "jsonl", &capture]);
+    assert_eq!(flows.len(), 1);
+    let told = ["packets", "resets", "retransmissions"].map(|name| flows[0][name].as_u64().unwrap());
+    assert_eq!(told, [6, 1, 0]);
+}
+
+#[test]
 fn filters_are_asked_outside_and_inside() {
     let capture = file("filter", "a.pcap", &pcap(&packets()));
     let numbers = |more: &[&str]| -> Vec<u64> {
