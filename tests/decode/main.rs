@@ -372,6 +372,11 @@ fn a_message_that_asks_for_several_names_is_one_column() {
     );
     let run = decode(&["--fields", "dns.qry.name,udp.dstport", "-o", "csv", &capture]);
     assert_eq!(run.out, "dns.qry.name,udp.dstport\n\"a.b,c\",53\n");
+    // A quote in a name is doubled (RFC 4180).
+    let quoted = built::ethernet(&built::ipv4(&built::udp(&built::dns("\"a.b"), 9, 53), 17, built::A, built::B));
+    let capture = file("names", "b.pcap", &pcap(&[quoted]));
+    let run = decode(&["--fields", "dns.qry.name,udp.dstport", "-o", "csv", &capture]);
+    assert_eq!(run.out, "dns.qry.name,udp.dstport\n\"\"\"a.b\",53\n");
 }
 
 /// A name server's answer: six records that answer and one beside them.

@@ -309,7 +309,8 @@ fn slow_headers(kind: Kind, part: Part, columns: Columns, shown: &Shown<'_>, out
         }
     }
     // A message that asks for several names has commas in its one value.
-    if columns == Columns::Commas && out.text().get(start..).unwrap_or_default().contains(&b',') {
+    let has = |byte: u8| out.text().get(start..).unwrap_or_default().contains(&byte);
+    if columns == Columns::Commas && (has(b',') || has(b'"')) {
         out.quote(start);
     }
 }
