@@ -105,6 +105,12 @@ impl Batch {
         self.names.get(&address).map(AsRef::as_ref)
     }
 
+    /// Whether a capture that was read so far has names for addresses.
+    #[must_use]
+    pub fn has_names(&self) -> bool {
+        !self.names.is_empty()
+    }
+
     pub(super) fn clear(&mut self, first: u64) {
         self.records.clear();
         self.filled = 0;

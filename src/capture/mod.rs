@@ -60,6 +60,9 @@ pub struct Point {
     pub name: Option<String>,
     /// What the capturing program calls it.
     pub description: Option<String>,
+    /// What tshark calls it, `frame.interface_name`: the first of its name, its description and its hardware that the file
+    /// has, or `unknown`. `None` where the file has no descriptions of interfaces.
+    pub label: Option<String>,
     /// The filter that its packets passed, in libpcap's words.
     pub filter: Option<String>,
     /// What its packets begin with.
@@ -70,7 +73,15 @@ pub struct Point {
 
 impl Point {
     fn new(file: usize) -> Self {
-        Self { file, name: None, description: None, filter: None, link_type: LinkType::NULL, snap_length: 0 }
+        Self {
+            file,
+            name: None,
+            description: None,
+            label: None,
+            filter: None,
+            link_type: LinkType::NULL,
+            snap_length: 0,
+        }
     }
 }
 

@@ -107,6 +107,7 @@ impl Dissector {
             end: length.clamp(captured, longest),
             number: 0,
             flaw: None,
+            cut: None,
             is_partial: false,
             whole,
             may_hurry,
@@ -116,9 +117,9 @@ impl Dissector {
         while next != Next::Done {
             next = if walk.layers.count < MOST_LAYERS { walk.step(next) } else { walk.stop(0, Reason::Deep) };
         }
-        let (flaw, tunnels) = (walk.flaw, walk.tunnels);
+        let (flaw, cut, tunnels) = (walk.flaw, walk.cut, walk.tunnels);
         let layers = self.layers.list();
-        Decoded { bytes, layers, flaw, usual: tunnels.and_then(|tunnels| Usual::of(tunnels, layers)) }
+        Decoded { bytes, layers, cut, flaw, usual: tunnels.and_then(|tunnels| Usual::of(tunnels, layers)) }
     }
 }
 
@@ -208,6 +209,8 @@ pub(super) struct Walk<'a> {
     pub(super) number: u16,
     /// The first thing that is wrong, or why the walk has ended.
     pub(super) flaw: Option<Flaw>,
+    /// The header that ended the walk, as too little of it is there.
+    pub(super) cut: Option<Layer>,
     /// Whether this is the first part of a packet, or a quotation of one, so that what it carries says a larger length
     /// than it has.
     pub(super) is_partial: bool,
@@ -292,7 +295,7 @@ impl<'a> Walk<'a> {
     /// kind, and what was not captured of it is no part of what it carries.
     #[cold]
     pub(super) fn pass_cut(&mut self, kind: Kind, size: u32) -> Next {
-        self.ends(kind, size as usize);
+        self.note_end(kind, size);
         let there = u32::try_from(self.rest.len()).unwrap_or(size);
         self.pass(kind, if size <= self.left() { size } else { there });
         Next::Done
@@ -308,11 +311,19 @@ impl<'a> Walk<'a> {
         self.rest = self.rest.get(..size as usize).unwrap_or(self.rest);
     }
 
-    /// Ends the walk where a header of so many bytes is not all there.
+    /// Ends the walk where too little of a header of so many bytes is there to know what it carries.
     #[cold]
-    pub(super) fn ends(&mut self, kind: Kind, size: usize) -> Next {
-        let has_it = self.left() as usize >= size;
-        self.stop(0, if has_it { Reason::Cut(kind) } else { Reason::Short(kind) })
+    pub(super) fn ends(&mut self, kind: Kind, size: u32) -> Next {
+        self.note_end(kind, size);
+        let body = self.end.min(self.at + size);
+        self.cut = (!self.rest.is_empty()).then_some(Layer { kind, start: self.at, body, end: self.end });
+        Next::Done
+    }
+
+    /// Notes that a header of so many bytes is not all there, and whether the capture or the packet ends.
+    #[cold]
+    pub(super) fn note_end(&mut self, kind: Kind, size: u32) {
+        self.note(0, if self.left() >= size { Reason::Cut(kind) } else { Reason::Short(kind) });
     }
 
     /// Ends the walk because of what stands so many bytes behind the header's first.
@@ -337,6 +348,9 @@ pub struct Decoded<'a> {
     pub bytes: &'a [u8],
     /// Its headers, outermost first.
     pub layers: &'a [Layer],
+    /// A header of which only the first bytes are there, because the capture or the packet ends: fewer than tell what it
+    /// carries, so that it is none of the layers. Its fields are to be had as far as they are there.
+    pub cut: Option<Layer>,
     /// The first thing that is wrong with it, or where and why decoding stopped before its end; `None` where all that
     /// could be decoded was. A later fragment, and what is encrypted, end it without one.
     pub flaw: Option<Flaw>,
@@ -382,6 +396,24 @@ impl<'a> Decoded<'a> {
         self.packets().filter_map(|packet| packet.tunnel())
     }
 
+    /// The packet within whose IP header all ends, inside all others.
+    #[must_use]
+    pub fn cut_packet(&self) -> Option<Headers<'_>> {
+        self.cut_header().filter(|_| self.travelling().len() == self.layers.len())
+    }
+
+    /// The same, or what an error quotes that ends so.
+    #[must_use]
+    pub fn cut_header(&self) -> Option<Headers<'_>> {
+        let cut = self.cut.as_ref().filter(|cut| cut.kind.is_network())?;
+        Some(Headers::new(self.bytes, std::slice::from_ref(cut)))
+    }
+
+    /// All headers, with the one of which only the first bytes are there.
+    pub fn all_layers(&self) -> impl Iterator<Item = Layer> + Clone + use<'a> {
+        self.layers.iter().copied().chain(self.cut)
+    }
+
     /// Every packet of the nest, outermost first. What an error quotes is none of them.
     pub fn packets(&self) -> impl Iterator<Item = Headers<'a>> + use<'a> {
         let (bytes, layers) = (self.bytes, self.layers);
@@ -416,11 +448,30 @@ impl<'a> Decoded<'a> {
     #[must_use]
     pub fn innermost_frame(&self) -> Option<Layer> {
         let travelling = self.travelling();
-        let last = travelling.iter().rposition(|layer| layer.kind.is_network())?;
+        let cut = self.cut_inside();
+        let last = match cut {
+            Some(_) => travelling.len(),
+            None => travelling.iter().rposition(|layer| layer.kind.is_network())?,
+        };
         // The link layer's headers that stand right before belong to the frame.
         let before = travelling.get(..last)?;
         let start = before.iter().rposition(|layer| !is_link(layer.kind)).map_or(0, |at| at + 1);
-        travelling.get(start).copied()
+        travelling.get(start).copied().or(cut)
+    }
+}
+
+impl Decoded<'_> {
+    /// The header of a frame or of a packet inside it with which a packet that travels ends, of which any bytes are there or
+    /// none.
+    fn cut_inside(&self) -> Option<Layer> {
+        let travels = self.travelling().len() == self.layers.len();
+        let is_inside = |kind: Kind| travels && (is_link(kind) || kind.is_network());
+        if let Some(cut) = self.cut {
+            return is_inside(cut.kind).then_some(cut);
+        }
+        let Flaw { offset, reason: Reason::Cut(kind) | Reason::Short(kind) } = self.flaw? else { return None };
+        let around = self.layers.last().filter(|around| is_inside(kind) && around.start < offset)?;
+        Some(Layer { kind, start: offset, body: offset, end: around.end.max(offset) })
     }
 }
 

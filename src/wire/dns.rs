@@ -64,6 +64,12 @@ impl<'a> Names<'a> {
         self.at = end + 4;
         u16_at(self.message, end)
     }
+
+    /// Whether all that was read so far is there: of a question that was cut the class may not be.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.at <= self.message.len()
+    }
 }
 
 /// Hands the labels of the name at a place of a message to `each`, through its pointers, and gives where it ends. `None`

@@ -228,6 +228,13 @@ impl<'a> Headers<'a> {
     /// What it carries another packet in, where it does.
     #[must_use]
     pub fn tunnel(&self) -> Option<Tunnel> {
+        self.tunnel_to(None)
+    }
+
+    /// The same, where the header of the packet that is carried may be one that was cut.
+    #[must_use]
+    #[inline]
+    pub(crate) fn tunnel_to(&self, cut: Option<Layer>) -> Option<Tunnel> {
         let deeper = self.layers.iter().skip(1);
         let between = deeper.clone().take_while(|layer| layer.kind != Kind::Quote);
         let mut name = None;
@@ -246,7 +253,8 @@ impl<'a> Headers<'a> {
                 _ => {}
             }
         }
-        None
+        let cut = cut.filter(|cut| cut.kind.is_network() && deeper.clone().all(|layer| layer.kind != Kind::Quote))?;
+        Some(Tunnel { name: name.unwrap_or(self.ip_in_ip(cut.kind)), vni })
     }
 
     /// The kernel's words for IP right behind IP.

@@ -32,6 +32,10 @@ impl Walk<'_> {
     /// The header of eight bytes, and behind that of an error the packet that it is about.
     fn message(&mut self, kind: Kind, is_error: bool) -> Next {
         let size = self.rest.len().min(8);
+        // A message that is sent with fewer bytes may be all there.
+        if size < 8 && self.left() >= 8 {
+            self.note_end(kind, 8);
+        }
         self.pass(kind, u32::try_from(size).unwrap_or(8));
         if !is_error || self.left() == 0 {
             return Next::Done;
@@ -47,7 +51,8 @@ impl Walk<'_> {
             match (*kind, u32::from(*eights) * 8) {
                 (_, 0) => break,
                 (REDIRECTED_HEADER, _) if self.rest.len() < at as usize + 8 => {
-                    return self.ends(Kind::Icmpv6, at as usize + 8);
+                    self.note_end(Kind::Icmpv6, at + 8);
+                    return Next::Done;
                 }
                 (REDIRECTED_HEADER, _) => {
                     self.skip(at + 8);

@@ -36,7 +36,7 @@ impl Walk<'_> {
 
     #[inline]
     pub(super) fn ipv4(&mut self) -> Next {
-        let Some(header) = self.header::<20>() else { return self.ends(Kind::Ipv4, 20) };
+        let Some(header) = self.header::<20>() else { return self.cut_ipv4() };
         let [first, _, l1, l2, _, _, f1, f2, _, protocol, ..] = *header;
         if first >> 4 != 4 {
             return self.stop(0, Reason::Version(Kind::Ipv4, first >> 4));
@@ -57,6 +57,41 @@ impl Walk<'_> {
             return self.protocol(protocol);
         }
         self.fragment(fragment & 0x1fff, protocol)
+    }
+
+    /// What is there of a header says where its packet ends, if its length is there.
+    #[cold]
+    fn cut_ipv4(&mut self) -> Next {
+        let Some(first) = self.rest.first() else { return self.ends(Kind::Ipv4, 20) };
+        if first >> 4 != 4 {
+            return self.stop(0, Reason::Version(Kind::Ipv4, first >> 4));
+        }
+        let size = u32::from(first & 15) * 4;
+        if size < 20 {
+            return self.stop(0, Reason::TooSmall(Kind::Ipv4, size));
+        }
+        self.narrow_cut(2, 0, size);
+        self.ends(Kind::Ipv4, size)
+    }
+
+    #[cold]
+    fn cut_ipv6(&mut self) -> Next {
+        match self.rest.first().map(|first| first >> 4) {
+            None | Some(6) => {
+                self.narrow_cut(4, 40, 40);
+                self.ends(Kind::Ipv6, 40)
+            }
+            Some(version) => self.stop(0, Reason::Version(Kind::Ipv6, version)),
+        }
+    }
+
+    /// As [`Self::total`], for a header of `size` bytes that was cut, whose length field stands `behind` its first byte and
+    /// counts `besides` fewer: what can't be is not believed.
+    fn narrow_cut(&mut self, behind: usize, besides: u32, size: u32) {
+        let says = super::u16_at(self.rest, behind).map_or(0, |says| u32::from(says) + besides);
+        if says > size && says <= self.left() {
+            self.narrow(says);
+        }
     }
 
     /// The packet's length as its header says it; the header has `size` bytes, and the field stands `behind` its first.
@@ -94,7 +129,7 @@ impl Walk<'_> {
 
     #[inline]
     pub(super) fn ipv6(&mut self) -> Next {
-        let Some(header) = self.header::<40>() else { return self.ends(Kind::Ipv6, 40) };
+        let Some(header) = self.header::<40>() else { return self.cut_ipv6() };
         let [first, _, _, _, l1, l2, protocol, ..] = *header;
         if first >> 4 != 6 {
             return self.stop(0, Reason::Version(Kind::Ipv6, first >> 4));

@@ -94,7 +94,9 @@ impl Decoded<'_> {
         left_out.extend(self.labels());
         left_out.extend(self.flaw.filter(|flaw| flaw.reason.is_malformed()).map(|flaw| flaw.reason.to_string()));
         let payload = all.last().filter(|_| piece.is_none()).and_then(payload);
-        let packet = nested(nest).ok_or_else(|| Unheld::NoIp(self.layers.last().map(|layer| layer.kind)))?;
+        let no_ip = || Unheld::NoIp(self.layers.last().map(|layer| layer.kind));
+        let cut = self.flaw.filter(|_| self.cut_packet().is_some());
+        let packet = nested(nest).ok_or_else(|| cut.map_or_else(no_ip, Unheld::Cut))?;
         Ok(Held { packet, piece, payload, left_out })
     }
 
@@ -462,6 +464,7 @@ mod tests {
 
     #[test]
     fn what_has_no_addresses_or_ports_is_refused() {
+        assert!(matches!(held(LinkType::RAW, &TCP[..19]), Err(Unheld::Cut(_))));
         let arp = [&[255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 1, 8, 6][..], &[0, 1, 8, 0, 6, 4, 0, 1], &[0; 20]];
         assert_eq!(held(LinkType::ETHERNET, &arp.concat()), Err(Unheld::NoIp(Some(Kind::Arp))));
         assert!(matches!(held(LinkType::RAW, &TCP[..30]), Err(Unheld::Cut(_))));

@@ -526,5 +526,39 @@ fn whatever_the_bytes_are_every_layer_lies_within_the_packet() {
             let _ = (packet.fragment(), packet.identification(), packet.protocol(), packet.tunnel(), packet.echo());
         }
         let _ = (decoded.innermost_frame(), decoded.quoted());
+        // One of which only the first bytes are there has some, and ends the packet.
+        let is_last = |cut: &Layer| decoded.layers.iter().all(|layer| layer.start <= cut.start);
+        assert!(decoded.cut.is_none_or(|cut| !cut.header(&bytes).is_empty() && cut.body <= cut.end && is_last(&cut)));
+        assert!(decoded.cut.is_none() || decoded.flaw.is_some());
     }
+}
+
+#[test]
+fn a_header_that_was_cut_says_what_is_there_of_it() {
+    let inner = Built::new(b"hello").udp(7, 9).ipv4(17, A, B).ethernet(0x800);
+    let outer = inner.before(&[8, 0, 0, 0, 0, 0, 1, 0]).udp(50_000, 8472).ipv4(17, B, A).ethernet(0x800);
+    let length = u32::try_from(outer.0.len()).unwrap();
+    let mut dissector = Dissector::new(Ports::default());
+    let decoded = dissector.decode(LinkType::ETHERNET, &outer.0[..80], length);
+    let cut = decoded.cut.unwrap();
+    assert_eq!((cut.kind, cut.start, cut.body, cut.end), (Kind::Ipv4, 64, 84, length));
+    let packet = decoded.cut_packet().unwrap();
+    assert_eq!((packet.source(), packet.destination(), packet.ttl()), (Some(A.into()), None, Some(64)));
+    // Who wants a packet with its addresses has the one around it, and its frame is the one inside.
+    assert_eq!((decoded.innermost().unwrap().source(), decoded.tunnel()), (Some(B.into()), None));
+    assert_eq!(decoded.innermost_frame().map(|layer| (layer.kind, layer.start)), Some((Kind::Ethernet, 50)));
+    let decoded = dissector.decode(LinkType::ETHERNET, &outer.0[..64], length);
+    assert_eq!((decoded.cut, decoded.flaw.unwrap().reason), (None, Reason::Cut(Kind::Ipv4)));
+    // A frame inside of which little or nothing is there is the innermost one all the same.
+    for most in [63, 51, 50] {
+        let decoded = dissector.decode(LinkType::ETHERNET, &outer.0[..most], length);
+        let frame = decoded.innermost_frame().unwrap();
+        assert_eq!((frame.kind, frame.start, frame.end), (Kind::Ethernet, 50, length), "{most}");
+    }
+    let decoded = dissector.decode(LinkType::ETHERNET, &outer.0[..49], length);
+    assert_eq!(decoded.innermost_frame().map(|layer| layer.start), Some(0));
+    // Where the header says how long its packet is, a frame's padding is none of it.
+    let padded = [&outer.0[64..80], &[0; 4]].concat();
+    let decoded = dissector.decode(LinkType::RAW, &padded[..16], 60);
+    assert_eq!(decoded.cut_packet().unwrap().length(), 33);
 }

@@ -55,7 +55,7 @@ impl Walk<'_> {
     #[cold]
     fn cut_transport(&mut self, kind: Kind, size: u32) -> Next {
         if self.rest.len() < 4 {
-            return self.ends(kind, size as usize);
+            return self.ends(kind, size);
         }
         self.pass_cut(kind, size)
     }
@@ -73,12 +73,11 @@ impl Walk<'_> {
         if (source == 53 || destination == 53) && !self.is_partial {
             let rest = self.rest;
             // Each message has its length before it (RFC 1035, 4.2.2).
-            if let [high, low, message @ ..] = rest
-                && super::dns::is_message(message)
+            if let [high, low, ..] = rest
                 && u32::from(u16::from_be_bytes([*high, *low])) + 2 == self.left()
             {
                 self.skip(2);
-                self.pass(Kind::Dns, 12);
+                return self.dns();
             }
         }
         Next::Done

@@ -151,9 +151,11 @@ impl Walk<'_> {
         Next::Ipv6
     }
 
-    fn dns(&mut self) -> Next {
+    pub(super) fn dns(&mut self) -> Next {
         if super::dns::is_message(self.rest) {
             self.pass(Kind::Dns, 12);
+        } else if self.left() >= 12 {
+            return self.ends(Kind::Dns, 12);
         }
         Next::Done
     }

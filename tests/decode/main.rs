@@ -3,6 +3,7 @@
 
 mod asked;
 mod built;
+mod cut;
 mod damaged;
 #[path = "../bench/traffic.rs"]
 #[expect(
@@ -116,10 +117,27 @@ fn a_tcp_header_that_was_cut_says_what_was_captured_of_it() {
         assert_eq!(tree.contains("payload              5 bytes at 66"), most > 46, "{tree}");
     }
     let fields = &["--fields", "tcp.flags,tcp.len"];
-    let wanted = ["0x0002\t5\n", "0x0002\t5\n", "0x0002\t\n"];
-    assert_eq!([66, 54, 48].map(|most| of(most, fields)), wanted);
+    let wanted = ["0x0002\t5\n", "0x0002\t5\n", "\t\n"];
+    assert_eq!([66, 50, 48].map(|most| of(most, fields)), wanted);
     assert!(of(54, &[]).contains("SYN seq 1000 win 64000 length 5"), "{}", of(54, &[]));
-    assert!(of(46, &[]).contains("10.244.1.2:40000 > 10.244.2.3:80 tcp  ! byte 34"), "{}", of(46, &[]));
+    for (most, told) in [
+        (49, "tcp SYN seq 1000 length 5  ! byte 34"),
+        (48, "tcp SYN seq 1000 length 5  ! byte 34"),
+        (47, "tcp seq 1000 length 5  ! byte 34"),
+        (46, "tcp seq 1000  ! byte 34"),
+        (41, "tcp  ! byte 34"),
+    ] {
+        let line = of(most, &[]);
+        assert!(line.contains(&format!("10.244.1.2:40000 > 10.244.2.3:80 {told}")), "{most}: {line}");
+    }
+    // How long a segment is of which nothing is there, nobody knows.
+    for most in [36, 34] {
+        assert!(of(most, &[]).contains("10.244.1.2 > 10.244.2.3 tcp  ! byte 34"), "{}", of(most, &[]));
+    }
+    let answer = [ethernet(&ipv4(&tcp(b"", 80, 40_000, 0x12), 6, B, A))];
+    let capture = file("snapped", "b.pcap", &snapped(&answer, 48));
+    let line = decode(&[&capture]).out;
+    assert!(line.contains(" tcp SYN,ACK seq 1000 ack 2000 length 0  ! byte 34"), "{line}");
 }
 
 #[test]
@@ -354,6 +372,11 @@ fn a_message_that_asks_for_several_names_is_one_column() {
     );
     let run = decode(&["--fields", "dns.qry.name,udp.dstport", "-o", "csv", &capture]);
     assert_eq!(run.out, "dns.qry.name,udp.dstport\n\"a.b,c\",53\n");
+    // A quote in a name is doubled (RFC 4180).
+    let quoted = built::ethernet(&built::ipv4(&built::udp(&built::dns("\"a.b"), 9, 53), 17, built::A, built::B));
+    let capture = file("names", "b.pcap", &pcap(&[quoted]));
+    let run = decode(&["--fields", "dns.qry.name,udp.dstport", "-o", "csv", &capture]);
+    assert_eq!(run.out, "dns.qry.name,udp.dstport\n\"\"\"a.b\",53\n");
 }
 
 /// A name server's answer: six records that answer and one beside them.
@@ -430,6 +453,53 @@ fn queries_and_lengths_that_a_device_fills_in_are_told_as_tshark_tells_them() {
         let ours = decode(&["--fields", &fields, &capture]).out;
         assert_eq!(tshark::tshark(std::path::Path::new(&capture), &words).unwrap(), ours);
     }
+}
+
+#[test]
+fn an_interface_without_a_name_is_called_as_tshark_calls_it() {
+    let head = built::block(0x0a0d_0d0a, &[&[0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0][..], &[255; 8]].concat());
+    let (name, description, hardware) =
+        (built::option(2, b"eth0"), built::option(3, b"my card"), built::option(15, b"nic"));
+    let empty = built::option(2, b"");
+    let described: [(&[&[u8]], &str); 9] = [
+        (&[], "unknown"),
+        (&[&description], "my card"),
+        (&[&hardware], "nic"),
+        (&[&hardware, &description], "my card"),
+        (&[&hardware, &description, &name], "eth0"),
+        (&[&empty, &description], ""),
+        (&[&name, &built::option(2, b"eth1")], "eth0"),
+        (&[&built::option(3, b"a, \"b\"")], "a, \"b\""),
+        (&[&built::option(11, b"\0tcp")], "unknown"),
+    ];
+    for (options, wanted) in described {
+        let interface = [&[1, 0, 0, 0, 0, 0, 0, 0][..], &options.concat(), &[0; 4]].concat();
+        let bytes = [head.clone(), built::block(1, &interface), built::enhanced(1, &packets()[3], &[])].concat();
+        let capture = file("labels", "a.pcapng", &bytes);
+        let run = decode(&["--fields", "frame.interface_name,ip.ttl", &capture]);
+        assert_eq!(run.out, format!("{wanted}\t64\n"));
+        if tshark::is_ready("tshark", "an_interface_without_a_name_is_called_as_tshark_calls_it") {
+            let words = ["-T", "fields", "-e", "frame.interface_name", "-e", "ip.ttl"];
+            assert_eq!(tshark::tshark(std::path::Path::new(&capture), &words).unwrap(), run.out);
+        }
+        // It has no name all the same.
+        let has_name = options.iter().any(|option| option.starts_with(&[2, 0]));
+        assert_eq!(records(&["-o", "jsonl", &capture])[0]["interface"].is_null(), !has_name);
+    }
+    // A pcap file describes no interface.
+    let capture = file("labels", "a.pcap", &pcap(&packets()[3..4]));
+    assert_eq!(decode(&["--fields", "frame.interface_name,ip.ttl", &capture]).out, "\t64\n");
+    let quoted = decode(&[
+        "-o",
+        "csv",
+        "--fields",
+        "frame.interface_name",
+        &file("labels", "b.pcapng", &{
+            let interface = [&[1, 0, 0, 0, 0, 0, 0, 0][..], &built::option(3, b"a, b"), &[0; 4]].concat();
+            [head, built::block(1, &interface), built::enhanced(1, &packets()[3], &[])].concat()
+        }),
+    ]);
+    assert_eq!(quoted.out, "frame.interface_name\n\"a, b\"\n");
 }
 
 #[test]
@@ -558,6 +628,29 @@ fn flows_are_of_the_innermost_packets_both_ways() {
     let run = decode(&["--flows", &capture]);
     assert!(!run.err.contains("several capture points"), "{}", run.err);
     assert!(run.out.lines().nth(1).unwrap().starts_with("tcp       10.244.1.2:40000 > 10.244.2.3:80"), "{}", run.out);
+}
+
+#[test]
+fn connections_that_have_the_same_ports_are_one_conversation_that_sends_nothing_twice() {
+    let segment = |flags: u8, sequence: u8, payload: &[u8]| {
+        let mut segment = tcp(payload, 40_000, 80, flags);
+        segment[4..8].copy_from_slice(&[0, 0, 0, sequence]);
+        ethernet(&ipv4(&segment, 6, A, B))
+    };
+    // The second one begins with smaller numbers than the first one had.
+    let all = [
+        segment(2, 99, b""),
+        segment(0x18, 100, b"hello"),
+        segment(0x11, 105, b""),
+        segment(2, 9, b""),
+        segment(0x18, 10, b"hello"),
+        segment(0x14, 15, b""),
+    ];
+    let capture = file("flows", "again.pcap", &pcap(&all));
+    let flows = records(&["--flows", "-o", "jsonl", &capture]);
+    assert_eq!(flows.len(), 1);
+    let told = ["packets", "resets", "retransmissions"].map(|name| flows[0][name].as_u64().unwrap());
+    assert_eq!(told, [6, 1, 0]);
 }
 
 #[test]

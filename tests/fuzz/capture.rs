@@ -119,8 +119,16 @@ impl Views {
 
 /// The fast row has what the slow one has.
 fn compare(rows: &mut [Painter; 2], out: &mut Buffer, frame: &Frame<'_>, decoded: &Decoded<'_>) {
-    let shown =
-        Shown { frame, decoded, interface: None, remarks: &[], told: None, checksums: None, fragments: Some(&[]) };
+    let shown = Shown {
+        frame,
+        decoded,
+        interface: None,
+        label: None,
+        remarks: &[],
+        told: None,
+        checksums: None,
+        fragments: Some(&[]),
+    };
     let [fast, slow] = rows.each_mut().map(|painter| {
         out.clear();
         painter.packet(&shown, out);
@@ -146,6 +154,7 @@ fn show(painters: &mut [Painter], out: &mut Buffer, frame: &Frame<'_>, decoded: 
             frame,
             decoded,
             interface: None,
+            label: None,
             remarks: &[],
             told: None,
             checksums: Some(&checksums),

@@ -7,7 +7,9 @@
 //! - A value takes over the words before the last one: `tcp port 80 or 443`.
 //! - `vlan`, `mpls`, `pppoes`, `geneve` and `vxlan` change what all the rest of the filter is asked of, also behind `or`:
 //!   what follows `vlan` is asked 4 bytes further on, even of packets without a tag.
-//! - A test that reads beyond the captured bytes ends the filter: the packet does not pass, whatever else is asked.
+//! - A test that reads beyond the captured bytes ends the filter: the packet does not pass, whatever else is asked. Tests are
+//!   made in the order in which they are written, as by `tcpdump -O`. Without that, libpcap's optimizer moves tests about in
+//!   filters with `or`, and more packets that were cut within their headers may pass: `tcp or ip` asks first whether it is IP.
 //! - `port` and `tcp[…]` know the first fragment only; of IPv6, `port` knows packets without extension headers, and
 //!   `tcp[…]` none. Of a sum, only what stands leftmost says which protocol the packet has to be of.
 //!

@@ -28,4 +28,5 @@ const IF_DESCRIPTION: u16 = 3;
 const IF_TSRESOL: u16 = 9;
 const IF_FILTER: u16 = 11;
 const IF_TSOFFSET: u16 = 14;
+const IF_HARDWARE: u16 = 15;
 const EPB_FLAGS: u16 = 2;

@@ -6,8 +6,8 @@ use super::names::{self, Names};
 use super::options::Options;
 use super::resolution::Resolution;
 use super::{
-    BYTE_ORDER, ENHANCED_PACKET, IF_DESCRIPTION, IF_FILTER, IF_NAME, IF_TSOFFSET, IF_TSRESOL, INTERFACE_DESCRIPTION,
-    NAME_RESOLUTION, PACKET, SECTION_HEADER, SIMPLE_PACKET,
+    BYTE_ORDER, ENHANCED_PACKET, IF_DESCRIPTION, IF_FILTER, IF_HARDWARE, IF_NAME, IF_TSOFFSET, IF_TSRESOL,
+    INTERFACE_DESCRIPTION, NAME_RESOLUTION, PACKET, SECTION_HEADER, SIMPLE_PACKET,
 };
 use crate::capture::Point;
 use crate::capture::batch::{MOST, Record};
@@ -204,12 +204,14 @@ impl Sections {
             return Ok(());
         }
         let mut point = Point { link_type: LinkType(link_type), snap_length, ..Point::new(self.file) };
-        let mut resolution = Resolution::default();
+        let (mut resolution, mut hardware) = (Resolution::default(), None);
         for option in Options::new(block.body.get(8..).unwrap_or_default(), self.is_big_endian) {
             let text = || Some(String::from_utf8_lossy(option.value).trim_end_matches('\0').to_owned());
             match (option.code, option.value) {
-                (IF_NAME, _) => point.name = text(),
-                (IF_DESCRIPTION, _) => point.description = text(),
+                // The first of several counts, as to tshark.
+                (IF_NAME, _) => point.name = point.name.or_else(text),
+                (IF_DESCRIPTION, _) => point.description = point.description.or_else(text),
+                (IF_HARDWARE, _) => hardware = hardware.or_else(text),
                 // The first octet says that it is in libpcap's words.
                 (IF_FILTER, [0, filter @ ..]) => point.filter = Some(String::from_utf8_lossy(filter).into_owned()),
                 (IF_TSRESOL, [octet, ..]) => resolution.set_unit(*octet),
@@ -217,6 +219,8 @@ impl Sections {
                 _ => {}
             }
         }
+        let label = point.name.clone().or_else(|| point.description.clone()).or(hardware);
+        point.label = label.or_else(|| Some("unknown".to_owned()));
         self.interfaces.push(Interface { link_type: point.link_type, snap_length, resolution });
         self.new.push(point);
         Ok(())

@@ -127,7 +127,8 @@ with -o csv. `tshark -n -d udp.port==8472,vxlan -T fields` prints the same.
 The name of -w's FILE says the format: .pcapng, .jsonl, .json or .csv, and with .gz or .zst behind it it is packed. -o pcapng writes the packets that were asked for as they were captured, with the comments that they had.
 
 A conversation of --flows is one of the innermost packets: what both ends have sent, with all headers, from whom sent first. \
-Of TCP it counts resets, and segments that carried only what had been sent before and filled no gap.
+Of TCP it counts resets, and segments that carried only what had been sent before and filled no gap. \
+Connections that have the same ports one after the other are one conversation.
 
 Examples:
   flowtrace decode case.pcapng

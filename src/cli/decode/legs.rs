@@ -213,7 +213,7 @@ impl<'s> Legs<'s> {
 
 /// Learns the addresses of every packet of a nest, and of what an error quotes.
 fn learn(names: &mut AddressNames, snapshot: &Snapshot, decoded: &Decoded<'_>) {
-    for packet in decoded.packets().chain(decoded.quoted()) {
+    for packet in decoded.packets().chain(decoded.quoted()).chain(decoded.cut_header()) {
         for address in [packet.source(), packet.destination()].into_iter().flatten() {
             names.learn(address, |address| name_of(snapshot, address));
         }

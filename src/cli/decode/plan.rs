@@ -4,7 +4,7 @@ use crate::capture::filter::Filter;
 use crate::capture::several::Several;
 use crate::render::decode::{Extra, View};
 use crate::snapshot::Snapshot;
-use crate::wire::{Decoded, Frame, Kind, LinkType, Ports, Time};
+use crate::wire::{Decoded, Frame, Kind, Layer, LinkType, Ports, Time};
 
 use super::legs::Points;
 
@@ -107,10 +107,12 @@ pub(super) fn innermost<'a>(decoded: &Decoded<'a>) -> Option<Inside<'a>> {
     let (layer, link_type) = match first.kind {
         Kind::Ethernet => (first, LinkType::ETHERNET),
         Kind::Ppp => (first, LinkType::PPP),
+        Kind::Ipv4 | Kind::Ipv6 => (first, LinkType::RAW),
         // Behind a link header that no capture can begin with stands the packet itself.
         _ => {
-            let packet = decoded.innermost().and_then(|packet| packet.network());
-            (packet.filter(|layer| matches!(layer.kind, Kind::Ipv4 | Kind::Ipv6))?, LinkType::RAW)
+            let packet = decoded.cut_packet().or_else(|| decoded.innermost()).and_then(|packet| packet.network());
+            let is_it = |layer: &Layer| matches!(layer.kind, Kind::Ipv4 | Kind::Ipv6) && layer.start > first.start;
+            (packet.filter(is_it)?, LinkType::RAW)
         }
     };
     let bytes = decoded.bytes.get(layer.start as usize..).unwrap_or_default();

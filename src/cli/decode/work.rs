@@ -222,10 +222,10 @@ impl Pen<'_> {
             return self.put_all(found, decoded, whole);
         }
         let Found { batch, frame, .. } = found;
-        let interface = self.plan.interface(frame.interface, batch.points());
+        let (interface, label) = self.plan.interface(frame.interface, batch.points());
         if let Shape::Text { painter, out } = &mut self.form {
-            let shown =
-                Shown { frame: &frame, decoded, interface, remarks: &[], told: None, checksums: None, fragments: None };
+            let (told, checksums, fragments) = (None, None, None);
+            let shown = Shown { frame: &frame, decoded, interface, label, remarks: &[], told, checksums, fragments };
             painter.packet(&shown, out);
         }
     }
@@ -248,10 +248,12 @@ impl Pen<'_> {
         } else {
             Vec::new()
         };
+        let (interface, label) = self.plan.interface(frame.interface, batch.points());
         let shown = Shown {
             frame: &frame,
             decoded,
-            interface: self.plan.interface(frame.interface, batch.points()),
+            interface,
+            label,
             remarks: &remarks,
             told: self.legs.as_ref().map(Legs::told),
             checksums: extra.checksums.then_some(self.checked.as_slice()),
@@ -271,11 +273,12 @@ impl Pen<'_> {
 }
 
 impl Plan<'_> {
-    /// What an interface is called.
+    /// What an interface is called, here and by tshark, which reads one file only.
     #[inline]
-    fn interface<'p>(&'p self, interface: u32, points: &'p [Point]) -> Option<&'p str> {
-        let point = points.get(interface as usize)?;
-        point.name.as_deref().or_else(|| self.names.get(point.file).map(String::as_str))
+    fn interface<'p>(&'p self, interface: u32, points: &'p [Point]) -> (Option<&'p str>, Option<&'p str>) {
+        let Some(point) = points.get(interface as usize) else { return (None, None) };
+        let name = point.name.as_deref().or_else(|| self.names.get(point.file).map(String::as_str));
+        (name, if self.names.is_empty() { point.label.as_deref() } else { name })
     }
 }
 
@@ -289,6 +292,9 @@ fn way(batch: &Batch, place: usize) -> Option<Way> {
 
 /// What a pcapng file calls the packet's addresses.
 fn names(batch: &Batch, decoded: &Decoded<'_>) -> Vec<String> {
+    if !batch.has_names() {
+        return Vec::new();
+    }
     let named = addresses(decoded).into_iter().filter_map(|address| Some((address, batch.name(address)?)));
     named.map(|(address, name)| format!("the file calls {address} {name}")).collect()
 }
@@ -296,7 +302,7 @@ fn names(batch: &Batch, decoded: &Decoded<'_>) -> Vec<String> {
 /// The packet's addresses, outside and inside.
 fn addresses(decoded: &Decoded<'_>) -> Vec<IpAddr> {
     let mut addresses: Vec<IpAddr> = Vec::new();
-    for packet in decoded.outermost().into_iter().chain(decoded.innermost()) {
+    for packet in decoded.outermost().into_iter().chain(decoded.innermost()).chain(decoded.cut_packet()) {
         let ends = packet.source().into_iter().chain(packet.destination());
         ends.for_each(|address| {
             if !addresses.contains(&address) {

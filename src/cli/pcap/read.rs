@@ -199,6 +199,7 @@ impl<'s> Reading<'s> {
             file: 0,
             name: None,
             description: None,
+            label: None,
             filter: None,
             link_type: crate::wire::LinkType::NULL,
             snap_length: 0,

@@ -132,12 +132,17 @@ impl Buffer {
         }
     }
 
-    /// Puts what stands from a place on between quotes.
+    /// Puts what stands from a place on between quotes, with its own ones doubled.
     pub(super) fn quote(&mut self, start: usize) {
         let text = self.text().get(start..).unwrap_or_default().to_vec();
         self.cut(start);
         self.byte(b'"');
-        self.bytes(&text);
+        for part in text.split_inclusive(|byte| *byte == b'"') {
+            self.bytes(part);
+            if part.ends_with(b"\"") {
+                self.byte(b'"');
+            }
+        }
         self.byte(b'"');
     }
 

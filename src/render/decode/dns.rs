@@ -131,7 +131,8 @@ pub(super) fn names(message: &[u8], out: &mut Buffer) -> Option<()> {
             out.byte(b',');
         }
         let start = out.len();
-        if names.question(|part| next_label(part, start, out)).is_none() {
+        // As tshark, which wants the class, too.
+        if names.question(|part| next_label(part, start, out)).is_none() || !names.is_there() {
             out.cut(before);
             return (count > 0).then_some(());
         }
@@ -146,7 +147,7 @@ pub(super) fn names(message: &[u8], out: &mut Buffer) -> Option<()> {
 pub(super) fn types(message: &[u8], out: &mut Buffer) -> Option<()> {
     let mut names = Names::new(message);
     let mut count = 0;
-    while let Some(kind) = names.question(|_| ()) {
+    while let Some(kind) = names.question(|_| ()).filter(|_| names.is_there()) {
         if count > 0 {
             out.byte(b',');
         }

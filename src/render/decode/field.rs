@@ -18,6 +18,8 @@ pub(super) enum Source {
     Record(Column),
     /// Seconds since 1970.
     Epoch,
+    /// What the capture point is called, if only as `unknown`.
+    InterfaceName,
     /// Each header of a kind has one.
     Header(Kind, Part),
 }
@@ -145,7 +147,7 @@ const FRAME: [(&str, Source); 5] = [
     ("frame.time_epoch", Source::Epoch),
     ("frame.len", Source::Record(Column::Length)),
     ("frame.cap_len", Source::Record(Column::Captured)),
-    ("frame.interface_name", Source::Record(Column::Interface)),
+    ("frame.interface_name", Source::InterfaceName),
 ];
 
 /// A name that no field has.

@@ -3,11 +3,14 @@
 use super::clock::of_day;
 use super::dns::dns;
 use super::icmp::{icmp, icmpv6};
-use super::name::{Name, TCP_FLAGS, protocol};
+use super::name::{TCP_FLAGS, put_protocol};
 use super::tree::wireguard;
 use super::{Buffer, Shown, told};
 use crate::net::MacAddr;
-use crate::wire::{Headers, Kind, Layer};
+use crate::wire::{Headers, Kind, Layer, Reason};
+
+/// The flag that makes TCP's acknowledgement number valid.
+const ACK: u16 = 0x10;
 
 /// So many packets of a nest are shown; of a deeper one the first and the last.
 const MOST_PACKETS: usize = 4;
@@ -40,24 +43,42 @@ pub(super) fn line(shown: &Shown<'_>, out: &mut Buffer) {
 
 /// The nest of packets.
 pub(super) fn packets(shown: &Shown<'_>, out: &mut Buffer) {
-    let count = shown.decoded.packets().count();
-    if count == 0 {
+    let decoded = shown.decoded;
+    let cut = decoded.cut_packet();
+    let count = decoded.packets().count() + usize::from(cut.is_some());
+    // A header that was cut before its addresses says less than the link layer's.
+    if count == 0 || count == 1 && cut.is_some_and(|packet| packet.source().is_none()) {
         return without_network(shown, out);
     }
     let mut before = 0;
-    for (place, packet) in shown.decoded.packets().enumerate() {
-        let at = shown.decoded.layers.len() - packet.layers().len();
-        let between = shown.decoded.layers.get(before..at).unwrap_or_default();
+    for (place, packet) in decoded.packets().enumerate() {
+        let at = decoded.layers.len() - packet.layers().len();
+        let between = decoded.layers.get(before..at).unwrap_or_default();
         before = at;
-        if count > MOST_PACKETS && place == 1 {
-            out.format(format_args!("({} more tunnels) | ", count - 2));
-        }
-        if count > MOST_PACKETS && place > 0 && place + 1 < count {
-            continue;
-        }
-        tags(shown.decoded.bytes, between, out);
-        one(shown, &packet, place + 1 == count, out);
+        in_nest(shown, &packet, (place, count), between, out);
     }
+    if let Some(packet) = cut {
+        in_nest(shown, &packet, (count - 1, count), decoded.layers.get(before..).unwrap_or_default(), out);
+    }
+}
+
+/// A packet at its place of so many, and what stands before it.
+#[inline]
+fn in_nest(
+    shown: &Shown<'_>,
+    packet: &Headers<'_>,
+    (place, count): (usize, usize),
+    between: &[Layer],
+    out: &mut Buffer,
+) {
+    if count > MOST_PACKETS && place == 1 {
+        out.format(format_args!("({} more tunnels) | ", count - 2));
+    }
+    if count > MOST_PACKETS && place > 0 && place + 1 < count {
+        return;
+    }
+    tags(shown.decoded.bytes, between, out);
+    one(shown, packet, place + 1 == count, out);
 }
 
 /// VLANs and labels before a packet.
@@ -87,7 +108,7 @@ fn one(shown: &Shown<'_>, packet: &Headers<'_>, is_last: bool, out: &mut Buffer)
     }
     endpoints(shown, packet, out);
     out.byte(b' ');
-    if let Some(tunnel) = packet.tunnel().filter(|_| !is_last) {
+    if let Some(tunnel) = packet.tunnel_to(shown.decoded.cut).filter(|_| !is_last) {
         out.str(tunnel.name);
         if let Some(vni) = tunnel.vni {
             out.byte(b' ');
@@ -96,9 +117,9 @@ fn one(shown: &Shown<'_>, packet: &Headers<'_>, is_last: bool, out: &mut Buffer)
         fragment(packet, out);
         return out.words(b" | ");
     }
-    match protocol(packet) {
-        Name::Word(word) => out.str(word),
-        Name::Protocol(protocol) => out.format(format_args!("{protocol}")),
+    put_protocol(packet, out);
+    if packet.network() == shown.decoded.cut {
+        return fragment(packet, out);
     }
     details(shown, packet, out);
 }
@@ -142,12 +163,14 @@ fn details(shown: &Shown<'_>, packet: &Headers<'_>, out: &mut Buffer) {
         flags(tcp.flags, out);
         out.words(b" seq ");
         out.number(tcp.sequence);
-        if tcp.flags & 0x10 != 0 {
+        if tcp.flags & ACK != 0 {
             out.words(b" ack ");
             out.number(tcp.acknowledgement);
         }
         out.words(b" win ");
         out.number(tcp.window.into());
+    } else if let Some(layer) = packet.transport().filter(|layer| layer.kind == Kind::Tcp) {
+        cut_segment(layer.header(packet.bytes()), out);
     }
     if let Some((kind, code)) = packet.icmp() {
         message(packet, kind, code, out);
@@ -160,12 +183,38 @@ fn details(shown: &Shown<'_>, packet: &Headers<'_>, out: &mut Buffer) {
         out.words(b" wireguard ");
         wireguard(layer.header(packet.bytes()), out);
     }
-    let payload = packet.transport().map_or(Some(0), |layer| layer.told_to_carry(packet.bytes()));
+    let payload = match packet.transport() {
+        Some(layer) => layer.told_to_carry(packet.bytes()),
+        None => Some(0).filter(|_| !is_cut(shown)),
+    };
     if let Some(payload) = payload {
         out.words(b" length ");
         out.number(payload);
     }
     quoted(shown, packet, out);
+}
+
+/// Whether a packet ends within a header, so that nobody knows what that one carries.
+fn is_cut(shown: &Shown<'_>) -> bool {
+    shown.decoded.flaw.is_some_and(|flaw| matches!(flaw.reason, Reason::Cut(_) | Reason::Short(_)))
+}
+
+/// What is there of a TCP header that ends before its window.
+fn cut_segment(header: &[u8], out: &mut Buffer) {
+    let flagged =
+        header.get(12..14).map(|word| word.iter().fold(0, |sum, octet| sum << 8 | u16::from(*octet)) & 0x0fff);
+    let number = |at: usize| header.get(at..)?.first_chunk().copied().map(u32::from_be_bytes);
+    if let Some(flagged) = flagged {
+        flags(flagged, out);
+    }
+    if let Some(sequence) = number(4) {
+        out.words(b" seq ");
+        out.number(sequence);
+    }
+    if let Some(acknowledgement) = number(8).filter(|_| flagged.is_some_and(|flagged| flagged & ACK != 0)) {
+        out.words(b" ack ");
+        out.number(acknowledgement);
+    }
 }
 
 /// The letters of TCP's flags.
@@ -203,15 +252,12 @@ fn quoted(shown: &Shown<'_>, packet: &Headers<'_>, out: &mut Buffer) {
     let layers = packet.layers();
     let Some(at) = layers.iter().position(|layer| layer.kind == Kind::Quote) else { return };
     let behind = layers.get(at..).unwrap_or_default();
-    let Some(network) = behind.iter().position(|layer| layer.kind.is_network()) else { return };
-    let quoted = packet.within(at + network);
+    let whole = behind.iter().position(|layer| layer.kind.is_network()).map(|network| packet.within(at + network));
+    let Some(quoted) = whole.or_else(|| shown.decoded.cut_header()) else { return };
     out.words(b" about {");
     endpoints(shown, &quoted, out);
     out.byte(b' ');
-    match protocol(&quoted) {
-        Name::Word(word) => out.str(word),
-        Name::Protocol(protocol) => out.format(format_args!("{protocol}")),
-    }
+    put_protocol(&quoted, out);
     out.byte(b'}');
 }
 

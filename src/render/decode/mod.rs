@@ -38,6 +38,8 @@ pub struct Shown<'a> {
     pub decoded: &'a Decoded<'a>,
     /// The name of the capture point, where it has one.
     pub interface: Option<&'a str>,
+    /// What tshark calls the capture point.
+    pub label: Option<&'a str>,
     /// What is said of it beside: comments of a pcapng file, and the direction in which it passed.
     pub remarks: &'a [String],
     /// What a snapshot tells of it, where there is one.

@@ -1,16 +1,24 @@
 //! Words for what a packet is.
 
+use super::Buffer;
 use crate::net::Protocol;
 use crate::wire::{Headers, Kind};
 
-/// The word for what a packet is: of its transport header, or of the protocol that its IP header names.
-pub(super) fn protocol(packet: &Headers<'_>) -> Name {
+/// The word for what a packet is: of its transport header, or of the protocol that its IP header names. `None` where that
+/// header was cut before.
+pub(super) fn protocol(packet: &Headers<'_>) -> Option<Name> {
     match packet.transport() {
-        Some(layer) if layer.kind != Kind::Fragment => Name::Word(layer.kind.name()),
-        _ => match packet.protocol() {
-            Some(protocol) => Name::Protocol(protocol),
-            None => Name::Word("arp"),
-        },
+        Some(layer) if layer.kind != Kind::Fragment => Some(Name::Word(layer.kind.name())),
+        _ if packet.network().is_some_and(|layer| layer.kind == Kind::Arp) => Some(Name::Word(Kind::Arp.name())),
+        _ => packet.protocol().map(Name::Protocol),
+    }
+}
+
+/// Puts in that word; that of the header itself where it doesn't tell.
+pub(super) fn put_protocol(packet: &Headers<'_>, out: &mut Buffer) {
+    match protocol(packet) {
+        Some(name) => name.put(out),
+        None => out.str(packet.network().map_or("", |layer| layer.kind.name())),
     }
 }
 
@@ -21,6 +29,15 @@ pub(super) enum Name {
     Word(&'static str),
     /// A protocol; its number where it has no word.
     Protocol(Protocol),
+}
+
+impl Name {
+    pub(super) fn put(self, out: &mut Buffer) {
+        match self {
+            Self::Word(word) => out.str(word),
+            Self::Protocol(protocol) => out.format(format_args!("{protocol}")),
+        }
+    }
 }
 
 /// The types of DNS records that are met most, by their numbers.

@@ -4,7 +4,7 @@ use super::field::Part;
 use super::row::{take, within};
 use super::{Buffer, dns};
 use crate::net::MacAddr;
-use crate::wire::{Decoded, Layer};
+use crate::wire::{Decoded, Kind, Layer};
 
 /// The type of a tag of IEEE 802.1ad.
 const SERVICE_TAG: u16 = 0x88a8;
@@ -48,6 +48,36 @@ pub(super) fn rare(part: Part, decoded: &Decoded<'_>, layer: Layer, out: &mut Bu
     Some(())
 }
 
+/// Whether so much of a header is there that tshark tells a field of it: it reads some fields together with others behind
+/// them.
+pub(super) fn is_told(part: Part, layer: Layer, decoded: &Decoded<'_>) -> bool {
+    let bytes = within(decoded.bytes, layer);
+    let least = match (layer.kind, part) {
+        (Kind::Ethernet, _) => 14,
+        (Kind::Vlan, Part::Tag { is_service: true })
+        | (Kind::Tcp, Part::U16(0 | 2))
+        | (Kind::Mpls | Kind::Udp | Kind::Dns, _) => 4,
+        (Kind::Arp, Part::ArpIpv4(_) | Part::ArpMac(_)) => 28,
+        // Options may say another destination.
+        (Kind::Ipv4, Part::Ipv4(16)) => usize::from(bytes.first().map_or(0, |first| first & 15)) * 4,
+        (Kind::Ipv4, Part::Bit(..)) => 8,
+        (Kind::Ipv6, Part::U16(_)) => 7,
+        (Kind::Icmp, _) => 6,
+        (Kind::Tcp, Part::Payload) if !has_length(layer, decoded) => usize::MAX,
+        (Kind::Tcp, _) => 16,
+        (Kind::Sctp, _) => 12,
+        _ => 0,
+    };
+    bytes.len() >= least
+}
+
+/// Whether a segment has a length: what an error quotes of one has none, nor has one that ends within its header.
+fn has_length(layer: Layer, decoded: &Decoded<'_>) -> bool {
+    let quote = decoded.layers.get(decoded.travelling().len());
+    let header = within(decoded.bytes, layer).get(12).map_or(0, |offset| u32::from(offset >> 4) * 4);
+    quote.is_none_or(|quote| layer.start < quote.start) && header <= layer.end - layer.start
+}
+
 /// What depends on more than its place.
 fn rarest(part: Part, whole: &[u8], layer: Layer, out: &mut Buffer) -> Option<()> {
     let bytes = within(whole, layer);
@@ -70,9 +100,7 @@ fn rarest(part: Part, whole: &[u8], layer: Layer, out: &mut Buffer) -> Option<()
             out.number(if says == 0 { layer.end - layer.start } else { says });
         }
         Part::Payload => {
-            // As tshark, which wants all of it but its options.
-            (layer.header(whole).len() >= 20).then_some(())?;
-            out.number(layer.carries());
+            out.number(layer.told_to_carry(whole)?);
         }
         Part::ArpIpv4(which) => out.ipv4(take(bytes, arp(bytes, which)? + arp_link(bytes)?)?),
         Part::ArpMac(which) => out.mac(MacAddr(take(bytes, arp(bytes, which)?)?)),

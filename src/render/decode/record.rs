@@ -1,11 +1,11 @@
 //! A packet as a record: of JSON, or a row of CSV.
 
 use super::clock::Clock;
-use super::name::{Name, protocol};
+use super::name::protocol;
 use super::text::{csv_value, json_string};
 use super::told::{self, Tale};
 use super::{Buffer, Extra, Shown};
-use crate::wire::{Checked, Checksum, Headers, Tunnel};
+use crate::wire::{Checked, Checksum, Decoded, Headers, Tunnel};
 
 /// Where records of JSON stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +42,9 @@ pub(super) fn json(shown: &Shown<'_>, style: Style, clock: &mut Clock, out: &mut
     out.words(b",\"captured\":");
     out.large(shown.frame.bytes.len() as u64);
     layers(shown, out);
-    ends(shown.decoded.innermost().as_ref(), out);
-    names(shown, shown.decoded.innermost().as_ref(), out);
+    let innermost = innermost(shown.decoded);
+    ends(innermost.as_ref(), out);
+    names(shown, innermost.as_ref(), out);
     outer(shown, out);
     flaw(shown, out);
     further(shown, out);
@@ -55,7 +56,7 @@ pub(super) fn json(shown: &Shown<'_>, style: Style, clock: &mut Clock, out: &mut
 
 fn layers(shown: &Shown<'_>, out: &mut Buffer) {
     out.words(b",\"layers\":[");
-    for (place, layer) in shown.decoded.layers.iter().enumerate() {
+    for (place, layer) in shown.decoded.all_layers().enumerate() {
         if place > 0 {
             out.byte(b',');
         }
@@ -66,6 +67,18 @@ fn layers(shown: &Shown<'_>, out: &mut Buffer) {
     out.words(b"],");
 }
 
+/// The innermost packet: one whose IP header was cut says what is there of it.
+fn innermost<'a>(decoded: &'a Decoded<'_>) -> Option<Headers<'a>> {
+    decoded.cut_packet().or_else(|| decoded.innermost())
+}
+
+/// The outermost packet, where it carries another one.
+fn carrier<'a>(decoded: &'a Decoded<'_>) -> Option<(Headers<'a>, Tunnel)> {
+    let outermost = decoded.outermost()?;
+    let tunnel = outermost.tunnel_to(decoded.cut)?;
+    Some((outermost, tunnel))
+}
+
 /// Who sends what to whom.
 fn ends(packet: Option<&Headers<'_>>, out: &mut Buffer) {
     let Some(packet) = packet else {
@@ -73,13 +86,16 @@ fn ends(packet: Option<&Headers<'_>>, out: &mut Buffer) {
             b"\"protocol\":null,\"source\":null,\"source_port\":null,\"destination\":null,\"destination_port\":null",
         );
     };
-    out.words(b"\"protocol\":\"");
     match protocol(packet) {
-        Name::Word(word) => out.str(word),
-        Name::Protocol(protocol) => out.format(format_args!("{protocol}")),
+        Some(name) => {
+            out.words(b"\"protocol\":\"");
+            name.put(out);
+            out.byte(b'"');
+        }
+        None => out.words(b"\"protocol\":null"),
     }
     let (source_port, destination_port) = packet.ports().unzip();
-    out.words(b"\",\"source\":");
+    out.words(b",\"source\":");
     address(packet.source(), out);
     out.words(b",\"source_port\":");
     port(source_port, out);
@@ -119,9 +135,7 @@ fn names(shown: &Shown<'_>, packet: Option<&Headers<'_>>, out: &mut Buffer) {
 
 fn outer(shown: &Shown<'_>, out: &mut Buffer) {
     out.words(b",\"outer\":");
-    let (Some(packet), Some(Tunnel { name, vni })) = (shown.decoded.outermost(), shown.decoded.tunnel()) else {
-        return out.words(b"null");
-    };
+    let Some((packet, Tunnel { name, vni })) = carrier(shown.decoded) else { return out.words(b"null") };
     out.byte(b'{');
     ends(Some(&packet), out);
     names(shown, Some(&packet), out);
@@ -310,20 +324,17 @@ pub(super) fn value(column: Column, shown: &Shown<'_>, clock: &mut Clock, out: &
         Column::Length => out.number(frame.length),
         Column::Captured => out.large(frame.bytes.len() as u64),
         Column::Layers => {
-            for (place, layer) in decoded.layers.iter().enumerate() {
+            for (place, layer) in decoded.all_layers().enumerate() {
                 if place > 0 {
                     out.byte(b' ');
                 }
                 out.str(layer.kind.name());
             }
         }
-        Column::Inner(end) => decoded.innermost().iter().for_each(|packet| end_value(end, packet, shown, out)),
-        Column::Outer(end) if decoded.tunnel().is_some() => {
-            decoded.outermost().iter().for_each(|packet| end_value(end, packet, shown, out));
-        }
-        Column::Outer(_) => {}
-        Column::Tunnel => out.str(decoded.tunnel().map_or("", |tunnel| tunnel.name)),
-        Column::Vni => decoded.tunnel().and_then(|tunnel| tunnel.vni).into_iter().for_each(|vni| out.number(vni)),
+        Column::Inner(end) => innermost(decoded).iter().for_each(|packet| end_value(end, packet, shown, out)),
+        Column::Outer(end) => carrier(decoded).iter().for_each(|(packet, _)| end_value(end, packet, shown, out)),
+        Column::Tunnel => out.str(carrier(decoded).map_or("", |(_, tunnel)| tunnel.name)),
+        Column::Vni => carrier(decoded).and_then(|(_, tunnel)| tunnel.vni).into_iter().for_each(|vni| out.number(vni)),
         Column::ErrorOffset => decoded.flaw.iter().for_each(|flaw| out.number(flaw.offset)),
         Column::ErrorReason => decoded.flaw.iter().for_each(|flaw| csv_value(&flaw.reason.to_string(), out)),
         Column::Told(tale) => shown.told.iter().for_each(|told| told::value(tale, told, out)),
@@ -350,10 +361,7 @@ fn end_value(end: End, packet: &Headers<'_>, shown: &Shown<'_>, out: &mut Buffer
     let (source_port, destination_port) = packet.ports().unzip();
     let number = |port: Option<u16>, out: &mut Buffer| port.into_iter().for_each(|port| out.number(port.into()));
     match end {
-        End::Protocol => match protocol(packet) {
-            Name::Word(word) => out.str(word),
-            Name::Protocol(protocol) => out.format(format_args!("{protocol}")),
-        },
+        End::Protocol => protocol(packet).into_iter().for_each(|name| name.put(out)),
         End::Source => packet.source().into_iter().for_each(|address| out.address(address)),
         End::Destination => packet.destination().into_iter().for_each(|address| out.address(address)),
         End::SourcePort => number(source_port, out),

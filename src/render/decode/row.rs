@@ -3,11 +3,12 @@
 use super::clock::{Clock, epoch};
 use super::cursor::Cursor;
 use super::field::{Field, Part, Source};
-use super::rare::rare;
+use super::rare::{is_told, rare};
 use super::record::value;
 use super::shape::{Form, Shape, Value};
-use super::text::is_plain;
+use super::text::{csv_value, is_plain};
 use super::{Buffer, Columns, Shown};
+use crate::render::{Charset, clean};
 use crate::wire::{Frame, Glance, Kind, Layer, Usual};
 
 /// So many shapes of packets are kept beside the usual ones, each at the place that its headers lead to.
@@ -228,7 +229,7 @@ fn rarer(
 fn slow_value(value: &Value, fields: &[Field], shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) -> bool {
     let Some(field) = fields.get(value.field as usize) else { return true };
     let Source::Header(_, part) = field.source else {
-        said(field.source, shown, clock, out);
+        said(field.source, Columns::Tabs, shown, clock, out);
         return true;
     };
     let Some(layer) = shown.decoded.layers.get(value.at as usize) else { return false };
@@ -243,7 +244,7 @@ fn name(message: &[u8], room: &mut [u8]) -> Option<usize> {
     loop {
         let size = match rest {
             // Behind the last label stand the type and the class.
-            [0, _, _, ..] => break,
+            [0, _, _, _, _, ..] => break,
             [size @ 1..=63, ..] => *size,
             _ => return None,
         };
@@ -266,8 +267,12 @@ fn name(message: &[u8], room: &mut [u8]) -> Option<usize> {
     at.checked_sub(1)
 }
 
-fn said(source: Source, shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
+fn said(source: Source, columns: Columns, shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
     match source {
+        Source::InterfaceName if columns == Columns::Tabs => {
+            out.str(&clean(shown.label.unwrap_or_default(), Charset::Unicode));
+        }
+        Source::InterfaceName => csv_value(shown.label.unwrap_or_default(), out),
         Source::Record(column) => value(column, shown, clock, out),
         Source::Epoch => shown.frame.time.into_iter().for_each(|time| epoch(time, out)),
         Source::Header(..) => {}
@@ -284,7 +289,7 @@ fn slow_row(fields: &[Field], columns: Columns, shown: &Shown<'_>, clock: &mut C
         }
         match field.source {
             Source::Header(kind, part) => slow_headers(kind, part, columns, shown, out),
-            source => said(source, shown, clock, out),
+            source => said(source, columns, shown, clock, out),
         }
     }
     out.byte(b'\n');
@@ -293,18 +298,19 @@ fn slow_row(fields: &[Field], columns: Columns, shown: &Shown<'_>, clock: &mut C
 fn slow_headers(kind: Kind, part: Part, columns: Columns, shown: &Shown<'_>, out: &mut Buffer) {
     let start = out.len();
     let mut count = 0;
-    for layer in shown.decoded.layers.iter().filter(|layer| layer.kind == kind) {
+    for layer in shown.decoded.all_layers().filter(|layer| layer.kind == kind) {
         let before = out.len();
         if count > 0 {
             out.byte(b',');
         }
-        match rare(part, shown.decoded, *layer, out) {
+        match is_told(part, layer, shown.decoded).then(|| rare(part, shown.decoded, layer, out)).flatten() {
             Some(()) => count += 1,
             None => out.cut(before),
         }
     }
     // A message that asks for several names has commas in its one value.
-    if columns == Columns::Commas && out.text().get(start..).unwrap_or_default().contains(&b',') {
+    let has = |byte: u8| out.text().get(start..).unwrap_or_default().contains(&byte);
+    if columns == Columns::Commas && (has(b',') || has(b'"')) {
         out.quote(start);
     }
 }
@@ -333,8 +339,8 @@ mod tests {
         let mut dissector = Dissector::new(Ports::default());
         let frame = Frame { number: 1, time: None, interface: 0, link_type: LinkType::RAW, length: 28, bytes: &packet };
         let decoded = dissector.decode(LinkType::RAW, &packet, 28);
-        let (interface, remarks, told, checksums, fragments) = (None, &[][..], None, None, None);
-        let shown = Shown { frame: &frame, decoded: &decoded, interface, remarks, told, checksums, fragments };
+        let (interface, label, remarks, told, checksums, fragments) = (None, None, &[][..], None, None, None);
+        let shown = Shown { frame: &frame, decoded: &decoded, interface, label, remarks, told, checksums, fragments };
         let fields = vec![Field::of("ip.src").unwrap(); count];
         let mut out = Buffer::default();
         Row::new(&fields, Columns::Tabs).put(&shown, &mut Clock::default(), &mut out);

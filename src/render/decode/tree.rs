@@ -33,12 +33,12 @@ pub(super) fn tree(shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
         out.str(&text);
         out.byte(b'\n');
     }
-    for layer in shown.decoded.layers {
+    for layer in shown.decoded.all_layers() {
         head(layer.kind.name(), out);
         let bytes = shown.decoded.bytes.get(layer.start as usize..).unwrap_or_default();
         let size = ((layer.body - layer.start) as usize).min(bytes.len());
-        header(*layer, bytes.get(..size).unwrap_or(bytes), shown, out);
-        beside(*layer, shown, out);
+        header(layer, bytes.get(..size).unwrap_or(bytes), shown, out);
+        beside(layer, shown, out);
         out.byte(b'\n');
     }
     payload(shown, out);
@@ -51,7 +51,7 @@ pub(super) fn tree(shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
 /// The names of a header's addresses, and what its checksum is worth.
 fn beside(layer: Layer, shown: &Shown<'_>, out: &mut Buffer) {
     let Shown { told, decoded, .. } = shown;
-    let packet = decoded.packets().find(|packet| packet.network() == Some(layer));
+    let packet = decoded.packets().chain(decoded.cut_packet()).find(|packet| packet.network() == Some(layer));
     if let (Some(told), Some(packet)) = (told, packet) {
         let name = |address: Option<std::net::IpAddr>| address.and_then(|address| told.names.get(address));
         let (source, destination) = (name(packet.source()), name(packet.destination()));
@@ -75,7 +75,7 @@ fn head(name: &str, out: &mut Buffer) {
 
 /// What the innermost header carries.
 fn payload(shown: &Shown<'_>, out: &mut Buffer) {
-    let Some(last) = shown.decoded.layers.last() else { return };
+    let Some(last) = shown.decoded.layers.last().filter(|_| shown.decoded.cut.is_none()) else { return };
     let captured = shown.decoded.bytes.len();
     let carries = last.told_to_carry(shown.decoded.bytes).unwrap_or(0);
     if carries > 0 && last.kind != Kind::Dns {
@@ -91,6 +91,7 @@ fn payload(shown: &Shown<'_>, out: &mut Buffer) {
 
 fn header(layer: Layer, bytes: &[u8], shown: &Shown<'_>, out: &mut Buffer) {
     match layer.kind {
+        kind if shown.decoded.cut == Some(layer) && !matches!(kind, Kind::Ipv4 | Kind::Ipv6) => bytes_of(bytes, out),
         Kind::Ethernet => ethernet(bytes, out),
         Kind::LinuxSll | Kind::LinuxSll2 => cooked(layer.kind, bytes, out),
         Kind::Vlan => vlan(bytes, out),
@@ -115,8 +116,10 @@ fn header(layer: Layer, bytes: &[u8], shown: &Shown<'_>, out: &mut Buffer) {
             out.format(format_args!("{source} > {destination}, length {}", layer.carries()));
         }
         Kind::Sctp => {
-            let (source, destination) = (number(bytes, 0), number(bytes, 2));
-            out.format(format_args!("{source} > {destination}, tag {:#010x}", word32(bytes, 4)));
+            out.format(format_args!("{} > {}", number(bytes, 0), number(bytes, 2)));
+            if bytes.len() >= 8 {
+                out.format(format_args!(", tag {:#010x}", word32(bytes, 4)));
+            }
         }
         Kind::Gre => gre(bytes, out),
         Kind::Vxlan => vxlan(bytes, out),
@@ -200,11 +203,36 @@ fn mpls(bytes: &[u8], out: &mut Buffer) {
     out.format(format_args!("label {}, class {}, ttl {}", entry >> 12, entry >> 9 & 7, entry & 0xff));
 }
 
+/// An address of so many bytes.
+fn address<const N: usize>(bytes: &[u8], at: usize, out: &mut Buffer)
+where
+    std::net::IpAddr: From<[u8; N]>,
+{
+    match bytes.get(at..).and_then(<[u8]>::first_chunk::<N>) {
+        Some(octets) => out.address((*octets).into()),
+        None => out.byte(b'?'),
+    }
+}
+
 fn ipv4(layer: Layer, bytes: &[u8], out: &mut Buffer) {
-    let address = |at: usize| std::net::Ipv4Addr::from_bits(word32(bytes, at));
-    let (flags, ttl, protocol) = (number(bytes, 6), octet(bytes, 8), Protocol(octet(bytes, 9)));
-    out.format(format_args!("{} > {}, {protocol}, ttl {ttl}", address(12), address(16)));
-    out.format(format_args!(", {} bytes, id {:#06x}", layer.end.saturating_sub(layer.start), number(bytes, 4)));
+    address::<4>(bytes, 12, out);
+    out.words(b" > ");
+    address::<4>(bytes, 16, out);
+    // As much as was captured.
+    let has = |at: usize| bytes.len() >= at;
+    if has(10) {
+        out.format(format_args!(", {}", Protocol(octet(bytes, 9))));
+    }
+    if has(9) {
+        out.format(format_args!(", ttl {}", octet(bytes, 8)));
+    }
+    if has(4) {
+        out.format(format_args!(", {} bytes", layer.end.saturating_sub(layer.start)));
+    }
+    if has(6) {
+        out.format(format_args!(", id {:#06x}", number(bytes, 4)));
+    }
+    let flags = if has(8) { number(bytes, 6) } else { 0 };
     out.str(if flags & 0x4000 != 0 { ", DF" } else { "" });
     if flags & 0x3fff != 0 {
         out.format(format_args!(", fragment at {}", u32::from(flags & 0x1fff) * 8));
@@ -221,14 +249,21 @@ fn ipv4(layer: Layer, bytes: &[u8], out: &mut Buffer) {
 }
 
 fn ipv6(layer: Layer, bytes: &[u8], out: &mut Buffer) {
-    let address = |at: usize| {
-        let octets: [u8; 16] = bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
-        std::net::Ipv6Addr::from(octets)
-    };
-    let protocol = Protocol(octet(bytes, 6));
-    out.format(format_args!("{} > {}, {protocol}, hop limit {}", address(8), address(24), octet(bytes, 7)));
-    out.format(format_args!(", {} bytes", layer.end.saturating_sub(layer.start)));
-    let first = word32(bytes, 0);
+    address::<16>(bytes, 8, out);
+    out.words(b" > ");
+    address::<16>(bytes, 24, out);
+    // As much as was captured.
+    let has = |at: usize| bytes.len() >= at;
+    if has(7) {
+        out.format(format_args!(", {}", Protocol(octet(bytes, 6))));
+    }
+    if has(8) {
+        out.format(format_args!(", hop limit {}", octet(bytes, 7)));
+    }
+    if has(6) {
+        out.format(format_args!(", {} bytes", layer.end.saturating_sub(layer.start)));
+    }
+    let first = if has(4) { word32(bytes, 0) } else { 0 };
     if first & 0x0fff_ffff != 0 {
         out.format(format_args!(", class {:#04x}, flow {:#07x}", first >> 20 & 0xff, first & 0x000f_ffff));
     }
@@ -242,6 +277,8 @@ fn message(kind: Kind, bytes: &[u8], out: &mut Buffer) {
         out.format(format_args!(", {words}"));
     }
     match (kind, number_of, code) {
+        // What stands there was not captured.
+        _ if bytes.len() < 8 => {}
         (Kind::Icmp, 0 | 8, _) | (Kind::Icmpv6, 128 | 129, _) => {
             out.format(format_args!(", id {}, seq {}", number(bytes, 4), number(bytes, 6)));
         }
@@ -308,11 +345,15 @@ fn gre(bytes: &[u8], out: &mut Buffer) {
     if second.is_multiple_of(8) && first & 0xc0 != 0 {
         at += 4;
     }
+    // As much as was captured.
+    let has = |at: usize| bytes.len() >= at;
     if first & 0x20 != 0 {
-        out.format(format_args!(", key {:#010x}", word32(bytes, at)));
+        if has(at + 4) {
+            out.format(format_args!(", key {:#010x}", word32(bytes, at)));
+        }
         at += 4;
     }
-    if first & 0x10 != 0 {
+    if first & 0x10 != 0 && has(at + 4) {
         out.format(format_args!(", sequence {}", word32(bytes, at)));
     }
 }
