@@ -121,7 +121,7 @@ impl<'a> Glance<'a> {
         (u32::from_be_bytes([s1, s2, s3, s4]) & mask, payload & mask, flags & (mask & 0xff) as u8)
     }
 
-    /// Which headers they are. Nothing where more may stand behind TCP: a name server is spoken to.
+    /// Which headers they are. Nothing where a name server is spoken to by TCP, or by what is no whole message.
     #[inline(always)]
     pub(crate) fn usual(&self) -> Option<Usual> {
         let [.., s1, s2, d1, d2, _, _, _, _] = *self.ip;
@@ -129,8 +129,8 @@ impl<'a> Glance<'a> {
         let tunnels = u8::from(self.tunnel > 0);
         match self.protocol {
             TCP_NUMBER => (source != 53 && destination != 53).then_some(Usual::tcp(tunnels)),
-            UDP_NUMBER if is_dns(source, destination) && super::dns::is_message(self.payload()) => {
-                Some(Usual::dns(tunnels))
+            UDP_NUMBER if is_dns(source, destination) && self.size < self.length => {
+                super::dns::is_message(self.payload()).then_some(Usual::dns(tunnels))
             }
             UDP_NUMBER => Some(Usual::udp(tunnels)),
             _ => Some(Usual::icmp(tunnels)),
