@@ -45,7 +45,7 @@ pub(super) fn sieve(ports: &Ports) -> u64 {
     asked.chain(&[MPLS, TEREDO]).fold(0, |bits, port| bits | 1 << sieved(port.to_be_bytes()))
 }
 
-/// The place of a port's octets in the sieve. None of the usual ports has that of DNS.
+/// The place of a port's octets in the sieve. None of the tunnels' usual ports has that of 53.
 #[inline]
 pub(super) fn sieved([high, low]: [u8; 2]) -> u8 {
     (high ^ low) & 63
