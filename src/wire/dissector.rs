@@ -108,6 +108,7 @@ impl Dissector {
             number: 0,
             flaw: None,
             cut: None,
+            ends_in: None,
             is_partial: false,
             whole,
             may_hurry,
@@ -117,9 +118,9 @@ impl Dissector {
         while next != Next::Done {
             next = if walk.layers.count < MOST_LAYERS { walk.step(next) } else { walk.stop(0, Reason::Deep) };
         }
-        let (flaw, cut, tunnels) = (walk.flaw, walk.cut, walk.tunnels);
+        let (flaw, cut, ends_in, tunnels) = (walk.flaw, walk.cut, walk.ends_in, walk.tunnels);
         let layers = self.layers.list();
-        Decoded { bytes, layers, cut, flaw, usual: tunnels.and_then(|tunnels| Usual::of(tunnels, layers)) }
+        Decoded { bytes, layers, cut, ends_in, flaw, usual: tunnels.and_then(|tunnels| Usual::of(tunnels, layers)) }
     }
 }
 
@@ -211,6 +212,8 @@ pub(super) struct Walk<'a> {
     pub(super) flaw: Option<Flaw>,
     /// The header that ended the walk, as too little of it is there.
     pub(super) cut: Option<Layer>,
+    /// The same, also where nothing of it is there, or enough to know what it carries.
+    pub(super) ends_in: Option<Layer>,
     /// Whether this is the first part of a packet, or a quotation of one, so that what it carries says a larger length
     /// than it has.
     pub(super) is_partial: bool,
@@ -315,8 +318,7 @@ impl<'a> Walk<'a> {
     #[cold]
     pub(super) fn ends(&mut self, kind: Kind, size: u32) -> Next {
         self.note_end(kind, size);
-        let body = self.end.min(self.at + size);
-        self.cut = (!self.rest.is_empty()).then_some(Layer { kind, start: self.at, body, end: self.end });
+        self.cut = self.ends_in.filter(|_| !self.rest.is_empty());
         Next::Done
     }
 
@@ -324,6 +326,7 @@ impl<'a> Walk<'a> {
     #[cold]
     pub(super) fn note_end(&mut self, kind: Kind, size: u32) {
         self.note(0, if self.left() >= size { Reason::Cut(kind) } else { Reason::Short(kind) });
+        self.ends_in = Some(Layer { kind, start: self.at, body: self.end.min(self.at + size), end: self.end });
     }
 
     /// Ends the walk because of what stands so many bytes behind the header's first.
@@ -351,6 +354,8 @@ pub struct Decoded<'a> {
     /// A header of which only the first bytes are there, because the capture or the packet ends: fewer than tell what it
     /// carries, so that it is none of the layers. Its fields are to be had as far as they are there.
     pub cut: Option<Layer>,
+    /// The header within which the capture or the packet ends, of which nothing may be there, or enough for a layer.
+    pub(crate) ends_in: Option<Layer>,
     /// The first thing that is wrong with it, or where and why decoding stopped before its end; `None` where all that
     /// could be decoded was. A later fragment, and what is encrypted, end it without one.
     pub flaw: Option<Flaw>,
@@ -469,9 +474,9 @@ impl Decoded<'_> {
         if let Some(cut) = self.cut {
             return is_inside(cut.kind).then_some(cut);
         }
-        let Flaw { offset, reason: Reason::Cut(kind) | Reason::Short(kind) } = self.flaw? else { return None };
-        let around = self.layers.last().filter(|around| is_inside(kind) && around.start < offset)?;
-        Some(Layer { kind, start: offset, body: offset, end: around.end.max(offset) })
+        let missing = self.ends_in.filter(|missing| is_inside(missing.kind))?;
+        let around = self.layers.last().filter(|around| around.start < missing.start)?;
+        Some(Layer { body: missing.start, end: around.end.max(missing.start), ..missing })
     }
 }
 

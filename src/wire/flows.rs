@@ -66,7 +66,7 @@ impl Key {
 
     #[inline]
     fn ports(self) -> Option<[u16; 2]> {
-        self.has(PORTS).then_some([self.lesser, self.greater].map(|end| ((end & 0xffff) as u16).swap_bytes().to_le()))
+        self.has(PORTS).then_some([self.lesser, self.greater].map(|end| ((end & 0xffff) as u16).swap_bytes()))
     }
 
     #[inline]
@@ -214,9 +214,7 @@ impl Flows {
         let (marks, [from, to]) = packet.ports().map_or((0, [0; 2]), |ports| (PORTS, ports.into()));
         let [from, to] = [from, to].map(u16::to_be_bytes);
         let tunnels = self.nests.of(decoded);
-        let is_tcp = packet.protocol() == Some(Protocol::TCP);
-        let none = if is_tcp { Segment::CUT } else { Segment::default() };
-        let segment = packet.tcp().map_or(none, segment);
+        let segment = segment(&packet);
         match (source, destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let ends = [end(source.octets(), from), end(destination.octets(), to)];
@@ -343,9 +341,16 @@ fn count(kept: &mut Kept, seen: &Seen, rare: &mut Vec<Rare>, nests: &mut Nests) 
     }
 }
 
-/// What counts of a TCP header.
-fn segment(tcp: Tcp) -> Segment {
-    Segment { sequence: tcp.sequence, payload: tcp.payload, flags: tcp.flags & 0xff }
+/// What counts of a packet's TCP header.
+fn segment(packet: &Headers<'_>) -> Segment {
+    match packet.tcp() {
+        Some(Tcp { sequence, payload, flags, .. }) => Segment { sequence, payload, flags: flags & 0xff },
+        None if packet.protocol() == Some(Protocol::TCP) => {
+            let header = packet.transport().map(|layer| layer.header(packet.bytes())).unwrap_or_default();
+            Segment::cut(header.get(13).copied().unwrap_or(0))
+        }
+        None => Segment::default(),
+    }
 }
 
 /// A packet's ends and the protocol above IP. Nothing for ARP.
@@ -436,18 +441,15 @@ mod tests {
 
     #[test]
     fn a_segment_without_its_header_says_nothing_of_the_numbers() {
-        let data = 0x18;
-        let mut packets =
-            [(100, 10), (110, 10), (110, 10)].map(|(sequence, size)| segment(false, data, sequence, size));
-        let whole = packets.clone();
-        for at in 0..packets.len() {
-            packets.clone_from(&whole);
-            // A port of it is there, and no more.
-            packets[at].truncate(24);
-            let wanted = u32::from(at == 0);
+        let numbers = [3_000_000_000, 3_000_000_010, 3_000_000_010];
+        let whole = numbers.map(|sequence| segment(false, 0x1c, sequence, 10));
+        for (at, most, resets) in [(0, 24, 2), (1, 24, 2), (2, 24, 2), (1, 33, 2), (1, 34, 3)] {
+            let mut packets = whole.clone();
+            packets[at].truncate(most);
             let mut flows = flows(&packets);
             let flow = flows.iter().next().unwrap();
-            assert_eq!((flow.packets, flow.retransmissions), ([3, 0], wanted), "{at}");
+            let wanted = u32::from(at == 0);
+            assert_eq!((flow.packets, flow.retransmissions, flow.resets), ([3, 0], wanted, resets), "{at}, {most}");
         }
     }
 

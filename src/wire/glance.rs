@@ -42,7 +42,8 @@ pub(crate) struct Glance<'a> {
     at: usize,
     /// The innermost IPv4 header, and the first bytes of the transport's.
     ip: &'a [u8; IP_HEAD],
-    /// What stands in a TCP header up to the flags; 0 where the packet is shorter.
+    /// The first bytes of the transport's header and of what it carries, up to where TCP's flags end; 0 where the packet is
+    /// shorter.
     segment: &'a [u8; SEGMENT],
     protocol: u8,
     /// How long the transport's header is.

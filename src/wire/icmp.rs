@@ -31,16 +31,15 @@ impl Walk<'_> {
 
     /// The header of eight bytes, and behind that of an error the packet that it is about.
     fn message(&mut self, kind: Kind, is_error: bool) -> Next {
-        let size = self.rest.len().min(8);
-        // A message that is sent with fewer bytes may be all there.
-        if size < 8 && self.left() >= 8 {
-            self.note_end(kind, 8);
+        if self.rest.len() < 8 && self.left() >= 8 {
+            return self.pass_cut(kind, 8);
         }
-        self.pass(kind, u32::try_from(size).unwrap_or(8));
+        // A message that is sent with fewer bytes may be all there.
+        self.pass(kind, self.left().min(8));
         if !is_error || self.left() == 0 {
             return Next::Done;
         }
-        self.quote()
+        self.quote(if kind == Kind::Icmp { Kind::Ipv4 } else { Kind::Ipv6 })
     }
 
     /// Behind the target and the destination stand options, their lengths in eights of octets.
@@ -56,7 +55,7 @@ impl Walk<'_> {
                 }
                 (REDIRECTED_HEADER, _) => {
                     self.skip(at + 8);
-                    return self.quote();
+                    return self.quote(Kind::Ipv6);
                 }
                 (_, size) => at += size,
             }
@@ -64,10 +63,11 @@ impl Walk<'_> {
         Next::Done
     }
 
-    fn quote(&mut self) -> Next {
+    /// What is quoted begins with a header of this kind.
+    fn quote(&mut self, network: Kind) -> Next {
         self.pass(Kind::Quote, 0);
         // What is quoted was cut, and says the length that it had.
         self.is_partial = true;
-        if self.rest.is_empty() { self.ends(Kind::Ipv4, 1) } else { Next::Ip }
+        if self.rest.is_empty() { self.ends(network, 1) } else { Next::Ip }
     }
 }

@@ -444,6 +444,7 @@ fn hurrying_changes_nothing() {
         let hurried = fast.decode(LinkType::ETHERNET, &bytes, length);
         let walked = slow.decode_slowly(LinkType::ETHERNET, &bytes, length);
         assert_eq!((hurried.layers, hurried.flaw), (walked.layers, walked.flaw), "{number}: {bytes:02x?}");
+        assert_eq!((hurried.cut, hurried.ends_in), (walked.cut, walked.ends_in), "{number}: {bytes:02x?}");
         let innermost = |decoded: &Decoded<'_>| decoded.innermost().map(|packet| packet.layers().to_vec());
         assert_eq!(innermost(&hurried), innermost(&walked), "{number}: {bytes:02x?}");
         // What is usual has the same headers at the same places.

@@ -220,6 +220,38 @@ fn a_tree_says_nothing_that_was_not_captured() {
     assert!(tag.contains("vlan                 000581\n"), "{tag}");
 }
 
+/// A frame in flannel's tunnel.
+fn tunnelled(frame: &[u8]) -> Vec<u8> {
+    let tunnel = [&[8, 0, 0, 0, 0, 0, 1, 0][..], frame].concat();
+    ethernet(&ipv4(&udp(&tunnel, 50_000, 8472), 17, NODE_A, NODE_B))
+}
+
+#[test]
+fn a_line_says_nothing_that_was_not_captured() {
+    let line = |packet: &[u8], most: usize| {
+        let capture = file("line", "a.pcap", &snapped(&[packet.to_vec()], most));
+        decode(&[&capture]).out
+    };
+    let asked = tunnelled(&framed(0x0806, &arp()));
+    for most in [65, 71] {
+        assert!(line(&asked, most).contains("| arp  ! byte 64"), "{}", line(&asked, most));
+    }
+    assert!(line(&asked, 72).contains("| arp operation 2  !"), "{}", line(&asked, 72));
+    // An echo carries five bytes, wherever it was cut.
+    let echo = ethernet(&ipv4(&echo(b"hello"), 1, A, B));
+    for most in 38..=echo.len() {
+        assert!(line(&echo, most).contains(" length 5"), "{most}: {}", line(&echo, most));
+    }
+    // Something else may be wrong with it, too.
+    let mut lies = tunnelled(&ethernet(&ipv4(&tcp(b"GET /", 40_000, 80, 2), 6, A, B)));
+    lies[38..40].copy_from_slice(&9999_u16.to_be_bytes());
+    for most in 84..88 {
+        let told = line(&lies, most);
+        assert!(told.contains(" tcp") && told.contains("udp says a length of 9999"), "{most}: {told}");
+        assert!(!told.contains(" length 0"), "{most}: {told}");
+    }
+}
+
 /// How many packets of a capture pass.
 fn passed(args: &[&str]) -> Vec<u64> {
     records(&[&["-o", "jsonl"], args].concat()).iter().map(|record| record["n"].as_u64().unwrap()).collect()
@@ -236,11 +268,15 @@ fn what_was_cut_inside_a_tunnel_passes_as_if_it_had_been_captured_inside() {
     let headers = flannel(&[]).len() - ethernet(&[]).len();
     let (mut outer, mut inner) = (Vec::new(), Vec::new());
     for frame in &inside {
-        let tunnel = [&[8, 0, 0, 0, 0, 0, 1, 0][..], frame].concat();
-        let packet = ethernet(&ipv4(&udp(&tunnel, 50_000, 8472), 17, NODE_A, NODE_B));
-        for most in 0..=frame.len() {
-            outer.push((packet[..headers + most].to_vec(), packet.len()));
-            inner.push((frame[..most].to_vec(), frame.len()));
+        let packet = tunnelled(frame);
+        // Of the second one the length of the datagram lies.
+        let mut lies = packet.clone();
+        lies[38..40].copy_from_slice(&9999_u16.to_be_bytes());
+        for packet in [packet, lies] {
+            for most in 0..=frame.len() {
+                outer.push((packet[..headers + most].to_vec(), packet.len()));
+                inner.push((frame[..most].to_vec(), frame.len()));
+            }
         }
     }
     let (outer, inner) = (pcap(&outer), pcap(&inner));

@@ -62,7 +62,7 @@ fn add_all(batch: &Batch, dissector: &mut Dissector, plan: &Plan<'_>, flows: &mu
     let is_plain = plan.inner.is_none();
     let wants_all = is_plain && plan.wants_all();
     for frame in batch.frames() {
-        // A copy is looked at, so that the frame itself need not be in memory.
+        // What is handed over is a copy: only that one needs an address, and the frame can be in registers.
         if wants_all || plan.wants(&{ frame }) && (is_plain || wants_inner(frame, plan, dissector)) {
             flows.take(frame, dissector);
             if has_several {

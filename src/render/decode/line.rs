@@ -7,7 +7,7 @@ use super::name::{TCP_FLAGS, put_protocol};
 use super::tree::wireguard;
 use super::{Buffer, Shown, told};
 use crate::net::MacAddr;
-use crate::wire::{Headers, Kind, Layer, Reason};
+use crate::wire::{Headers, Kind, Layer};
 
 /// The flag that makes TCP's acknowledgement number valid.
 const ACK: u16 = 0x10;
@@ -196,7 +196,7 @@ fn details(shown: &Shown<'_>, packet: &Headers<'_>, out: &mut Buffer) {
 
 /// Whether a packet ends within a header, so that nobody knows what that one carries.
 fn is_cut(shown: &Shown<'_>) -> bool {
-    shown.decoded.flaw.is_some_and(|flaw| matches!(flaw.reason, Reason::Cut(_) | Reason::Short(_)))
+    shown.decoded.ends_in.is_some()
 }
 
 /// What is there of a TCP header that ends before its window.
@@ -264,7 +264,9 @@ fn quoted(shown: &Shown<'_>, packet: &Headers<'_>, out: &mut Buffer) {
 fn arp(packet: &Headers<'_>, out: &mut Buffer) {
     let layer = packet.network().unwrap_or(Layer { kind: Kind::Arp, start: 0, body: 0, end: 0 });
     let bytes = layer.header(packet.bytes());
-    let operation = bytes.get(6..8).map_or(0, |word| word.iter().fold(0, |sum, octet| sum << 8 | u16::from(*octet)));
+    let Some(operation) = bytes.get(6..).and_then(<[u8]>::first_chunk).copied().map(u16::from_be_bytes) else {
+        return out.words(b"arp");
+    };
     let (Some(sender), Some(target)) = (packet.source(), packet.destination()) else {
         return out.format(format_args!("arp operation {operation}"));
     };

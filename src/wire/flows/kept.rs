@@ -11,7 +11,7 @@ use crate::net::Protocol;
 const RESET: u16 = 0x04;
 const SYN: u16 = 0x02;
 const FIN: u16 = 0x01;
-/// No flag of TCP: nothing is known of the segment.
+/// No flag of TCP: the segment's numbers are not known.
 const CUT: u16 = 0x100;
 
 /// The flow's first packet went from its second end to its first.
@@ -24,13 +24,15 @@ const SEQUENCE: u8 = 16;
 pub(super) struct Segment {
     pub(super) sequence: u32,
     pub(super) payload: u32,
-    /// The flags' last eight bits; or [`CUT`].
+    /// The flags' last eight bits, and [`CUT`].
     pub(super) flags: u16,
 }
 
 impl Segment {
-    /// One whose header was not captured whole.
-    pub(super) const CUT: Self = Self { sequence: 0, payload: 0, flags: CUT };
+    /// One of which too little was captured to know its numbers; of its flags that may be known.
+    pub(super) fn cut(flags: u8) -> Self {
+        Self { sequence: 0, payload: 0, flags: CUT | u16::from(flags) & RESET }
+    }
 
     /// How many numbers SYN and FIN take, each one.
     #[inline]
@@ -158,13 +160,13 @@ impl Kept {
     #[cold]
     #[inline(never)]
     fn unexpected(&mut self, tcp: &Segment, direction: usize, rare: &mut Vec<Rare>) {
-        if tcp.flags & CUT != 0 {
-            return;
-        }
         if tcp.flags & RESET != 0
             && let Some(rare) = self.rare(rare)
         {
             rare.resets = rare.resets.saturating_add(1);
+        }
+        if tcp.flags & CUT != 0 {
+            return;
         }
         let (marks, size, end) = (tcp.marks(), tcp.size(), tcp.end());
         let known = SEQUENCE << direction;
