@@ -63,8 +63,7 @@ pub(in crate::cli) struct Decode {
     /// The packet's bytes below it
     #[arg(short = 'x', long = "hex", conflicts_with = "fields", help_heading = "Output")]
     pub(in crate::cli) bytes: bool,
-    /// What two ends have sent to each other, in place of the packets, by the innermost IP header that is whole; a port that
-    /// is used again is the same end
+    /// What two ends have sent to each other, in place of the packets, by the innermost IP header that is whole
     #[arg(long, conflicts_with_all = ["fields", "verbose", "bytes", "count"], help_heading = "Output")]
     pub(in crate::cli) flows: bool,
     /// Only these fields, joined by commas; they are listed below
