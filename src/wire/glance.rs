@@ -122,25 +122,27 @@ impl<'a> Glance<'a> {
         (u32::from_be_bytes([s1, s2, s3, s4]) & mask, payload & mask, flags & (mask & 0xff) as u8)
     }
 
-    /// Which headers they are. Nothing where a name server is spoken to by TCP, or by what is no whole message.
+    /// Which headers they are, and the DNS message behind them. Nothing where a name server is spoken to by TCP, or by what is
+    /// no whole message.
     #[inline(always)]
-    pub(crate) fn usual(&self) -> Option<Usual> {
+    pub(crate) fn usual(&self) -> Option<(Usual, &'a [u8])> {
         let [.., s1, s2, d1, d2, _, _, _, _] = *self.ip;
         let (source, destination) = (u16::from_be_bytes([s1, s2]), u16::from_be_bytes([d1, d2]));
         let tunnels = u8::from(self.tunnel > 0);
         match self.protocol {
-            TCP_NUMBER => (source != 53 && destination != 53).then_some(Usual::tcp(tunnels)),
+            TCP_NUMBER => (source != 53 && destination != 53).then_some((Usual::tcp(tunnels), &[])),
             UDP_NUMBER if is_dns(source, destination) && self.size < self.length => {
-                super::dns::is_message(self.payload()).then_some(Usual::dns(tunnels))
+                let message = self.payload();
+                super::dns::is_message(message).then_some((Usual::dns(tunnels), message))
             }
-            UDP_NUMBER => Some(Usual::udp(tunnels)),
-            _ => Some(Usual::icmp(tunnels)),
+            UDP_NUMBER => Some((Usual::udp(tunnels), &[])),
+            _ => Some((Usual::icmp(tunnels), &[])),
         }
     }
 
     /// What the transport header carries, as far as it was captured.
     #[inline(always)]
-    pub(crate) fn payload(&self) -> &'a [u8] {
+    pub(super) fn payload(&self) -> &'a [u8] {
         let end = (self.at + self.length as usize).min(self.bytes.len());
         self.bytes.get(self.at + self.size as usize..end).unwrap_or_default()
     }

@@ -9,7 +9,7 @@ use crate::capture::batch::Batch;
 use crate::capture::{Direction, Point, Reception};
 use crate::render::decode::{Buffer, Painter, Shown, View};
 use crate::trace::Way;
-use crate::wire::{Checked, Decoded, Dissector, Frame, Gathering, Glance, Reassembler, Whole};
+use crate::wire::{Checked, Decoded, Dissector, Frame, Gathering, Reassembler, Whole};
 
 /// One that decodes and shows batches; each thread has one.
 pub(super) struct Worker<'a> {
@@ -69,11 +69,13 @@ impl<'a> Worker<'a> {
     /// Shows the packets of a batch; false where no more are wanted.
     pub(super) fn show(&mut self, batch: &Batch) -> bool {
         self.pen.begin();
+        let is_choosy = !self.plan.wants_all();
         for (place, frame) in batch.frames().enumerate() {
-            if !self.plan.wants(&frame) || !self.packet(Found { batch, place, frame }) {
+            if is_choosy && !self.plan.wants(&frame) {
                 continue;
             }
-            if let Some(left) = &mut self.left {
+            let is_shown = self.hurries && self.usual(&frame) || self.packet(Found { batch, place, frame });
+            if is_shown && let Some(left) = &mut self.left {
                 *left -= 1;
                 if *left == 0 {
                     self.pen.end();
@@ -102,16 +104,16 @@ impl<'a> Worker<'a> {
         notes
     }
 
-    /// Shows a packet; false where it is not wanted.
+    /// Shows a packet of usual headers after one look at these; false where it takes more.
     #[inline]
+    fn usual(&mut self, frame: &Frame<'_>) -> bool {
+        let Shape::Text { painter, out } = &mut self.pen.form else { return false };
+        self.dissector.glance(frame).is_some_and(|glance| painter.usual(frame, &glance, out))
+    }
+
+    /// Shows a packet; false where it is not wanted.
     fn packet(&mut self, found: Found<'_>) -> bool {
         let frame = found.frame;
-        if self.hurries
-            && let Some(glance) = self.dissector.glance(&frame)
-            && self.pen.put_usual(&frame, &glance)
-        {
-            return true;
-        }
         let decoded = self.dissector.decode(frame.link_type, frame.bytes, frame.length);
         if let Some(reassembler) = &mut self.reassembler {
             if let Some(gathered) = reassembler.add(frame.interface, frame.number, &decoded) {
@@ -203,15 +205,6 @@ impl Pen<'_> {
     fn is_whole(&mut self, whole: &Whole) {
         if let Shape::Packets { packets, .. } = &mut self.form {
             packets.is_whole(whole.numbers.len());
-        }
-    }
-
-    /// Shows a packet of usual headers; false where it takes more than a look at these.
-    #[inline]
-    fn put_usual(&mut self, frame: &Frame<'_>, glance: &Glance<'_>) -> bool {
-        match &mut self.form {
-            Shape::Text { painter, out } => painter.usual(frame, glance, out),
-            Shape::Packets { .. } => false,
         }
     }
 

@@ -41,12 +41,6 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
-    /// Goes back by a character.
-    #[inline(always)]
-    pub(super) fn back(&mut self) {
-        self.at = self.at.saturating_sub(1);
-    }
-
     /// The room for a text whose length is not known before.
     #[inline(always)]
     pub(super) fn room(&mut self) -> &mut [u8] {
@@ -79,35 +73,31 @@ impl<'a> Cursor<'a> {
         true
     }
 
-    /// Puts in a number and one character behind it.
+    /// Puts in a number.
     #[inline(always)]
-    pub(super) fn number(&mut self, number: u32, behind: u8) {
+    pub(super) fn number(&mut self, number: u32) {
         if number < 1_000_000 {
-            return self.small(number, behind);
+            return self.small(number);
         }
         let (text, size) = millions(number);
         self.put(text.to_le_bytes(), size);
-        let text = six(number % 1_000_000) | u64::from(behind) << 48;
-        self.put(text.to_le_bytes(), 7);
+        self.put(six(number % 1_000_000).to_le_bytes(), 6);
     }
 
-    /// Puts in a number below 1,000,000 and one character behind it.
+    /// Puts in a number below 1,000,000.
     #[inline(always)]
-    pub(super) fn small(&mut self, number: u32, behind: u8) {
+    pub(super) fn small(&mut self, number: u32) {
         let text = six(number);
         // The last digit stays, if it is a zero too.
         let zeros = ((text ^ ZEROS) | 1 << 40).trailing_zeros() & !7;
-        let text = (text | u64::from(behind) << 48) >> zeros;
-        self.put(text.to_le_bytes(), 7 - zeros as usize / 8);
+        self.put((text >> zeros).to_le_bytes(), 6 - zeros as usize / 8);
     }
 
-    /// Puts in nine digits and one character behind them.
+    /// Puts in nine digits.
     #[inline(always)]
-    pub(super) fn nanoseconds(&mut self, nanoseconds: u32, behind: u8) {
-        let first = six(nanoseconds / 1000);
-        self.put(first.to_le_bytes(), 6);
-        let [a, b, c, _] = padded(nanoseconds % 1000).to_le_bytes();
-        self.put([a, b, c, behind], 4);
+    pub(super) fn nanoseconds(&mut self, nanoseconds: u32) {
+        self.put(six(nanoseconds / 1000).to_le_bytes(), 6);
+        self.put(padded(nanoseconds % 1000).to_le_bytes(), 3);
     }
 
     /// Puts in six digits.
@@ -122,20 +112,21 @@ impl<'a> Cursor<'a> {
         self.put([b' '; 64], to.saturating_sub(self.at));
     }
 
-    /// Puts in an IPv4 address and one character behind it.
+    /// Puts in an IPv4 address.
     #[inline(always)]
-    pub(super) fn ipv4(&mut self, address: u32, behind: u8) {
+    pub(super) fn ipv4(&mut self, address: u32) {
         for octet in address.to_be_bytes() {
             self.dotted(octet);
         }
-        self.instead(behind);
+        // The last one has no dot.
+        self.at = self.at.wrapping_sub(1);
     }
 
-    /// Puts in an octet in decimal digits, and one character behind it.
+    /// Puts in an octet in decimal digits.
     #[inline(always)]
-    pub(super) fn octet(&mut self, number: u8, behind: u8) {
+    pub(super) fn octet(&mut self, number: u8) {
         self.dotted(number);
-        self.instead(behind);
+        self.at = self.at.wrapping_sub(1);
     }
 
     /// Puts in an octet and a dot behind it.
@@ -145,36 +136,17 @@ impl<'a> Cursor<'a> {
         self.put(text, size as usize);
     }
 
-    /// Puts in a character in the place of the last one.
-    #[inline(always)]
-    fn instead(&mut self, character: u8) {
-        self.at = self.at.wrapping_sub(1);
-        self.put([character], 1);
-    }
-
-    /// Puts in so many tabs.
-    #[inline(always)]
-    pub(super) fn tabs(&mut self, count: usize) {
-        if count == 0 {
-            return;
-        }
-        self.put([b'\t'; 8], count.min(8));
-        for _ in 8..count {
-            self.put([b'\t'], 1);
-        }
-    }
-
     /// Puts in the characters that count of a text.
     #[inline(always)]
     pub(super) fn words(&mut self, (characters, size): ([u8; 16], usize)) {
         self.put(characters, size);
     }
 
-    /// Puts in `0x`, the last four hexadecimal digits of a word, and one character behind them.
+    /// Puts in `0x` and the last four hexadecimal digits of a word.
     #[inline(always)]
-    pub(super) fn hex16(&mut self, word: u32, behind: u8) {
+    pub(super) fn hex16(&mut self, word: u32) {
         let digit = |shift: u32| HEX.get((word >> shift & 15) as usize).copied().unwrap_or(b'0');
-        self.put([b'0', b'x', digit(12), digit(8), digit(4), digit(0), behind, 0], 7);
+        self.put([b'0', b'x', digit(12), digit(8), digit(4), digit(0), 0, 0], 6);
     }
 }
 
@@ -204,19 +176,25 @@ mod tests {
     use crate::render::decode::Buffer;
 
     #[test]
-    fn numbers_and_addresses_have_a_character_behind_them() {
+    fn numbers_and_addresses_are_whole() {
         let mut out = Buffer::default();
         out.line(|line| {
             for number in [0, 7, 10, 99, 100, 999, 1000, 65_535, 100_000, 999_999, 1_000_000, 1_000_001, u32::MAX] {
-                line.number(number, b',');
+                line.number(number);
+                line.put(*b",", 1);
             }
-            line.ipv4(0x0af4_00ff, b' ');
-            line.ipv4(0, b'\t');
+            for (address, behind) in [(0x0af4_00ff, *b" "), (0, *b"\t")] {
+                line.ipv4(address);
+                line.put(behind, 1);
+            }
             for octet in [0, 9, 10, 99, 100, 255] {
-                line.octet(octet, b',');
+                line.octet(octet);
+                line.put(*b",", 1);
             }
-            line.hex16(0x0f2a, b';');
-            line.nanoseconds(12_345, b'\n');
+            line.hex16(0x0f2a);
+            line.put(*b";", 1);
+            line.nanoseconds(12_345);
+            line.put(*b"\n", 1);
             line.bytes(b"end")
         });
         let wanted = "0,7,10,99,100,999,1000,65535,100000,999999,1000000,1000001,4294967295,\

@@ -148,23 +148,23 @@ impl FlowPainter {
         let fits = out.line(|line| {
             line.put(protocol, 10);
             usual_end(source, flow.source_port, line);
-            line.put(*b"> ", 2);
+            line.put(*b" > ", 3);
             usual_end(destination, flow.destination_port, line);
             line.pad(57);
             for ((there, back), width) in [(packets, 20), (bytes, 18)] {
                 let end = line.at() + width;
                 line.put([b' '], 1);
-                line.number(there, b' ');
-                line.put(*b"+ ", 2);
-                line.number(back, b' ');
-                line.back();
+                line.number(there);
+                line.put(*b" + ", 3);
+                line.number(back);
                 line.pad(end);
             }
             line.put(*b"  ", 2);
             line.put(date, 20);
-            line.nanoseconds(first.nanoseconds, b'Z');
-            line.put(*b"  ", 2);
-            line.number(seconds, b'.');
+            line.nanoseconds(first.nanoseconds);
+            line.put(*b"Z  ", 3);
+            line.number(seconds);
+            line.put(*b".", 1);
             line.microseconds(took.nanoseconds / 1000);
             line.bytes(tunnels.text())
         });
@@ -274,15 +274,13 @@ fn protocol(protocol: Protocol, out: &mut Buffer) {
     }
 }
 
-/// An end, and a blank behind it.
+/// An end.
 #[inline]
 fn usual_end(address: Ipv4Addr, port: Option<u16>, line: &mut Cursor<'_>) {
-    match port {
-        None => line.ipv4(address.to_bits(), b' '),
-        Some(port) => {
-            line.ipv4(address.to_bits(), b':');
-            line.small(port.into(), b' ');
-        }
+    line.ipv4(address.to_bits());
+    if let Some(port) = port {
+        line.put(*b":", 1);
+        line.small(port.into());
     }
 }
 

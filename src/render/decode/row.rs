@@ -6,7 +6,7 @@ use super::field::{Field, Part, Source};
 use super::rare::{is_told, rare};
 use super::record::value;
 use super::shape::{Form, Shape, Value};
-use super::text::{csv_value, is_plain};
+use super::text::{csv_value, specials};
 use super::{Buffer, Columns, Shown};
 use crate::render::{Charset, clean};
 use crate::wire::{Frame, Glance, Kind, Layer, Usual};
@@ -17,20 +17,22 @@ const SHAPES: usize = 64;
 const MOST_SECONDS: i64 = 1_000_000_000_000_000;
 /// Packets with more headers are put together without a shape.
 const MOST: usize = 32;
+/// Names of more characters have no fast way: each has a bit of a word, and no label is longer.
+const MOST_CHARACTERS: usize = 63;
 
 /// Rows of fields.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     fields: Vec<Field>,
     columns: Columns,
-    shapes: Vec<Shape>,
+    shapes: Vec<Option<Shape>>,
     /// For what is too rare to have a fast way.
     scratch: Buffer,
 }
 
 impl Row {
     pub(super) fn new(fields: &[Field], columns: Columns) -> Self {
-        let shapes = if fields.is_empty() { Vec::new() } else { vec![Shape::new(fields, &[]); Usual::COUNT + SHAPES] };
+        let shapes = if fields.is_empty() { Vec::new() } else { vec![None; Usual::COUNT + SHAPES] };
         Self { fields: fields.to_vec(), columns, shapes, scratch: Buffer::default() }
     }
 
@@ -54,18 +56,19 @@ impl Row {
         let layers = shown.decoded.layers;
         let Self { fields, columns, shapes, scratch } = self;
         let usual = shown.decoded.usual.map(Usual::number);
-        let Some(shape) = shapes.get_mut(usual.unwrap_or_else(|| place(layers))) else { return };
-        let mut is_usual = *columns == Columns::Tabs && layers.len() <= MOST;
-        if is_usual && !(if usual.is_some() { shape.is_known() } else { shape.is_of(layers) }) {
-            *shape = Shape::new(fields, layers);
-        }
+        let Some(place) = shapes.get_mut(usual.unwrap_or_else(|| place(layers))) else { return };
         // A header that is not all there is read up to where it ends.
-        is_usual &= shape.fits(shown.decoded.bytes) && shown.decoded.flaw.is_none();
-        is_usual &= usual.is_some() || layers.iter().all(|layer| has_length(shown.decoded.bytes, *layer));
-        let packet = Packet { frame: shown.frame, bytes: shown.decoded.bytes, message: &[], shown: Some(shown) };
-        if !is_usual || !fast_row(shape, fields, &packet, clock, scratch, out) {
-            slow_row(fields, *columns, shown, clock, out);
+        let is_well = shown.decoded.flaw.is_none() && layers.len() <= MOST && *columns == Columns::Tabs;
+        if is_well && (usual.is_some() || layers.iter().all(|layer| has_length(shown.decoded.bytes, *layer))) {
+            let is_it = |shape: &Shape| usual.is_some() || shape.is_of(layers);
+            let known = place.take().filter(is_it);
+            let shape = place.insert(known.unwrap_or_else(|| Shape::new(fields, shown.decoded)));
+            let packet = Packet { frame: shown.frame, bytes: shown.decoded.bytes, message: &[], shown: Some(shown) };
+            if shape.fits(packet.bytes) && fast_row(shape, fields, &packet, clock, scratch, out) {
+                return;
+            }
         }
+        slow_row(fields, *columns, shown, clock, out);
     }
 
     /// The row of a packet of usual headers; false, and nothing is put in, where it takes more than a look at these, or no
@@ -79,9 +82,10 @@ impl Row {
         out: &mut Buffer,
     ) -> bool {
         let Self { fields, shapes, scratch, .. } = self;
-        let Some(shape) = glance.usual().and_then(|usual| shapes.get(usual.number())) else { return false };
-        let packet = Packet { frame, bytes: glance.bytes, message: glance.payload(), shown: None };
-        shape.is_quick() && shape.fits(glance.bytes) && fast_row(shape, fields, &packet, clock, scratch, out)
+        let Some((usual, message)) = glance.usual() else { return false };
+        let Some(Some(shape)) = shapes.get(usual.number()) else { return false };
+        let packet = Packet { frame, bytes: glance.bytes, message, shown: None };
+        shape.fits_quickly(glance.bytes) && fast_row(shape, fields, &packet, clock, scratch, out)
     }
 }
 
@@ -120,45 +124,78 @@ fn fast_row(
     let frame = packet.frame;
     out.line(|line| {
         let mut is_whole = true;
-        for (form, values) in &shape.runs {
-            match form {
-                Form::Ipv4 => each(values, packet, line, |line, word, value| line.ipv4(word, value.behind)),
-                Form::Octet => {
-                    each(values, packet, line, |line, word, value| line.octet(word.to_be_bytes()[0], value.behind));
-                }
-                Form::Small => each(values, packet, line, |line, word, value| line.small(word >> 16, value.behind)),
-                Form::Number => {
-                    each(values, packet, line, |line, word, value| line.number(part(word, value), value.behind));
-                }
-                Form::Hex => {
-                    each(values, packet, line, |line, word, value| line.hex16(part(word, value), value.behind));
-                }
-                Form::FrameLength => {
-                    each(values, packet, line, |line, _, value| line.number(frame.length, value.behind));
-                }
-                _ => {
-                    for value in values {
-                        is_whole &= other(value, fields, packet, clock, scratch, line);
-                        line.tabs(value.tabs.into());
+        let mut values = shape.values.iter();
+        let mut next = values.next();
+        while let Some(value) = next {
+            let all = Alike { first: value, rest: &mut values };
+            next = match value.form {
+                Form::Ipv4 => all.put(packet, line, |line, word, _| line.ipv4(word)),
+                Form::Octet => all.put(packet, line, |line, word, _| line.octet(word.to_be_bytes()[0])),
+                Form::Small => all.put(packet, line, |line, word, _| line.small(word >> 16)),
+                Form::Number => all.put(packet, line, |line, word, value| line.number(part(word, value))),
+                Form::Hex => all.put(packet, line, |line, word, value| line.hex16(part(word, value))),
+                Form::Nothing => all.one(line, |_| {}),
+                Form::FrameLength => all.one(line, |line| line.number(frame.length)),
+                Form::FrameNumber => all.one(line, |line| match u32::try_from(frame.number) {
+                    Ok(number) => line.number(number),
+                    Err(_) => is_whole &= rarer(value, fields, packet, clock, scratch, line),
+                }),
+                Form::Epoch => all.one(line, |line| match frame.time {
+                    Some(time) if (0..MOST_SECONDS).contains(&time.seconds) => {
+                        line.words(clock.epoch(time.seconds));
+                        line.nanoseconds(time.nanoseconds);
                     }
+                    _ => is_whole &= rarer(value, fields, packet, clock, scratch, line),
+                }),
+                Form::DnsName => all.one(line, |line| match name(message(value, packet), line.room()) {
+                    Some(size) => line.forth(size),
+                    None => is_whole &= rarer(value, fields, packet, clock, scratch, line),
+                }),
+                Form::Frame | Form::Rare => {
+                    all.one(line, |line| is_whole &= rarer(value, fields, packet, clock, scratch, line))
                 }
-            }
+            };
         }
-        // In the place of the tab behind the last field.
-        line.back();
-        line.put([b'\n'], 1);
         is_whole
     })
 }
 
-/// Puts in values that are met in nearly every packet, and what stands behind each: of four bytes of the packet.
-#[inline]
-fn each(values: &[Value], packet: &Packet<'_>, line: &mut Cursor<'_>, put: impl Fn(&mut Cursor<'_>, u32, &Value)) {
-    for value in values {
-        let at = value.at as usize;
-        let bytes = packet.bytes.get(at..at + 4).and_then(<[u8]>::first_chunk);
-        put(line, bytes.map_or(0, |bytes| u32::from_be_bytes(*bytes)), value);
-        line.tabs(value.tabs.into());
+/// Values that stand side by side and are written the same way.
+struct Alike<'a, 's> {
+    first: &'s Value,
+    /// What stands behind it, others included.
+    rest: &'a mut std::slice::Iter<'s, Value>,
+}
+
+impl<'s> Alike<'_, 's> {
+    /// Puts in the first one, and gives the next.
+    #[inline]
+    fn one(self, line: &mut Cursor<'_>, put: impl FnOnce(&mut Cursor<'_>)) -> Option<&'s Value> {
+        put(line);
+        line.words((self.first.behind, self.first.size.into()));
+        self.rest.next()
+    }
+
+    /// Puts in values that are met in nearly every packet, of four of its bytes each, and gives the first one that is written
+    /// in another way.
+    #[inline]
+    fn put(
+        self,
+        packet: &Packet<'_>,
+        line: &mut Cursor<'_>,
+        put: impl Fn(&mut Cursor<'_>, u32, &Value),
+    ) -> Option<&'s Value> {
+        let mut value = self.first;
+        loop {
+            let at = value.at as usize;
+            let bytes = packet.bytes.get(at..at + 4).and_then(<[u8]>::first_chunk);
+            put(line, bytes.map_or(0, |bytes| u32::from_be_bytes(*bytes)), value);
+            line.words((value.behind, value.size.into()));
+            value = self.rest.next()?;
+            if value.form != self.first.form {
+                return Some(value);
+            }
+        }
     }
 }
 
@@ -166,34 +203,6 @@ fn each(values: &[Value], packet: &Packet<'_>, line: &mut Cursor<'_>, put: impl 
 #[inline]
 fn part(word: u32, value: &Value) -> u32 {
     word >> value.shift & value.mask
-}
-
-/// Puts in any other value, and what stands behind it; false where the packet doesn't have it.
-#[inline]
-fn other(
-    value: &Value,
-    fields: &[Field],
-    packet: &Packet<'_>,
-    clock: &mut Clock,
-    scratch: &mut Buffer,
-    line: &mut Cursor<'_>,
-) -> bool {
-    match (value.form, packet.frame.time, u32::try_from(packet.frame.number)) {
-        (Form::FrameNumber, _, Ok(number)) => line.number(number, value.behind),
-        (Form::Epoch, Some(time), _) if (0..MOST_SECONDS).contains(&time.seconds) => {
-            line.words(clock.epoch(time.seconds));
-            line.nanoseconds(time.nanoseconds, value.behind);
-        }
-        (Form::DnsName, ..) => match name(message(value, packet), line.room()) {
-            Some(size) => {
-                line.forth(size);
-                line.put([value.behind], 1);
-            }
-            None => return rarer(value, fields, packet, clock, scratch, line),
-        },
-        _ => return rarer(value, fields, packet, clock, scratch, line),
-    }
-    true
 }
 
 /// The bytes of a DNS message.
@@ -204,8 +213,7 @@ fn message<'a>(value: &Value, packet: &Packet<'a>) -> &'a [u8] {
     layer.and_then(|layer| bytes.get(layer.start as usize..(layer.end as usize).min(bytes.len()))).unwrap_or_default()
 }
 
-/// Puts in a value that has no fast way.
-#[inline]
+/// Puts in a value that has no fast way; false where the packet doesn't have it.
 fn rarer(
     value: &Value,
     fields: &[Field],
@@ -214,16 +222,9 @@ fn rarer(
     scratch: &mut Buffer,
     line: &mut Cursor<'_>,
 ) -> bool {
-    if value.form == Form::Nothing {
-        line.put([value.behind], 1);
-        return true;
-    }
     let Some(shown) = packet.shown else { return false };
     scratch.clear();
-    let is_there = slow_value(value, fields, shown, clock, scratch);
-    let fits = line.bytes(scratch.text());
-    line.put([value.behind], 1);
-    is_there && fits
+    slow_value(value, fields, shown, clock, scratch) && line.bytes(scratch.text())
 }
 
 fn slow_value(value: &Value, fields: &[Field], shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) -> bool {
@@ -237,34 +238,42 @@ fn slow_value(value: &Value, fields: &[Field], shown: &Shown<'_>, clock: &mut Cl
 }
 
 /// Puts in the name of a DNS message's only question, and gives how many characters it has. `None` where the name is not
-/// as plain as nearly all are: printable, and without pointers.
+/// as nearly all are: printable, without pointers, and neither very short nor very long.
 fn name(message: &[u8], room: &mut [u8]) -> Option<usize> {
-    let [_, _, _, _, 0, 1, _, _, _, _, _, _, rest @ ..] = message else { return None };
-    let (mut rest, mut at) = (rest, 0);
-    loop {
-        let size = match rest {
-            // Behind the last label stand the type and the class.
-            [0, _, _, _, _, ..] => break,
-            [size @ 1..=63, ..] => *size,
-            _ => return None,
-        };
-        // What stands behind a label is read with it, and stored over.
-        let (mut left, mut from) = (u32::from(size), rest.get(1..)?);
-        let mut to = room.get_mut(at..)?;
-        while left > 0 {
-            let chunk = *from.first_chunk::<8>()?;
-            is_plain(u64::from_le_bytes(chunk), left.min(8)).then_some(())?;
-            *to.first_chunk_mut()? = chunk;
-            left = left.saturating_sub(8);
-            from = from.get(8..)?;
-            to = to.get_mut(8..)?;
+    let [_, _, _, _, 0, 1, _, _, _, _, _, _, first @ 1..=255, labels @ ..] = message else { return None };
+    // Where the other labels' lengths stand, each as a bit.
+    let (mut size, mut lengths) = (usize::from(*first), 0_u64);
+    while let Some(length) = labels.get(size).copied().filter(|length| *length > 0) {
+        // What is no length leads further than that, too.
+        if size >= MOST_CHARACTERS {
+            return None;
         }
-        at += usize::from(size) + 1;
-        *room.get_mut(at - 1)? = b'.';
-        rest = rest.get(usize::from(size) + 1..)?;
+        lengths |= 1 << size;
+        size += usize::from(length) + 1;
     }
-    // The last label has no dot behind it, and the root has no label.
-    at.checked_sub(1)
+    // Behind the name stand an empty label, the type and the class.
+    if !(8..=MOST_CHARACTERS).contains(&size) || labels.len() < size + 5 {
+        return None;
+    }
+    // The last eight characters are looked at together, some of them twice.
+    let (last, mut at, mut others) = (size - 8, 0, 0);
+    loop {
+        let chunk = *labels.get(at..)?.first_chunk()?;
+        others |= specials(u64::from_le_bytes(chunk)) << at;
+        *room.get_mut(at..)?.first_chunk_mut()? = chunk;
+        if at == last {
+            break;
+        }
+        at = last.min(at + 8);
+    }
+    if others & !lengths != 0 {
+        return None;
+    }
+    while lengths > 0 {
+        *room.get_mut(lengths.trailing_zeros() as usize)? = b'.';
+        lengths &= lengths - 1;
+    }
+    Some(size)
 }
 
 fn said(source: Source, columns: Columns, shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
@@ -330,6 +339,7 @@ pub(super) fn take<const N: usize>(bytes: &[u8], at: u8) -> Option<[u8; N]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::render::decode::cursor::LONGEST_TEXT;
     use crate::wire::{Dissector, LinkType, Ports};
 
     /// The row of an address that was asked for so often.
@@ -352,5 +362,44 @@ mod tests {
         for count in [1, 255, 256, 257, 300, 1000] {
             assert_eq!(row(count), vec!["10.244.111.222"; count].join("\t") + "\n", "{count}");
         }
+    }
+
+    /// A message that asks for a name of labels that are mostly plain, with a few bytes more behind it, or less.
+    fn question(random: &mut impl FnMut(u8) -> u8) -> Vec<u8> {
+        let mut message = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        for _ in 0..=random(5) {
+            let size = match random(5) {
+                0 => random(4),
+                1 => random(70),
+                _ => 1 + random(12),
+            };
+            message.push(if random(40) == 0 { random(255) } else { size });
+            let is_odd = random(4) == 0;
+            for _ in 0..size {
+                let odd = is_odd && random(8) == 0;
+                message.push(if odd { b"\\!~\x7f \0\xff\xc0"[usize::from(random(8))] } else { b'!' + random(94) });
+            }
+        }
+        message.extend([0, 0, 1, 0, 1].into_iter().chain([9; 12]).take(random(18).into()));
+        message
+    }
+
+    #[test]
+    fn names_that_are_put_in_fast_are_the_same() {
+        let mut state = 1_u64;
+        let mut random = |below: u8| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33).to_le_bytes()[0] % below
+        };
+        let (mut fast, mut room) = (0, [0; LONGEST_TEXT]);
+        for number in 0..50_000 {
+            let message = question(&mut random);
+            let Some(size) = name(&message, &mut room) else { continue };
+            let mut wanted = Buffer::default();
+            super::super::dns::names(&message, &mut wanted).unwrap();
+            assert_eq!(room[..size].escape_ascii().to_string(), wanted.text().escape_ascii().to_string(), "{number}");
+            fast += 1;
+        }
+        assert!(fast > 5000, "{fast}");
     }
 }

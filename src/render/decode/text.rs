@@ -8,7 +8,7 @@ pub(super) fn label(label: &[u8], out: &mut Buffer) {
     let mut rest = label;
     // Nearly all names are plain.
     while let Some((chunk, behind)) = rest.split_first_chunk()
-        && is_plain(u64::from_le_bytes(*chunk), 8)
+        && specials(u64::from_le_bytes(*chunk)) == 0
     {
         out.words(chunk);
         rest = behind;
@@ -25,18 +25,18 @@ pub(super) fn label(label: &[u8], out: &mut Buffer) {
     }
 }
 
-/// Whether the first characters of eight are printable ASCII and no backslashes.
+/// Which of eight characters are not printable ASCII, or are backslashes: each a bit, the lowest one of the first. One that
+/// stands behind such a character may be taken for one, too.
 #[inline]
-pub(super) fn is_plain(word: u64, count: u32) -> bool {
+pub(super) fn specials(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const UPPER: u64 = 0x80 * ONES;
-    // A byte's upper bit is set where it is below another number, as long as both are below 0x80.
-    let below = |word: u64, number: u64| word.wrapping_sub(number * ONES) & !word;
-    let is = |number: u64| below(word ^ (number * ONES), 1);
-    // The others are taken for letters.
-    let kept = u64::MAX.checked_shr(64 - 8 * count).unwrap_or(0);
-    let word = word & kept | (u64::from(b'a') * ONES) & !kept;
-    (word | below(word, 0x21) | is(0x7f) | is(0x5c)) & UPPER == 0
+    // Of characters below 0x80 the upper bit is set behind that where they are below `!`, backslashes, or DEL.
+    let below = word.wrapping_sub(0x21 * ONES);
+    let backslash = (word ^ (0x5c * ONES)).wrapping_sub(ONES);
+    let marked = (word | word.wrapping_add(ONES) | below | backslash) & UPPER;
+    // Each mark moves to where its number is the character's place.
+    (marked >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
 /// A string of JSON.
