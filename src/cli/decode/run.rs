@@ -100,6 +100,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A batch is read in some 20 µs, in which a thread would hardly have gone to sleep and be awake again: it asks so often
+/// before it does.
+const TRIES: u32 = 1000;
+
+/// The same, of what is free again soon.
+fn lock_soon<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    for _ in 0..TRIES {
+        if let Ok(guard) = mutex.try_lock() {
+            return guard;
+        }
+        std::hint::spin_loop();
+    }
+    lock(mutex)
+}
+
 impl Shared {
     /// Takes batches until there is none.
     fn work(&self, plan: &Plan<'_>) {
@@ -118,7 +133,7 @@ impl Shared {
 
     /// The next batch's number.
     fn take(&self, batch: &mut Batch) -> Option<u64> {
-        let mut source = lock(&self.source);
+        let mut source = lock_soon(&self.source);
         if source.is_done || !source.several.fill(batch) {
             source.is_done = true;
             return None;
