@@ -21,8 +21,7 @@ pub(super) struct Front {
     pub name: String,
 }
 
-/// Which fronts lead to which endpoints, by the Service and EndpointSlice objects, or by the nodes' rules where the snapshot
-/// has no such objects.
+/// Which fronts lead to which endpoints, by the Service and EndpointSlice objects and by the nodes' rules.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Services {
     fronts: HashMap<Endpoint, Vec<Front>>,
@@ -44,14 +43,17 @@ impl Services {
                 services.add(snapshot, service, slice);
             }
         }
-        if snapshot.kube.services.is_none() {
-            for (endpoint, front) in dnat::fronts(snapshot) {
-                services.reached.insert((front.address, front.port, endpoint.2));
-                let fronts = services.fronts.entry(endpoint).or_default();
-                // The nodes have the same rules.
-                if !fronts.contains(&front) {
-                    fronts.push(front);
-                }
+        let nodes: Vec<IpAddr> = nodes(snapshot).collect();
+        for dnat::Dnat { endpoint, front, is_own_port } in dnat::all(snapshot) {
+            services.reached.insert((front.address, front.port, endpoint.2));
+            let fronts = services.fronts.entry(endpoint).or_default();
+            // An object may have told it, or another node that has the same rules.
+            let is_it = |known: &Front| {
+                known.port == front.port
+                    && (known.address == front.address || is_own_port && nodes.contains(&known.address))
+            };
+            if !fronts.iter().any(is_it) {
+                fronts.push(front);
             }
         }
         services

@@ -292,11 +292,139 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// What kube-proxy writes in its nftables mode for two services.
+const KUBE_PROXY: &str = "
+table ip kube-proxy {
+	set nodeport-ips {
+		type ipv4_addr
+		elements = { 192.0.2.11, 192.0.2.12 }
+	}
+
+	map service-ips {
+		type ipv4_addr . inet_proto . inet_service : verdict
+		elements = { 10.96.0.20 . tcp . 80 : goto service-ABC-shop/web/tcp/http }
+	}
+
+	map service-nodeports {
+		type inet_proto . inet_service : verdict
+		elements = { tcp . 30080 : goto external-DEF-shop/front/tcp/http }
+	}
+
+	chain nat-prerouting {
+		type nat hook prerouting priority dstnat; policy accept;
+		jump services
+	}
+
+	chain nat-output {
+		type nat hook output priority -100; policy accept;
+		jump services
+	}
+
+	chain nat-postrouting {
+		type nat hook postrouting priority srcnat; policy accept;
+		jump masquerading
+	}
+
+	chain services {
+		ip daddr . meta l4proto . th dport vmap @service-ips
+		ip daddr @nodeport-ips meta l4proto . th dport vmap @service-nodeports
+	}
+
+	chain masquerading {
+		meta mark & 0x00004000 == 0x00000000 return
+		meta mark set meta mark ^ 0x00004000
+		masquerade fully-random
+	}
+
+	chain mark-for-masquerade {
+		meta mark set meta mark | 0x00004000
+	}
+
+	chain service-ABC-shop/web/tcp/http {
+		numgen random mod 2 vmap { 0 : goto endpoint-1, 1 : goto endpoint-2 }
+	}
+
+	chain external-DEF-shop/front/tcp/http {
+		jump mark-for-masquerade
+		meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.244.1.4 . 8080, 1 : 10.244.2.4 . 8080 }
+	}
+
+	chain endpoint-1 {
+		ip saddr 10.244.1.4 jump mark-for-masquerade
+		meta l4proto tcp dnat to 10.244.1.4:8080
+	}
+
+	chain endpoint-2 {
+		ip saddr 10.244.2.4 jump mark-for-masquerade
+		meta l4proto tcp dnat to 10.244.2.4:8080
+	}
+}
+";
+
+/// Makes another text of a file.
+fn rewrite(path: &Path, with: impl FnOnce(String) -> String) {
+    let text = std::fs::read_to_string(path).unwrap();
+    std::fs::write(path, with(text)).unwrap();
+}
+
 #[test]
 fn without_objects_the_rules_tell_what_was_rewritten() {
     let folder = folder("rules");
     // The bundled snapshot's tables alone.
     copy(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/vxlan/nodes")), &folder.join("nodes"));
+    assert_rewritten(&folder);
+}
+
+#[test]
+fn without_objects_nfts_rules_tell_what_was_rewritten() {
+    let folder = folder("nft-rules");
+    copy(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/vxlan/nodes")), &folder.join("nodes"));
+    for node in ["n1", "n2"] {
+        let host = folder.join("nodes").join(node).join("host");
+        let of_services = |line: &&str| !line.contains("-A KUBE-S") && !line.contains("-A KUBE-NODEPORTS");
+        rewrite(&host.join("iptables-save"), |text| {
+            text.lines().filter(of_services).fold(String::new(), |all, line| all + line + "\n")
+        });
+        rewrite(&host.join("nft.txt"), |text| text + KUBE_PROXY);
+    }
+    assert_rewritten(&folder);
+}
+
+#[test]
+fn what_no_service_explains_the_rules_do() {
+    let folder = folder("host-port");
+    copy(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/vxlan")), &folder);
+    // What the portmap plugin writes for a hostPort.
+    rewrite(&folder.join("nodes/n2/host/iptables-save"), |text| {
+        let (before, nat) = text.split_once("*nat\n").unwrap();
+        let (chains, rules) = nat.split_at(nat.find("[0:0] -A ").unwrap());
+        let own = ":CNI-HOSTPORT-DNAT - [0:0]\n:CNI-DN-abc - [0:0]\n\
+                   [0:0] -A PREROUTING -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT\n\
+                   [0:0] -A CNI-HOSTPORT-DNAT -p tcp -m multiport --dports 8088 -j CNI-DN-abc\n\
+                   [0:0] -A CNI-DN-abc -p tcp -m tcp --dport 8088 -j DNAT --to-destination 10.244.2.4:8080\n";
+        format!("{before}*nat\n{chains}{own}{rules}")
+    });
+    rewrite(&folder.join("nodes/n2/host/nft.txt"), |text| {
+        let base = "\t\ttype nat hook prerouting priority dstnat; policy accept;\n";
+        text.replace(
+            base,
+            &format!("{base}\t\tfib daddr type local counter packets 0 bytes 0 jump CNI-HOSTPORT-DNAT\n"),
+        )
+    });
+    let frame = Frame::new("ce:00:00:00:00:02", "0a:58:0a:f4:02:04").ip("203.0.113.9", "10.244.2.4", 63);
+    let capture = PcapFile::new().add(&frame.tcp(40000, 8080, 0x02)).write(&folder.join("asked.pcap"));
+    let [snapshot, capture] = [&folder, &capture].map(|path| path.to_str().unwrap());
+    let run = run(&["--snapshot", snapshot, "--pcap", capture, "--at", "n2/cni0", "-o", "jsonl"]);
+    let paths = run.answers()[0]["paths"].clone();
+    let is_told = |path: &Value| path["why"].as_str().is_some_and(|why| why.contains("sent it to 192.0.2.12:8088"));
+    assert!(paths.as_array().unwrap().iter().any(is_told), "{} {}", run.err, run.out);
+    // A service's port at the node is told as the service's, once.
+    let whys = paths.to_string();
+    assert!(!whys.contains("sent it to 10.244.2.1:30080") && whys.matches("at 192.0.2.12:30080").count() < 2, "{whys}");
+}
+
+/// Asks for two packets whose destinations were rewritten.
+fn assert_rewritten(folder: &Path) {
     let at_tunnel = |ip: &str| Frame::new("5a:00:00:00:04:01", "5a:00:00:00:04:02").ip(ip, "10.244.2.4", 63);
     let asked = at_tunnel("10.244.1.2").tcp(40000, 8080, 0x02);
     // From a client outside, by a port of the node, and masqueraded there.
@@ -306,7 +434,7 @@ fn without_objects_the_rules_tell_what_was_rewritten() {
         ("outside", outside, &["a client outside sent it to 192.0.2.11:30080"]),
     ] {
         let capture = PcapFile::new().add(&frame).write(&folder.join(format!("{name}.pcap")));
-        let [snapshot, capture] = [&folder, &capture].map(|path| path.to_str().unwrap());
+        let [snapshot, capture] = [folder, &capture].map(|path| path.to_str().unwrap());
         let run = run(&["--snapshot", snapshot, "--pcap", capture, "--at", "n1/flannel.1", "-o", "jsonl"]);
         let answer = &run.answers()[0];
         assert_eq!(answer["capture"]["odd"], Value::Array(vec![]), "{name} {}", run.err);
