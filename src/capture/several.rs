@@ -22,6 +22,8 @@ pub struct Several {
     names: Arc<Names>,
     /// The places in `points` of what each file describes.
     places: BTreeMap<(usize, u32), u32>,
+    /// The first batch, where it was read ahead.
+    ahead: Option<Batch>,
 }
 
 /// A file that is being read.
@@ -65,6 +67,7 @@ impl Several {
             points: Arc::default(),
             names: Arc::default(),
             places: BTreeMap::new(),
+            ahead: None,
         };
         if several.files.len() > 1 {
             (0..several.files.len()).for_each(|file| several.queue(file));
@@ -72,8 +75,19 @@ impl Several {
         several
     }
 
+    /// Whether there is no packet at all. It is asked before any batch is filled, and reads the first one.
+    pub fn is_empty(&mut self) -> bool {
+        let mut first = Batch::default();
+        self.ahead = self.fill(&mut first).then_some(first);
+        self.ahead.is_none()
+    }
+
     /// Fills a batch with the next packets; false at the end.
     pub fn fill(&mut self, batch: &mut Batch) -> bool {
+        if let Some(first) = self.ahead.take() {
+            *batch = first;
+            return true;
+        }
         if let [only] = self.files.as_mut_slice() {
             return only.reader.fill(batch);
         }

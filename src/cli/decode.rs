@@ -8,6 +8,7 @@ pub(super) mod run;
 mod sink;
 mod work;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,10 +36,13 @@ pub(super) fn decode(typed: &Decode) -> Result<Outcome, Error> {
     let snapshot = asked.then(|| open::open(typed.snapshot.as_deref(), typed.demo)).transpose()?;
     let plan = plan(typed, target.format, snapshot.as_ref())?;
     target.refuse_input(&typed.files)?;
-    let (readers, unread) = open_all(&typed.files)?;
-    let out = target.open()?;
+    let (readers, mut unread) = open_all(&typed.files)?;
     let sizes = readers.iter().map(Reader::consumed).collect();
-    let several = Several::new(readers);
+    let mut several = Several::new(readers);
+    if several.is_empty() {
+        unread.extend(damage(several.notes(), typed, unread.len())?);
+    }
+    let out = target.open()?;
     let progress = run::Progress::new(&typed.files, sizes);
     // What goes into a file shows nobody how far it is.
     let progress = if typed.written.file().is_some() { progress.unseen() } else { progress };
@@ -55,6 +59,19 @@ pub(super) fn decode(typed: &Decode) -> Result<Outcome, Error> {
         Err(err) => return Err(target.failed(&err)),
     }
     Ok(Outcome { output: Vec::new(), file: None, code: exit::ARRIVES })
+}
+
+/// What is wrong with captures without packets, beside so many files that are none: it is the error where no file is just
+/// empty.
+fn damage(notes: Vec<(usize, String)>, typed: &Decode, unread: usize) -> Result<Vec<String>, Error> {
+    let path = |file: usize| typed.files.get(file).cloned().unwrap_or_default();
+    let damaged: BTreeSet<usize> = notes.iter().map(|(file, _)| *file).collect();
+    if let Some((file, what)) = notes.first()
+        && damaged.len() + unread == typed.files.len()
+    {
+        return Err(Error::Capture { path: path(*file), what: format!("it has no packet that can be read: {what}") });
+    }
+    Ok(notes.into_iter().map(|(file, note)| format!("{}: {note}", path(file).display())).collect())
 }
 
 /// Whether an error is about what a file holds, and not about its name.

@@ -43,6 +43,35 @@ fn a_header_without_packets_is_a_capture() {
 }
 
 #[test]
+fn a_damaged_capture_of_which_no_packet_can_be_read_is_an_error() {
+    let whole = pcap(&packets());
+    // Cut within the first record's header, and within its packet.
+    let [header, packet] = [31, 50].map(|size| file("unread", &format!("{size}.pcap"), &whole[..size]));
+    let mut announced = whole.clone();
+    announced[32..36].copy_from_slice(&[0xff; 4]);
+    let announced = file("unread", "announced.pcap", &announced);
+    let text = file("unread", "a.txt", b"hello, world; this is a text that is long enough");
+    let [empty, good] =
+        [("empty.pcap", pcap(&[])), ("good.pcap", whole)].map(|(name, bytes)| file("unread", name, &bytes));
+    for files in [&[header.as_str()][..], &[&packet], &[&announced], &[&header, &announced], &[&text, &packet]] {
+        for form in [&["-o", "json"][..], &["--flows"], &["--fields", "ip.src", "-o", "csv"]] {
+            let run = decode(&[form, files].concat());
+            assert_eq!((run.code, run.out.as_str()), (2, ""), "{files:?} {form:?}");
+            assert!(run.err.contains("it has no packet that can be read"), "{}", run.err);
+        }
+    }
+    for (files, count) in [([&packet, &empty], 0), ([&announced, &good], 6)] {
+        let run = decode(&files.map(String::as_str));
+        assert_eq!(
+            (run.code, run.out.lines().count(), run.err.matches("note: ").count()),
+            (0, count, 1),
+            "{}",
+            run.err
+        );
+    }
+}
+
+#[test]
 fn packets_of_no_length_and_of_unknown_links_are_told() {
     let capture = file("odd", "a.pcap", &pcap(&[Vec::new(), vec![1, 2, 3]]));
     let records = records(&["-o", "jsonl", &capture]);
