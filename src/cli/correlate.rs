@@ -16,6 +16,7 @@ use crate::snapshot::Snapshot;
 use crate::wire::Ports;
 
 use super::args::{Correlate, CorrelateFormat};
+use super::decode::refuse_damaged;
 use super::decode::run::Progress;
 use super::packed::Packed;
 use super::{Outcome, exit, explain, open, output, point, ports};
@@ -104,6 +105,7 @@ impl Work<'_> {
         }
         eyes.depth = eyes.cut;
         let mut survey = Survey::default();
+        let (mut is_empty, mut notes) = (true, Vec::new());
         for stream in &mut streams {
             let file = stream.file();
             // A capture without packets is a point, too.
@@ -111,6 +113,7 @@ impl Work<'_> {
             while has_more {
                 has_more = stream.fill();
                 progress.tell();
+                is_empty &= stream.batch.is_empty();
                 let described = stream.batch.points().to_vec();
                 points.describe(file, &described, &mut survey)?;
                 while let Some((frame, way)) = stream.next() {
@@ -122,7 +125,14 @@ impl Work<'_> {
                     }
                 }
             }
-            complain(typed, file, stream);
+            notes.extend(stream.reader.notes().into_iter().map(|note| (file, note)));
+        }
+        if is_empty {
+            refuse_damaged(&typed.files, unread.len(), &notes)?;
+        }
+        for (file, note) in notes {
+            let path = typed.files.get(file).map_or(Path::new(""), PathBuf::as_path);
+            output::complain(&format!("note: {}: {note}", path.display()));
         }
         let Depth { payload, .. } = eyes.cut;
         if payload < TELLING {
@@ -217,14 +227,6 @@ fn progress(typed: &Correlate, streams: &[Stream]) -> Progress {
     let progress = Progress::new(&typed.files, read);
     let is_streamed = typed.verbose || typed.output == CorrelateFormat::Jsonl;
     if is_streamed { progress } else { progress.unseen() }
-}
-
-/// What was wrong with a file.
-fn complain(typed: &Correlate, file: usize, stream: &mut Stream) {
-    let Some(path) = typed.files.get(file) else { return };
-    for note in stream.reader.notes() {
-        output::complain(&format!("{}: {note}", path.display()));
-    }
 }
 
 /// So much is written at once, in bytes.

@@ -40,7 +40,12 @@ pub(super) fn decode(typed: &Decode) -> Result<Outcome, Error> {
     let sizes = readers.iter().map(Reader::consumed).collect();
     let mut several = Several::new(readers);
     if several.is_empty() {
-        unread.extend(damage(several.notes(), typed, unread.len())?);
+        let notes = several.notes();
+        refuse_damaged(&typed.files, unread.len(), &notes)?;
+        unread.extend(notes.iter().map(|(file, note)| {
+            let path = typed.files.get(*file).map_or(Path::new(""), PathBuf::as_path);
+            format!("{}: {note}", path.display())
+        }));
     }
     let out = target.open()?;
     let progress = run::Progress::new(&typed.files, sizes);
@@ -61,17 +66,17 @@ pub(super) fn decode(typed: &Decode) -> Result<Outcome, Error> {
     Ok(Outcome { output: Vec::new(), file: None, code: exit::ARRIVES })
 }
 
-/// What is wrong with captures without packets, beside so many files that are none: it is the error where no file is just
-/// empty.
-fn damage(notes: Vec<(usize, String)>, typed: &Decode, unread: usize) -> Result<Vec<String>, Error> {
-    let path = |file: usize| typed.files.get(file).cloned().unwrap_or_default();
+/// Fails where every one of the files, which have no packets, is damaged or one of so many that are no captures: what is wrong
+/// with them is the error then.
+pub(super) fn refuse_damaged(files: &[PathBuf], unread: usize, notes: &[(usize, String)]) -> Result<(), Error> {
     let damaged: BTreeSet<usize> = notes.iter().map(|(file, _)| *file).collect();
-    if let Some((file, what)) = notes.first()
-        && damaged.len() + unread == typed.files.len()
-    {
-        return Err(Error::Capture { path: path(*file), what: format!("it has no packet that can be read: {what}") });
+    match notes.first() {
+        Some((file, what)) if damaged.len() + unread == files.len() => {
+            let path = files.get(*file).cloned().unwrap_or_default();
+            Err(Error::Capture { path, what: format!("it has no packet that can be read: {what}") })
+        }
+        _ => Ok(()),
     }
-    Ok(notes.into_iter().map(|(file, note)| format!("{}: {note}", path(file).display())).collect())
 }
 
 /// Whether an error is about what a file holds, and not about its name.

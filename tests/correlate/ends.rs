@@ -32,6 +32,10 @@ fn what_cannot_be_read_or_placed_is_refused() {
     refused(&[&unnamed], &[], &["n1.pcap", "--at"]);
     let text = folder.write("n1.text.pcap", b"a text that is no capture at all");
     refused(&[&text], &[], &["n1.text.pcap", "neither a pcap nor a pcapng file"]);
+    let cut = folder.write("n1.cut.pcap", &fs::read(one).unwrap()[..50]);
+    refused(&[&cut, &text], &[], &["n1.cut.pcap: it has no packet that can be read: the file ends within a packet"]);
+    let empty = folder.capture("n1.empty.pcap", &[]);
+    assert_eq!(correlate(&[&cut, &empty], &[]).code, 0);
 }
 
 #[test]
