@@ -42,17 +42,23 @@ pub fn unpacked<R: BufRead + Send + 'static>(mut input: R) -> io::Result<Box<dyn
     })
 }
 
-/// Every frame of a zstd stream, one after the other, skippable ones passed over.
+/// A last block without content, and a checksum.
+const LAST_BLOCK: [u8; 7] = [1, 0, 0, 0, 0, 0, 0];
+
+/// Every frame of a zstd stream, one after the other, skippable ones passed over. Of a frame that is cut or damaged there is
+/// what stands before that, and then the error.
 pub struct Zstd<R> {
     input: R,
     decoder: FrameDecoder,
     in_frame: bool,
+    /// What is wrong with the frame, of which something is still to be handed over.
+    failed: Option<io::Error>,
 }
 
 impl<R: BufRead> Zstd<R> {
     /// Unpacks a stream.
     pub fn new(input: R) -> Self {
-        Self { input, decoder: FrameDecoder::new(), in_frame: false }
+        Self { input, decoder: FrameDecoder::new(), in_frame: false, failed: None }
     }
 
     /// Starts the next frame that holds data; false at the end of the input.
@@ -68,10 +74,22 @@ impl<R: BufRead> Zstd<R> {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
                 }
-                Err(err) => return Err(io::Error::other(err)),
+                Err(err) => return Err(told(&err)),
             }
         }
         Ok(false)
+    }
+
+    /// Unpacks a block more. After one that can't be unpacked the frame is taken to end: what stands before is held back for
+    /// blocks that refer to it.
+    fn go_on(&mut self) {
+        let one = || BlockDecodingStrategy::UptoBlocks(1);
+        if let Err(err) = self.decoder.decode_blocks(&mut self.input, one()) {
+            self.failed = Some(told(&err));
+            if !self.decoder.is_finished() && self.decoder.decode_blocks(LAST_BLOCK.as_slice(), one()).is_err() {
+                self.in_frame = false;
+            }
+        }
     }
 
     fn check_frame(&self) -> io::Result<()> {
@@ -82,6 +100,29 @@ impl<R: BufRead> Zstd<R> {
     }
 }
 
+/// What is wrong with a frame, in words.
+fn told(err: &FrameDecoderError) -> io::Error {
+    let mut causes = std::iter::successors(Some(err as &dyn std::error::Error), |err| err.source());
+    let cause = causes.find_map(|cause| cause.downcast_ref::<io::Error>());
+    let words = match (err, cause) {
+        (_, Some(cause)) if cause.kind() != io::ErrorKind::UnexpectedEof => {
+            return io::Error::new(cause.kind(), cause.to_string());
+        }
+        (_, Some(_)) => "it ends within a zstd frame".to_owned(),
+        (FrameDecoderError::WindowSizeTooBig { requested, max }, _) => {
+            format!("a zstd frame needs {} MB at once; at most {} are given", requested >> 20, max >> 20)
+        }
+        (FrameDecoderError::DictNotProvided { .. }, _) => {
+            "a zstd frame needs a dictionary, which is not here".to_owned()
+        }
+        (FrameDecoderError::ReadFrameHeaderError(_) | FrameDecoderError::FailedToInitialize(_), _) => {
+            "a zstd frame should begin, and what stands there is none".to_owned()
+        }
+        _ => "a zstd frame is damaged".to_owned(),
+    };
+    io::Error::new(io::ErrorKind::InvalidData, words)
+}
+
 impl<R: BufRead> Read for Zstd<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
@@ -89,6 +130,9 @@ impl<R: BufRead> Read for Zstd<R> {
         }
         loop {
             if !self.in_frame {
+                if let Some(err) = self.failed.take() {
+                    return Err(err);
+                }
                 self.in_frame = self.start_frame()?;
                 if !self.in_frame {
                     return Ok(0);
@@ -98,13 +142,48 @@ impl<R: BufRead> Read for Zstd<R> {
             if count > 0 {
                 return Ok(count);
             }
-            if self.decoder.is_finished() {
-                self.check_frame()?;
-                self.in_frame = false;
+            if !self.decoder.is_finished() {
+                self.go_on();
             } else {
-                let strategy = BlockDecodingStrategy::UptoBlocks(1);
-                self.decoder.decode_blocks(&mut self.input, strategy).map_err(io::Error::other)?;
+                self.in_frame = false;
+                if self.failed.is_none() {
+                    self.check_frame()?;
+                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+
+    /// What can be unpacked, and the error behind it.
+    fn unpack(bytes: &[u8]) -> (Vec<u8>, Option<String>) {
+        let mut whole = Vec::new();
+        let end = Zstd::new(bytes).read_to_end(&mut whole);
+        (whole, end.err().map(|err| err.to_string()))
+    }
+
+    #[test]
+    fn a_frame_that_is_cut_or_damaged_is_unpacked_up_to_there() {
+        let plain: Vec<u8> = (0..100_000_u32).flat_map(|number| (number / 3).to_le_bytes()).collect();
+        let packed = compress_to_vec(plain.as_slice(), CompressionLevel::Fastest);
+        assert_eq!(unpack(&packed), (plain.clone(), None));
+        let mut least = 0;
+        for size in (20..packed.len()).step_by(packed.len() / 50).chain([packed.len() - 1]) {
+            let (whole, err) = unpack(&packed[..size]);
+            assert!(plain.starts_with(&whole) && whole.len() >= least, "{size}: {} bytes", whole.len());
+            assert_eq!(err.as_deref(), Some("it ends within a zstd frame"), "{size}");
+            least = whole.len();
+        }
+        // Each block but the last one is there, whose end is missing.
+        assert!(least > plain.len() / 2, "{least}");
+        let two = [&packed[..], &packed[..packed.len() / 2]].concat();
+        assert!(unpack(&two).0.starts_with(&plain));
+        let (whole, err) = unpack(&[&packed[..], b"something else"].concat());
+        assert_eq!(whole, plain);
+        assert!(err.is_some_and(|err| err.contains("what stands there is none")));
     }
 }
