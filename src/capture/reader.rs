@@ -249,6 +249,11 @@ impl Reader {
         std::mem::take(&mut self.notes)
     }
 
+    /// The points described so far.
+    pub(super) fn points(&self) -> &[Point] {
+        &self.points
+    }
+
     /// The link types of the points described so far.
     pub(super) fn link_types(&self) -> impl Iterator<Item = LinkType> {
         self.points.iter().map(|point| point.link_type)

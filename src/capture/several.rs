@@ -154,6 +154,12 @@ impl Several {
         place
     }
 
+    /// The points that the files have described so far.
+    #[must_use]
+    pub fn points(&self) -> Vec<Point> {
+        self.files.iter().flat_map(|open| open.reader.points()).cloned().collect()
+    }
+
     /// The link types of the points that the files have described so far.
     #[must_use]
     pub fn link_types(&self) -> BTreeSet<LinkType> {

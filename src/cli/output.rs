@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::error::Error;
 use crate::render::{self, Charset};
 
-use super::packed::Packed;
+use super::packed::{self, Packed};
 
 /// Writes to the standard output. Whoever closes the pipe early has seen enough.
 pub(super) fn print(output: &[u8]) -> Result<(), Error> {
@@ -19,11 +19,13 @@ pub(super) fn print(output: &[u8]) -> Result<(), Error> {
 
 /// The standard output, or the file of `-w`, for what is written little by little.
 pub(super) fn open(file: Option<&Path>) -> Result<Packed, Error> {
+    file.map_or(Ok(()), packed::refuse)?;
     Packed::open(file).map_err(|err| file.map_or_else(|| unprinted(&err), |file| unwritten(file, &err)))
 }
 
 /// Writes to the file of `-w`, in place of what it held.
 pub(super) fn write(file: &Path, output: &[u8]) -> Result<(), Error> {
+    packed::refuse(file)?;
     let written = Packed::open(Some(file)).and_then(|mut out| out.put(output).and_then(|()| out.finish()));
     written.map_err(|err| unwritten(file, &err))
 }

@@ -8,6 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
+use crate::error::Error;
 use crate::unpack::Packing;
 
 /// So much makes a frame of zstd, each of which can be unpacked alone.
@@ -16,6 +17,16 @@ const FRAME: usize = 1 << 20;
 /// The ending of a file's name, before that of its packing.
 pub(super) fn ending(file: &Path) -> Option<String> {
     endings(file).1
+}
+
+/// Fails where the name is one of a packing that is not written.
+pub(super) fn refuse(file: &Path) -> Result<(), Error> {
+    let name = file.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    if !["xz", "lzma", "bz2", "lz4", "br", "z", "zip", "7z", "rar", "zstd", "gzip", "tgz"].contains(&name.as_str()) {
+        return Ok(());
+    }
+    let words = format!("-w {}: what is written can be packed as .gz or .zst, and not as .{name}", file.display());
+    Err(Error::Usage(words))
 }
 
 /// How a file is packed by its name, and the ending before that.

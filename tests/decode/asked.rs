@@ -170,6 +170,58 @@ fn fragments_of_a_tunnels_packet_are_put_together_and_filters_ask_the_whole() {
 }
 
 #[test]
+fn what_came_in_fragments_without_a_tunnel_is_written_whole() {
+    let datagram = checked(udp(&[7; 3000], 40_000, 9000), 17, 6);
+    let mut pieces: Vec<Vec<u8>> = fragments(&datagram, 1400, 9).iter().map(|piece| ethernet(piece)).collect();
+    let out = super::built::folder("bare-fragments").join("out.pcapng");
+    let out = out.to_str().unwrap();
+    for turn in 0..pieces.len() {
+        pieces.rotate_left(1);
+        let capture = file("bare-fragments", "a.pcap", &pcap(&pieces));
+        for more in [&[][..], &["--decapsulate"], &["--filter", "port 9000"], &["--filter", "greater 3000"]] {
+            let run = decode(&[&["--reassemble", "-w", out, &capture], more].concat());
+            assert_eq!((run.code, run.err.as_str()), (0, ""), "{more:?}");
+            let written = records(&["-o", "jsonl", "--checksums", out]);
+            assert_eq!(written.len(), 1, "{turn} {more:?}");
+            assert_eq!(written[0]["length"], json!(14 + 20 + 3008), "{turn} {more:?}");
+            let good = ["ipv4", "udp"].map(|layer| json!({"layer": layer, "checksum": "good"}));
+            let told = written[0]["checksums"].as_array().unwrap();
+            let told = told.iter().map(|one| json!({"layer": one["layer"], "checksum": one["checksum"]}));
+            assert!(told.eq(good), "{turn} {more:?}: {}", written[0]["checksums"]);
+        }
+    }
+    // In a tunnel that stays they are written as they are.
+    let pieces: Vec<Vec<u8>> = fragments(&datagram, 1400, 9).iter().map(|piece| flannel(piece)).collect();
+    let capture = file("bare-fragments", "b.pcap", &pcap(&pieces));
+    let run = decode(&["--reassemble", "--filter", "udp port 8472", "-w", out, &capture]);
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    let lengths: Vec<Value> = records(&["-o", "jsonl", out]).iter().map(|record| record["length"].clone()).collect();
+    assert_eq!(lengths, pieces.iter().map(|piece| json!(piece.len())).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_checksum_of_a_tunnel_around_a_fragment_is_not_that_of_the_whole() {
+    let datagram = checked(udp(&[7; 3000], 40_000, 9000), 17, 6);
+    // The tunnel's own datagrams have checksums, too.
+    let around = |piece: &Vec<u8>| {
+        let frame = [&[8, 0, 0, 0, 0, 0, 1, 0][..], &ethernet(piece)].concat();
+        let mut packet = ipv4(&udp(&frame, 50_000, 8472), 17, A, B);
+        let outer = checked(packet[20..].to_vec(), 17, 6);
+        packet.splice(20.., outer);
+        ethernet(&packet)
+    };
+    let pieces: Vec<Vec<u8>> = fragments(&datagram, 1400, 9).iter().map(around).collect();
+    let capture = file("around", "a.pcap", &pcap(&pieces));
+    let worth = |args: &[&str]| {
+        let records = records(&[&["--checksums", "-o", "jsonl", &capture], args].concat());
+        let last = records.last().unwrap()["checksums"].as_array().unwrap().clone();
+        last.iter().map(|one| one["checksum"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(worth(&[])[..2], ["good", "good"]);
+    assert_eq!(worth(&["--reassemble"]), ["good", "unknown", "good", "good"]);
+}
+
+#[test]
 fn a_snapshot_names_addresses_and_says_which_hop_this_is() {
     let inner = ipv4(&tcp(b"", 40_000, 8080, 2), 6, A, [10, 244, 2, 4]);
     // As the snapshot's devices send it: link addresses and TTL.

@@ -193,6 +193,8 @@ fn names_and_options_that_contradict_each_other_are_refused() {
         (vec!["--fields", "fragments"], "fragments needs --reassemble"),
         (vec!["--flows", "--checksums"], "cannot be used with"),
         (vec!["-w", "x.csv", "-o", "json"], "its name and -o say two different things"),
+        (vec!["-w", &*out("x.jsonl.xz")], "can be packed as .gz or .zst, and not as .xz"),
+        (vec!["-w", &*out("x.pcapng.BZ2")], "can be packed as .gz or .zst, and not as .bz2"),
     ] {
         let run = decode(&[&args[..], &[capture.as_str()]].concat());
         assert_eq!((run.code, run.out.as_str()), (2, ""), "{args:?}");
@@ -200,6 +202,38 @@ fn names_and_options_that_contradict_each_other_are_refused() {
         assert!(told.contains(words), "{args:?}: {}", run.err);
     }
     assert_eq!(fs::read(&capture).unwrap(), pcap(&packets()));
+}
+
+#[test]
+fn a_capture_by_another_name_is_not_written_over() {
+    let bytes = pcap(&packets());
+    let capture = file("linked", "a.pcap", &bytes);
+    let linked = target("linked", "b.pcapng");
+    let _ = fs::remove_file(&linked);
+    fs::hard_link(&capture, &linked).unwrap();
+    let run = decode(&["-w", &linked, &capture]);
+    assert_eq!(run.code, 2);
+    assert!(run.err.contains("it is one of the captures that are read"), "{}", run.err);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowtrace"));
+    let from = fs::File::open(&capture).unwrap();
+    let run = command.args(["decode", "-w", &linked, "-"]).stdin(from).output().unwrap();
+    assert_eq!(run.status.code(), Some(2));
+    assert_eq!(fs::read(&capture).unwrap(), bytes);
+}
+
+#[test]
+fn a_file_without_packets_is_a_capture_too() {
+    let [empty, full] = [Vec::new(), packets()].map(|packets| pcap(&packets));
+    let [empty, full] = [("empty.pcap", empty), ("full.pcap", full)].map(|(name, bytes)| file("without", name, &bytes));
+    for (test, args) in [("empty", vec![empty.as_str()]), ("full", vec![&full, "--filter", "host 198.51.100.77"])] {
+        let out = written("without", &format!("{test}.pcapng"), &args);
+        let run = decode(&[&out]);
+        assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (0, "", ""), "{test}");
+        if is_ready("tcpdump", "a_file_without_packets_is_a_capture_too") {
+            let run = Command::new("tcpdump").args(["-r", &out]).output().unwrap();
+            assert!(run.status.success(), "{test}: {}", String::from_utf8_lossy(&run.stderr));
+        }
+    }
 }
 
 #[test]

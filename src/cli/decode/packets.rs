@@ -43,10 +43,14 @@ impl Packets {
         }
     }
 
-    /// A fragment waits for others; whether it is left out, because the whole packet will be written.
-    pub(super) fn waits(&mut self) -> bool {
-        self.waiting += u64::from(self.decapsulate);
+    /// Whether the innermost frames are written.
+    pub(super) fn decapsulates(&self) -> bool {
         self.decapsulate
+    }
+
+    /// A fragment waits for others, and is left out: the whole packet will be written.
+    pub(super) fn waits(&mut self) {
+        self.waiting += 1;
     }
 
     /// So many fragments are a whole packet.
@@ -70,8 +74,11 @@ impl Packets {
             return;
         };
         let inside = innermost(shown.decoded).filter(|_| self.decapsulate);
-        let is_same = inside.is_none();
-        let whole = Inside { link_type: frame.link_type, bytes: frame.bytes, length: frame.length };
+        let is_whole = shown.fragments.is_some_and(|numbers| !numbers.is_empty());
+        let is_same = inside.is_none() && !is_whole;
+        let bytes = shown.decoded.bytes;
+        let length = if is_whole { u32::try_from(bytes.len()).unwrap_or(u32::MAX) } else { frame.length };
+        let whole = Inside { link_type: frame.link_type, bytes, length };
         let Inside { link_type, bytes, length } = inside.unwrap_or(whole);
         // What was before 1970 has a time, though none that can be written.
         let held = frame.time.map(|time| u64::try_from(time.since_epoch()).ok());
@@ -97,6 +104,17 @@ impl Packets {
         let known = self.writer.interface(&described).unwrap_or(0);
         self.interfaces.insert((place, link_type), known);
         known
+    }
+
+    /// Ends the file: one without packets has the interfaces that there are, too, since some programs take none without any.
+    pub(super) fn finish(&mut self, points: &[Point], out: &mut Vec<u8>) {
+        if self.interfaces.is_empty() {
+            for point in points {
+                // Memory takes whatever is written.
+                let _ = self.writer.interface(point);
+            }
+        }
+        self.take(out);
     }
 
     /// What was written since this was asked last.

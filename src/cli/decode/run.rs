@@ -128,7 +128,13 @@ impl Shared {
                 lock(&self.source).is_done = true;
             }
         }
-        lock(&self.sink).notes.extend(worker.notes());
+        let points = lock(&self.source).several.points();
+        let rest = worker.finish(&points);
+        let mut sink = lock(&self.sink);
+        if sink.failed.is_none() {
+            sink.failed = sink.out.put(rest).err();
+        }
+        sink.notes.extend(worker.notes());
     }
 
     /// The next batch's number.

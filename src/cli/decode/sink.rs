@@ -1,6 +1,9 @@
 //! What is written, and where: the standard output or a file.
 
+use std::fs::{File, Metadata};
 use std::io::{self, IsTerminal as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::cli::args::{Decode, DecodeFormat};
@@ -22,6 +25,7 @@ impl Target {
         let Some(file) = typed.written.file() else {
             return Ok(Self { format: typed.output.unwrap_or_default(), file: None });
         };
+        packed::refuse(file)?;
         let named = match packed::ending(file).as_deref() {
             Some("pcapng") => Some(DecodeFormat::Pcapng),
             Some("jsonl" | "ndjson") => Some(DecodeFormat::Jsonl),
@@ -54,11 +58,14 @@ impl Target {
     /// Whether the file is one of those that are read, which would be lost.
     pub(super) fn refuse_input(&self, files: &[PathBuf]) -> Result<(), Error> {
         let Some(file) = &self.file else { return Ok(()) };
-        let same = |other: &PathBuf| {
-            let whole = |path: &Path| std::fs::canonicalize(path).ok();
-            whole(file).is_some() && whole(file) == whole(other)
+        // It may have several names.
+        let place = |data: Metadata| data.is_file().then(|| (data.dev(), data.ino()));
+        let own = std::fs::metadata(file).ok().and_then(place);
+        let read = |other: &Path| {
+            let data = if other == Path::new("-") { of_input() } else { std::fs::metadata(other) };
+            data.ok().and_then(place)
         };
-        match files.iter().find(|other| same(other)) {
+        match files.iter().find(|other| own.is_some() && read(other) == own) {
             Some(_) => Err(Error::Usage(format!("-w {}: it is one of the captures that are read", file.display()))),
             None => Ok(()),
         }
@@ -71,4 +78,9 @@ impl Target {
             None => Error::Usage(format!("the output can't be written: {err}")),
         }
     }
+}
+
+/// Which file the standard input is.
+fn of_input() -> io::Result<Metadata> {
+    File::from(io::stdin().as_fd().try_clone_to_owned()?).metadata()
 }

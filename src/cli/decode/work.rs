@@ -9,7 +9,7 @@ use crate::capture::batch::Batch;
 use crate::capture::{Direction, Point, Reception};
 use crate::render::decode::{Buffer, Painter, Shown, View};
 use crate::trace::Way;
-use crate::wire::{Checked, Decoded, Dissector, Frame, Gathering, Reassembler, Whole};
+use crate::wire::{Checked, Checksum, Decoded, Dissector, Frame, Gathering, Kind, Reassembler, Whole};
 
 /// One that decodes and shows batches; each thread has one.
 pub(super) struct Worker<'a> {
@@ -95,6 +95,17 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// What a file of packets still needs that has none of these points' packets.
+    pub(super) fn finish(&mut self, points: &[Point]) -> &[u8] {
+        match &mut self.pen.form {
+            Shape::Text { .. } => &[],
+            Shape::Packets { packets, out } => {
+                packets.finish(points, out);
+                out
+            }
+        }
+    }
+
     /// What could not be shown, or told.
     pub(super) fn notes(&mut self) -> Vec<String> {
         let mut notes = self.pen.legs.as_mut().map(Legs::notes).unwrap_or_default();
@@ -116,7 +127,9 @@ impl<'a> Worker<'a> {
         let frame = found.frame;
         let decoded = self.dissector.decode(frame.link_type, frame.bytes, frame.length);
         if let Some(reassembler) = &mut self.reassembler {
-            if let Some(gathered) = reassembler.add(frame.interface, frame.number, &decoded) {
+            if self.pen.gathers(&decoded)
+                && let Some(gathered) = reassembler.add(frame.interface, frame.number, &decoded)
+            {
                 return self.gathered(found, gathered);
             }
             if !self.plan.passes(&frame) {
@@ -137,7 +150,7 @@ impl<'a> Worker<'a> {
         self.pen.remarks.clear();
         loop {
             match gathered {
-                Gathering::Waits if last.is_none() && self.pen.leaves_out() => return false,
+                Gathering::Waits if last.is_none() && self.pen.waits() => return false,
                 Gathering::Waits => break,
                 Gathering::Dropped(why) => {
                     self.pen.remarks.push(format!("not put together: {why}"));
@@ -152,8 +165,8 @@ impl<'a> Worker<'a> {
                     self.pen.is_whole(&whole);
                     last = Some(whole);
                     match next {
-                        Some(next) => gathered = next,
-                        None => break,
+                        Some(next) if self.pen.goes_on() => gathered = next,
+                        _ => break,
                     }
                 }
             }
@@ -194,11 +207,28 @@ impl Pen<'_> {
         }
     }
 
-    /// Whether a fragment that waits for others is not shown.
-    fn leaves_out(&mut self) -> bool {
+    /// Whether fragments of this packet are put together: a packet in a tunnel can be written whole only without that.
+    fn gathers(&self, decoded: &Decoded<'_>) -> bool {
+        let is_outermost = || decoded.packets().next().is_some_and(|packet| packet.fragment().is_some());
+        self.goes_on() || is_outermost()
+    }
+
+    /// Whether what a packet carries is put together, too.
+    fn goes_on(&self) -> bool {
+        match &self.form {
+            Shape::Text { .. } => true,
+            Shape::Packets { packets, .. } => packets.decapsulates(),
+        }
+    }
+
+    /// A fragment waits for others; whether it is not shown, because the whole packet will be.
+    fn waits(&mut self) -> bool {
         match &mut self.form {
             Shape::Text { .. } => false,
-            Shape::Packets { packets, .. } => packets.waits(),
+            Shape::Packets { packets, .. } => {
+                packets.waits();
+                true
+            }
         }
     }
 
@@ -234,6 +264,10 @@ impl Pen<'_> {
         }
         if extra.checksums {
             self.checked = decoded.checksums();
+            // What stands around fragments has a checksum of one of them alone.
+            for checked in self.checked.iter_mut().filter(|one| whole.is_some_and(|whole| is_around(one, whole))) {
+                checked.checksum = Checksum::Unknown;
+            }
         }
         let is_read = matches!(self.plan.form, Form::Text(View::Line | View::Tree));
         let remarks = if is_read {
@@ -273,6 +307,11 @@ impl Plan<'_> {
         let name = point.name.as_deref().or_else(|| self.names.get(point.file).map(String::as_str));
         (name, if self.names.is_empty() { point.label.as_deref() } else { name })
     }
+}
+
+/// Whether a checksum is about what stands around a packet that was put together, and about that.
+fn is_around(checked: &Checked, whole: &Whole) -> bool {
+    checked.layer.start < whole.start && checked.layer.kind != Kind::Ipv4 && checked.checksum != Checksum::Absent
 }
 
 /// Which way a packet went, where its capture says so.
