@@ -52,7 +52,7 @@ use std::borrow::Cow;
 use crate::wire::LinkType;
 
 /// A capture point that a file describes: an interface of a pcapng file, or all of a pcap file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Point {
     /// The file's place among those that are read together, from 0.
     pub file: usize,

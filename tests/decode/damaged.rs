@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::built::{A, B, NODE_A, NODE_B, block, enhanced, file, ipv4, packets, pcap, section, udp};
+use super::built::{A, B, NODE_A, NODE_B, block, enhanced, file, ipv4, option, packets, pcap, section, udp};
 use super::{decode, decode_input, records};
 
 #[test]
@@ -69,6 +69,32 @@ fn a_damaged_capture_of_which_no_packet_can_be_read_is_an_error() {
             run.err
         );
     }
+}
+
+#[test]
+fn interfaces_cost_no_more_than_a_file_has() {
+    let interface =
+        |name: &str| block(1, &[&[1, 0, 0, 0, 0, 0, 4, 0][..], &option(2, name.as_bytes()), &[0; 4]].concat());
+    let packet = enhanced(0, &packets()[3], &[]);
+    // Sections that repeat themselves have the same interfaces, however many there are.
+    let part = [section("eth0"), packet.clone()].concat();
+    let sections = file("interfaces", "sections.pcapng", &part.repeat(20_000));
+    let run = decode(&["--fields", "interface", &sections]);
+    assert_eq!((run.code, run.err.as_str(), run.out), (0, "", "eth0\n".repeat(20_000)));
+    // Names that are longer than all names are together.
+    let long: Vec<Vec<u8>> = (0..100).map(|number| interface(&format!("{number}-{}", "x".repeat(60_000)))).collect();
+    let long = file("interfaces", "long.pcapng", &[section("eth0"), packet.clone(), long.concat()].concat());
+    let run = decode(&["--fields", "interface", &long]);
+    assert_eq!((run.code, run.out.as_str()), (0, "eth0\n"));
+    assert!(run.err.contains("the names of the interfaces are longer"), "{}", run.err);
+    // One packet of an interface that is one too many.
+    let mut other = packet.clone();
+    other[8..12].copy_from_slice(&20_000_u32.to_le_bytes());
+    let many = [section("eth0"), interface("eth1").repeat(20_000), packet, other].concat();
+    let records = records(&["-o", "jsonl", &file("interfaces", "many.pcapng", &many)]);
+    assert_eq!((&records[0]["interface"], &records[1]["interface"]), (&json!("eth0"), &json!(null)));
+    let run = decode(&["-o", "csv", &file("interfaces", "many.pcapng", &many)]);
+    assert!(run.err.contains("more than 16384 interfaces"), "{}", run.err);
 }
 
 #[test]

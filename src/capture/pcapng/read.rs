@@ -1,5 +1,6 @@
 //! Finds the packets in the blocks of a pcapng file.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::names::{self, Names};
@@ -18,7 +19,9 @@ use crate::wire::{LinkType, Time};
 const FRAME: usize = 12;
 
 /// No file has more interfaces; what others name is not known.
-const MOST_INTERFACES: usize = 65_536;
+const MOST_INTERFACES: usize = 16_384;
+/// So many bytes of interfaces' names and descriptions are kept.
+const MOST_TEXT: usize = 2 << 20;
 
 /// Whether a file that begins so is a pcapng file.
 pub(in crate::capture) fn is_section(magic: [u8; 4]) -> bool {
@@ -32,10 +35,12 @@ pub(in crate::capture) struct Sections {
     is_big_endian: bool,
     /// The interfaces of this section.
     interfaces: Vec<Interface>,
-    /// How many points all sections before have described.
-    before: u32,
+    /// The points by what describes them and their place in a section: another one that says the same has the same interfaces.
+    known: HashMap<(usize, Point), u32>,
     /// Points that the batches' list doesn't have yet.
     new: Vec<Point>,
+    /// How long what they are called is together, in bytes.
+    text: usize,
     /// What the blocks call addresses.
     pub(in crate::capture) names: Arc<Names>,
     notes: Vec<String>,
@@ -47,6 +52,7 @@ pub(in crate::capture) struct Sections {
 struct Told {
     interfaces: bool,
     lengths: bool,
+    text: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +60,8 @@ struct Interface {
     link_type: LinkType,
     snap_length: u32,
     resolution: Resolution,
+    /// Its place among all points.
+    point: u32,
 }
 
 /// A block: its type, what stands between its lengths, and where that begins.
@@ -69,8 +77,9 @@ impl Sections {
             file,
             is_big_endian: false,
             interfaces: Vec::new(),
-            before: 0,
+            known: HashMap::new(),
             new: Vec::new(),
+            text: 0,
             names: Arc::default(),
             notes: Vec::new(),
             told: Told::default(),
@@ -184,7 +193,6 @@ impl Sections {
         if major != 1 {
             return Err(format!("a section of version {major}, and only 1 is known"));
         }
-        self.before = self.before.saturating_add(u32::try_from(self.interfaces.len()).unwrap_or(0));
         self.interfaces.clear();
         Ok(())
     }
@@ -200,7 +208,8 @@ impl Sections {
         let (Some(link_type), Some(snap_length)) = (self.u16(block.body, 0), self.u32(block.body, 4)) else {
             return Err("an interface description that is too short".to_owned());
         };
-        if self.before as usize + self.interfaces.len() >= MOST_INTERFACES {
+        if self.known.len().max(self.interfaces.len()) >= MOST_INTERFACES {
+            self.too_many();
             return Ok(());
         }
         let mut point = Point { link_type: LinkType(link_type), snap_length, ..Point::new(self.file) };
@@ -221,9 +230,50 @@ impl Sections {
         }
         let label = point.name.clone().or_else(|| point.description.clone()).or(hardware);
         point.label = label.or_else(|| Some("unknown".to_owned()));
-        self.interfaces.push(Interface { link_type: point.link_type, snap_length, resolution });
-        self.new.push(point);
+        let (link_type, point) = (point.link_type, self.place(point));
+        self.interfaces.push(Interface { link_type, snap_length, resolution, point });
         Ok(())
+    }
+
+    /// The place of a point among all of them.
+    fn place(&mut self, point: Point) -> u32 {
+        let mut key = (self.interfaces.len(), point);
+        if let Some(place) = self.known.get(&key) {
+            return *place;
+        }
+        let Point { name, description, label, filter, .. } = &key.1;
+        let size: usize = [name, description, label, filter].into_iter().flatten().map(String::len).sum();
+        if self.text + size <= MOST_TEXT {
+            self.text += size;
+        } else {
+            self.too_long();
+            key.1 = Point { name: None, description: None, label: Some("unknown".to_owned()), filter: None, ..key.1 };
+            if let Some(place) = self.known.get(&key) {
+                return *place;
+            }
+        }
+        let place = u32::try_from(self.known.len()).unwrap_or(u32::MAX);
+        self.new.push(key.1.clone());
+        self.known.insert(key, place);
+        place
+    }
+
+    #[cold]
+    fn too_long(&mut self) {
+        if !self.told.text {
+            self.told.text = true;
+            self.notes.push("the names of the interfaces are longer than what is kept: some have none here".to_owned());
+        }
+    }
+
+    #[cold]
+    fn too_many(&mut self) {
+        if !self.told.interfaces {
+            self.told.interfaces = true;
+            self.notes.push(format!(
+                "more than {MOST_INTERFACES} interfaces are described: packets of the others are not decoded"
+            ));
+        }
     }
 
     fn i64(&self, value: &[u8]) -> Option<i64> {
@@ -287,7 +337,7 @@ impl Sections {
             start: u32::try_from(start).unwrap_or(u32::MAX),
             captured: packet.captured,
             length: packet.length,
-            point: interface.map_or(u32::MAX, |_| self.before.saturating_add(packet.interface)),
+            point: interface.map_or(u32::MAX, |interface| interface.point),
             link_type: interface.map_or(LinkType::UNKNOWN, |interface| interface.link_type),
             options: u32::try_from(options).unwrap_or(0),
             is_big_endian: self.is_big_endian,
