@@ -142,13 +142,13 @@ impl<R: BufRead> Read for Zstd<R> {
             if count > 0 {
                 return Ok(count);
             }
-            if !self.decoder.is_finished() {
-                self.go_on();
-            } else {
+            if self.decoder.is_finished() {
                 self.in_frame = false;
                 if self.failed.is_none() {
                     self.check_frame()?;
                 }
+            } else {
+                self.go_on();
             }
         }
     }

@@ -131,7 +131,15 @@ fn target(names: &Names<'_>, to: &str, sender: &End) -> Result<End, Error> {
 /// What settles what rules ask and no snapshot holds.
 fn given(options: &PacketOptions) -> Result<Given, Error> {
     let payload = options.payload.as_deref().map(payload::read).transpose()?;
-    Ok(Given { payload, time: options.time, uid: options.uid, gid: options.gid, mac: options.mac, answer: None })
+    Ok(Given {
+        payload,
+        time: options.time,
+        uid: options.uid,
+        gid: options.gid,
+        mac: options.mac,
+        answer: None,
+        error: None,
+    })
 }
 
 fn walk(typed: Terms<'_>, packet: Packet, from: Origin, given: Given) -> Question {

@@ -218,23 +218,28 @@ fn first_packet(trace: &Trace, question: &Question) -> Packet {
 fn go_and_return(course: &mut Course, packet: &Packet) -> (Leg, Option<Trace>, Option<bool>) {
     let forward = go(course, &course.question.from, packet.clone());
     let sent = first_packet(&forward.trace, course.question);
+    let error = course.given.error.clone();
     course.given = course.given.of_answer();
     if let Some(answer) = error::syn_ack(&forward) {
         course.doubt.clone_from(&forward.doubt);
         let reply = reply::of_synproxy(course, &forward, answer, &sent);
         return (forward, reply, None);
     }
-    match forward.trace.verdict {
-        Verdict::Delivered | Verdict::Left if is_answered(&forward.packet.transport) => {
+    match (forward.trace.verdict, error) {
+        (Verdict::Left, Some(error)) => {
+            let (back, heard) = error::from_outside(course, &forward, &error, &sent);
+            (forward, Some(back), heard)
+        }
+        (Verdict::Delivered | Verdict::Left, _) if is_answered(&forward.packet.transport) => {
             let reply = reply::walk(course, &forward, &sent);
             (forward, Some(reply), None)
         }
-        Verdict::Undetermined if reply::would_have_arrived(&forward.trace) => {
+        (Verdict::Undetermined, _) if reply::would_have_arrived(&forward.trace) => {
             course.doubt.clone_from(&forward.doubt);
             let reply = reply::walk(course, &forward, &sent);
             (forward, Some(reply), None)
         }
-        Verdict::Rejected => error::walk(course, forward, &sent),
+        (Verdict::Rejected, _) => error::walk(course, forward, &sent),
         _ => (forward, None, None),
     }
 }

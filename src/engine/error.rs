@@ -8,6 +8,7 @@ use crate::net::{Family, IfName, Ip, IpOptions, Link, Mark, Packet, RouteScope, 
 use crate::snapshot::Netns;
 use crate::trace::{Decision, Reason, Trace, Verdict};
 
+use super::ErrorGiven;
 use super::address::{inet_select_addr, ipv6_dev_get_saddr};
 use super::conntrack::{CtRef, Nfct, UnknownPort};
 use super::drive::{Course, Leg, is_reset};
@@ -17,6 +18,7 @@ use super::ip_options::Echo;
 use super::on_bridge;
 use super::options;
 use super::pkt_type::is_for_many;
+use super::reply;
 use super::synproxy::{SynAck, connection_of_answer};
 use super::sysctl;
 use super::walk::Walk;
@@ -162,6 +164,21 @@ pub(super) fn walk(course: &mut Course, mut forward: Leg, sent: &Packet) -> (Leg
         _ => Some(hears(course, &back, sent)),
     };
     (forward, Some(back.trace), heard)
+}
+
+/// Walks the way of an error that somebody outside sends, and says whether the sender hears of it, if that is known.
+pub(super) fn from_outside(
+    course: &mut Course,
+    forward: &Leg,
+    error: &ErrorGiven,
+    sent: &Packet,
+) -> (Trace, Option<bool>) {
+    let source = error.source.unwrap_or(forward.packet.ip.destination);
+    let mut packet = icmp_error(&forward.packet, error.message.0, error.message.1, source, &IpOptions::default());
+    (packet.ip.ttl, packet.ip.tos, packet.ip.df, packet.length) = (error.ttl, error.tos, error.df, error.length);
+    let back = reply::from_outside(course, packet, forward.unknown_port);
+    let heard = (back.trace.verdict != Verdict::Undetermined).then(|| hears(course, &back, sent));
+    (back.trace, heard)
 }
 
 /// The segment with which `SYNPROXY` has answered the packet, if it has.

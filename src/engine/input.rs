@@ -10,6 +10,7 @@ use crate::net::{Family, IfName, MacAddr, Protocol, Transport};
 use crate::snapshot::{LinkKind, NetnsId};
 use crate::trace::{Decision, EndCause, Forwarded, Hook, Reason, Verdict};
 
+use super::ErrorGiven;
 use super::br_netfilter;
 use super::bridge;
 use super::end::{End, Next, Stage};
@@ -219,6 +220,13 @@ fn ip_local_deliver(walk: &mut Walk, dev: &IfName) -> Stage<Next> {
     }
     if let Some(next) = tun::relay_rcv(walk)? {
         return Ok(next);
+    }
+    // `udp_rcv` where no socket is found (`__udp4_lib_rcv`), `ip_protocol_deliver_rcu` where no protocol is.
+    let family = walk.packet().family();
+    if let Some(ErrorGiven { message: (kind, code), .. }) =
+        walk.given.error.as_ref().filter(|one| one.is_refusal(family))
+    {
+        return Err(End::icmp(Reason::NoListener, *kind, *code));
     }
     Err(End::arrived(Verdict::Delivered))
 }

@@ -63,9 +63,10 @@ mod vxlan;
 mod walk;
 mod xmit;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::net::{IfName, MacAddr, Packet};
+use crate::net::{Family, IfName, MacAddr, Packet};
 use crate::snapshot::NetnsId;
 
 pub use bridge::shown_by_bridge;
@@ -112,6 +113,8 @@ pub struct Given {
     pub mac: Option<MacAddr>,
     /// What the receiver answers with, where it is known: a capture has it.
     pub answer: Option<AnswerGiven>,
+    /// The ICMP error that somebody sends about the packet, where it is known: a capture has it.
+    pub error: Option<ErrorGiven>,
 }
 
 impl Given {
@@ -136,6 +139,34 @@ pub struct AnswerGiven {
     pub flags: Option<u8>,
     /// What it carries behind its transport header.
     pub payload: Option<Arc<[u8]>>,
+}
+
+/// What is known of an ICMP error of which no table tells: its receiver sends it, since nobody listens there, or somebody
+/// outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorGiven {
+    /// Its ICMP type and code.
+    pub message: (u8, u8),
+    /// From whom it comes, outside; `None` for the one that the packet was for.
+    pub source: Option<IpAddr>,
+    /// Its TTL or hop limit where it comes in from outside.
+    pub ttl: u8,
+    /// The TOS octet, or the traffic class, of one from outside.
+    pub tos: u8,
+    /// Don't fragment, of one from outside.
+    pub df: bool,
+    /// The IP packet's total length in bytes, of one from outside.
+    pub length: u32,
+}
+
+impl ErrorGiven {
+    /// Whether it is one that hosts send where nobody listens, or nobody knows the protocol (RFC 1122, RFC 4443).
+    fn is_refusal(&self, family: Family) -> bool {
+        match family {
+            Family::Inet => matches!(self.message, (3, 2 | 3)),
+            Family::Inet6 => matches!(self.message, (1, 4) | (4, 1)),
+        }
+    }
 }
 
 /// Where a packet starts.

@@ -199,7 +199,7 @@ fn without_doubt(trace: &Trace) -> Option<Verdict> {
 }
 
 /// The outside answers: the packet enters where its destination address is.
-fn from_outside(course: &mut Course, packet: Packet, unknown: UnknownPort) -> Leg {
+pub(super) fn from_outside(course: &mut Course, packet: Packet, unknown: UnknownPort) -> Leg {
     let destination = packet.ip.destination;
     course.outside.push(packet.ip.source);
     let snapshot = course.snapshot;

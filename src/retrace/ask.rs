@@ -1,6 +1,6 @@
 //! The question to walk for a candidate.
 
-use crate::engine::{AnswerGiven, Given, Question};
+use crate::engine::{AnswerGiven, ErrorGiven, Given, Question};
 use crate::net::{Ip, Packet, Protocol, Transport};
 use crate::trace::Role;
 
@@ -23,7 +23,10 @@ pub(super) fn question(options: Options, candidate: &Candidate, captured: &Captu
     let (sent, given) = match standing.role {
         Role::Original => (original(candidate, packet), given(captured)),
         Role::Reply => (asked(candidate, packet, standing), answer(captured)),
-        Role::Error => (quoted(candidate, packet), Given { time: captured.time, ..Given::default() }),
+        Role::Error => {
+            let given = Given { time: captured.time, error: error(candidate, packet), ..Given::default() };
+            (quoted(candidate, packet), given)
+        }
     };
     Question {
         packet: sent,
@@ -35,6 +38,15 @@ pub(super) fn question(options: Options, candidate: &Candidate, captured: &Captu
         opened_by: None,
         given,
     }
+}
+
+/// The error that was captured, as it may have been sent.
+fn error(candidate: &Candidate, packet: &Packet) -> Option<ErrorGiven> {
+    let Transport::Icmp { kind, code, .. } = packet.transport else { return None };
+    // What was asked for has its address put in the place of whoever answered in its name.
+    let source = Some(packet.ip.source).filter(|source| *source != candidate.destination);
+    let Ip { ttl, tos, df, .. } = packet.ip;
+    Some(ErrorGiven { message: (kind, code), source, ttl, tos, df, length: packet.length })
 }
 
 /// The packet itself, as it may have been before it was translated.

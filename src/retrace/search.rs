@@ -279,7 +279,12 @@ fn adjusted(
                 question.packet.length = answer.length;
             }
         }
-        Role::Error => return None,
+        // One from outside comes in as it was captured, but for the routers between.
+        Role::Error => {
+            let sent = steps.first()?.packet.innermost().ip.ttl;
+            let error = question.given.error.as_mut()?;
+            (error.ttl, error.length) = (ttl(sent)?, length(error.length)?);
+        }
     }
     Some(question)
 }
@@ -342,7 +347,7 @@ fn sent_ttl(passing: &[(Path, Spot)], role: Role) -> Option<u8> {
 fn leg(path: &Path, role: Role) -> Option<(Leg, &Trace)> {
     match role {
         Role::Original => Some((Leg::Forward, &path.forward)),
-        Role::Error if path.forward.verdict != Verdict::Rejected => None,
+        Role::Error if !matches!(path.forward.verdict, Verdict::Rejected | Verdict::Left) => None,
         Role::Reply | Role::Error => path.reply.as_ref().map(|reply| (Leg::Reply, reply)),
     }
 }

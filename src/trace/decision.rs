@@ -449,6 +449,8 @@ reasons! {
     OtherHost = "other-host",
     /// : nobody in the snapshot takes this frame.
     NoReceiver = "no-receiver",
+    /// : nobody listens for this packet where it was delivered.
+    NoListener = "no-listener",
     /// : the device is down or has no carrier.
     DeviceDown = "device-down",
     /// : the device is not in the namespace.

@@ -50,6 +50,12 @@ impl Frame {
         self
     }
 
+    /// The TOS octet.
+    pub fn tos(mut self, tos: u8) -> Self {
+        self.ip[1] = tos;
+        self
+    }
+
     /// So many bytes behind the transport header.
     pub fn payload(mut self, bytes: usize) -> Self {
         self.payload = bytes;

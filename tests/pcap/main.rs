@@ -423,6 +423,54 @@ fn what_no_service_explains_the_rules_do() {
     assert!(!whys.contains("sent it to 10.244.2.1:30080") && whys.matches("at 192.0.2.12:30080").count() < 2, "{whys}");
 }
 
+/// An ICMP message about the packet that a frame has, in another one.
+fn error_about(about: &Frame, link: (&str, &str), ip: (&str, &str, u8), message: [u8; 2]) -> Frame {
+    let quoted = about.bytes()[14..].to_vec();
+    let header = [&message[..], &[0; 6]].concat();
+    Frame::new(link.0, link.1).ip(ip.0, ip.1, ip.2).tos(0xc0).other(1, &[header, quoted].concat())
+}
+
+#[test]
+fn errors_of_receivers_and_of_hosts_outside_go_back_to_whom_they_are_about() {
+    let folder = folder("errors");
+    let from_pod =
+        |to: &str| Frame::new("0a:58:0a:f4:01:02", "ce:00:00:00:00:01").ip("10.244.1.2", to, 64).udp(40000, 9999);
+    let inside =
+        Frame::new("ce:00:00:00:00:02", "0a:58:0a:f4:02:04").ip("10.244.1.2", "10.244.2.4", 62).udp(40000, 9999);
+    // Nobody listens at the pod's port; the pod says so, and so does a server outside.
+    let refused = |link, ttl| error_about(&inside, link, ("10.244.2.4", "10.244.1.2", ttl), [3, 3]);
+    let at_sender = ("ce:00:00:00:00:01", "0a:58:0a:f4:01:02");
+    let beyond = error_about(&from_pod("203.0.113.9"), at_sender, ("203.0.113.9", "10.244.1.2", 61), [3, 3]);
+    let expired = error_about(&from_pod("203.0.113.9"), at_sender, ("198.51.100.7", "10.244.1.2", 250), [11, 0]);
+    for (name, frame, at, forward, ends) in [
+        ("refused", refused(("0a:58:0a:f4:02:04", "ce:00:00:00:00:02"), 64), "n2/cni0", "rejected", "no-listener"),
+        ("received", refused(at_sender, 62), "n1/default_pod1/eth0", "rejected", "no-listener"),
+        ("beyond", beyond, "n1/default_pod1/eth0", "left", ""),
+        ("expired", expired, "n1/default_pod1/eth0", "left", ""),
+    ] {
+        let capture = PcapFile::new().add(&frame).write(&folder.join(format!("{name}.pcap")));
+        let run = explain(&capture, &["--at", at, "-o", "jsonl"]);
+        let answers = run.answers();
+        let answer = &answers[0];
+        assert_eq!(answer["capture"]["odd"], Value::Array(vec![]), "{name}: {} {}", run.err, run.out);
+        let path = &answer["paths"][0];
+        assert_eq!((&path["forward"]["verdict"], &path["seen"]["leg"]), (&forward.into(), &"reply".into()), "{name}");
+        assert_eq!(path["forward"]["reason"].as_str().unwrap_or(""), ends, "{name}");
+        let steps = path["reply"]["steps"].as_array().unwrap();
+        let last = steps.last().unwrap();
+        assert_eq!(
+            (&path["reply"]["verdict"], &last["netns"]),
+            (&"delivered".into(), &"pod:default/pod1".into()),
+            "{name}"
+        );
+    }
+    // Of no sender that there is.
+    let nobody = error_about(&from_pod("203.0.113.9"), at_sender, ("203.0.113.9", "10.244.1.77", 61), [3, 3]);
+    let capture = PcapFile::new().add(&nobody).write(&folder.join("nobody.pcap"));
+    let answers = explain(&capture, &["--at", "n1/default_pod1/eth0", "-o", "jsonl"]).answers();
+    assert_ne!(answers[0]["capture"]["odd"], Value::Array(vec![]));
+}
+
 /// Asks for two packets whose destinations were rewritten.
 fn assert_rewritten(folder: &Path) {
     let at_tunnel = |ip: &str| Frame::new("5a:00:00:00:04:01", "5a:00:00:00:04:02").ip(ip, "10.244.2.4", 63);
