@@ -9,7 +9,7 @@ use super::line::flags;
 use super::{Buffer, Shown, told};
 use crate::net::{MacAddr, Protocol};
 use crate::render::{Charset, clean};
-use crate::wire::{Checksum, Kind, Layer, TcpOption, TcpOptions};
+use crate::wire::{Checked, Checksum, Headers, Kind, Layer, TcpOption, TcpOptions};
 
 /// The packet's own line, and below it one for each header.
 pub(super) fn tree(shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
@@ -33,12 +33,18 @@ pub(super) fn tree(shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
         out.str(&text);
         out.byte(b'\n');
     }
+    // Both are in the order of the headers.
+    let mut packets = shown.decoded.packets().chain(shown.decoded.cut_packet()).peekable();
+    let mut checksums = shown.checksums.unwrap_or_default().iter().peekable();
     for layer in shown.decoded.all_layers() {
         head(layer.kind.name(), out);
-        let bytes = shown.decoded.bytes.get(layer.start as usize..).unwrap_or_default();
-        let size = ((layer.body - layer.start) as usize).min(bytes.len());
-        header(layer, bytes.get(..size).unwrap_or(bytes), shown, out);
-        beside(layer, shown, out);
+        header(layer, layer.header(shown.decoded.bytes), shown, out);
+        if let Some(packet) = packets.next_if(|packet| packet.network() == Some(layer)) {
+            names(&packet, shown, out);
+        }
+        if let Some(checked) = checksums.next_if(|checked| checked.layer == layer) {
+            checksum(checked, out);
+        }
         out.byte(b'\n');
     }
     payload(shown, out);
@@ -48,24 +54,23 @@ pub(super) fn tree(shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
     }
 }
 
-/// The names of a header's addresses, and what its checksum is worth.
-fn beside(layer: Layer, shown: &Shown<'_>, out: &mut Buffer) {
-    let Shown { told, decoded, .. } = shown;
-    let packet = decoded.packets().chain(decoded.cut_packet()).find(|packet| packet.network() == Some(layer));
-    if let (Some(told), Some(packet)) = (told, packet) {
-        let name = |address: Option<std::net::IpAddr>| address.and_then(|address| told.names.get(address));
-        let (source, destination) = (name(packet.source()), name(packet.destination()));
-        if source.is_some() || destination.is_some() {
-            out.format(format_args!(", {} > {}", source.unwrap_or("?"), destination.unwrap_or("?")));
-        }
+/// The names of a packet's addresses.
+fn names(packet: &Headers<'_>, shown: &Shown<'_>, out: &mut Buffer) {
+    let Some(told) = shown.told else { return };
+    let name = |address: Option<std::net::IpAddr>| address.and_then(|address| told.names.get(address));
+    let (source, destination) = (name(packet.source()), name(packet.destination()));
+    if source.is_some() || destination.is_some() {
+        out.format(format_args!(", {} > {}", source.unwrap_or("?"), destination.unwrap_or("?")));
     }
-    let checked = shown.checksums.unwrap_or_default().iter().find(|checked| checked.layer == layer);
-    match checked.map(|checked| checked.checksum) {
-        Some(Checksum::Bad { found, wanted }) => {
+}
+
+/// What a header's checksum is worth.
+fn checksum(checked: &Checked, out: &mut Buffer) {
+    match checked.checksum {
+        Checksum::Bad { found, wanted } => {
             out.format(format_args!(", checksum {found:#06x} is wrong, {wanted:#06x} is right"));
         }
-        Some(checksum) => out.format(format_args!(", checksum {}", checksum.word())),
-        None => {}
+        checksum => out.format(format_args!(", checksum {}", checksum.word())),
     }
 }
 
@@ -381,4 +386,37 @@ pub(super) fn wireguard(bytes: &[u8], out: &mut Buffer) {
     let index = u32::from_le_bytes([octet(bytes, 4), octet(bytes, 5), octet(bytes, 6), octet(bytes, 7)]);
     let whose = if octet(bytes, 0) == 1 { "sender" } else { "receiver" };
     out.format(format_args!("{kind}, {whose} {index:#010x}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::wire::{Dissector, Frame, LinkType, Ports};
+
+    /// How long it takes at least to show so many packets, each with so many labels.
+    fn time(packets: usize, labels: usize) -> Duration {
+        let packet = [&[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x88, 0x47][..], &[0, 1, 0, 64].repeat(labels)].concat();
+        let length = u32::try_from(packet.len()).unwrap();
+        let link_type = LinkType::ETHERNET;
+        let frame = Frame { number: 1, time: None, interface: 0, link_type, length, bytes: &packet };
+        let mut dissector = Dissector::new(Ports::default());
+        let decoded = dissector.decode(link_type, &packet, length);
+        assert_eq!(decoded.layers.len(), labels + 1);
+        let (interface, label, remarks, told, checksums, fragments) = (None, None, &[][..], None, None, None);
+        let shown = Shown { frame: &frame, decoded: &decoded, interface, label, remarks, told, checksums, fragments };
+        let one = |_| {
+            let (mut out, start) = (Buffer::default(), Instant::now());
+            (0..packets).for_each(|_| tree(&shown, &mut Clock::default(), &mut out));
+            start.elapsed()
+        };
+        (0..5).map(one).min().unwrap()
+    }
+
+    #[test]
+    fn a_packet_with_many_headers_takes_no_longer_than_many_with_few() {
+        let (many, deep) = (time(16, 500), time(1, 8000));
+        assert!(deep < many * 4, "{deep:?} for one packet, {many:?} for many with as many headers together");
+    }
 }
