@@ -96,6 +96,44 @@ fn a_tree_has_a_line_for_each_header() {
 }
 
 #[test]
+fn a_tree_says_of_what_an_error_quotes_what_its_headers_say() {
+    let quoted = |packet: &[u8], most: usize| {
+        let error = [&[3, 4, 0, 0, 0, 0, 5, 0], &packet[..most]].concat();
+        let error = [ethernet(&ipv4(&error, 1, A, B)), vec![0xaa; 20]].concat();
+        let capture = file("tree-quoted", "a.pcap", &pcap(&[error]));
+        let tree = decode(&["-v", &capture]).out;
+        let (_, behind) = tree.split_once("what the error is about:\n").unwrap();
+        behind.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
+    };
+    let ends = "ipv4 10.244.2.3 > 10.244.1.2";
+    let datagram = ipv4(&built::udp(&[7; 32], 1234, 5678), 17, B, A);
+    let wanted = [format!("{ends}, udp, ttl 64, 60 bytes, id 0x0001, DF"), "udp 1234 > 5678, length 32".to_owned()];
+    assert_eq!(quoted(&datagram, 28), wanted);
+    // The length is not quoted, but IP's.
+    assert_eq!(quoted(&datagram, 24)[1], "udp 1234 > 5678, length 32");
+    // The first part of a datagram, which says how long the whole one is.
+    let mut first = datagram.clone();
+    first[24..26].copy_from_slice(&3008_u16.to_be_bytes());
+    first[6..8].copy_from_slice(&0x2000_u16.to_be_bytes());
+    assert!(quoted(&first, 28)[1].ends_with("length 3000"), "{:?}", quoted(&first, 28));
+    // UDP-Lite says what its checksum covers.
+    let mut lite = datagram.clone();
+    lite[9] = 136;
+    lite[24..26].copy_from_slice(&8_u16.to_be_bytes());
+    assert!(quoted(&lite, 28)[1].ends_with("length 32"), "{:?}", quoted(&lite, 28));
+    let segment = ipv4(&tcp(&[7; 88], 40_000, 80, 0x18), 6, B, A);
+    let told = quoted(&segment, 60);
+    assert!(told[0].contains("140 bytes") && told[1].contains("win 64000, length 88, mss"), "{told:?}");
+    // Not all options are quoted.
+    assert!(quoted(&segment, 44)[1].contains("length 88, mss"), "{:?}", quoted(&segment, 44));
+    assert_eq!(told[2], "payload 8 bytes at 94");
+    // What a packet outside an error has is what is there of it.
+    let capture = file("tree-quoted", "b.pcap", &pcap(&[[ethernet(&datagram), vec![0; 9]].concat()]));
+    let tree = decode(&["-v", &capture]).out;
+    assert!(tree.contains("60 bytes") && tree.contains("length 32\n"), "{tree}");
+}
+
+#[test]
 fn a_tcp_header_that_was_cut_says_what_was_captured_of_it() {
     let packets = [ethernet(&ipv4(&tcp(b"GET /", 40_000, 80, 2), 6, A, B))];
     let of = |most: usize, options: &[&str]| {

@@ -11,6 +11,9 @@ use crate::net::{MacAddr, Protocol};
 use crate::render::{Charset, clean};
 use crate::wire::{Checked, Checksum, Headers, Kind, Layer, TcpOption, TcpOptions};
 
+/// The number of UDP-Lite, whose header has what its checksum covers in the place of UDP's length (RFC 3828).
+const UDP_LITE: u8 = 136;
+
 /// The packet's own line, and below it one for each header.
 pub(super) fn tree(shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
     out.large(shown.frame.number);
@@ -36,9 +39,10 @@ pub(super) fn tree(shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
     // Both are in the order of the headers.
     let mut packets = shown.decoded.packets().chain(shown.decoded.cut_packet()).peekable();
     let mut checksums = shown.checksums.unwrap_or_default().iter().peekable();
+    let mut quoted = None;
     for layer in shown.decoded.all_layers() {
         head(layer.kind.name(), out);
-        header(layer, layer.header(shown.decoded.bytes), shown, out);
+        header(said(layer, shown.decoded.bytes, &mut quoted), layer.header(shown.decoded.bytes), shown, out);
         if let Some(packet) = packets.next_if(|packet| packet.network() == Some(layer)) {
             names(&packet, shown, out);
         }
@@ -52,6 +56,42 @@ pub(super) fn tree(shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
         head("!", out);
         out.format(format_args!("byte {}: {}\n", flaw.offset, flaw.reason));
     }
+}
+
+/// What the headers that an error quotes have said so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Quoted {
+    /// Where it ended.
+    end: u32,
+    /// What comes next.
+    protocol: u8,
+}
+
+/// A header with its length and that of what it carries as the fields say them: what an error quotes is longer than what is
+/// there of it.
+fn said(layer: Layer, bytes: &[u8], quoted: &mut Option<Quoted>) -> Layer {
+    if layer.kind == Kind::Quote {
+        *quoted = Some(Quoted::default());
+    }
+    let Some(Quoted { end, protocol }) = quoted.as_mut() else { return layer };
+    let header = layer.header(bytes);
+    let mut body = layer.body;
+    match layer.kind {
+        // Bytes are read as a message only where they are one's.
+        Kind::Dns => return layer,
+        Kind::Ipv4 => (*end, *protocol) = (layer.start + u32::from(number(header, 2)), octet(header, 9)),
+        Kind::Ipv6 => (*end, *protocol) = (layer.start + 40 + u32::from(number(header, 4)), octet(header, 6)),
+        Kind::Udp => {
+            body = layer.start + 8;
+            if *protocol != UDP_LITE && header.len() >= 6 && number(header, 4) > 0 {
+                *end = layer.start + u32::from(number(header, 4));
+            }
+        }
+        Kind::Tcp if header.len() > 12 => body = layer.start + u32::from(octet(header, 12) >> 4).max(5) * 4,
+        kind if kind.is_extension() => *protocol = octet(header, 0),
+        _ => {}
+    }
+    Layer { body, end: layer.end.max(*end), ..layer }
 }
 
 /// The names of a packet's addresses.
@@ -96,7 +136,7 @@ fn payload(shown: &Shown<'_>, out: &mut Buffer) {
 
 fn header(layer: Layer, bytes: &[u8], shown: &Shown<'_>, out: &mut Buffer) {
     match layer.kind {
-        kind if shown.decoded.cut == Some(layer) && !matches!(kind, Kind::Ipv4 | Kind::Ipv6) => bytes_of(bytes, out),
+        kind if is_cut(layer, shown) && !matches!(kind, Kind::Ipv4 | Kind::Ipv6) => bytes_of(bytes, out),
         Kind::Ethernet => ethernet(bytes, out),
         Kind::LinuxSll | Kind::LinuxSll2 => cooked(layer.kind, bytes, out),
         Kind::Vlan => vlan(bytes, out),
@@ -142,6 +182,11 @@ fn header(layer: Layer, bytes: &[u8], shown: &Shown<'_>, out: &mut Buffer) {
         }
         Kind::Quote => out.words(b"what the error is about:"),
     }
+}
+
+/// Whether it is the header that ends before it says what it carries.
+fn is_cut(layer: Layer, shown: &Shown<'_>) -> bool {
+    shown.decoded.cut.is_some_and(|cut| (cut.kind, cut.start) == (layer.kind, layer.start))
 }
 
 fn bytes_of(bytes: &[u8], out: &mut Buffer) {
