@@ -134,6 +134,58 @@ fn a_tree_says_of_what_an_error_quotes_what_its_headers_say() {
 }
 
 #[test]
+fn a_line_says_how_much_there_is_of_a_protocol_that_is_not_decoded() {
+    let v4 = ipv4(&[9; 20], 112, A, B);
+    let v6 = |next: u8, payload: &[u8]| {
+        let addresses = [&[0xfd; 15][..], &[1], &[0xfd; 15], &[2]].concat();
+        let length = u8::try_from(payload.len()).unwrap();
+        [&[0x60, 0, 0, 0, 0, length, next, 64][..], &addresses, payload].concat()
+    };
+    let over = |packet: &[u8]| [&[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x86, 0xdd][..], packet].concat();
+    // Bytes behind the packet are none of its.
+    let padded = [ethernet(&v4), vec![0; 26]].concat();
+    let optional = v6(60, &[&[112, 0, 1, 4, 0, 0, 0, 0][..], &[9; 20]].concat());
+    let nothing = ipv4(&[9; 20], 59, A, B);
+    let other = ipv4(&[0; 20], 4, A, B);
+    let list =
+        [padded, over(&v6(112, &[9; 20])), over(&optional), built::flannel(&v4), ethernet(&nothing), ethernet(&other)];
+    let capture = file("undecoded", "a.pcap", &pcap(&list));
+    let run = decode(&[&capture]);
+    let told: Vec<&str> = run.out.lines().map(|line| line.split("  ! ").next().unwrap()).collect();
+    assert_eq!(told.len(), 6);
+    for (line, protocol) in told.iter().zip(["112", "112", "112", "112", "59", "4"]) {
+        assert!(line.ends_with(&format!(" {protocol} length 20")), "{}", run.out);
+    }
+    // What is cut has a length that nobody knows.
+    let capture = file("undecoded", "b.pcap", &snapped(&[over(&optional)], 55));
+    assert!(!decode(&[&capture]).out.contains("length"), "{}", decode(&[&capture]).out);
+}
+
+#[test]
+fn a_protocol_has_one_name_in_every_view() {
+    for (number, name) in [(2, "igmp"), (135, "mobility"), (136, "udplite"), (33, "dccp"), (112, "112"), (17, "udp")] {
+        let packet = ethernet(&ipv4(&[&[0, 9, 0, 9, 0, 8, 0, 0][..], &[0; 64]].concat(), number, A, B));
+        // A later fragment has no header but IP's.
+        let mut later = packet.clone();
+        later[21] = 5;
+        for (place, packet) in [packet, later].into_iter().enumerate() {
+            let capture = file("one-name", &format!("{number}.{place}.pcap"), &pcap(&[packet]));
+            assert_eq!(records(&["-o", "jsonl", &capture])[0]["protocol"], name);
+            assert_eq!(decode(&["--fields", "protocol", &capture]).out, format!("{name}\n"));
+            let line = decode(&[&capture]).out;
+            assert!(line.contains(&format!("10.244.2.3 {name} ")) || line.contains(&format!(":9 {name} ")), "{line}");
+            let tree = decode(&["-v", &capture]).out;
+            assert!(tree.contains(&format!("10.244.2.3, {name}, ttl")), "{tree}");
+            assert_eq!(records(&["--flows", "-o", "jsonl", &capture])[0]["protocol"], name);
+            let table = decode(&["--flows", &capture]).out;
+            assert!(table.contains(&format!("\n{name} ")), "{table}");
+            let csv = decode(&["--flows", "-o", "csv", &capture]).out;
+            assert!(csv.contains(&format!("\n{name},")), "{csv}");
+        }
+    }
+}
+
+#[test]
 fn a_tcp_header_that_was_cut_says_what_was_captured_of_it() {
     let packets = [ethernet(&ipv4(&tcp(b"GET /", 40_000, 80, 2), 6, A, B))];
     let of = |most: usize, options: &[&str]| {

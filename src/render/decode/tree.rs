@@ -6,6 +6,7 @@ use super::clock::Clock;
 use super::dns::dns;
 use super::icmp::{icmp, icmpv6};
 use super::line::flags;
+use super::name::put_number;
 use super::{Buffer, Shown, told};
 use crate::net::{MacAddr, Protocol};
 use crate::render::{Charset, clean};
@@ -271,7 +272,8 @@ fn ipv4(layer: Layer, bytes: &[u8], out: &mut Buffer) {
     // As much as was captured.
     let has = |at: usize| bytes.len() >= at;
     if has(10) {
-        out.format(format_args!(", {}", Protocol(octet(bytes, 9))));
+        out.words(b", ");
+        put_number(Protocol(octet(bytes, 9)), out);
     }
     if has(9) {
         out.format(format_args!(", ttl {}", octet(bytes, 8)));
@@ -305,7 +307,8 @@ fn ipv6(layer: Layer, bytes: &[u8], out: &mut Buffer) {
     // As much as was captured.
     let has = |at: usize| bytes.len() >= at;
     if has(7) {
-        out.format(format_args!(", {}", Protocol(octet(bytes, 6))));
+        out.words(b", ");
+        put_number(Protocol(octet(bytes, 6)), out);
     }
     if has(8) {
         out.format(format_args!(", hop limit {}", octet(bytes, 7)));
