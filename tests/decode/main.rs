@@ -593,6 +593,21 @@ fn an_interface_without_a_name_is_called_as_tshark_calls_it() {
 }
 
 #[test]
+fn columns_with_tabs_between_them_have_no_quotes() {
+    let head = built::block(0x0a0d_0d0a, &[0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255]);
+    let interface = [&[1, 0, 0, 0, 0, 0, 0, 0][..], &built::option(2, b"a, \"b\""), &[0; 4]].concat();
+    let mut large = ethernet(&ipv4(&built::udp(b"", 7, 9), 17, A, B));
+    large[16..18].copy_from_slice(&1000_u16.to_be_bytes());
+    let bytes = [head, built::block(1, &interface), built::enhanced(1, &large, &[])].concat();
+    let capture = file("tabs", "a.pcapng", &bytes);
+    let fields = "interface,error_reason,ip.ttl";
+    let reason = "ipv4 says a length of 1000, but 28 bytes are there";
+    assert_eq!(decode(&["--fields", fields, &capture]).out, format!("a, \"b\"\t{reason}\t64\n"));
+    let csv = decode(&["--fields", fields, "-o", "csv", &capture]).out;
+    assert_eq!(csv, format!("{fields}\n\"a, \"\"b\"\"\",\"{reason}\",64\n"));
+}
+
+#[test]
 fn a_mistyped_word_of_a_filter_has_its_like_named() {
     let capture = file("mistyped", "a.pcap", &pcap(&packets()));
     for (filter, meant) in [("hosst 10.244.1.2", "did you mean host?"), ("tcp prot 80", "or port?")] {
