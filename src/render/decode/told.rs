@@ -7,7 +7,7 @@ use super::text::{json_string, text_value};
 use super::{Buffer, Columns, Shown};
 use crate::render::{Charset, clean};
 use crate::trace::{Role, Way};
-use crate::wire::{Checked, Checksum};
+use crate::wire::{Checked, Checksum, Kind};
 
 /// So many addresses are remembered.
 const MOST: usize = 65_536;
@@ -168,11 +168,16 @@ fn remarks<'a>(shown: &'a Shown<'_>) -> impl Iterator<Item = String> + 'a {
 pub(super) fn problems<'a>(shown: &'a Shown<'_>) -> impl Iterator<Item = String> + 'a {
     shown.checksums.unwrap_or_default().iter().filter_map(|checked| match checked.checksum {
         Checksum::Bad { found, wanted } => {
-            let name = checked.layer.kind.name();
-            Some(format!("byte {}: {name} checksum {found:#06x} is wrong, {wanted:#06x} is right", checked.layer.start))
+            let (start, name, digits) = (checked.layer.start, checked.layer.kind.name(), digits(checked));
+            Some(format!("byte {start}: {name} checksum {found:#0digits$x} is wrong, {wanted:#0digits$x} is right"))
         }
         _ => None,
     })
+}
+
+/// How many characters a checksum has with `0x` before it: SCTP's has four bytes, the others two.
+pub(super) fn digits(checked: &Checked) -> usize {
+    if checked.layer.kind == Kind::Sctp { 10 } else { 6 }
 }
 
 fn left_to_the_device(checksums: &[Checked]) -> Option<String> {

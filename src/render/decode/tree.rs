@@ -109,7 +109,8 @@ fn names(packet: &Headers<'_>, shown: &Shown<'_>, out: &mut Buffer) {
 fn checksum(checked: &Checked, out: &mut Buffer) {
     match checked.checksum {
         Checksum::Bad { found, wanted } => {
-            out.format(format_args!(", checksum {found:#06x} is wrong, {wanted:#06x} is right"));
+            let digits = told::digits(checked);
+            out.format(format_args!(", checksum {found:#0digits$x} is wrong, {wanted:#0digits$x} is right"));
         }
         checksum => out.format(format_args!(", checksum {}", checksum.word())),
     }
