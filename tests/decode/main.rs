@@ -608,6 +608,18 @@ fn columns_with_tabs_between_them_have_no_quotes() {
 }
 
 #[test]
+fn blanks_around_the_names_of_fields_are_none_of_the_names() {
+    let capture = file("blanks", "a.pcap", &pcap(&packets()[3..4]));
+    let wanted = decode(&["--fields", "ip.src,ip.dst", &capture]).out;
+    let run = decode(&["--fields", " ip.src, ip.dst ", &capture]);
+    assert_eq!((run.code, run.out.as_str(), wanted.is_empty()), (0, wanted.as_str(), false), "{}", run.err);
+    for missing in ["", " ", "ip.src,", "ip.src,,ip.dst"] {
+        let run = decode(&["--fields", missing, &capture]);
+        assert!(run.code == 2 && run.err.contains("a field's name is missing"), "{}", run.err);
+    }
+}
+
+#[test]
 fn a_mistyped_word_of_a_filter_has_its_like_named() {
     let capture = file("mistyped", "a.pcap", &pcap(&packets()));
     for (filter, meant) in [("hosst 10.244.1.2", "did you mean host?"), ("tcp prot 80", "or port?")] {
