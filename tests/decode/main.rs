@@ -771,6 +771,23 @@ fn connections_that_have_the_same_ports_are_one_conversation_that_sends_nothing_
 }
 
 #[test]
+fn a_conversation_says_that_a_part_of_it_was_in_no_tunnel() {
+    let inner = ipv4(&tcp(b"", 40_000, 80, 2), 6, A, B);
+    let ends = |packets: &[Vec<u8>]| {
+        let capture = file("no-tunnel", "a.pcap", &pcap(packets));
+        let table = decode(&["--flows", &capture]).out;
+        assert_eq!(table.lines().count(), 2, "{table}");
+        let line = table.lines().last().unwrap();
+        line[line.find("Z  ").unwrap()..].split("  ").skip(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(ends(&[ethernet(&inner)]), [""; 0]);
+    assert_eq!(ends(&[built::flannel(&inner)]), ["vxlan 1"]);
+    let mut both = ends(&[ethernet(&inner), built::flannel(&inner)]);
+    both.retain(|word| !word.contains("retransmission"));
+    assert_eq!(both, ["no tunnel", "vxlan 1"]);
+}
+
+#[test]
 fn filters_are_asked_outside_and_inside() {
     let capture = file("filter", "a.pcap", &pcap(&packets()));
     let numbers = |more: &[&str]| -> Vec<u64> {

@@ -276,11 +276,15 @@ fn usual_end(address: Ipv4Addr, port: Option<u16>, line: &mut Cursor<'_>) {
     }
 }
 
-/// The tunnels that a conversation was carried by, each behind two blanks.
+/// The tunnels that a conversation was carried by, each behind two blanks; that some of it had none is told where other
+/// parts had one.
 fn through(nests: &[Vec<Tunnel>], out: &mut Buffer) {
-    for nest in nests.iter().filter(|nest| !nest.is_empty()) {
+    for nest in nests.iter().filter(|nest| !nest.is_empty() || nests.len() > 1) {
         out.words(b"  ");
-        words(nest, out);
+        match nest.as_slice() {
+            [] => out.words(b"no tunnel"),
+            nest => words(nest, out),
+        }
     }
 }
 
