@@ -627,6 +627,10 @@ fn a_mistyped_word_of_a_filter_has_its_like_named() {
         let words = run.err.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(run.code == 2 && words.contains(meant) && words.contains("^^^^"), "{}", run.err);
     }
+    let run = decode(&["--filter", "vxlan 1 and foo", &capture]);
+    let words = run.err.split_whitespace().collect::<Vec<_>>().join(" ");
+    let hint = words.split_once("did you mean ").map_or("", |(_, hint)| hint);
+    assert!(run.code == 2 && !hint.contains("or ") && !hint.contains("not "), "{}", run.err);
     assert_eq!(
         lines(&decode(&["-f", "-ip[8] + 64 = 0", &capture]).out).len(),
         lines(&decode(&["-f", "ip[8] = 64", &capture]).out).len()
