@@ -432,6 +432,9 @@ fn fields_end_where_their_header_does() {
     let fields = "udp.srcport,udp.length,udp.checksum,tcp.srcport,tcp.flags";
     let run = decode(&["--fields", fields, &capture]);
     assert_eq!(run.out, "1\t\t\t\t\n\t\t\t40000\t\n");
+    // So it may.
+    let records = records(&["-o", "jsonl", &capture]);
+    assert_eq!((records[0]["error"].is_null(), records[1]["error"].is_null()), (false, true));
     if tshark::is_ready("tshark", "fields_end_where_their_header_does") {
         let words: Vec<&str> =
             ["-T", "fields"].into_iter().chain(fields.split(',').flat_map(|field| ["-e", field])).collect();

@@ -57,7 +57,8 @@ impl Row {
         let usual = shown.decoded.usual.map(Usual::number);
         let Some(place) = shapes.get_mut(usual.unwrap_or_else(|| place(layers))) else { return };
         // A header that is not all there is read up to where it ends.
-        let is_well = shown.decoded.flaw.is_none() && layers.len() <= MOST && *columns == Columns::Tabs;
+        let is_whole = shown.decoded.flaw.is_none() && shown.decoded.ends_in.is_none();
+        let is_well = is_whole && layers.len() <= MOST && *columns == Columns::Tabs;
         if is_well && (usual.is_some() || layers.iter().all(|layer| has_length(shown.decoded.bytes, *layer))) {
             let is_it = |shape: &Shape| usual.is_some() || shape.is_of(layers);
             let known = place.take().filter(is_it);
