@@ -333,7 +333,9 @@ pub(super) fn value(column: Column, columns: Columns, shown: &Shown<'_>, clock: 
         }
         Column::Inner(end) => innermost(decoded).iter().for_each(|packet| end_value(end, packet, columns, shown, out)),
         Column::Outer(end) => {
-            carrier(decoded).iter().for_each(|(packet, _)| end_value(end, packet, columns, shown, out))
+            if let Some((packet, _)) = carrier(decoded) {
+                end_value(end, &packet, columns, shown, out);
+            }
         }
         Column::Tunnel => out.str(carrier(decoded).map_or("", |(_, tunnel)| tunnel.name)),
         Column::Vni => carrier(decoded).and_then(|(_, tunnel)| tunnel.vni).into_iter().for_each(|vni| out.number(vni)),
