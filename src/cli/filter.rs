@@ -11,7 +11,9 @@ pub(super) fn parse(option: &str, text: &str, vxlan_ports: &[u16]) -> Result<Fil
     Filter::parse_with(text, &settings).map_err(|refusal| {
         let word = text.get(refusal.at.clone()).unwrap_or_default();
         let is_word = word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_alphabetic());
-        let known = filter::words().filter(|known| is_word && *known != word).map(str::to_owned);
+        // What joins questions is near to any short word.
+        let is_meant = |known: &&str| is_word && *known != word && !matches!(*known, "and" | "or" | "not");
+        let known = filter::words().filter(is_meant).map(str::to_owned);
         let hint = near::hint(word, known, |known| known);
         Error::Usage(format!("{option}: {refusal}{hint}\n{}", refusal.marked(text)))
     })

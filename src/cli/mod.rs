@@ -87,7 +87,7 @@ pub fn run() -> ExitCode {
 /// The exit code; an error is told.
 fn exit(result: Result<u8, Error>) -> ExitCode {
     ExitCode::from(result.unwrap_or_else(|err| {
-        output::complain(&format!("error: {err}"));
+        output::refuse(&err);
         exit::WRONG
     }))
 }

@@ -37,13 +37,31 @@ fn unprinted(err: &io::Error) -> Error {
 
 /// What is told where a file of `-w` can't be written.
 pub(super) fn unwritten(file: &Path, err: &io::Error) -> Error {
-    Error::Usage(format!("-w {}: the output can't be written: {err}", file.display()))
+    Error::Usage(format!("-w {}: the output can't be written: {err}", shown(file)))
+}
+
+/// What a file is called, on one line.
+fn shown(file: &Path) -> String {
+    render::clean(&file.display().to_string(), Charset::Unicode)
+}
+
+/// Tells an error.
+pub(super) fn refuse(err: &Error) {
+    match err {
+        Error::Io { path, source } => complain(&format!("error: {}: {source}", shown(path))),
+        Error::Snapshot { path, what } | Error::Capture { path, what } => {
+            complain(&format!("error: {}: {what}", shown(path)));
+        }
+        Error::Usage(what) => complain(&format!("error: {what}")),
+    }
 }
 
 /// Writes a message to stderr, in lines of at most 100 columns, with nothing in it that a terminal would obey.
 pub(super) fn complain(message: &str) {
     let mut stderr = io::stderr().lock();
-    let cleaned = message.lines().map(|line| render::clean(line, Charset::Unicode));
+    // A note is one line, and a break in it is one of a file's name.
+    let lines = if message.starts_with("note: ") { vec![message] } else { message.lines().collect() };
+    let cleaned = lines.into_iter().map(|line| render::clean(line, Charset::Unicode));
     for line in cleaned.flat_map(|line| render::wrapped(&line)) {
         let _ = writeln!(stderr, "{line}");
     }

@@ -101,6 +101,7 @@ impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             1 => f.write_str("icmp"),
+            2 => f.write_str("igmp"),
             6 => f.write_str("tcp"),
             17 => f.write_str("udp"),
             33 => f.write_str("dccp"),

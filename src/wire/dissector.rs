@@ -325,8 +325,18 @@ impl<'a> Walk<'a> {
     /// Notes that a header of so many bytes is not all there, and whether the capture or the packet ends.
     #[cold]
     pub(super) fn note_end(&mut self, kind: Kind, size: u32) {
-        self.note(0, if self.left() >= size { Reason::Cut(kind) } else { Reason::Short(kind) });
+        if !self.ends_as_quoted(kind, size) {
+            self.note(0, if self.left() >= size { Reason::Cut(kind) } else { Reason::Short(kind) });
+        }
         self.ends_in = Some(Layer { kind, start: self.at, body: self.end.min(self.at + size), end: self.end });
+    }
+
+    /// Whether an ICMP error ends within a transport header that it quotes, as it may: it need not quote more than eight
+    /// bytes of it (RFC 792).
+    fn ends_as_quoted(&self, kind: Kind, size: u32) -> bool {
+        let left = self.left();
+        let is_all_there = left >= 8 && left < size && self.rest.len() == left as usize;
+        is_all_there && kind.is_transport() && self.layers.list().iter().any(|layer| layer.kind == Kind::Quote)
     }
 
     /// Ends the walk because of what stands so many bytes behind the header's first.
@@ -357,7 +367,8 @@ pub struct Decoded<'a> {
     /// The header within which the capture or the packet ends, of which nothing may be there, or enough for a layer.
     pub(crate) ends_in: Option<Layer>,
     /// The first thing that is wrong with it, or where and why decoding stopped before its end; `None` where all that
-    /// could be decoded was. A later fragment, and what is encrypted, end it without one.
+    /// could be decoded was. A later fragment, what is encrypted, and eight bytes of a transport header that an ICMP error
+    /// quotes end it without one.
     pub flaw: Option<Flaw>,
     /// What all headers are, where they are nothing but usual ones.
     pub(crate) usual: Option<Usual>,

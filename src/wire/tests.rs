@@ -252,6 +252,31 @@ fn what_an_error_quotes_is_no_packet_that_travels() {
 }
 
 #[test]
+fn an_error_may_end_eight_bytes_behind_the_first_of_a_transport_header() {
+    let segment = [0x9c, 0x40, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x02, 0xff, 0xff, 0, 0, 0, 0];
+    let reason = |quoted: usize, kept: usize| {
+        let quoted = Built::new(&segment).ipv4(6, A, B).0[..20 + quoted].to_vec();
+        let error = Built::new(&quoted).before(&[3, 3, 0, 0, 0, 0, 0, 0]).ipv4(1, B, A);
+        let mut dissector = Dissector::new(Ports::default());
+        let decoded = dissector.decode(LinkType::RAW, &error.0[..48 + kept], error.len().into());
+        assert_eq!(decoded.quoted().unwrap().ports(), Some((40_000, 80)));
+        decoded.flaw.map(|flaw| flaw.reason)
+    };
+    for there in 8..=20 {
+        assert_eq!(reason(there, there), None, "{there}");
+    }
+    assert_eq!(reason(7, 7), Some(Reason::Short(Kind::Tcp)));
+    // The error quotes as much, but the capture has less of it.
+    assert_eq!(reason(12, 10), Some(Reason::Short(Kind::Tcp)));
+    assert_eq!(reason(20, 10), Some(Reason::Cut(Kind::Tcp)));
+    // What no error quotes has to have a whole header.
+    let mut dissector = Dissector::new(Ports::default());
+    let bare = Built::new(&segment[..8]).ipv4(6, A, B);
+    let flaw = dissector.decode(LinkType::RAW, &bare.0, bare.len().into()).flaw;
+    assert_eq!(flaw.map(|flaw| flaw.reason), Some(Reason::Short(Kind::Tcp)));
+}
+
+#[test]
 fn a_redirect_quotes_in_an_option() {
     let quoted = Built::new(b"x").udp(1, 2).ipv6(17);
     let option = [4, u8::try_from((quoted.0.len() + 8).div_ceil(8)).unwrap(), 0, 0, 0, 0, 0, 0];

@@ -34,6 +34,17 @@ fn checked(payload: Vec<u8>, protocol: u8, place: usize) -> Vec<u8> {
 }
 
 #[test]
+fn a_checksum_of_sctp_has_eight_digits() {
+    let packet = [0x9c, 0x40, 0, 80, 0, 0, 0, 1, 0, 0, 0, 9, 11, 0, 0, 4];
+    let capture = file("checksums", "sctp.pcap", &pcap(&[ethernet(&ipv4(&packet, 132, A, B))]));
+    for view in [&["--checksums"][..], &["--checksums", "-v"]] {
+        let out = decode(&[view, &[&capture]].concat()).out;
+        let (_, told) = out.split_once("checksum 0x00000009 is wrong, 0x").expect(&out);
+        assert_eq!(told.find(" is right"), Some(8), "{out}");
+    }
+}
+
+#[test]
 fn checksums_left_to_the_device_are_told_from_wrong_ones() {
     let segment = || tcp(b"odd", 40_000, 80, 0x18);
     let left = sum(&pseudo(&segment(), 6));

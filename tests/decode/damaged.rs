@@ -215,3 +215,14 @@ fn lengths_that_lie_are_told_and_the_next_packet_goes_on() {
         ]
     );
 }
+
+#[test]
+fn a_note_is_one_line_whatever_a_file_is_called() {
+    let whole = pcap(&packets());
+    let capture = file("named", "a\nerror: \x1b[31mb.pcap", &whole[..whole.len() - 1]);
+    let run = decode(&[&capture]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert!(run.err.contains("a\\x0aerror: \\x1b[31mb.pcap: the file ends"), "{}", run.err);
+    let run = decode(&[&file("named", "c\nd.pcap", b"no capture")]);
+    assert!(run.code == 2 && run.err.contains("c\\x0ad.pcap: "), "{}", run.err);
+}

@@ -96,6 +96,96 @@ fn a_tree_has_a_line_for_each_header() {
 }
 
 #[test]
+fn a_tree_says_of_what_an_error_quotes_what_its_headers_say() {
+    let quoted = |packet: &[u8], most: usize| {
+        let error = [&[3, 4, 0, 0, 0, 0, 5, 0], &packet[..most]].concat();
+        let error = [ethernet(&ipv4(&error, 1, A, B)), vec![0xaa; 20]].concat();
+        let capture = file("tree-quoted", "a.pcap", &pcap(&[error]));
+        let tree = decode(&["-v", &capture]).out;
+        let (_, behind) = tree.split_once("what the error is about:\n").unwrap();
+        behind.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
+    };
+    let ends = "ipv4 10.244.2.3 > 10.244.1.2";
+    let datagram = ipv4(&built::udp(&[7; 32], 1234, 5678), 17, B, A);
+    let wanted = [format!("{ends}, udp, ttl 64, 60 bytes, id 0x0001, DF"), "udp 1234 > 5678, length 32".to_owned()];
+    assert_eq!(quoted(&datagram, 28), wanted);
+    // The length is not quoted, but IP's.
+    assert_eq!(quoted(&datagram, 24)[1], "udp 1234 > 5678, length 32");
+    // The first part of a datagram, which says how long the whole one is.
+    let mut first = datagram.clone();
+    first[24..26].copy_from_slice(&3008_u16.to_be_bytes());
+    first[6..8].copy_from_slice(&0x2000_u16.to_be_bytes());
+    assert!(quoted(&first, 28)[1].ends_with("length 3000"), "{:?}", quoted(&first, 28));
+    // UDP-Lite says what its checksum covers.
+    let mut lite = datagram.clone();
+    lite[9] = 136;
+    lite[24..26].copy_from_slice(&8_u16.to_be_bytes());
+    assert!(quoted(&lite, 28)[1].ends_with("length 32"), "{:?}", quoted(&lite, 28));
+    let segment = ipv4(&tcp(&[7; 88], 40_000, 80, 0x18), 6, B, A);
+    let told = quoted(&segment, 60);
+    assert!(told[0].contains("140 bytes") && told[1].contains("win 64000, length 88, mss"), "{told:?}");
+    // Not all options are quoted.
+    assert!(quoted(&segment, 44)[1].contains("length 88, mss"), "{:?}", quoted(&segment, 44));
+    assert_eq!(told[2], "payload 8 bytes at 94");
+    // What a packet outside an error has is what is there of it.
+    let capture = file("tree-quoted", "b.pcap", &pcap(&[[ethernet(&datagram), vec![0; 9]].concat()]));
+    let tree = decode(&["-v", &capture]).out;
+    assert!(tree.contains("60 bytes") && tree.contains("length 32\n"), "{tree}");
+}
+
+#[test]
+fn a_line_says_how_much_there_is_of_a_protocol_that_is_not_decoded() {
+    let v4 = ipv4(&[9; 20], 112, A, B);
+    let v6 = |next: u8, payload: &[u8]| {
+        let addresses = [&[0xfd; 15][..], &[1], &[0xfd; 15], &[2]].concat();
+        let length = u8::try_from(payload.len()).unwrap();
+        [&[0x60, 0, 0, 0, 0, length, next, 64][..], &addresses, payload].concat()
+    };
+    let over = |packet: &[u8]| [&[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x86, 0xdd][..], packet].concat();
+    // Bytes behind the packet are none of its.
+    let padded = [ethernet(&v4), vec![0; 26]].concat();
+    let optional = v6(60, &[&[112, 0, 1, 4, 0, 0, 0, 0][..], &[9; 20]].concat());
+    let nothing = ipv4(&[9; 20], 59, A, B);
+    let other = ipv4(&[0; 20], 4, A, B);
+    let list =
+        [padded, over(&v6(112, &[9; 20])), over(&optional), built::flannel(&v4), ethernet(&nothing), ethernet(&other)];
+    let capture = file("undecoded", "a.pcap", &pcap(&list));
+    let run = decode(&[&capture]);
+    let told: Vec<&str> = run.out.lines().map(|line| line.split("  ! ").next().unwrap()).collect();
+    assert_eq!(told.len(), 6);
+    for (line, protocol) in told.iter().zip(["112", "112", "112", "112", "59", "4"]) {
+        assert!(line.ends_with(&format!(" {protocol} length 20")), "{}", run.out);
+    }
+    // What is cut has a length that nobody knows.
+    let capture = file("undecoded", "b.pcap", &snapped(&[over(&optional)], 55));
+    assert!(!decode(&[&capture]).out.contains("length"), "{}", decode(&[&capture]).out);
+}
+
+#[test]
+fn a_protocol_has_one_name_in_every_view() {
+    for (number, name) in [(2, "igmp"), (135, "mobility"), (136, "udplite"), (33, "dccp"), (112, "112"), (17, "udp")] {
+        let packet = ethernet(&ipv4(&[&[0, 9, 0, 9, 0, 8, 0, 0][..], &[0; 64]].concat(), number, A, B));
+        // A later fragment has no header but IP's.
+        let mut later = packet.clone();
+        later[21] = 5;
+        for (place, packet) in [packet, later].into_iter().enumerate() {
+            let capture = file("one-name", &format!("{number}.{place}.pcap"), &pcap(&[packet]));
+            assert_eq!(records(&["-o", "jsonl", &capture])[0]["protocol"], name);
+            assert_eq!(decode(&["--fields", "protocol", &capture]).out, format!("{name}\n"));
+            let line = decode(&[&capture]).out;
+            assert!(line.contains(&format!("10.244.2.3 {name} ")) || line.contains(&format!(":9 {name} ")), "{line}");
+            let tree = decode(&["-v", &capture]).out;
+            assert!(tree.contains(&format!("10.244.2.3, {name}, ttl")), "{tree}");
+            assert_eq!(records(&["--flows", "-o", "jsonl", &capture])[0]["protocol"], name);
+            let table = decode(&["--flows", &capture]).out;
+            assert!(table.contains(&format!("\n{name} ")), "{table}");
+            let csv = decode(&["--flows", "-o", "csv", &capture]).out;
+            assert!(csv.contains(&format!("\n{name},")), "{csv}");
+        }
+    }
+}
+
+#[test]
 fn a_tcp_header_that_was_cut_says_what_was_captured_of_it() {
     let packets = [ethernet(&ipv4(&tcp(b"GET /", 40_000, 80, 2), 6, A, B))];
     let of = |most: usize, options: &[&str]| {
@@ -342,6 +432,9 @@ fn fields_end_where_their_header_does() {
     let fields = "udp.srcport,udp.length,udp.checksum,tcp.srcport,tcp.flags";
     let run = decode(&["--fields", fields, &capture]);
     assert_eq!(run.out, "1\t\t\t\t\n\t\t\t40000\t\n");
+    // So it may.
+    let records = records(&["-o", "jsonl", &capture]);
+    assert_eq!((records[0]["error"].is_null(), records[1]["error"].is_null()), (false, true));
     if tshark::is_ready("tshark", "fields_end_where_their_header_does") {
         let words: Vec<&str> =
             ["-T", "fields"].into_iter().chain(fields.split(',').flat_map(|field| ["-e", field])).collect();
@@ -503,6 +596,33 @@ fn an_interface_without_a_name_is_called_as_tshark_calls_it() {
 }
 
 #[test]
+fn columns_with_tabs_between_them_have_no_quotes() {
+    let head = built::block(0x0a0d_0d0a, &[0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255]);
+    let interface = [&[1, 0, 0, 0, 0, 0, 0, 0][..], &built::option(2, b"a, \"b\""), &[0; 4]].concat();
+    let mut large = ethernet(&ipv4(&built::udp(b"", 7, 9), 17, A, B));
+    large[16..18].copy_from_slice(&1000_u16.to_be_bytes());
+    let bytes = [head, built::block(1, &interface), built::enhanced(1, &large, &[])].concat();
+    let capture = file("tabs", "a.pcapng", &bytes);
+    let fields = "interface,error_reason,ip.ttl";
+    let reason = "ipv4 says a length of 1000, but 28 bytes are there";
+    assert_eq!(decode(&["--fields", fields, &capture]).out, format!("a, \"b\"\t{reason}\t64\n"));
+    let csv = decode(&["--fields", fields, "-o", "csv", &capture]).out;
+    assert_eq!(csv, format!("{fields}\n\"a, \"\"b\"\"\",\"{reason}\",64\n"));
+}
+
+#[test]
+fn blanks_around_the_names_of_fields_are_none_of_the_names() {
+    let capture = file("blanks", "a.pcap", &pcap(&packets()[3..4]));
+    let wanted = decode(&["--fields", "ip.src,ip.dst", &capture]).out;
+    let run = decode(&["--fields", " ip.src, ip.dst ", &capture]);
+    assert_eq!((run.code, run.out.as_str(), wanted.is_empty()), (0, wanted.as_str(), false), "{}", run.err);
+    for missing in ["", " ", "ip.src,", "ip.src,,ip.dst"] {
+        let run = decode(&["--fields", missing, &capture]);
+        assert!(run.code == 2 && run.err.contains("a field's name is missing"), "{}", run.err);
+    }
+}
+
+#[test]
 fn a_mistyped_word_of_a_filter_has_its_like_named() {
     let capture = file("mistyped", "a.pcap", &pcap(&packets()));
     for (filter, meant) in [("hosst 10.244.1.2", "did you mean host?"), ("tcp prot 80", "or port?")] {
@@ -510,6 +630,10 @@ fn a_mistyped_word_of_a_filter_has_its_like_named() {
         let words = run.err.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(run.code == 2 && words.contains(meant) && words.contains("^^^^"), "{}", run.err);
     }
+    let run = decode(&["--filter", "vxlan 1 and foo", &capture]);
+    let words = run.err.split_whitespace().collect::<Vec<_>>().join(" ");
+    let hint = words.split_once("did you mean ").map_or("", |(_, hint)| hint);
+    assert!(run.code == 2 && !hint.contains("or ") && !hint.contains("not "), "{}", run.err);
     assert_eq!(
         lines(&decode(&["-f", "-ip[8] + 64 = 0", &capture]).out).len(),
         lines(&decode(&["-f", "ip[8] = 64", &capture]).out).len()
@@ -651,6 +775,23 @@ fn connections_that_have_the_same_ports_are_one_conversation_that_sends_nothing_
     assert_eq!(flows.len(), 1);
     let told = ["packets", "resets", "retransmissions"].map(|name| flows[0][name].as_u64().unwrap());
     assert_eq!(told, [6, 1, 0]);
+}
+
+#[test]
+fn a_conversation_says_that_a_part_of_it_was_in_no_tunnel() {
+    let inner = ipv4(&tcp(b"", 40_000, 80, 2), 6, A, B);
+    let ends = |packets: &[Vec<u8>]| {
+        let capture = file("no-tunnel", "a.pcap", &pcap(packets));
+        let table = decode(&["--flows", &capture]).out;
+        assert_eq!(table.lines().count(), 2, "{table}");
+        let line = table.lines().last().unwrap();
+        line[line.find("Z  ").unwrap()..].split("  ").skip(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(ends(&[ethernet(&inner)]), [""; 0]);
+    assert_eq!(ends(&[built::flannel(&inner)]), ["vxlan 1"]);
+    let mut both = ends(&[ethernet(&inner), built::flannel(&inner)]);
+    both.retain(|word| !word.contains("retransmission"));
+    assert_eq!(both, ["no tunnel", "vxlan 1"]);
 }
 
 #[test]

@@ -144,6 +144,10 @@ Examples:
 }
 
 fn field(name: &str) -> Result<Field, String> {
+    let name = name.trim();
+    if name.is_empty() {
+        return Err("a field's name is missing; `flowtrace decode --help` lists them".to_owned());
+    }
     Field::of(name).map_err(|fault| match fault.near {
         Some(near) => {
             format!("no field is called {}; there is {near}, and `flowtrace decode --help` lists all", fault.name)

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::Buffer;
 use super::clock::Clock;
 use super::cursor::Cursor;
+use super::name::put_number;
 use super::record::Style;
 use super::text::{csv_value, json_string};
 use super::told::AddressNames;
@@ -89,7 +90,7 @@ impl FlowPainter {
 
     fn rare_line(&mut self, flow: &Flow<'_>, names: Option<&AddressNames>, out: &mut Buffer) {
         let start = out.len();
-        protocol(flow.protocol, out);
+        put_number(flow.protocol, out);
         out.pad_right(start, 10);
         end(flow.source, flow.source_port, names, out);
         out.words(b" > ");
@@ -181,7 +182,7 @@ impl FlowPainter {
             out.words(b",\n    ");
         }
         out.words(b"{\"protocol\":\"");
-        protocol(flow.protocol, out);
+        put_number(flow.protocol, out);
         out.words(b"\",\"source\":\"");
         out.address(flow.source);
         out.words(b"\",\"source_port\":");
@@ -238,7 +239,8 @@ impl FlowPainter {
 
     fn csv(&mut self, flow: &Flow<'_>, names: Option<&AddressNames>, out: &mut Buffer) {
         let number = |port: Option<u16>| port.map_or(String::new(), |port| port.to_string());
-        out.format(format_args!("{},{},{},", flow.protocol, flow.source, number(flow.source_port)));
+        put_number(flow.protocol, out);
+        out.format(format_args!(",{},{},", flow.source, number(flow.source_port)));
         out.format(format_args!("{},{},", flow.destination, number(flow.destination_port)));
         let ([packets, packets_back], [bytes, bytes_back]) = (flow.packets, flow.bytes);
         out.format(format_args!("{packets},{bytes},{packets_back},{bytes_back},"));
@@ -264,16 +266,6 @@ impl FlowPainter {
     }
 }
 
-/// The protocol above IP; nearly all are one of three.
-fn protocol(protocol: Protocol, out: &mut Buffer) {
-    match protocol {
-        Protocol::TCP => out.words(b"tcp"),
-        Protocol::UDP => out.words(b"udp"),
-        Protocol::ICMP => out.words(b"icmp"),
-        other => out.format(format_args!("{other}")),
-    }
-}
-
 /// An end.
 #[inline]
 fn usual_end(address: Ipv4Addr, port: Option<u16>, line: &mut Cursor<'_>) {
@@ -284,11 +276,15 @@ fn usual_end(address: Ipv4Addr, port: Option<u16>, line: &mut Cursor<'_>) {
     }
 }
 
-/// The tunnels that a conversation was carried by, each behind two blanks.
+/// The tunnels that a conversation was carried by, each behind two blanks; that some of it had none is told where other
+/// parts had one.
 fn through(nests: &[Vec<Tunnel>], out: &mut Buffer) {
-    for nest in nests.iter().filter(|nest| !nest.is_empty()) {
+    for nest in nests.iter().filter(|nest| !nest.is_empty() || nests.len() > 1) {
         out.words(b"  ");
-        words(nest, out);
+        match nest.as_slice() {
+            [] => out.words(b"no tunnel"),
+            nest => words(nest, out),
+        }
     }
 }
 

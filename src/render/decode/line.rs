@@ -185,13 +185,19 @@ fn details(shown: &Shown<'_>, packet: &Headers<'_>, out: &mut Buffer) {
     }
     let payload = match packet.transport() {
         Some(layer) => layer.told_to_carry(packet.bytes()),
-        None => Some(0).filter(|_| !is_cut(shown)),
+        None => Some(carries(packet)).filter(|_| !is_cut(shown)),
     };
     if let Some(payload) = payload {
         out.words(b" length ");
         out.number(payload);
     }
     quoted(shown, packet, out);
+}
+
+/// How many bytes IP's header and its extensions carry.
+fn carries(packet: &Headers<'_>) -> u32 {
+    let is_ip = |layer: &&Layer| layer.kind.is_network() || layer.kind.is_extension();
+    packet.layers().iter().take_while(is_ip).last().map_or(0, |layer| layer.carries())
 }
 
 /// Whether a packet ends within a header, so that nobody knows what that one carries.

@@ -4,10 +4,15 @@ use super::Buffer;
 use crate::net::Protocol;
 use crate::wire::{Headers, Kind};
 
+/// IPv6's mobility header, which `ip rule` and others call otherwise.
+const MOBILITY: Protocol = Protocol(135);
+
 /// The word for what a packet is: of its transport header, or of the protocol that its IP header names. `None` where that
 /// header was cut before.
 pub(super) fn protocol(packet: &Headers<'_>) -> Option<Name> {
     match packet.transport() {
+        // UDP-Lite has UDP's header.
+        Some(layer) if layer.kind == Kind::Udp => packet.protocol().map(Name::Protocol),
         Some(layer) if layer.kind != Kind::Fragment => Some(Name::Word(layer.kind.name())),
         _ if packet.network().is_some_and(|layer| layer.kind == Kind::Arp) => Some(Name::Word(Kind::Arp.name())),
         _ => packet.protocol().map(Name::Protocol),
@@ -35,8 +40,19 @@ impl Name {
     pub(super) fn put(self, out: &mut Buffer) {
         match self {
             Self::Word(word) => out.str(word),
-            Self::Protocol(protocol) => out.format(format_args!("{protocol}")),
+            Self::Protocol(protocol) => put_number(protocol, out),
         }
+    }
+}
+
+/// Puts in the word for a protocol, or its number where it has none; nearly all are one of three.
+pub(super) fn put_number(protocol: Protocol, out: &mut Buffer) {
+    match protocol {
+        Protocol::TCP => out.words(b"tcp"),
+        Protocol::UDP => out.words(b"udp"),
+        Protocol::ICMP => out.words(b"icmp"),
+        MOBILITY => out.str(Kind::Mobility.name()),
+        other => out.format(format_args!("{other}")),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::clock::Clock;
 use super::name::protocol;
-use super::text::{csv_value, json_string};
+use super::text::{json_string, text_value};
 use super::told::{self, Tale};
-use super::{Buffer, Extra, Shown};
+use super::{Buffer, Columns, Extra, Shown};
 use crate::wire::{Checked, Checksum, Decoded, Headers, Tunnel};
 
 /// Where records of JSON stand.
@@ -309,18 +309,18 @@ pub(super) fn csv(shown: &Shown<'_>, extra: Extra, clock: &mut Clock, out: &mut 
         if place > 0 {
             out.byte(b',');
         }
-        value(column, shown, clock, out);
+        value(column, Columns::Commas, shown, clock, out);
     }
     out.byte(b'\n');
 }
 
 /// What stands in a column; nothing where the packet has nothing for it.
-pub(super) fn value(column: Column, shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
+pub(super) fn value(column: Column, columns: Columns, shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
     let Shown { frame, decoded, interface, .. } = shown;
     match column {
         Column::Number => out.large(frame.number),
         Column::Time => frame.time.into_iter().for_each(|time| clock.date(time, out)),
-        Column::Interface => csv_value(interface.unwrap_or_default(), out),
+        Column::Interface => text_value(interface.unwrap_or_default(), columns, out),
         Column::Length => out.number(frame.length),
         Column::Captured => out.large(frame.bytes.len() as u64),
         Column::Layers => {
@@ -331,13 +331,17 @@ pub(super) fn value(column: Column, shown: &Shown<'_>, clock: &mut Clock, out: &
                 out.str(layer.kind.name());
             }
         }
-        Column::Inner(end) => innermost(decoded).iter().for_each(|packet| end_value(end, packet, shown, out)),
-        Column::Outer(end) => carrier(decoded).iter().for_each(|(packet, _)| end_value(end, packet, shown, out)),
+        Column::Inner(end) => innermost(decoded).iter().for_each(|packet| end_value(end, packet, columns, shown, out)),
+        Column::Outer(end) => {
+            if let Some((packet, _)) = carrier(decoded) {
+                end_value(end, &packet, columns, shown, out);
+            }
+        }
         Column::Tunnel => out.str(carrier(decoded).map_or("", |(_, tunnel)| tunnel.name)),
         Column::Vni => carrier(decoded).and_then(|(_, tunnel)| tunnel.vni).into_iter().for_each(|vni| out.number(vni)),
         Column::ErrorOffset => decoded.flaw.iter().for_each(|flaw| out.number(flaw.offset)),
-        Column::ErrorReason => decoded.flaw.iter().for_each(|flaw| csv_value(&flaw.reason.to_string(), out)),
-        Column::Told(tale) => shown.told.iter().for_each(|told| told::value(tale, told, out)),
+        Column::ErrorReason => decoded.flaw.iter().for_each(|flaw| text_value(&flaw.reason.to_string(), columns, out)),
+        Column::Told(tale) => shown.told.iter().for_each(|told| told::value(tale, told, columns, out)),
         Column::Checksums => {
             for (place, checked) in shown.checksums.unwrap_or_default().iter().enumerate() {
                 out.str(if place > 0 { ";" } else { "" });
@@ -353,10 +357,10 @@ pub(super) fn value(column: Column, shown: &Shown<'_>, clock: &mut Clock, out: &
     }
 }
 
-fn end_value(end: End, packet: &Headers<'_>, shown: &Shown<'_>, out: &mut Buffer) {
+fn end_value(end: End, packet: &Headers<'_>, columns: Columns, shown: &Shown<'_>, out: &mut Buffer) {
     let name = |address: Option<std::net::IpAddr>, out: &mut Buffer| {
         let name = shown.told.zip(address).and_then(|(told, address)| told.names.get(address));
-        csv_value(name.unwrap_or_default(), out);
+        text_value(name.unwrap_or_default(), columns, out);
     };
     let (source_port, destination_port) = packet.ports().unzip();
     let number = |port: Option<u16>, out: &mut Buffer| port.into_iter().for_each(|port| out.number(port.into()));

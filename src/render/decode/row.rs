@@ -6,9 +6,8 @@ use super::field::{Field, Part, Source};
 use super::rare::{is_told, rare};
 use super::record::value;
 use super::shape::{Form, Shape, Value};
-use super::text::{csv_value, specials};
+use super::text::{specials, text_value};
 use super::{Buffer, Columns, Shown};
-use crate::render::{Charset, clean};
 use crate::wire::{Frame, Glance, Kind, Layer, Usual};
 
 /// So many shapes of packets are kept beside the usual ones, each at the place that its headers lead to.
@@ -58,7 +57,8 @@ impl Row {
         let usual = shown.decoded.usual.map(Usual::number);
         let Some(place) = shapes.get_mut(usual.unwrap_or_else(|| place(layers))) else { return };
         // A header that is not all there is read up to where it ends.
-        let is_well = shown.decoded.flaw.is_none() && layers.len() <= MOST && *columns == Columns::Tabs;
+        let is_whole = shown.decoded.flaw.is_none() && shown.decoded.ends_in.is_none();
+        let is_well = is_whole && layers.len() <= MOST && *columns == Columns::Tabs;
         if is_well && (usual.is_some() || layers.iter().all(|layer| has_length(shown.decoded.bytes, *layer))) {
             let is_it = |shape: &Shape| usual.is_some() || shape.is_of(layers);
             let known = place.take().filter(is_it);
@@ -278,11 +278,8 @@ fn name(message: &[u8], room: &mut [u8]) -> Option<usize> {
 
 fn said(source: Source, columns: Columns, shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
     match source {
-        Source::InterfaceName if columns == Columns::Tabs => {
-            out.str(&clean(shown.label.unwrap_or_default(), Charset::Unicode));
-        }
-        Source::InterfaceName => csv_value(shown.label.unwrap_or_default(), out),
-        Source::Record(column) => value(column, shown, clock, out),
+        Source::InterfaceName => text_value(shown.label.unwrap_or_default(), columns, out),
+        Source::Record(column) => value(column, columns, shown, clock, out),
         Source::Epoch => shown.frame.time.into_iter().for_each(|time| epoch(time, out)),
         Source::Header(..) => {}
     }

@@ -1,7 +1,8 @@
 //! Bytes that come from a packet, or from a file, as text.
 
-use super::Buffer;
+use super::{Buffer, Columns};
 use crate::render::escape::{clean_json, is_hostile};
+use crate::render::{Charset, clean};
 
 /// The labels of a name with dots between them. What is not printable ASCII is written as `\xNN`.
 pub(super) fn label(label: &[u8], out: &mut Buffer) {
@@ -57,9 +58,17 @@ pub(super) fn csv_value(text: &str, out: &mut Buffer) {
         return out.str(text);
     }
     out.byte(b'"');
-    let cleaned = crate::render::clean(text, crate::render::Charset::Unicode);
+    let cleaned = clean(text, Charset::Unicode);
     out.str(&cleaned.replace('"', "\"\""));
     out.byte(b'"');
+}
+
+/// A value of a column: with tabs between columns nothing has quotes.
+pub(super) fn text_value(text: &str, columns: Columns, out: &mut Buffer) {
+    match columns {
+        Columns::Tabs => out.str(&clean(text, Charset::Unicode)),
+        Columns::Commas => csv_value(text, out),
+    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::text::{csv_value, json_string};
-use super::{Buffer, Shown};
+use super::text::{json_string, text_value};
+use super::{Buffer, Columns, Shown};
 use crate::render::{Charset, clean};
 use crate::trace::{Role, Way};
-use crate::wire::{Checked, Checksum};
+use crate::wire::{Checked, Checksum, Kind};
 
 /// So many addresses are remembered.
 const MOST: usize = 65_536;
@@ -168,11 +168,16 @@ fn remarks<'a>(shown: &'a Shown<'_>) -> impl Iterator<Item = String> + 'a {
 pub(super) fn problems<'a>(shown: &'a Shown<'_>) -> impl Iterator<Item = String> + 'a {
     shown.checksums.unwrap_or_default().iter().filter_map(|checked| match checked.checksum {
         Checksum::Bad { found, wanted } => {
-            let name = checked.layer.kind.name();
-            Some(format!("byte {}: {name} checksum {found:#06x} is wrong, {wanted:#06x} is right", checked.layer.start))
+            let (start, name, digits) = (checked.layer.start, checked.layer.kind.name(), digits(checked));
+            Some(format!("byte {start}: {name} checksum {found:#0digits$x} is wrong, {wanted:#0digits$x} is right"))
         }
         _ => None,
     })
+}
+
+/// How many characters a checksum has with `0x` before it: SCTP's has four bytes, the others two.
+pub(super) fn digits(checked: &Checked) -> usize {
+    if checked.layer.kind == Kind::Sctp { 10 } else { 6 }
 }
 
 fn left_to_the_device(checksums: &[Checked]) -> Option<String> {
@@ -245,9 +250,9 @@ pub(super) enum Tale {
 }
 
 /// What stands in a column; nothing where it is not known.
-pub(super) fn value(tale: Tale, told: &Told<'_>, out: &mut Buffer) {
+pub(super) fn value(tale: Tale, told: &Told<'_>, columns: Columns, out: &mut Buffer) {
     if tale == Tale::Point {
-        return csv_value(told.point.unwrap_or_default(), out);
+        return text_value(told.point.unwrap_or_default(), columns, out);
     }
     let Some(leg) = told.leg else { return };
     let is_placed = !leg.hops.is_empty();
@@ -255,9 +260,9 @@ pub(super) fn value(tale: Tale, told: &Told<'_>, out: &mut Buffer) {
         Tale::Way => out.str(leg.way.map_or("", Way::as_str)),
         Tale::Role => out.str(leg.role.as_str()),
         Tale::Verdict => out.str(leg.verdict),
-        Tale::Odd => csv_value(&leg.odd.join("; "), out),
-        Tale::From if is_placed => csv_value(&leg.from, out),
-        Tale::To if is_placed => csv_value(&leg.to, out),
+        Tale::Odd => text_value(&leg.odd.join("; "), columns, out),
+        Tale::From if is_placed => text_value(&leg.from, columns, out),
+        Tale::To if is_placed => text_value(&leg.to, columns, out),
         Tale::Hop if is_placed => out.large(leg.hop as u64),
         Tale::Hops if is_placed => out.large(leg.hops.len() as u64),
         Tale::Ways if is_placed => out.large(leg.ways as u64),

@@ -6,10 +6,14 @@ use super::clock::Clock;
 use super::dns::dns;
 use super::icmp::{icmp, icmpv6};
 use super::line::flags;
+use super::name::put_number;
 use super::{Buffer, Shown, told};
 use crate::net::{MacAddr, Protocol};
 use crate::render::{Charset, clean};
-use crate::wire::{Checksum, Kind, Layer, TcpOption, TcpOptions};
+use crate::wire::{Checked, Checksum, Headers, Kind, Layer, TcpOption, TcpOptions};
+
+/// The number of UDP-Lite, whose header has what its checksum covers in the place of UDP's length (RFC 3828).
+const UDP_LITE: u8 = 136;
 
 /// The packet's own line, and below it one for each header.
 pub(super) fn tree(shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
@@ -33,12 +37,19 @@ pub(super) fn tree(shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
         out.str(&text);
         out.byte(b'\n');
     }
+    // Both are in the order of the headers.
+    let mut packets = shown.decoded.packets().chain(shown.decoded.cut_packet()).peekable();
+    let mut checksums = shown.checksums.unwrap_or_default().iter().peekable();
+    let mut quoted = None;
     for layer in shown.decoded.all_layers() {
         head(layer.kind.name(), out);
-        let bytes = shown.decoded.bytes.get(layer.start as usize..).unwrap_or_default();
-        let size = ((layer.body - layer.start) as usize).min(bytes.len());
-        header(layer, bytes.get(..size).unwrap_or(bytes), shown, out);
-        beside(layer, shown, out);
+        header(said(layer, shown.decoded.bytes, &mut quoted), layer.header(shown.decoded.bytes), shown, out);
+        if let Some(packet) = packets.next_if(|packet| packet.network() == Some(layer)) {
+            names(&packet, shown, out);
+        }
+        if let Some(checked) = checksums.next_if(|checked| checked.layer == layer) {
+            checksum(checked, out);
+        }
         out.byte(b'\n');
     }
     payload(shown, out);
@@ -48,24 +59,60 @@ pub(super) fn tree(shown: &Shown<'_>, clock: &mut Clock, out: &mut Buffer) {
     }
 }
 
-/// The names of a header's addresses, and what its checksum is worth.
-fn beside(layer: Layer, shown: &Shown<'_>, out: &mut Buffer) {
-    let Shown { told, decoded, .. } = shown;
-    let packet = decoded.packets().chain(decoded.cut_packet()).find(|packet| packet.network() == Some(layer));
-    if let (Some(told), Some(packet)) = (told, packet) {
-        let name = |address: Option<std::net::IpAddr>| address.and_then(|address| told.names.get(address));
-        let (source, destination) = (name(packet.source()), name(packet.destination()));
-        if source.is_some() || destination.is_some() {
-            out.format(format_args!(", {} > {}", source.unwrap_or("?"), destination.unwrap_or("?")));
-        }
+/// What the headers that an error quotes have said so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Quoted {
+    /// Where it ended.
+    end: u32,
+    /// What comes next.
+    protocol: u8,
+}
+
+/// A header with its length and that of what it carries as the fields say them: what an error quotes is longer than what is
+/// there of it.
+fn said(layer: Layer, bytes: &[u8], quoted: &mut Option<Quoted>) -> Layer {
+    if layer.kind == Kind::Quote {
+        *quoted = Some(Quoted::default());
     }
-    let checked = shown.checksums.unwrap_or_default().iter().find(|checked| checked.layer == layer);
-    match checked.map(|checked| checked.checksum) {
-        Some(Checksum::Bad { found, wanted }) => {
-            out.format(format_args!(", checksum {found:#06x} is wrong, {wanted:#06x} is right"));
+    let Some(Quoted { end, protocol }) = quoted.as_mut() else { return layer };
+    let header = layer.header(bytes);
+    let mut body = layer.body;
+    match layer.kind {
+        // Bytes are read as a message only where they are one's.
+        Kind::Dns => return layer,
+        Kind::Ipv4 => (*end, *protocol) = (layer.start + u32::from(number(header, 2)), octet(header, 9)),
+        Kind::Ipv6 => (*end, *protocol) = (layer.start + 40 + u32::from(number(header, 4)), octet(header, 6)),
+        Kind::Udp => {
+            body = layer.start + 8;
+            if *protocol != UDP_LITE && header.len() >= 6 && number(header, 4) > 0 {
+                *end = layer.start + u32::from(number(header, 4));
+            }
         }
-        Some(checksum) => out.format(format_args!(", checksum {}", checksum.word())),
-        None => {}
+        Kind::Tcp if header.len() > 12 => body = layer.start + u32::from(octet(header, 12) >> 4).max(5) * 4,
+        kind if kind.is_extension() => *protocol = octet(header, 0),
+        _ => {}
+    }
+    Layer { body, end: layer.end.max(*end), ..layer }
+}
+
+/// The names of a packet's addresses.
+fn names(packet: &Headers<'_>, shown: &Shown<'_>, out: &mut Buffer) {
+    let Some(told) = shown.told else { return };
+    let name = |address: Option<std::net::IpAddr>| address.and_then(|address| told.names.get(address));
+    let (source, destination) = (name(packet.source()), name(packet.destination()));
+    if source.is_some() || destination.is_some() {
+        out.format(format_args!(", {} > {}", source.unwrap_or("?"), destination.unwrap_or("?")));
+    }
+}
+
+/// What a header's checksum is worth.
+fn checksum(checked: &Checked, out: &mut Buffer) {
+    match checked.checksum {
+        Checksum::Bad { found, wanted } => {
+            let digits = told::digits(checked);
+            out.format(format_args!(", checksum {found:#0digits$x} is wrong, {wanted:#0digits$x} is right"));
+        }
+        checksum => out.format(format_args!(", checksum {}", checksum.word())),
     }
 }
 
@@ -91,7 +138,7 @@ fn payload(shown: &Shown<'_>, out: &mut Buffer) {
 
 fn header(layer: Layer, bytes: &[u8], shown: &Shown<'_>, out: &mut Buffer) {
     match layer.kind {
-        kind if shown.decoded.cut == Some(layer) && !matches!(kind, Kind::Ipv4 | Kind::Ipv6) => bytes_of(bytes, out),
+        kind if is_cut(layer, shown) && !matches!(kind, Kind::Ipv4 | Kind::Ipv6) => bytes_of(bytes, out),
         Kind::Ethernet => ethernet(bytes, out),
         Kind::LinuxSll | Kind::LinuxSll2 => cooked(layer.kind, bytes, out),
         Kind::Vlan => vlan(bytes, out),
@@ -137,6 +184,11 @@ fn header(layer: Layer, bytes: &[u8], shown: &Shown<'_>, out: &mut Buffer) {
         }
         Kind::Quote => out.words(b"what the error is about:"),
     }
+}
+
+/// Whether it is the header that ends before it says what it carries.
+fn is_cut(layer: Layer, shown: &Shown<'_>) -> bool {
+    shown.decoded.cut.is_some_and(|cut| (cut.kind, cut.start) == (layer.kind, layer.start))
 }
 
 fn bytes_of(bytes: &[u8], out: &mut Buffer) {
@@ -221,7 +273,8 @@ fn ipv4(layer: Layer, bytes: &[u8], out: &mut Buffer) {
     // As much as was captured.
     let has = |at: usize| bytes.len() >= at;
     if has(10) {
-        out.format(format_args!(", {}", Protocol(octet(bytes, 9))));
+        out.words(b", ");
+        put_number(Protocol(octet(bytes, 9)), out);
     }
     if has(9) {
         out.format(format_args!(", ttl {}", octet(bytes, 8)));
@@ -255,7 +308,8 @@ fn ipv6(layer: Layer, bytes: &[u8], out: &mut Buffer) {
     // As much as was captured.
     let has = |at: usize| bytes.len() >= at;
     if has(7) {
-        out.format(format_args!(", {}", Protocol(octet(bytes, 6))));
+        out.words(b", ");
+        put_number(Protocol(octet(bytes, 6)), out);
     }
     if has(8) {
         out.format(format_args!(", hop limit {}", octet(bytes, 7)));
@@ -381,4 +435,37 @@ pub(super) fn wireguard(bytes: &[u8], out: &mut Buffer) {
     let index = u32::from_le_bytes([octet(bytes, 4), octet(bytes, 5), octet(bytes, 6), octet(bytes, 7)]);
     let whose = if octet(bytes, 0) == 1 { "sender" } else { "receiver" };
     out.format(format_args!("{kind}, {whose} {index:#010x}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::wire::{Dissector, Frame, LinkType, Ports};
+
+    /// How long it takes at least to show so many packets, each with so many labels.
+    fn time(packets: usize, labels: usize) -> Duration {
+        let packet = [&[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x88, 0x47][..], &[0, 1, 0, 64].repeat(labels)].concat();
+        let length = u32::try_from(packet.len()).unwrap();
+        let link_type = LinkType::ETHERNET;
+        let frame = Frame { number: 1, time: None, interface: 0, link_type, length, bytes: &packet };
+        let mut dissector = Dissector::new(Ports::default());
+        let decoded = dissector.decode(link_type, &packet, length);
+        assert_eq!(decoded.layers.len(), labels + 1);
+        let (interface, label, remarks, told, checksums, fragments) = (None, None, &[][..], None, None, None);
+        let shown = Shown { frame: &frame, decoded: &decoded, interface, label, remarks, told, checksums, fragments };
+        let one = |_| {
+            let (mut out, start) = (Buffer::default(), Instant::now());
+            (0..packets).for_each(|_| tree(&shown, &mut Clock::default(), &mut out));
+            start.elapsed()
+        };
+        (0..5).map(one).min().unwrap()
+    }
+
+    #[test]
+    fn a_packet_with_many_headers_takes_no_longer_than_many_with_few() {
+        let (many, deep) = (time(16, 500), time(1, 8000));
+        assert!(deep < many * 4, "{deep:?} for one packet, {many:?} for many with as many headers together");
+    }
 }
