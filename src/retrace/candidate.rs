@@ -129,8 +129,15 @@ pub(super) fn candidates(
         let mut owners = snapshot.owner_of(tuple.destination).into_iter().peekable();
         *tuple != *seen && owners.peek().is_some() && owners.all(|(netns, _)| netns != host)
     };
-    for (tuple, name) in tuples.iter().filter(|(tuple, _)| !is_elsewhere(tuple)) {
-        all.extend(behind(snapshot, host, tuple).into_iter().map(|candidate| named(candidate, name.as_ref())));
+    for (tuple, name) in &tuples {
+        let is_elsewhere = is_elsewhere(tuple);
+        // Its own pods it hides towards another node, too.
+        let may_be = |candidate: &Candidate| !is_elsewhere || matches!(candidate.kin, Some((Kin::Pods, ..)));
+        let hidden = behind(snapshot, host, tuple).into_iter().filter(may_be);
+        all.extend(hidden.map(|candidate| named(candidate, name.as_ref())));
+        if is_elsewhere {
+            continue;
+        }
         far.extend(others(snapshot, host, tuple).into_iter().map(|candidate| named(candidate, name.as_ref())));
     }
     all.sort_by_key(|candidate| !candidate.is_plain && is_unusual(snapshot, candidate));

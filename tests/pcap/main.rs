@@ -390,6 +390,12 @@ fn without_objects_nfts_rules_tell_what_was_rewritten() {
     assert_rewritten(&folder);
 }
 
+/// What is told of a packet that was captured on the second node's bridge.
+fn run_at_cni0(snapshot: &Path, capture: &Path) -> Value {
+    let [snapshot, capture] = [snapshot, capture].map(|path| path.to_str().unwrap());
+    run(&["--snapshot", snapshot, "--pcap", capture, "--at", "n2/cni0", "-o", "jsonl"]).answers()[0].clone()
+}
+
 #[test]
 fn what_no_service_explains_the_rules_do() {
     let folder = folder("host-port");
@@ -413,11 +419,15 @@ fn what_no_service_explains_the_rules_do() {
     });
     let frame = Frame::new("ce:00:00:00:00:02", "0a:58:0a:f4:02:04").ip("203.0.113.9", "10.244.2.4", 63);
     let capture = PcapFile::new().add(&frame.tcp(40000, 8080, 0x02)).write(&folder.join("asked.pcap"));
-    let [snapshot, capture] = [&folder, &capture].map(|path| path.to_str().unwrap());
-    let run = run(&["--snapshot", snapshot, "--pcap", capture, "--at", "n2/cni0", "-o", "jsonl"]);
-    let paths = run.answers()[0]["paths"].clone();
+    let paths = run_at_cni0(&folder, &capture)["paths"].clone();
     let is_told = |path: &Value| path["why"].as_str().is_some_and(|why| why.contains("sent it to 192.0.2.12:8088"));
-    assert!(paths.as_array().unwrap().iter().any(is_told), "{} {}", run.err, run.out);
+    assert!(paths.as_array().unwrap().iter().any(is_told), "{paths}");
+    // A pod of another node, which puts its own address in the place of the pod's.
+    let frame = Frame::new("ce:00:00:00:00:02", "0a:58:0a:f4:02:04").ip("192.0.2.11", "10.244.2.4", 62);
+    let capture = PcapFile::new().add(&frame.tcp(61_000, 8080, 0x02)).write(&folder.join("hidden.pcap"));
+    let hidden = run_at_cni0(&folder, &capture);
+    assert_eq!(hidden["capture"]["odd"], Value::Array(vec![]), "{hidden}");
+    assert!(hidden.to_string().contains("pod1 sent it to 192.0.2.12:8088"), "{hidden}");
     // A service's port at the node is told as the service's, once.
     let whys = paths.to_string();
     assert!(!whys.contains("sent it to 10.244.2.1:30080") && whys.matches("at 192.0.2.12:30080").count() < 2, "{whys}");

@@ -436,36 +436,3 @@ pub(super) fn wireguard(bytes: &[u8], out: &mut Buffer) {
     let whose = if octet(bytes, 0) == 1 { "sender" } else { "receiver" };
     out.format(format_args!("{kind}, {whose} {index:#010x}"));
 }
-
-#[cfg(test)]
-mod tests {
-    use std::time::{Duration, Instant};
-
-    use super::*;
-    use crate::wire::{Dissector, Frame, LinkType, Ports};
-
-    /// How long it takes at least to show so many packets, each with so many labels.
-    fn time(packets: usize, labels: usize) -> Duration {
-        let packet = [&[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x88, 0x47][..], &[0, 1, 0, 64].repeat(labels)].concat();
-        let length = u32::try_from(packet.len()).unwrap();
-        let link_type = LinkType::ETHERNET;
-        let frame = Frame { number: 1, time: None, interface: 0, link_type, length, bytes: &packet };
-        let mut dissector = Dissector::new(Ports::default());
-        let decoded = dissector.decode(link_type, &packet, length);
-        assert_eq!(decoded.layers.len(), labels + 1);
-        let (interface, label, remarks, told, checksums, fragments) = (None, None, &[][..], None, None, None);
-        let shown = Shown { frame: &frame, decoded: &decoded, interface, label, remarks, told, checksums, fragments };
-        let one = |_| {
-            let (mut out, start) = (Buffer::default(), Instant::now());
-            (0..packets).for_each(|_| tree(&shown, &mut Clock::default(), &mut out));
-            start.elapsed()
-        };
-        (0..5).map(one).min().unwrap()
-    }
-
-    #[test]
-    fn a_packet_with_many_headers_takes_no_longer_than_many_with_few() {
-        let (many, deep) = (time(16, 500), time(1, 8000));
-        assert!(deep < many * 4, "{deep:?} for one packet, {many:?} for many with as many headers together");
-    }
-}
