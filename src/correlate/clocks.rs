@@ -234,9 +234,9 @@ fn crossings(from: &[Sample], to: &[Sample]) -> impl Iterator<Item = (i64, i64)>
     let ((most, least), (to_most, to_least)) = (ttls(from), ttls(to));
     let is_before = |sample: &&Sample| sample.ttl() >= to_most && sample.ttl() > to_least;
     let is_behind = |sample: &&Sample| sample.ttl() <= least && sample.ttl() < most;
-    let first = from.iter().rfind(is_before).zip(to.first()).filter(|_| most > to_most);
-    let last = from.last().zip(to.iter().find(is_behind)).filter(|_| to_least < least);
-    first.into_iter().chain(last).map(|(from, to)| (from.time(), to.time()))
+    let once = from.iter().rfind(is_before).zip(to.first()).filter(|_| most > to_most);
+    let again = from.last().zip(to.iter().find(is_behind)).filter(|_| to_least < least);
+    once.into_iter().chain(again).map(|(from, to)| (from.time(), to.time()))
 }
 
 /// A line with how many packets gave it.
@@ -285,7 +285,9 @@ fn line(shown: &Shown) -> Option<Fitted> {
         }
     }
     let mut all = again.clone();
-    conversations.values().for_each(|ways| all.extend(ways));
+    for ways in conversations.values() {
+        all.extend(ways);
+    }
     if all.packets > 0 {
         let line = all.fit()?;
         let is_uneven = matches!(line.doubt, Doubt::Uneven(_));
