@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::clock::{self, Difference, Doubt, Line};
 use super::lanes::Lanes;
 use super::order::Timed;
+use super::recognize::bits;
 use super::sight::NodeId;
 use super::survey::Sample;
 
@@ -59,10 +60,30 @@ impl Clocks {
         packets.for_each(|samples| pairs.add(samples));
         let origin = pairs.origin.unwrap_or(0);
         let fitted: BTreeMap<_, _> =
-            pairs.by_nodes.iter().filter_map(|(pair, classes)| Some((*pair, line(classes)?))).collect();
+            pairs.by_nodes.iter().filter_map(|(pair, shown)| Some((*pair, line(shown)?))).collect();
         let (reference, clocks) = spanning(node_count, &fitted);
         Self { origin, reference, clocks }
     }
+}
+
+/// What packets that two nodes have in common show.
+#[derive(Default)]
+struct Shown {
+    /// Those that come to a node again: each way of each of them for itself.
+    again: Ways,
+    /// The others, which go one way, by its ends.
+    classes: BTreeMap<Ends, Class>,
+}
+
+/// Differences by the direction in which the packets went.
+#[derive(Clone, Default)]
+struct Ways {
+    /// From the first node to the second one.
+    onward: Vec<Difference>,
+    /// From the second one to the first.
+    back: Vec<Difference>,
+    /// How many packets they are of.
+    packets: usize,
 }
 
 /// What packets of one direction of two nodes' traffic show.
@@ -76,14 +97,31 @@ struct Class {
     back: Vec<Difference>,
 }
 
-/// The addresses that all packets of one direction have.
-type Ends = (u128, u128);
+/// What all packets of one direction have in common.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Ends {
+    from: u128,
+    to: u128,
+    /// Whether they are a tunnel's.
+    is_outer: bool,
+}
+
+impl Ends {
+    fn opposite(self) -> Self {
+        Self { from: self.to, to: self.from, ..self }
+    }
+
+    /// The same of both directions.
+    fn conversation(self) -> Self {
+        self.min(self.opposite())
+    }
+}
 
 struct Pairs<'a> {
     lanes: &'a Lanes,
     nodes: &'a [NodeId],
     origin: Option<i64>,
-    by_nodes: BTreeMap<(NodeId, NodeId), BTreeMap<Ends, Class>>,
+    by_nodes: BTreeMap<(NodeId, NodeId), Shown>,
 }
 
 impl Pairs<'_> {
@@ -118,28 +156,50 @@ impl Pairs<'_> {
             time: one.saturating_sub(origin) as f64,
             apart: other.saturating_sub(one) as f64,
         };
+        if are_mixed(ones, others) {
+            let again = &mut self.by_nodes.entry(pair).or_default().again;
+            again.onward.extend(crossings(ones, others).map(|(one, other)| difference(one, other)));
+            again.back.extend(crossings(others, ones).map(|(other, one)| difference(one, other)));
+            again.packets += usize::from(ttls(ones) != ttls(others));
+            return;
+        }
+        if self.comes_back(ones) || self.comes_back(others) {
+            return;
+        }
         let ends = self.ends(ones);
         let vote = self.vote(ones, others);
-        let class = self.by_nodes.entry(pair).or_default().entry(ends).or_default();
+        let class = self.by_nodes.entry(pair).or_default().classes.entry(ends).or_default();
         class.votes += vote;
         class.onward.push(difference(last.time(), other_first.time()));
         class.back.push(difference(first.time(), other_last.time()));
+    }
+
+    /// Whether a packet came back to where it was sent from, by its link addresses at some point: what another node saw of it
+    /// may have been in between.
+    fn comes_back(&self, samples: &[Sample]) -> bool {
+        let lane = |sample: &Sample| self.lanes.get(sample.lane());
+        let is_return = |sent: &Sample, come: &Sample| {
+            let (Some(one), Some(other)) = (lane(sent), lane(come)) else { return false };
+            let (Some(link), Some(other_link)) = (one.link, other.link) else { return false };
+            one.point == other.point && sent.ttl() > come.ttl() && link.source == other_link.destination
+        };
+        samples.iter().any(|sent| samples.iter().any(|come| is_return(sent, come)))
     }
 
     /// The addresses that lead a packet from node to node: the tunnel's, where one of its sights is in a tunnel.
     fn ends(&self, samples: &[Sample]) -> Ends {
         let lanes = || samples.iter().filter_map(|sample| self.lanes.get(sample.lane()));
         let lane = lanes().find(|lane| lane.tunnel.is_some()).or_else(|| lanes().next());
-        lane.map_or((0, 0), |lane| (super::recognize::bits(lane.trailing()), super::recognize::bits(lane.leading())))
+        lane.map_or(Ends::default(), |lane| Ends {
+            from: bits(lane.trailing()),
+            to: bits(lane.leading()),
+            is_outer: lane.tunnel.is_some(),
+        })
     }
 
     /// Which node came first: the one with the larger TTL, or the one on which the tunnel was put on.
     fn vote(&self, ones: &[Sample], others: &[Sample]) -> i64 {
-        let ttl = |samples: &[Sample]| {
-            let ttls = samples.iter().map(Timed::ttl);
-            (ttls.clone().max().unwrap_or(0), ttls.min().unwrap_or(0))
-        };
-        let by_ttl = ttl(ones).cmp(&ttl(others)) as i64;
+        let by_ttl = ttls(ones).cmp(&ttls(others)) as i64;
         if by_ttl != 0 {
             return by_ttl;
         }
@@ -155,38 +215,99 @@ impl Pairs<'_> {
     }
 }
 
+/// The largest TTL of some sights, and the smallest.
+fn ttls(samples: &[Sample]) -> (u8, u8) {
+    let ttls = samples.iter().map(Timed::ttl);
+    (ttls.clone().max().unwrap_or(0), ttls.min().unwrap_or(0))
+}
+
+/// Whether a packet came to one of two nodes again after the other one, by its TTLs: neither saw all of its own before those
+/// of the other.
+fn are_mixed(ones: &[Sample], others: &[Sample]) -> bool {
+    let ((most, least), (other_most, other_least)) = (ttls(ones), ttls(others));
+    least < other_most && other_least < most
+}
+
+/// When a packet whose TTLs on two nodes are mixed left one node and came to the other one, where TTLs tell: on its first way
+/// between them, and on its last. A TTL that the other node has alone may be of before and of behind it.
+fn crossings(from: &[Sample], to: &[Sample]) -> impl Iterator<Item = (i64, i64)> {
+    let ((most, least), (to_most, to_least)) = (ttls(from), ttls(to));
+    let is_before = |sample: &&Sample| sample.ttl() >= to_most && sample.ttl() > to_least;
+    let is_behind = |sample: &&Sample| sample.ttl() <= least && sample.ttl() < most;
+    let once = from.iter().rfind(is_before).zip(to.first()).filter(|_| most > to_most);
+    let again = from.last().zip(to.iter().find(is_behind)).filter(|_| to_least < least);
+    once.into_iter().chain(again).map(|(from, to)| (from.time(), to.time()))
+}
+
 /// A line with how many packets gave it.
 type Fitted = (Line, usize);
 
-fn line(classes: &BTreeMap<Ends, Class>) -> Option<Fitted> {
-    let (mut onward, mut back, mut open) = (Vec::new(), Vec::new(), Vec::new());
+impl Ways {
+    fn extend(&mut self, other: &Self) {
+        self.onward.extend(&other.onward);
+        self.back.extend(&other.back);
+        self.packets += other.packets;
+    }
+
+    /// The class's packets, which went onward or back.
+    fn add(&mut self, class: &Class, is_onward: bool) {
+        if is_onward {
+            self.onward.extend(&class.onward);
+        } else {
+            self.back.extend(&class.back);
+        }
+        self.packets += class.onward.len();
+    }
+
+    fn fit(&self) -> Option<Line> {
+        clock::fit(&self.onward, &self.back)
+    }
+}
+
+fn line(shown: &Shown) -> Option<Fitted> {
+    let Shown { again, classes } = shown;
+    let mut open = Vec::new();
+    // What goes between the same ends, there and back.
+    let mut conversations: BTreeMap<Ends, Ways> = BTreeMap::new();
     for (ends, class) in classes {
-        let opposite = classes.get(&(ends.1, ends.0)).filter(|_| ends.0 != ends.1);
+        let opposite = classes.get(&ends.opposite()).filter(|_| ends.from != ends.to);
         let votes = if class.votes == 0 { opposite.map_or(0, |class| -class.votes) } else { class.votes };
         match votes {
-            1.. => onward.extend(&class.onward),
-            ..0 => back.extend(&class.back),
-            0 => open.push((class, opposite)),
+            0 => open.push((ends, class, opposite)),
+            _ => conversations.entry(ends.conversation()).or_default().add(class, votes > 0),
         }
     }
-    if onward.is_empty() && back.is_empty() {
-        for (class, opposite) in &open {
-            match opposite {
-                Some(opposite) if is_onward(class, opposite) => onward.extend(&class.onward),
-                Some(_) => back.extend(&class.back),
-                None => {}
+    if conversations.is_empty() && again.packets == 0 {
+        for (ends, class, opposite) in &open {
+            if let Some(opposite) = opposite {
+                conversations.entry(ends.conversation()).or_default().add(class, is_onward(class, opposite));
             }
         }
     }
-    let packets = onward.len() + back.len();
-    if packets > 0 {
-        return clock::fit(&onward, &back).map(|line| (line, packets));
+    let mut all = again.clone();
+    for ways in conversations.values() {
+        all.extend(ways);
     }
-    let all: Vec<Difference> = open.iter().flat_map(|(class, _)| &class.onward).copied().collect();
+    if all.packets > 0 {
+        let line = all.fit()?;
+        let is_uneven = matches!(line.doubt, Doubt::Uneven(_));
+        let agreed = if is_uneven { consistent(again, &conversations) } else { None };
+        return Some((Line { doubt: line.doubt, ..agreed.unwrap_or(line) }, all.packets));
+    }
+    let all: Vec<Difference> = open.iter().flat_map(|(_, class, _)| &class.onward).copied().collect();
     // Clocks that are kept right tell which node came first, if nothing else does.
     let earlier = all.iter().filter(|difference| difference.apart < 0.0).count();
     let line = if earlier * 2 > all.len() { clock::fit(&[], &all) } else { clock::fit(&all, &[]) };
     line.map(|line| (Line { doubt: Doubt::Unordered, ..line }, all.len()))
+}
+
+/// Where not all packets agree: the line by the largest part of them of which both ways do, those of one conversation or
+/// those that come to a node again.
+fn consistent(again: &Ways, conversations: &BTreeMap<Ends, Ways>) -> Option<Line> {
+    let parts = conversations.values().chain([again]);
+    let lines = parts.filter_map(|ways| Some((ways.packets, ways.fit()?)));
+    let agreeing = lines.filter(|(_, line)| matches!(line.doubt, Doubt::Within(_)));
+    agreeing.max_by_key(|(packets, _)| *packets).map(|(_, line)| line)
 }
 
 /// Of two directions, that one goes onward whose packets show the larger differences: their delays add to what the

@@ -6,8 +6,8 @@
 //! with the same stamp that of the larger TTL comes first; else that point which other packets between the same link
 //! addresses pass first, or those between them that go the other way pass last; and else the tunnel's packet.
 //!
-//! Clocks of two nodes are never quite known: of sights that are close to each other, on different nodes and with the same
-//! TTL, that one comes first which does so for most packets that lead on to the same address.
+//! Clocks of two nodes are never quite known: of sights that are close to each other, on different nodes, that of the larger
+//! TTL comes first, and of the same TTL that one which does so for most packets that lead on to the same address.
 
 use std::cmp::Ordering;
 use std::hash::Hasher as _;
@@ -37,6 +37,7 @@ const MOST: usize = 1 << 16;
 #[derive(Clone, Debug, Default)]
 pub struct Order {
     nodes: Vec<NodeId>,
+    is_one_node: bool,
     /// Of two sides of points on one node: how many packets came to the first one first.
     before: ByHash<u32>,
     /// Of two points: that packets which come in pass the first one first.
@@ -48,7 +49,8 @@ pub struct Order {
 impl Order {
     /// Nothing is known yet of points on these nodes.
     pub(super) fn new(nodes: &[NodeId]) -> Self {
-        Self { nodes: nodes.to_vec(), ..Self::default() }
+        let is_one_node = nodes.windows(2).all(|pair| pair.first() == pair.last());
+        Self { nodes: nodes.to_vec(), is_one_node, ..Self::default() }
     }
 
     /// Notes which points a packet's sights came to one after the other.
@@ -89,7 +91,7 @@ impl Order {
         if !is_in_time {
             sights.sort_by_key(Timed::time);
         }
-        if is_in_time && self.across.is_empty() {
+        if is_in_time && self.is_one_node {
             return;
         }
         for _ in 1..sights.len() {
@@ -110,8 +112,14 @@ impl Order {
     /// Whether a sight comes before one that is no later by the clock.
     fn comes_first<T: Timed>(&self, one: &T, other: &T, lanes: &Lanes) -> bool {
         if self.is_across(one, other, lanes) {
-            let is_close = one.time().saturating_sub(other.time()) <= CLOSE && one.ttl() == other.ttl();
-            return is_close && self.across(one, other, lanes) > self.across(other, one, lanes);
+            let is_close = one.time().saturating_sub(other.time()) <= CLOSE;
+            return is_close
+                && match one.ttl().cmp(&other.ttl()) {
+                    // No router gives TTL back.
+                    Ordering::Greater => true,
+                    Ordering::Less => false,
+                    Ordering::Equal => self.across(one, other, lanes) > self.across(other, one, lanes),
+                };
         }
         if one.time() != other.time() {
             return false;

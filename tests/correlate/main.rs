@@ -3,6 +3,7 @@
 
 mod alike;
 mod captured;
+mod clocks;
 mod ends;
 mod frame;
 mod losses;

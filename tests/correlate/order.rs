@@ -173,3 +173,31 @@ fn a_copy_that_a_bridge_hands_up_behind_the_last_port_is_no_loss() {
     let bridge: Vec<PathBuf> = files.into_iter().filter(|file| file.ends_with("n1.cni0.pcap")).collect();
     assert_eq!(lost(&bridge), []);
 }
+
+/// The second node's clock is set forth and back in between, so that what it is ahead by is nothing to go by.
+#[test]
+fn close_sights_of_two_nodes_are_in_the_order_of_their_ttl_whatever_the_clocks_say() {
+    let mut points = Points::default();
+    for number in 0..30_u16 {
+        let time = START + i64::from(number) * 1_000_000;
+        let set = if (10..20).contains(&number) { 60_000 } else { 0 };
+        let there = numbered(CLIENT, OUTSIDE, number);
+        points.see("n1.cni0", time, &there.bytes());
+        points.see("n2.cni0", time + 10_000 + set, &Frame { ttl: 62, ..there }.bytes());
+        let back = numbered(OUTSIDE, CLIENT, 500 + number);
+        points.see("n2.cni0", time + 500_000 + set, &back.bytes());
+        points.see("n1.cni0", time + 510_000, &Frame { ttl: 62, ..back }.bytes());
+    }
+    let folder = Folder::new();
+    let files = points.files(&folder);
+    assert_eq!(lost(&files), []);
+    let text = correlate(&paths(&files), &[]).out;
+    assert!(text.contains("not to be relied on"), "{text}");
+    let ways: Vec<Value> = records(&files).into_iter().filter(|record| seen_at(record).len() == 2).collect();
+    assert_eq!(ways.len(), 60);
+    for record in &ways {
+        let is_there = record["flow"] == "udp 10.244.1.2:40000 > 10.244.2.9:53";
+        let wanted = if is_there { ["n1/cni0", "n2/cni0"] } else { ["n2/cni0", "n1/cni0"] };
+        assert_eq!(seen_at(record), wanted, "{record}");
+    }
+}
