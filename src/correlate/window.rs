@@ -350,8 +350,8 @@ impl Window {
         for pair in sights.windows(2).filter(|_| !is_vague) {
             let [one, other] = pair else { continue };
             let (lead, at, to) = (lanes.lead(one.lane), lanes.point(one.lane), lanes.point(other.lane));
-            if lead == lanes.lead(other.lane) {
-                // A bridge's copy of it is where it was itself.
+            // A bridge's copy of it is where it was itself, or goes elsewhere.
+            if lead == lanes.lead(other.lane) || lanes.is_beside(one, other) {
                 continue;
             }
             missed.extend(onward.missed(lead, to));
