@@ -30,6 +30,32 @@ pub struct FlowId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lead(pub u32);
 
+/// What packets at a point have in common that have to go the same way from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shared {
+    /// The address that they are for.
+    Address,
+    /// The end of the tunnel that they are in.
+    Tunnel,
+    /// The service that they are for: address, protocol and port.
+    Service,
+}
+
+impl Shared {
+    /// What stands for what a lane has in common with others.
+    pub(super) fn key(self, lane: &Lane) -> u64 {
+        let port = lane.ports.map_or(0, |(_, port)| port);
+        let place = way_bits(lane) << 56 | u64::from(lane.point.0) << 32 | u64::from(lane.device);
+        let hash = fold(fold(0, place), lane.link.map_or(0, |link| octets(link.destination)));
+        let to = |address: IpAddr| addresses(hash, address, address);
+        match self {
+            Self::Address => fold(to(lane.destination), 0),
+            Self::Tunnel => fold(to(lane.leading()), 1 << 32),
+            Self::Service => fold(to(lane.destination), 1 << 33 | u64::from(lane.protocol.0) << 16 | u64::from(port)),
+        }
+    }
+}
+
 /// Keys that are hashes already.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Hashed(u64);
@@ -163,7 +189,7 @@ impl Lanes {
     }
 
     /// Whether a packet of a lane's flow was seen at another point afterwards.
-    fn has_gone_on(&self, id: LaneId) -> bool {
+    pub(super) fn has_gone_on(&self, id: LaneId) -> bool {
         let row = self.rows.get(id.0 as usize);
         row.is_some_and(|row| self.gone_on.contains(&direction(row.lane.point, row.hash)))
     }

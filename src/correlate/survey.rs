@@ -261,11 +261,15 @@ fn onward(packets: &[Vec<Sample>], lanes: &mut Lanes) -> Onward {
         for pair in samples.windows(2) {
             let [one, other] = pair else { continue };
             if lanes.lead(one.lane) != lanes.lead(other.lane) && !lanes.is_beside(one, other) {
-                onward.went(lanes.lead(one.lane), lanes.point(one.lane), lanes.point(other.lane));
+                onward.went(one.lane, other.lane, lanes);
                 lanes.goes_on(one.lane);
             }
             onward.took(one.lane, other.lane, other.time.saturating_sub(one.time));
         }
+    }
+    let ends = packets.iter().filter_map(|samples| samples.last()).map(|last| last.lane);
+    for lane in ends.filter(|lane| lanes.may_end(*lane)) {
+        onward.ended(lane, lanes);
     }
     onward
 }

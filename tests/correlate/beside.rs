@@ -9,10 +9,15 @@ use super::losses::lost;
 const START: i64 = 1_700_000_000_000_000_000;
 const MILLISECOND: i64 = 1_000_000;
 const TUNNEL: ([u8; 4], [u8; 4]) = ([192, 0, 2, 11], [192, 0, 2, 12]);
+const CLIENT: [u8; 4] = [192, 0, 2, 200];
+const NODE: [u8; 4] = [192, 0, 2, 12];
+
+/// Frames with their times in nanoseconds.
+type Frames = Vec<(i64, Vec<u8>)>;
 
 /// What points see.
 #[derive(Default)]
-struct Points(Vec<(&'static str, Vec<(i64, Vec<u8>)>)>);
+struct Points(Vec<(&'static str, Frames)>);
 
 impl Points {
     /// A frame comes to a point.
@@ -93,6 +98,72 @@ fn what_a_switch_floods_is_no_proof_that_later_packets_are_lost() {
     }
     let lost: Vec<String> = points.lost().into_iter().map(|(_, point)| point).collect();
     assert_eq!(lost, ["n1/eth0"], "one to the captured node");
+}
+
+/// Out of a tunnel come packets for pods whose devices are captured, for others, and some that the node sends on.
+#[test]
+fn what_comes_out_of_a_tunnel_goes_where_its_own_address_leads() {
+    let mut points = Points::default();
+    for number in 0..20_u16 {
+        let time = i64::from(number) * MILLISECOND;
+        let pod = datagram([10, 244, 1, 2], [10, 244, 2, 4], (40_000, 90), number + 1);
+        points.see("n2.eth0", time, &pod.in_vxlan(TUNNEL));
+        if number != 7 {
+            points.see("n2.edge_hp.eth0", time + 20_000, &Frame { ttl: 61, ..pod }.bytes());
+        }
+        let other = datagram([10, 244, 1, 2], [10, 244, 2, 2], (40_000, 9999), number + 501);
+        points.see("n2.eth0", time + 300_000, &other.in_vxlan(TUNNEL));
+        let answer = datagram([10, 244, 1, 9], [10, 244, 2, 0], (7070, 50_000), number + 1001);
+        points.see("n2.eth0", time + 600_000, &answer.in_vxlan(TUNNEL));
+        let sent = Frame { source: NODE, destination: CLIENT, ports: (30_070, 50_000), ttl: 61, ..answer };
+        points.see("n2.eth0", time + 620_000, &sent.bytes());
+    }
+    let lost: Vec<String> = points.lost().into_iter().map(|(_, point)| point).collect();
+    assert_eq!(lost, ["n2/eth0"], "one to the pod that is captured");
+}
+
+/// To a node's address go packets for its own stack and for ports that are forwarded to pods; nobody answers.
+#[test]
+fn what_a_node_takes_itself_is_not_lost_because_other_ports_are_forwarded() {
+    let mut points = Points::default();
+    for number in 0..20_u16 {
+        let time = i64::from(number) * MILLISECOND;
+        // The second sender's packets are dropped.
+        for (from, later) in [(50_000, 0), (50_001, 300_000)] {
+            let asked = Frame::datagram(CLIENT, NODE, (from, 8088), number + (from - 49_999) * 100);
+            points.see("n2.eth0", time + later, &asked.bytes());
+            if from == 50_000 {
+                let there = Frame { destination: [10, 244, 2, 4], ports: (from, 80), ttl: 63, ..asked };
+                points.pass(&["n2.cni0", "n2.edge_hp.eth0"], time + later + 20_000, &there.bytes());
+            }
+        }
+        points.see("n2.eth0", time + 600_000, &Frame::datagram(CLIENT, NODE, (50_002, 7777), number + 1).bytes());
+    }
+    let lost = points.lost();
+    // What was sent last came after the other captures had ended.
+    assert_eq!(lost.len(), 19, "those to the port that is forwarded: {lost:?}");
+    assert!(lost.iter().all(|(id, point)| point == "n2/eth0" && id % 3 == 2), "{lost:?}");
+}
+
+/// A service has an endpoint that is not captured: its answers show that packets to it arrive, and so may others that it does
+/// not answer.
+#[test]
+fn what_may_go_to_an_endpoint_that_is_not_captured_is_not_lost() {
+    let mut points = Points::default();
+    for number in 0..20_u16 {
+        let (time, port) = (i64::from(number) * MILLISECOND, 40_000 + number % 3);
+        let asked = Frame::datagram([10, 244, 1, 2], [10, 96, 0, 10], (port, 53), number + 1);
+        points.see("n1.cni0", time, &asked.bytes());
+        if port == 40_000 {
+            let there = Frame { destination: [10, 244, 1, 4], ttl: 63, ..asked.clone() };
+            points.see("n1.veth1", time + 20_000, &there.bytes());
+        }
+        if port == 40_001 {
+            let answer = Frame::datagram([10, 96, 0, 10], [10, 244, 1, 2], (53, port), number + 501);
+            points.see("n1.cni0", time + 500_000, &answer.bytes());
+        }
+    }
+    assert_eq!(points.lost(), []);
 }
 
 /// A bridge's netfilter gives what it bridges a service's address back, while requests came to the bridge's own link address.
