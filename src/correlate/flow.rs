@@ -79,7 +79,7 @@ impl Flow {
     /// not known.
     #[must_use]
     pub fn early(&self, lanes: &Lanes, onward: &Onward) -> Vec<(LaneId, u64)> {
-        let went = self.ends.iter().filter(|ended| onward.next(lanes.lead(ended.lane)).is_some());
+        let went = self.ends.iter().filter(|ended| onward.next(ended.lane, lanes).is_some());
         let early = went.map(|ended| (ended.lane, ended.early));
         early.filter(|(_, packets)| *packets > 0).collect()
     }

@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 
-use crate::net::{MacAddr, Protocol};
+use crate::net::{Link, MacAddr, Protocol};
 use crate::trace::Way;
 
 use super::identity;
+use super::order::Timed;
 use super::recognize::bits;
 use super::sight::{Lane, PointId};
 
@@ -28,6 +29,32 @@ pub struct FlowId(pub u32);
 /// Where packets of several lanes go on in the same way: at one point, to one leading address and one link address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lead(pub u32);
+
+/// What packets at a point have in common that have to go the same way from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shared {
+    /// The address that they are for.
+    Address,
+    /// The end of the tunnel that they are in.
+    Tunnel,
+    /// The service that they are for: address, protocol and port.
+    Service,
+}
+
+impl Shared {
+    /// What stands for what a lane has in common with others.
+    pub(super) fn key(self, lane: &Lane) -> u64 {
+        let port = lane.ports.map_or(0, |(_, port)| port);
+        let place = way_bits(lane) << 56 | u64::from(lane.point.0) << 32 | u64::from(lane.device);
+        let hash = fold(fold(0, place), lane.link.map_or(0, |link| octets(link.destination)));
+        let to = |address: IpAddr| addresses(hash, address, address);
+        match self {
+            Self::Address => fold(to(lane.destination), 0),
+            Self::Tunnel => fold(to(lane.leading()), 1 << 32),
+            Self::Service => fold(to(lane.destination), 1 << 33 | u64::from(lane.protocol.0) << 16 | u64::from(port)),
+        }
+    }
+}
 
 /// Keys that are hashes already.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,6 +112,8 @@ pub struct Lanes {
     ways: Hashes,
     /// Those of which a packet was seen at another point afterwards, whatever else changed between its lanes.
     gone_on: Hashes,
+    /// From which link address to which one each point has seen frames.
+    links: Hashes,
 }
 
 impl Lanes {
@@ -98,6 +127,7 @@ impl Lanes {
             }
             key = key.wrapping_add(1);
         }
+        self.note(lane);
         let id = LaneId(u32::try_from(self.rows.len()).unwrap_or(u32::MAX));
         let next = Lead(u32::try_from(self.leads.len()).unwrap_or(u32::MAX));
         let lead = *self.leads.entry(lead_hash(lane)).or_insert(next);
@@ -137,6 +167,33 @@ impl Lanes {
         self.rows.get(id.0 as usize).and_then(|row| row.flow)
     }
 
+    /// Notes whose frames a point sees.
+    pub(super) fn note(&mut self, lane: &Lane) {
+        self.links.extend(lane.link.map(|link| between(lane.point, link)));
+    }
+
+    /// Whether the second of two sights of a packet is not behind the first one, though it was stamped later: no router gives
+    /// TTL back, so that the clocks are wrong; or the second point is beside the way of the frame that both have seen, and
+    /// frames that come back from where it went pass the first point, and not the second one. A bridge that does not know yet
+    /// behind which port an address is has sent it out by all of them.
+    pub(super) fn is_beside<T: Timed>(&self, one: &T, other: &T) -> bool {
+        if other.ttl() > one.ttl() {
+            return true;
+        }
+        let (Some(one), Some(other)) = (self.get(one.lane()), self.get(other.lane())) else { return false };
+        // What was rewritten is another frame: where a bridge's netfilter does so, answers pass it between other link addresses.
+        let is_same = *other == Lane { point: other.point, device: other.device, way: other.way, ..*one };
+        let Some(link) = one.link.filter(|_| is_same) else { return false };
+        let back = Link { source: link.destination, destination: link.source };
+        self.links.contains(&between(one.point, back)) && !self.links.contains(&between(other.point, back))
+    }
+
+    /// Whether a packet of a lane's flow was seen at another point afterwards.
+    pub(super) fn has_gone_on(&self, id: LaneId) -> bool {
+        let row = self.rows.get(id.0 as usize);
+        row.is_some_and(|row| self.gone_on.contains(&direction(row.lane.point, row.hash)))
+    }
+
     /// A packet of a lane was seen at another point afterwards.
     pub(super) fn goes_on(&mut self, id: LaneId) {
         let Some(row) = self.rows.get_mut(id.0 as usize) else { return };
@@ -165,7 +222,7 @@ impl Lanes {
         let ports = lane.ports.map(|(from, to)| (to, from));
         let back = Lane { source: lane.destination, destination: lane.source, ports, ..*lane };
         let is_answered = self.directions.contains(&direction(lane.point, flow_hash(&back)));
-        is_answered && !self.gone_on.contains(&direction(lane.point, flow_hash(lane)))
+        is_answered && !self.has_gone_on(id)
     }
 
     pub(super) fn set_flow(&mut self, id: LaneId, flow: FlowId) {
@@ -192,6 +249,11 @@ fn ways(lane: &Lane) -> [Option<u64>; 2] {
         hash.finish()
     };
     [Some(way(0, link.destination)), Some(way(1, link.source))]
+}
+
+/// Frames from one link address to another one at a point.
+fn between(point: PointId, link: Link) -> u64 {
+    fold(fold(point.0.into(), octets(link.source)), octets(link.destination))
 }
 
 /// A direction of a conversation at a point.

@@ -2,7 +2,8 @@
 //!
 //! One packet of each flow is walked through the snapshot; where an earlier flow's answer is what comes, the walk of that
 //! answer is taken, since only there the reverse of its NAT is known. Of several ways that a packet can take, its sights
-//! choose the one that fits best, and of those that end early the one that ends where it was lost.
+//! choose the one that fits best, and of those that end early the one that ends where it was lost. Of ways that fit equally
+//! well nobody knows which one it took: where one of them goes on, it is not lost by the model.
 
 use std::collections::HashMap;
 use std::hash::Hasher as _;
@@ -43,7 +44,8 @@ pub struct Predicted {
     pub hops: Vec<PredictedHop>,
     /// Points of the snapshot that saw the packet and that are not on the way.
     pub elsewhere: Vec<PointId>,
-    /// The step of the trace that ends the packet right behind where it was last seen, if there is one.
+    /// The step of the trace that ends the packet right behind where it was last seen, if there is one, and no other way that
+    /// fits as well leads on for a packet which is not known to be lost.
     pub cause: Option<usize>,
     /// The next capture point on the way behind where it was last seen.
     pub next: Option<Point>,
@@ -102,11 +104,18 @@ pub enum State {
     Differs(Vec<Difference>),
 }
 
+/// The ways that a flow's packets can take.
+struct Ways {
+    traces: Vec<Rc<Trace>>,
+    /// Whether there are no more than these.
+    are_all: bool,
+}
+
 /// Walks flows, and holds packets against the walks.
 pub struct Predictor<'a> {
     snapshot: &'a Snapshot,
     points: &'a [Point],
-    ways: HashMap<FlowId, Rc<Vec<Rc<Trace>>>, foldhash::quality::RandomState>,
+    ways: HashMap<FlowId, Rc<Ways>, foldhash::quality::RandomState>,
     /// By what an answer's flow is called: the flow that it answers.
     answered: ByHash<FlowId>,
     /// What was asked about flows: who has sent the first packet, and that packet.
@@ -128,8 +137,10 @@ impl<'a> Predictor<'a> {
         let flow = journey.flow?;
         self.remember(flow, journey, lanes);
         let ways = self.ways(flow, journey, lanes)?;
+        let is_lost = matches!(journey.end, End::Lost(_));
         let mut hash = identity::hasher();
         hash.write_u32(flow.0);
+        hash.write_u8(is_lost.into());
         for seen in journey.sights {
             hash.write_u32(seen.lane.number());
             hash.write_u8(seen.ttl);
@@ -138,8 +149,11 @@ impl<'a> Predictor<'a> {
         if let Some(known) = self.told.get(&key) {
             return known.clone();
         }
-        let held = ways.iter().map(|trace| self.held(trace, journey, lanes));
-        let best = held.rev().max_by_key(|(score, _)| *score).map(|(_, predicted)| Rc::new(predicted));
+        let held = ways.traces.iter().map(|trace| self.held(trace, journey, lanes));
+        let best = held.rev().max_by_key(|(score, predicted)| (*score, predicted.cause.is_some() == is_lost));
+        let is_known = is_lost || ways.are_all;
+        let best =
+            best.map(|(_, predicted)| Rc::new(Predicted { cause: predicted.cause.filter(|_| is_known), ..predicted }));
         if self.told.len() >= MOST_TOLD {
             self.told.clear();
         }
@@ -147,9 +161,9 @@ impl<'a> Predictor<'a> {
         best
     }
 
-    /// Behind which point a packet was lost, by the captures, or else by the model: where it ends the packet before its
-    /// receiver, whatever the captures that others go on to have from then, or where the next point on the way was capturing
-    /// and has not seen it.
+    /// Behind which point a packet was lost, by the captures, or else by the model: where each way that it may have taken ends
+    /// before its receiver, whatever the captures that others go on to have from then, or where the next point on the way was
+    /// capturing and has not seen it.
     #[must_use]
     pub fn lost_after(
         &self,
@@ -185,7 +199,7 @@ impl<'a> Predictor<'a> {
         }
     }
 
-    fn ways(&mut self, flow: FlowId, journey: &Journey<'_>, lanes: &Lanes) -> Option<Rc<Vec<Rc<Trace>>>> {
+    fn ways(&mut self, flow: FlowId, journey: &Journey<'_>, lanes: &Lanes) -> Option<Rc<Ways>> {
         if let Some(ways) = self.ways.get(&flow) {
             return Some(Rc::clone(ways));
         }
@@ -206,7 +220,7 @@ impl<'a> Predictor<'a> {
 
     /// Walks a flow's packet, and keeps its answer's ways beside its own. Where it is itself the answer to another flow's,
     /// of which no answer could be walked, that one goes before.
-    fn walk(&mut self, flow: FlowId, answers: Option<FlowId>, first: &Seen, lane: &Lane) -> Option<Rc<Vec<Rc<Trace>>>> {
+    fn walk(&mut self, flow: FlowId, answers: Option<FlowId>, first: &Seen, lane: &Lane) -> Option<Rc<Ways>> {
         let from = self.origin(lane)?;
         let packet = packet(first, lane)?;
         let packet = match &from {
@@ -233,9 +247,10 @@ impl<'a> Predictor<'a> {
             there.push(Rc::new(path.forward));
             back.extend(path.reply.map(Rc::new));
         }
-        let there = Rc::new(there);
+        let are_all = answer.unexplored.is_none();
+        let there = Rc::new(Ways { traces: there, are_all });
         if !back.is_empty() {
-            self.ways.insert(FlowId(flow.0 | ANSWER), Rc::new(back));
+            self.ways.insert(FlowId(flow.0 | ANSWER), Rc::new(Ways { traces: back, are_all }));
         }
         Some(there)
     }

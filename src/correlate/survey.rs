@@ -92,6 +92,7 @@ impl Survey {
     /// A packet at a point. Packets come in any order.
     pub fn add(&mut self, sight: &Sight) {
         self.extend_period(sight.lane.point, sight.time);
+        self.lanes.note(&sight.lane);
         if let Some(common) = self.common.get_mut(sight.lane.point.index()) {
             common.add(&sight.lane);
         }
@@ -259,12 +260,16 @@ fn onward(packets: &[Vec<Sample>], lanes: &mut Lanes) -> Onward {
     for samples in packets {
         for pair in samples.windows(2) {
             let [one, other] = pair else { continue };
-            if lanes.lead(one.lane) != lanes.lead(other.lane) {
-                onward.went(lanes.lead(one.lane), lanes.point(one.lane), lanes.point(other.lane));
+            if lanes.lead(one.lane) != lanes.lead(other.lane) && !lanes.is_beside(one, other) {
+                onward.went(one.lane, other.lane, lanes);
                 lanes.goes_on(one.lane);
             }
             onward.took(one.lane, other.lane, other.time.saturating_sub(one.time));
         }
+    }
+    let ends = packets.iter().filter_map(|samples| samples.last()).map(|last| last.lane);
+    for lane in ends.filter(|lane| lanes.may_end(*lane)) {
+        onward.ended(lane, lanes);
     }
     onward
 }

@@ -349,13 +349,13 @@ impl Window {
         let is_vague = sights.iter().any(|seen| seen.is_vague);
         for pair in sights.windows(2).filter(|_| !is_vague) {
             let [one, other] = pair else { continue };
-            let (lead, at, to) = (lanes.lead(one.lane), lanes.point(one.lane), lanes.point(other.lane));
-            if lead == lanes.lead(other.lane) {
-                // A bridge's copy of it is where it was itself.
+            let (lead, to) = (lanes.lead(one.lane), lanes.point(other.lane));
+            // A bridge's copy of it is where it was itself, or goes elsewhere.
+            if lead == lanes.lead(other.lane) || lanes.is_beside(one, other) {
                 continue;
             }
             missed.extend(onward.missed(lead, to));
-            onward.went(lead, at, to);
+            onward.went(one.lane, other.lane, lanes);
             lanes.goes_on(one.lane);
         }
         let (Some(first), Some(last)) = (sights.first(), sights.last()) else { return };
@@ -370,7 +370,7 @@ impl Window {
             .and_then(|flow| self.carried.again(flow, Carrying { range, is_syn, packet: self.count }));
         let heir = self.heir(last);
         let in_part = lost_in_part(sights, parts, &self.learned.lanes);
-        let next = self.learned.onward.next(self.learned.lanes.lead(last.lane)).or(heir).filter(|_| !is_vague);
+        let next = self.learned.onward.next(last.lane, &self.learned.lanes).or(heir).filter(|_| !is_vague);
         let end = match in_part {
             Some(whole) => End::Lost(self.learned.lanes.point(whole.lane)),
             None => self.end(sights, last, next),
@@ -395,7 +395,7 @@ impl Window {
         each(&journey, &self.learned.lanes);
     }
 
-    /// How the path of a packet ends that was last seen so, where others like it went on to a point.
+    /// How the path of a packet ends that was last seen so, where others that have to go the same way went on to a point.
     fn end(&self, sights: &[Seen], last: &Seen, next: Option<PointId>) -> End {
         let (lane, lanes) = (last.lane, &self.learned.lanes);
         let point = lanes.point(lane);
@@ -426,7 +426,7 @@ impl Window {
     /// The point that a packet was for by its link address, where no other was seen to go on.
     fn heir(&self, last: &Seen) -> Option<PointId> {
         let Learned { lanes, onward, owners, .. } = &self.learned;
-        if onward.next(lanes.lead(last.lane)).is_some() {
+        if onward.next(last.lane, lanes).is_some() {
             return None;
         }
         owners.heir(lanes.get(last.lane)?)

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests may panic")]
 
 mod alike;
+mod beside;
 mod captured;
 mod clocks;
 mod ends;
@@ -230,6 +231,41 @@ fn a_flow_that_is_lost_altogether_is_lost_by_the_model() {
     let run = correlate(&files, &["--snapshot", snapshot.to_str().unwrap()]);
     assert_eq!(run.code, 1, "{}{}", run.out, run.err);
     assert!(run.out.contains("5 lost after n1/cni0"), "{}", run.out);
+}
+
+/// The pod's own rule drops by chance: no point is behind its device, so that nobody knows which packets it has dropped.
+#[test]
+fn what_a_rule_may_drop_behind_the_last_point_is_not_lost_by_the_model() {
+    let folder = Folder::new();
+    let packets = |ttl: u8, later: i64| -> Vec<(i64, Vec<u8>)> {
+        let frame = |number: u16| Frame {
+            ttl,
+            ..Frame::datagram([10, 244, 1, 2], [10, 244, 2, 2], (40_000, 7000), number + 1)
+        };
+        (0..5)
+            .map(|number| (1_700_000_000_000_000_000 + i64::from(number) * 1_000_000 + later, frame(number).bytes()))
+            .collect()
+    };
+    let files = [
+        folder.capture("n1.default_pod1.eth0.pcap", &packets(64, 0)),
+        folder.capture("n2.default_pod2.eth0.pcap", &packets(62, 50_000)),
+    ];
+    let snapshot = folder.0.join("snapshot");
+    let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/vxlan");
+    assert!(Command::new("cp").arg("-r").args([&bundled, &snapshot]).status().unwrap().success());
+    let rules = snapshot.join("nodes/n2/pods/default_pod2/iptables-save");
+    for (chance, lost) in [("-m statistic --mode random --probability 0.05", 0), ("", 5)] {
+        let rule = format!("-A INPUT -p udp {chance} -j DROP");
+        fs::write(&rules, format!("*filter\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n{rule}\nCOMMIT\n")).unwrap();
+        let run = correlate(&paths(&files), &["--snapshot", snapshot.to_str().unwrap()]);
+        assert!(
+            run.out.contains(&format!("5 packets of 1 flow, 2 points, 2 nodes: {lost} lost")),
+            "{}{}",
+            run.out,
+            run.err
+        );
+        assert_eq!(run.out.contains("5 lost after n2/default_pod2/eth0: dropped"), lost > 0, "{}", run.out);
+    }
 }
 
 /// Others to the same address go on later, to a capture that has no packets before: the model says what became of these.
