@@ -86,8 +86,8 @@ pub struct Journey<'a> {
 pub enum End {
     /// Nobody like it was seen behind this point, or nobody knows which packets were: here it may have arrived.
     LastSeen(PointId),
-    /// Others that have to go the same way went on from this point, and it did not; or fragments of it did not; or it was for a captured device that has
-    /// not seen it.
+    /// Others that have to go the same way went on from this point, and it did not; or fragments of it did not; or it was for
+    /// a captured device that has not seen it.
     Lost(PointId),
     /// Others went on from the first point to the second one, whose capture had not begun, or had ended.
     Outside(PointId, PointId),

@@ -57,7 +57,7 @@ fn a_damaged_capture_of_which_no_packet_can_be_read_is_an_error() {
         for form in [&["-o", "json"][..], &["--flows"], &["--fields", "ip.src", "-o", "csv"]] {
             let run = decode(&[form, files].concat());
             assert_eq!((run.code, run.out.as_str()), (2, ""), "{files:?} {form:?}");
-            assert!(run.err.contains("it has no packet that can be read"), "{}", run.err);
+            assert!(run.told().contains("it has no packet that can be read"), "{}", run.err);
         }
     }
     for (files, count) in [([&packet, &empty], 0), ([&announced, &good], 6)] {
@@ -86,7 +86,7 @@ fn interfaces_cost_no_more_than_a_file_has() {
     let long = file("interfaces", "long.pcapng", &[section("eth0"), packet.clone(), long.concat()].concat());
     let run = decode(&["--fields", "interface", &long]);
     assert_eq!((run.code, run.out.as_str()), (0, "eth0\n"));
-    assert!(run.err.contains("the names of the interfaces are longer"), "{}", run.err);
+    assert!(run.told().contains("the names of the interfaces are longer"), "{}", run.err);
     // One packet of an interface that is one too many.
     let mut other = packet.clone();
     other[8..12].copy_from_slice(&20_000_u32.to_le_bytes());
@@ -94,7 +94,7 @@ fn interfaces_cost_no_more_than_a_file_has() {
     let records = records(&["-o", "jsonl", &file("interfaces", "many.pcapng", &many)]);
     assert_eq!((&records[0]["interface"], &records[1]["interface"]), (&json!("eth0"), &json!(null)));
     let run = decode(&["-o", "csv", &file("interfaces", "many.pcapng", &many)]);
-    assert!(run.err.contains("more than 16384 interfaces"), "{}", run.err);
+    assert!(run.told().contains("more than 16384 interfaces"), "{}", run.err);
 }
 
 #[test]

@@ -28,6 +28,13 @@ struct Run {
     err: String,
 }
 
+impl Run {
+    /// What was said on stderr, however its lines were broken.
+    fn told(&self) -> String {
+        self.err.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
+
 fn decode(args: &[&str]) -> Run {
     decode_input(args, b"")
 }

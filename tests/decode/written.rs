@@ -213,7 +213,7 @@ fn a_capture_by_another_name_is_not_written_over() {
     fs::hard_link(&capture, &linked).unwrap();
     let run = decode(&["-w", &linked, &capture]);
     assert_eq!(run.code, 2);
-    assert!(run.err.contains("it is one of the captures that are read"), "{}", run.err);
+    assert!(run.told().contains("it is one of the captures that are read"), "{}", run.err);
     let mut command = Command::new(env!("CARGO_BIN_EXE_flowtrace"));
     let from = fs::File::open(&capture).unwrap();
     let run = command.args(["decode", "-w", &linked, "-"]).stdin(from).output().unwrap();

@@ -102,6 +102,7 @@ fn rest_advice(at: &At<'_>, reason: Reason) -> String {
                  or let the packet find its way without a source route"
             )
         }
+        Reason::NoListener => format!("`ss -lntu` {place}: see who should listen there, and does not"),
         Reason::NotUnicast => "ask for a unicast address: flowtrace does not walk broadcasts and multicasts".to_owned(),
         Reason::GroupFrame => {
             format!("`nft list ruleset` {place}: see which rule gives the frame that address or type")
