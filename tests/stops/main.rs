@@ -165,6 +165,7 @@ fn check(stop: &Stop) -> Result<(), String> {
 
 /// What no edit of a bundled snapshot reaches, and why not.
 const ELSEWHERE: &[(&str, &str)] = &[
+    ("no-listener", "only a capture tells of it: tests/pcap"),
     ("unknown-entry", "it is why there are several paths, and never an end"),
     ("userspace", "what once ended so is walked on, and a word of the contract stays"),
 ];
