@@ -1,16 +1,22 @@
 //! `flowtrace correlate` on ICMP, against the kernel: echoes there and back, and the errors about what nobody listens for.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, socket};
+use serde_json::Value;
 use std::os::fd::AsRawFd as _;
 
 use super::correlate::{Case, all_arrive, captured, datagrams, none_is_lost};
 use crate::lab::build::Lab;
 use crate::lab::dump::{self, cell};
 use crate::lab::flannel::INTERNET4;
+use crate::lab::judge::Folder;
 use crate::lab::netns::must;
 use crate::lab::situations::POD1;
+use crate::lab::snapshot::Form;
 use crate::lab::traffic::{BACK, Datagrams};
 
 const COUNT: u32 = 100;
@@ -87,10 +93,63 @@ fn echoes_and_their_replies_are_found_at_every_point() {
     assert!(text.contains("icmp"), "{text}");
 }
 
+/// Which captures show what goes back of a kind.
+fn shown(case: &Case, tag: u32) -> BTreeSet<String> {
+    case.truth.iter().filter(|(_, carries)| carries.tag == tag | BACK).map(|((file, _), _)| name(file)).collect()
+}
+
+fn name(file: &str) -> String {
+    file.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+/// The capture of the device at which a step is, if it is one at a device.
+fn capture_of(step: &Value) -> Option<String> {
+    let device = step["device"].as_str().filter(|_| step["kind"] == "receive" || step["kind"] == "transmit")?;
+    let pod = step["netns"].as_str()?.strip_prefix("pod:").map(|pod| format!("{}.", pod.replace('/', "_")));
+    Some(format!("{}.{}{device}.pcap", step["node"].as_str()?, pod.unwrap_or_default()))
+}
+
+/// Holds what `explain --pcap` says of each captured error against where the kernel showed it.
+fn explain_errors(case: &Case, snapshot: &Path, tags: &[u32]) {
+    for file in &case.files {
+        let path = file.display().to_string();
+        for tag in tags {
+            let here = case.truth.iter().filter(|((of, _), carries)| *of == path && carries.tag == tag | BACK);
+            for ((_, number), _) in here.take(EXPLAINED) {
+                let mut explain = Command::new(env!("CARGO_BIN_EXE_flowtrace"));
+                explain.args(["explain", "-o", "jsonl", "--snapshot"]).arg(snapshot);
+                let output = explain.args(["--pcap", &format!("{path}#{number}")]).output().expect("flowtrace runs");
+                let answer: Value = serde_json::from_slice(&output.stdout).expect("an answer");
+                assert_eq!(answer["capture"]["odd"], Value::Array(vec![]), "{path}#{number}");
+                let mut walked = Vec::new();
+                for way in answer["paths"].as_array().expect("paths") {
+                    let end = if *tag == OUTSIDE { "left" } else { "rejected" };
+                    let told = (&way["forward"]["verdict"], &way["reply"]["verdict"]);
+                    assert_eq!(told, (&end.into(), &"delivered".into()), "{path}#{number}");
+                    let steps = way["reply"]["steps"].as_array().expect("steps");
+                    walked.push(steps.iter().filter_map(capture_of).collect::<BTreeSet<String>>());
+                }
+                // Before the pod's address is put back, the node itself may have asked as well as its pod.
+                let is_open = *tag == OUTSIDE && path.ends_with("/n1.eth0.pcap");
+                let shown = shown(case, *tag);
+                assert!(walked.contains(&shown), "{path}#{number}: {walked:?}, and the kernel has {shown:?}");
+                assert!(is_open || walked.iter().all(|way| *way == shown), "{path}#{number}: {walked:?}");
+            }
+        }
+    }
+}
+
+/// Of so many errors at each device all is asked.
+const EXPLAINED: usize = 3;
+/// The kind of datagrams that go out of the cluster.
+const OUTSIDE: u32 = 0x75;
+
 #[test]
 fn errors_about_datagrams_are_found_at_every_point_through_nat() {
     let send = |lab: &Lab| {
-        for pod in ["default/pod2", "kube-system/coredns"] {
+        let taken = Folder::new("errors-snapshot");
+        lab.snapshot(&taken.path, Form::Text)?;
+        for pod in ["default/pod2", "kube-system/coredns", "world"] {
             lab.netns(pod).enter(|| must("sysctl", &["-qw", "net.ipv4.icmp_ratelimit=0"], ""))?;
         }
         // The server listens at another port than the one that is asked.
@@ -104,11 +163,14 @@ fn errors_about_datagrams_are_found_at_every_point_through_nat() {
             few.send(lab).map(drop)
         };
         few("10.244.2.2:7", "default/pod2", 0x73)?;
-        few("10.96.0.10:53", "kube-system/coredns", 0x74)
+        few("10.96.0.10:53", "kube-system/coredns", 0x74)?;
+        few(&format!("{INTERNET4}:7"), "world", OUTSIDE)?;
+        Ok(taken)
     };
-    let Some((mut case, ())) = captured("correlate-errors", send) else { return };
+    let Some((mut case, taken)) = captured("correlate-errors", send) else { return };
     tell_answers(&mut case, is_error);
-    for tag in [0x73, 0x74] {
+    explain_errors(&case, &taken.path, &[0x73, 0x74, OUTSIDE]);
+    for tag in [0x73, 0x74, OUTSIDE] {
         // A socket that has just been told of an error hands that out instead of the next datagram.
         let count = none_is_lost(&case, tag);
         assert!(count > COUNT as usize / 3, "{count}");
