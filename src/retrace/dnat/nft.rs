@@ -10,7 +10,10 @@ use crate::snapshot::nft::{
 };
 use crate::snapshot::{NftChain, NftFamily};
 
-use super::{Asked, Found, MOST_ADDRESSES, MOST_DEPTH};
+use super::{Asked, Found, MOST_DEPTH};
+
+/// Of a set of more elements nothing is taken to be known: each would be followed for itself.
+const MOST_ELEMENTS: usize = 64;
 
 /// The table that is read.
 #[derive(Clone, Copy)]
@@ -77,7 +80,7 @@ impl<'s> Reading<'s> {
             (RelOp::Eq, Operand::Expr(Expr::Value(value))) => {
                 self.known(&relation.left, &[(value.get(), value.get())], asked).into_iter().collect()
             }
-            (RelOp::Eq, Operand::Set(set)) => match self.set(set).filter(|set| set.len() <= MOST_ADDRESSES) {
+            (RelOp::Eq, Operand::Set(set)) => match self.set(set).filter(|set| set.len() <= MOST_ELEMENTS) {
                 Some(set) => set.iter().filter_map(|(key, _)| self.known(&relation.left, key, asked)).collect(),
                 None => vec![asked],
             },
